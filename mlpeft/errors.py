@@ -1,0 +1,86 @@
+"""Every error that mlpeft raises on purpose.
+
+MlpeftError
+├── ConfigError            a configuration that cannot be used; lists every problem
+├── TaskSamplingError      a task that is not there, or cannot be drawn from
+├── DataError              a data set that is missing, damaged or not what was said
+├── ShapeError             arrays that do not fit (also a ValueError)
+│   └── ParamMismatch      a tree of parameters with other leaves than expected
+├── CheckpointError        a checkpoint that cannot be written, read or trusted
+└── ProtocolError          a breach of the cluster's protocol
+    ├── LocalProtocolError     by this side: a bug here
+    └── RemoteProtocolError    by the peer: refused, nothing changed
+
+A message says what was given, what was expected, and what to do.
+"""
+
+from __future__ import annotations
+
+import difflib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+class MlpeftError(Exception):
+    """Base of all errors that mlpeft raises on purpose."""
+
+
+class ConfigError(MlpeftError):
+    """A configuration that cannot be used.
+
+    Args:
+        problems: One line each, with the key's path.
+        source: Where the configuration came from (a file, `--set`).
+    """
+
+    def __init__(self, problems: Iterable[str], source: str = "") -> None:
+        self.problems = tuple(problems)
+        self.source = source
+        count = len(self.problems)
+        head = f"{source}: " if source else ""
+        noun = "problem" if count == 1 else "problems"
+        lines = "\n".join(f"  - {problem}" for problem in self.problems)
+        super().__init__(f"{head}{count} configuration {noun}:\n{lines}")
+
+
+class TaskSamplingError(MlpeftError):
+    """A task that is not in the distribution, or cannot be drawn from."""
+
+
+class DataError(MlpeftError):
+    """A data set that is missing, damaged or not what was said."""
+
+
+class ShapeError(MlpeftError, ValueError):
+    """Arrays whose shapes or types do not fit together."""
+
+
+class ParamMismatch(ShapeError):  # noqa: N818 - named for what happened
+    """A tree of parameters whose leaves are not the expected ones."""
+
+
+class CheckpointError(MlpeftError):
+    """A checkpoint that cannot be written, read or trusted."""
+
+
+class ProtocolError(MlpeftError):
+    """A breach of the cluster's protocol."""
+
+
+class LocalProtocolError(ProtocolError):
+    """This side broke the protocol: a bug here."""
+
+
+class RemoteProtocolError(ProtocolError):
+    """The peer broke the protocol; what it sent was refused and changed nothing."""
+
+
+def nearest(word: str, valid: Iterable[str]) -> str:
+    """A hint that names the valid word nearest to the one given, or all of them."""
+    names = sorted(valid)
+    close = difflib.get_close_matches(word, names, n=1, cutoff=0.5)
+    if close:
+        return f"did you mean {close[0]!r}?"
+    return f"valid are {', '.join(names)}" if names else "none is valid here"

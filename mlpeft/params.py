@@ -1,0 +1,114 @@
+"""Trees of parameters: flat dicts from a leaf's dotted path to its array.
+
+A `ParamTree` is what travels, what is averaged and what is saved. The arithmetic uses
+operators only, so that NumPy arrays and `mx.array` both pass, and goes through leaves in
+the order of their names, so that a sum has one result.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+from mlpeft.errors import ParamMismatch, nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+Array: TypeAlias = Any
+"""An `np.ndarray` or an `mx.array`."""
+
+ParamTree: TypeAlias = dict[str, Array]
+"""Dotted path of a leaf (as MLX names it) -> its array."""
+
+Schema: TypeAlias = dict[str, tuple[tuple[int, ...], str]]
+"""Dotted path of a leaf -> (shape, dtype name)."""
+
+
+def dtype_name(array: Array) -> str:
+    """The dtype's plain name ("float32") for NumPy and MLX arrays alike."""
+    return str(array.dtype).rpartition(".")[2]
+
+
+def schema(tree: Mapping[str, Array]) -> Schema:
+    """Shape and dtype of every leaf, in the order of their names."""
+    return {name: (tuple(tree[name].shape), dtype_name(tree[name])) for name in sorted(tree)}
+
+
+def check_schema(expected: Schema, tree: Mapping[str, Array], what: str) -> None:
+    """Check that a tree has exactly the expected leaves.
+
+    Args:
+        expected: The schema to hold it against.
+        tree: The tree that was given.
+        what: What the tree is, for the message ("checkpoint a.npz", "update of w1").
+
+    Raises:
+        ParamMismatch: Naming the first leaf that is missing, is not expected, or has
+            another shape or dtype, with both.
+    """
+    for name in sorted(expected.keys() - tree.keys()):
+        raise ParamMismatch(
+            f"{what}: leaf {name!r} is missing; it has {len(tree)} leaves, expected "
+            f"{len(expected)}. Was it made for another model?"
+        )
+    for name in sorted(tree.keys() - expected.keys()):
+        raise ParamMismatch(
+            f"{what}: leaf {name!r} is not expected; {nearest(name, expected)}"
+        )
+    for name, (shape, dtype) in expected.items():
+        leaf = tree[name]
+        if tuple(leaf.shape) != shape:
+            raise ParamMismatch(
+                f"{what}: leaf {name!r} has shape {tuple(leaf.shape)}, expected {shape}"
+            )
+        if dtype_name(leaf) != dtype:
+            raise ParamMismatch(
+                f"{what}: leaf {name!r} is {dtype_name(leaf)}, expected {dtype}"
+            )
+
+
+def to_numpy(tree: Mapping[str, Array]) -> ParamTree:
+    """The same tree with NumPy leaves (views where the memory can be shared)."""
+    return {name: np.asarray(tree[name]) for name in sorted(tree)}
+
+
+def add(left: Mapping[str, Array], right: Mapping[str, Array]) -> ParamTree:
+    """`left + right`, leaf by leaf."""
+    return {name: left[name] + right[name] for name in sorted(left)}
+
+
+def subtract(left: Mapping[str, Array], right: Mapping[str, Array]) -> ParamTree:
+    """`left - right`, leaf by leaf."""
+    return {name: left[name] - right[name] for name in sorted(left)}
+
+
+def scale(tree: Mapping[str, Array], factor: float) -> ParamTree:
+    """`factor * tree`, leaf by leaf."""
+    return {name: tree[name] * factor for name in sorted(tree)}
+
+
+def global_norm(tree: Mapping[str, Array]) -> float:
+    """Euclidean norm over all leaves, accumulated in float64."""
+    total = 0.0
+    for name in sorted(tree):
+        leaf = np.asarray(tree[name], dtype=np.float64)
+        total += float(np.dot(leaf.ravel(), leaf.ravel()))
+    return float(np.sqrt(total))
+
+
+def count(tree: Mapping[str, Array]) -> int:
+    """How many numbers the tree holds."""
+    return sum(int(np.prod(leaf.shape)) for leaf in tree.values())
+
+
+def digest(tree: Mapping[str, Array]) -> str:
+    """SHA-256 over names, shapes, dtypes and bytes of all leaves, as hexadecimal."""
+    seen = hashlib.sha256()
+    for name in sorted(tree):
+        leaf = np.ascontiguousarray(np.asarray(tree[name]))
+        seen.update(f"{name}\0{leaf.dtype.str}\0{leaf.shape}\0".encode())
+        seen.update(leaf.data)
+    return seen.hexdigest()
