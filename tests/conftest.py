@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 import os
+import warnings
 from pathlib import Path
 
 import pytest
+
+# Before any test module imports mlx.core: a BLAS loaded later has no effect. Tests run
+# without a fast one too, so its warning must not become an error.
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    from mlpeft import platform
+
+    platform.prepare()
 
 
 @pytest.fixture(scope="session")

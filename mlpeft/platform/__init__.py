@@ -1,0 +1,55 @@
+"""The one place for differences between machines.
+
+Nothing in here imports mlx before it must: `prepare()` has to run before the first
+`import mlx.core`, and does nothing on macOS.
+"""
+
+from __future__ import annotations
+
+from mlpeft.platform.blas import (
+    BlasInfo,
+    BlasWarning,
+    blas_threads,
+    load_blas,
+    set_blas_threads,
+)
+from mlpeft.platform.compile_cache import (
+    compiler_for_compile,
+    private_compile_cache,
+)
+from mlpeft.platform.machine import (
+    Machine,
+    available_memory_bytes,
+    describe_machine,
+    peak_memory_bytes,
+    total_memory_bytes,
+)
+
+__all__ = [
+    "BlasInfo",
+    "BlasWarning",
+    "Machine",
+    "available_memory_bytes",
+    "blas_threads",
+    "compiler_for_compile",
+    "describe_machine",
+    "load_blas",
+    "peak_memory_bytes",
+    "prepare",
+    "private_compile_cache",
+    "set_blas_threads",
+    "total_memory_bytes",
+]
+
+
+def prepare() -> BlasInfo:
+    """Make MLX ready on this machine; call it before the first `import mlx.core`.
+
+    Loads a fast BLAS and moves MLX's cache of compiled kernels to a private folder.
+    Only Linux needs either. A second call changes nothing.
+
+    Returns:
+        The BLAS that MLX's matrix products run on.
+    """
+    private_compile_cache()
+    return load_blas()

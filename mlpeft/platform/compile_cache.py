@@ -1,0 +1,127 @@
+"""A private, lasting folder for the kernels that `mx.compile` builds on Linux.
+
+There, MLX writes C++ to a `mlx` folder under TMPDIR, has g++ build it and loads the
+result, and takes a file that is there already as it is. In a shared /tmp another user
+could plant such a file; two processes at once, or one killed while g++ runs, leave a
+half-written library, at which every later run fails. So each process takes a slot of
+its own under the user's cache folder, holds it by a lock for as long as it lives, and
+clears out what is broken in it. On macOS kernels are Metal and nothing of this runs.
+"""
+
+from __future__ import annotations
+
+import atexit
+import fcntl
+import functools
+import itertools
+import os
+import shutil
+import struct
+import sys
+import tempfile
+from pathlib import Path
+from typing import IO, Final
+
+LOCK_NAME: Final = "in-use.lock"
+
+_ELF_MAGIC: Final = b"\x7fELF"
+_ELF64_HEADER_BYTES: Final = 64
+
+
+@functools.cache
+def private_compile_cache() -> Path | None:
+    """Point MLX's kernels at a private slot, once a process.
+
+    Sets TMPDIR, which MLX reads whenever it builds a kernel; Python's own temporary
+    files stay where they were. Where the cache folder cannot be written, the slot is a
+    fresh temporary folder, removed at exit.
+
+    Returns:
+        The slot, or None where there is no need for one (macOS).
+    """
+    if not sys.platform.startswith("linux"):
+        return None
+    tempfile.tempdir = tempfile.gettempdir()
+    try:
+        slot, lock = take_slot(_cache_root())
+        atexit.register(lock.close)  # keeps the file, and so the lock, to the end
+    except OSError:
+        slot = Path(tempfile.mkdtemp(prefix="mlpeft-compile-"))
+        atexit.register(shutil.rmtree, slot, ignore_errors=True)
+    os.environ["TMPDIR"] = str(slot)
+    return slot
+
+
+def compiler_for_compile() -> str | None:
+    """The C++ compiler that `mx.compile` uses on Linux's CPU; None if there is none.
+
+    Without one MLX runs compiled functions operation by operation: slower, same use.
+    """
+    return shutil.which("g++")
+
+
+def take_slot(root: Path) -> tuple[Path, IO[bytes]]:
+    """Take the first free slot under a folder and clear out its broken libraries.
+
+    Args:
+        root: Made if it is not there; its slots are the folders 0, 1, ...
+
+    Returns:
+        The slot, and the open lock file that holds it until it is closed.
+
+    Raises:
+        OSError: If the folder cannot be made, written or locked, or is another user's.
+    """
+    root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if root.stat().st_uid != os.getuid():
+        raise PermissionError(f"{root} belongs to another user")
+    for number in itertools.count():
+        slot = root / str(number)
+        slot.mkdir(mode=0o700, exist_ok=True)
+        lock = (slot / LOCK_NAME).open("ab")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.close()
+            continue
+        except OSError:
+            lock.close()
+            raise
+        remove_broken_libraries(slot / "mlx")
+        return slot, lock
+    raise AssertionError("unreachable: count() does not end")
+
+
+def remove_broken_libraries(folder: Path) -> list[Path]:
+    """Remove shared libraries that were not written to their end, so MLX builds anew.
+
+    Returns:
+        What was removed.
+    """
+    broken = [path for path in folder.rglob("*.so") if not is_whole_library(path)]
+    for path in broken:
+        path.unlink(missing_ok=True)
+    return broken
+
+
+def is_whole_library(path: Path) -> bool:
+    """Whether a file is an ELF library as long as its header says.
+
+    The table of sections is the last thing in a file that a linker writes; the header
+    says where it ends.
+    """
+    with path.open("rb") as file:
+        header = file.read(_ELF64_HEADER_BYTES)
+        size = os.fstat(file.fileno()).st_size
+    if len(header) < _ELF64_HEADER_BYTES or not header.startswith(_ELF_MAGIC):
+        return False
+    table_offset: int = struct.unpack_from("<Q", header, 0x28)[0]
+    entry_bytes: int
+    entries: int
+    entry_bytes, entries = struct.unpack_from("<HH", header, 0x3A)
+    return table_offset > 0 and table_offset + entry_bytes * entries <= size
+
+
+def _cache_root() -> Path:
+    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(base).expanduser() / "mlpeft" / "kernels"
