@@ -1,10 +1,8 @@
 """The configuration of a run: one section a concern, every key checked.
 
-One rule of precedence: `--set a.b=c` over the file over the defaults below. Each field's
-description is its documentation; `mlpeft config` prints them all. The names of the
-sections and keys in `meta_learning`, `task_distribution`, `model`, `logging` and `paths`
-are the user's guide's. The Reptile paper (arXiv 1803.02999) calls `inner_lr` alpha and
-`outer_lr` epsilon, the meta step size.
+One rule of precedence: `--set a.b=c` over the file over the defaults below. A field's
+description is its documentation; `mlpeft config` prints them all. The Reptile paper
+(arXiv 1803.02999) calls `inner_lr` alpha and `outer_lr` epsilon, the meta step size.
 """
 
 from __future__ import annotations

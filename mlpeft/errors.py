@@ -31,12 +31,12 @@ class ConfigError(MlpeftError):
     """A configuration that cannot be used.
 
     Args:
-        problems: One line each, with the key's path.
+        problems: One line each, with the key's path; or a single one.
         source: Where the configuration came from (a file, `--set`).
     """
 
-    def __init__(self, problems: Iterable[str], source: str = "") -> None:
-        self.problems = tuple(problems)
+    def __init__(self, problems: str | Iterable[str], source: str = "") -> None:
+        self.problems = (problems,) if isinstance(problems, str) else tuple(problems)
         self.source = source
         count = len(self.problems)
         head = f"{source}: " if source else ""

@@ -1,8 +1,8 @@
 """Trees of parameters: flat dicts from a leaf's dotted path to its array.
 
 A `ParamTree` is what travels, what is averaged and what is saved. The arithmetic uses
-operators only, so that NumPy arrays and `mx.array` both pass, and goes through leaves in
-the order of their names, so that a sum has one result.
+operators only, so that NumPy arrays and `mx.array` both pass, and goes through leaves
+in the order of their names, so that a sum has one result.
 """
 
 from __future__ import annotations
@@ -34,7 +34,9 @@ def dtype_name(array: Array) -> str:
 
 def schema(tree: Mapping[str, Array]) -> Schema:
     """Shape and dtype of every leaf, in the order of their names."""
-    return {name: (tuple(tree[name].shape), dtype_name(tree[name])) for name in sorted(tree)}
+    return {
+        name: (tuple(tree[name].shape), dtype_name(tree[name])) for name in sorted(tree)
+    }
 
 
 def check_schema(expected: Schema, tree: Mapping[str, Array], what: str) -> None:
@@ -85,7 +87,7 @@ def subtract(left: Mapping[str, Array], right: Mapping[str, Array]) -> ParamTree
     return {name: left[name] - right[name] for name in sorted(left)}
 
 
-def scale(tree: Mapping[str, Array], factor: float) -> ParamTree:
+def scale(tree: Mapping[str, Array], factor: Any) -> ParamTree:
     """`factor * tree`, leaf by leaf."""
     return {name: tree[name] * factor for name in sorted(tree)}
 

@@ -25,18 +25,14 @@ class Purpose(IntEnum):
     BASELINE = 7
 
 
-def sequence(
-    run_seed: int, purpose: Purpose, *position: int
-) -> np.random.SeedSequence:
+def sequence(run_seed: int, purpose: Purpose, *position: int) -> np.random.SeedSequence:
     """The seed sequence of one purpose at one position (round, task index, ...)."""
     return np.random.SeedSequence([run_seed, int(purpose), *position])
 
 
 def generator(run_seed: int, purpose: Purpose, *position: int) -> np.random.Generator:
     """A fresh generator for one purpose at one position."""
-    return np.random.Generator(
-        np.random.PCG64(sequence(run_seed, purpose, *position))
-    )
+    return np.random.Generator(np.random.PCG64(sequence(run_seed, purpose, *position)))
 
 
 def seed_word(run_seed: int, purpose: Purpose, *position: int) -> int:

@@ -4,8 +4,8 @@ A round's meta-batch is cut into shards of a fixed size (`compute.shard_size`, n
 derived from the number of workers). A shard is the unit of vectorisation, lease and
 summation, so its update has the same bits wherever it is computed.
 
-The training loop asks an `Executor` for the updates of a round and does not know whether
-they come from this process or from a cluster.
+The training loop asks an `Executor` for the updates of a round and does not know
+whether they come from this process or from a cluster.
 """
 
 from __future__ import annotations

@@ -1,0 +1,86 @@
+"""mlpeft: meta-learn the starting point of a fine-tune, on the Macs a lab already has.
+
+    from mlpeft import ReptileLearner, SimpleClassifier, TaskConfig, TaskDistribution
+
+Names are imported when first used, so that a command which needs no MLX starts without
+it. Import mlpeft before `mlx.core`: on Linux it loads a fast BLAS that MLX then uses.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from mlpeft.platform import prepare
+
+if TYPE_CHECKING:
+    from mlpeft.baseline import BaselineComparison as BaselineComparison
+    from mlpeft.config import MetaLearningConfig as MetaLearningConfig
+    from mlpeft.config import RunConfig as RunConfig
+    from mlpeft.errors import CheckpointError as CheckpointError
+    from mlpeft.errors import ConfigError as ConfigError
+    from mlpeft.errors import DataError as DataError
+    from mlpeft.errors import MlpeftError as MlpeftError
+    from mlpeft.errors import ParamMismatch as ParamMismatch
+    from mlpeft.errors import ShapeError as ShapeError
+    from mlpeft.errors import TaskSamplingError as TaskSamplingError
+    from mlpeft.meta.learner import ReptileLearner as ReptileLearner
+    from mlpeft.models.conv4 import Conv4 as Conv4
+    from mlpeft.models.losses import accuracy as accuracy
+    from mlpeft.models.losses import cross_entropy_loss as cross_entropy_loss
+    from mlpeft.models.losses import mse_loss as mse_loss
+    from mlpeft.models.mlp import LinearClassifier as LinearClassifier
+    from mlpeft.models.mlp import SimpleClassifier as SimpleClassifier
+    from mlpeft.reporting import setup_logger as setup_logger
+    from mlpeft.results import EvalResult as EvalResult
+    from mlpeft.tasks.distribution import TaskDistribution as TaskDistribution
+    from mlpeft.tasks.episode import Episode as Episode
+    from mlpeft.tasks.episode import TaskConfig as TaskConfig
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "BaselineComparison": "mlpeft.baseline",
+    "CheckpointError": "mlpeft.errors",
+    "ConfigError": "mlpeft.errors",
+    "Conv4": "mlpeft.models.conv4",
+    "DataError": "mlpeft.errors",
+    "Episode": "mlpeft.tasks.episode",
+    "EvalResult": "mlpeft.results",
+    "LinearClassifier": "mlpeft.models.mlp",
+    "MetaLearningConfig": "mlpeft.config",
+    "MlpeftError": "mlpeft.errors",
+    "ParamMismatch": "mlpeft.errors",
+    "ReptileLearner": "mlpeft.meta.learner",
+    "RunConfig": "mlpeft.config",
+    "ShapeError": "mlpeft.errors",
+    "SimpleClassifier": "mlpeft.models.mlp",
+    "TaskConfig": "mlpeft.tasks.episode",
+    "TaskDistribution": "mlpeft.tasks.distribution",
+    "TaskSamplingError": "mlpeft.errors",
+    "accuracy": "mlpeft.models.losses",
+    "cross_entropy_loss": "mlpeft.models.losses",
+    "mse_loss": "mlpeft.models.losses",
+    "setup_logger": "mlpeft.reporting",
+}
+
+__all__ = [  # noqa: PLE0604 - the keys are strings
+    "__version__",
+    *_HOMES,
+]
+
+prepare()
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name from its home when it is first asked for."""
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'mlpeft' has no attribute {name!r}")
+    value = getattr(importlib.import_module(home), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,1 @@
+"""Inner loops, outer steps, and the learners made of them."""

@@ -1,0 +1,178 @@
+"""Adapts to and scores the tasks of a shard: the core behind learner and worker."""
+
+from __future__ import annotations
+
+import logging
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+
+import mlx.core as mx
+import numpy as np
+
+from mlpeft.errors import ShapeError
+from mlpeft.meta.functional import Functional
+from mlpeft.meta.scoring import Scorer
+from mlpeft.meta.state import join, split
+from mlpeft.meta.strategies import InnerLoops, choose_strategy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    import mlx.nn as nn
+
+    from mlpeft.meta.functional import LossFn
+    from mlpeft.meta.inner import InnerLoop
+    from mlpeft.meta.strategies import StrategyName, TaskArrays
+    from mlpeft.params import Array, ParamTree
+    from mlpeft.tasks.episode import Episode
+
+    RngOf: TypeAlias = Callable[[int], np.random.Generator]
+
+logger = logging.getLogger(__name__)
+
+
+class TrainResult(NamedTuple):
+    """Sum over a shard's tasks, and what was seen on the way.
+
+    Attributes:
+        total: Sum over tasks of the adapted meta-state, NumPy float32 leaves.
+        support_loss: (tasks,).
+        query_loss: (tasks,), or None if the episodes have no queries.
+    """
+
+    total: ParamTree
+    support_loss: np.ndarray
+    query_loss: np.ndarray | None
+
+
+class ScoreResult(NamedTuple):
+    """Queries of a shard's tasks, scored after some inner steps.
+
+    Attributes:
+        loss: (tasks, len(steps)).
+        acc: (tasks, len(steps)), or None for regression.
+    """
+
+    loss: np.ndarray
+    acc: np.ndarray | None
+
+
+class Engine:
+    """One model, one loss, one inner loop.
+
+    Args:
+        model: Any `mlx.nn.Module`; restored after every call.
+        loss_fn: `(outputs, targets) -> scalar`.
+        inner: The inner loop of training.
+        strategy: How inner loops run; None: by `choose_strategy`.
+        eval_inner: The inner loop of evaluation; None: that of training.
+        transductive: Whether the queries of an episode share a batch (it matters to
+            models that use batch statistics).
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        loss_fn: LossFn,
+        inner: InnerLoop,
+        strategy: StrategyName | None = None,
+        eval_inner: InnerLoop | None = None,
+        *,
+        transductive: bool = True,
+    ) -> None:
+        self.inner = inner
+        self.eval_inner = eval_inner or inner
+        self.strategy: StrategyName = strategy or choose_strategy(model)
+        functional = Functional(model, loss_fn)
+        self._loops = InnerLoops(functional, inner, self.strategy)
+        self._scorer = Scorer(
+            functional, self.eval_inner, self.strategy, transductive=transductive
+        )
+        self._source: Mapping[str, Array] | None = None
+        self._meta: tuple[ParamTree, ParamTree] = ({}, {})
+
+    def train(
+        self,
+        meta: Mapping[str, Array],
+        episodes: Sequence[Episode],
+        rng: RngOf,
+    ) -> TrainResult:
+        """Adapt to each episode and sum what comes out.
+
+        Args:
+            meta: Theta, and the inner state where it is carried.
+            episodes: At least one.
+            rng: The generator of an episode by its index, for the order of its inner
+                batches; not called where there are none.
+        """
+        theta, state = self._as_mlx(meta)
+        tasks, batched = _prepare(self.inner, episodes, rng)
+        try:
+            result = self._loops(theta, state, tasks, batched=batched)
+            mx.eval(result)
+        except (ValueError, RuntimeError) as error:
+            if self.strategy != "vmap" or "vmap" not in str(error).lower():
+                raise
+            logger.warning(
+                "this model does not vmap (%s): compiled loop instead", error
+            )
+            self.strategy = self._loops.strategy = self._scorer.strategy = "compiled"
+            return self.train(meta, episodes, rng)
+        total = join(result.adapted, result.state)
+        return TrainResult(
+            {name: np.asarray(leaf) for name, leaf in total.items()},
+            np.asarray(result.support_loss),
+            np.asarray(result.query_loss) if len(tasks[0]) == 4 else None,
+        )
+
+    def evaluate(
+        self,
+        meta: Mapping[str, Array],
+        episodes: Sequence[Episode],
+        rng: RngOf,
+        steps: Sequence[int],
+    ) -> ScoreResult:
+        """Score the queries of each episode after each of some inner steps.
+
+        Args:
+            meta: Theta, and the inner state where it is carried.
+            episodes: At least one; each with queries.
+            rng: The generator of an episode by its index, for the order of its inner
+                batches; not called where there are none.
+            steps: Ascending numbers of inner steps after which to score; more than
+                the inner loop's are taken too.
+        """
+        theta, state = self._as_mlx(meta)
+        for episode in episodes:
+            if len(episode.query_x) == 0:
+                raise ShapeError(
+                    "an episode without queries cannot be scored; give it a query_size"
+                )
+        make_rngs = [partial(rng, index) for index in range(len(episodes))]
+        return ScoreResult(*self._scorer(theta, state, episodes, make_rngs, steps))
+
+    def _as_mlx(self, meta: Mapping[str, Array]) -> tuple[ParamTree, ParamTree]:
+        """Theta and inner state as MLX leaves, converted once a meta-state."""
+        if meta is not self._source:
+            self._meta = split({name: mx.array(leaf) for name, leaf in meta.items()})
+            self._source = meta
+        return self._meta
+
+
+def _prepare(
+    inner: InnerLoop,
+    episodes: Sequence[Episode],
+    rng: RngOf,
+) -> tuple[list[TaskArrays], bool]:
+    """Episodes as the inner loop takes them, and whether steps have own batches."""
+    tasks: list[TaskArrays] = []
+    batched = False
+    for index, episode in enumerate(episodes):
+        support = (np.asarray(episode.support_x), np.asarray(episode.support_y))
+        order = inner.batches(len(support[0]), partial(rng, index))
+        if order is not None:
+            batched = True
+            support = (support[0][order], support[1][order])
+        query = (np.asarray(episode.query_x), np.asarray(episode.query_y))
+        tasks.append(support + query if len(query[0]) else support)
+    return tasks, batched

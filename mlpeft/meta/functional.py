@@ -1,0 +1,87 @@
+"""A module as a pure function of its trainable parameters."""
+
+from __future__ import annotations
+
+import warnings
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TypeAlias
+
+import mlx.core as mx
+import mlx.nn as nn
+from mlx.utils import tree_flatten, tree_unflatten
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from mlpeft.params import ParamTree
+
+    LossFn: TypeAlias = Callable[[mx.array, mx.array], mx.array]
+
+_DROPOUT = (nn.Dropout, nn.Dropout2d, nn.Dropout3d)
+
+
+def get_params(model: nn.Module) -> ParamTree:
+    """The trainable leaves of a module by their dotted path, in the order of names."""
+    return dict(sorted(tree_flatten(model.trainable_parameters())))
+
+
+def set_params(model: nn.Module, params: ParamTree) -> None:
+    """Put leaves into a module."""
+    model.update(tree_unflatten(list(params.items())))
+
+
+class Functional:
+    """Calls a module with parameters that are put in for the call only.
+
+    While `installed()` is entered the module may hold tracers; on leaving it, every
+    parameter and buffer is what it was, whatever the module did to itself.
+
+    Args:
+        model: Any module that maps a batch of inputs to a batch of outputs.
+        loss_fn: `(outputs, targets) -> scalar`.
+    """
+
+    def __init__(self, model: nn.Module, loss_fn: LossFn) -> None:
+        self.model = model
+        self.loss_fn = loss_fn
+        self.uses_batch_statistics = any(
+            getattr(module, "uses_batch_statistics", False)
+            or isinstance(module, nn.BatchNorm)
+            for module in model.modules()
+        )
+        for module in model.modules():
+            if isinstance(module, _DROPOUT) and module.training:
+                warnings.warn(
+                    "dropout layers are switched off in inner loops: a mask drawn "
+                    "from global state would make results depend on who computes them",
+                    stacklevel=3,
+                )
+                break
+
+    @contextmanager
+    def installed(self) -> Iterator[None]:
+        """Keep the module's own parameters safe while others are put in."""
+        own = self.model.parameters()
+        noisy = [
+            module
+            for module in self.model.modules()
+            if isinstance(module, _DROPOUT) and module.training
+        ]
+        for module in noisy:
+            module.eval()
+        try:
+            yield
+        finally:
+            self.model.update(own)
+            for module in noisy:
+                module.train()
+
+    def predict(self, params: ParamTree, x: mx.array) -> mx.array:
+        """Outputs of the module with these parameters. Call inside `installed()`."""
+        set_params(self.model, params)
+        output: mx.array = self.model(x)
+        return output
+
+    def loss(self, params: ParamTree, x: mx.array, y: mx.array) -> mx.array:
+        """Loss of the module with these parameters. Call inside `installed()`."""
+        return self.loss_fn(self.predict(params, x), y)

@@ -1,0 +1,151 @@
+"""The inner loop: a few gradient steps on one task, as a pure function."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Self
+
+import mlx.core as mx
+import numpy as np
+
+from mlpeft.meta.optimizers import SGD, Adam, InnerOptimizer, clip_by_global_norm
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mlpeft.config import MetaLearningSection
+    from mlpeft.meta.functional import Functional
+    from mlpeft.params import ParamTree
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InnerLoop:
+    """Settings of the inner loop; the meaning of each is that of its config key.
+
+    Attributes:
+        lr: `inner_lr`, alpha in the Reptile paper.
+        num_steps: `num_inner_steps`.
+        optimizer: "sgd" or "adam".
+        beta1: Adam's decay of the first moment.
+        beta2: Adam's decay of the second moment.
+        state: "reset" starts each task with fresh moments; "carry" starts it with
+            those of the meta-state, which are averaged over tasks like theta. (The
+            paper's code carries them from one task to the next in sequence, which has
+            no meaning on a cluster; with a meta-batch of 1 the two are the same.)
+        batch_size: Support examples a step; None: all of them.
+        grad_clip: Largest global norm of a gradient; None: no limit.
+    """
+
+    lr: float = 0.01
+    num_steps: int = 5
+    optimizer: Literal["sgd", "adam"] = "sgd"
+    beta1: float = 0.0
+    beta2: float = 0.999
+    state: Literal["reset", "carry"] = "reset"
+    batch_size: int | None = None
+    grad_clip: float | None = None
+
+    @classmethod
+    def from_config(cls, config: MetaLearningSection) -> Self:
+        """The settings of a run."""
+        return cls(
+            lr=config.inner_lr,
+            num_steps=config.num_inner_steps,
+            optimizer=config.inner_optimizer,
+            beta1=config.inner_beta1,
+            beta2=config.inner_beta2,
+            state=config.inner_state,
+            batch_size=config.inner_batch_size,
+            grad_clip=config.inner_grad_clip,
+        )
+
+    @property
+    def carries(self) -> bool:
+        """Whether the inner optimiser's state is part of the meta-state."""
+        return self.state == "carry" and self.optimizer == "adam"
+
+    def make_optimizer(self) -> InnerOptimizer:
+        """The inner optimiser."""
+        if self.optimizer == "adam":
+            return Adam(self.lr, self.beta1, self.beta2)
+        return SGD(self.lr)
+
+    def batches(
+        self, support_size: int, make_rng: Callable[[], np.random.Generator]
+    ) -> np.ndarray | None:
+        """Which support examples each step sees; None: every step sees all.
+
+        Cyclic without replacement, as in the paper's code: the set is shuffled, cut
+        into batches, shuffled again when it is used up; a batch may span two rounds.
+
+        Args:
+            support_size: Examples in the support set.
+            make_rng: Makes the generator; not called if every step sees all, because
+                making one costs as much as a small inner loop.
+
+        Returns:
+            (num_steps, batch_size) indices into the support set, or None.
+        """
+        size = self.batch_size
+        if size is None or size >= support_size:
+            return None
+        rng = make_rng()
+        needed = self.num_steps * size
+        rounds = -(-needed // support_size)
+        order = np.concatenate([rng.permutation(support_size) for _ in range(rounds)])
+        return order[:needed].reshape(self.num_steps, size)
+
+
+def grad_step(
+    functional: Functional,
+    inner: InnerLoop,
+    params: ParamTree,
+    state: ParamTree,
+    x: mx.array,
+    y: mx.array,
+) -> tuple[ParamTree, ParamTree, mx.array]:
+    """One inner step: parameters and state after it, and the loss before it."""
+    loss, grads = mx.value_and_grad(functional.loss)(params, x, y)
+    if inner.grad_clip is not None:
+        grads = clip_by_global_norm(grads, inner.grad_clip)
+    params, state = inner.make_optimizer().step(params, grads, state)
+    return params, state, loss
+
+
+def adapt(
+    functional: Functional,
+    inner: InnerLoop,
+    theta: ParamTree,
+    state: ParamTree,
+    support_x: mx.array,
+    support_y: mx.array,
+    *,
+    batched: bool,
+) -> tuple[ParamTree, ParamTree, mx.array]:
+    """`num_steps` inner steps from theta on one support set.
+
+    Args:
+        functional: The model and its loss.
+        inner: The settings.
+        theta: Where to start.
+        state: The inner optimiser's state to start with; {}: fresh.
+        support_x: (n, ...), or (num_steps, batch, ...) if `batched`.
+        support_y: Likewise.
+        batched: Whether each step has a batch of its own.
+
+    Returns:
+        Adapted parameters, the optimiser's state, and the loss of the last step's
+        examples before that step.
+    """
+    params = theta
+    state = state or inner.make_optimizer().init(theta)
+    loss = mx.array(0.0)
+    with functional.installed():
+        for step in range(inner.num_steps):
+            x, y = (
+                (support_x[step], support_y[step])
+                if batched
+                else (support_x, support_y)
+            )
+            params, state, loss = grad_step(functional, inner, params, state, x, y)
+    return params, state, loss

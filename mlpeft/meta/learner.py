@@ -1,0 +1,241 @@
+"""ReptileLearner: meta-learning of one model in a few lines of Python."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import mlx.core as mx
+import numpy as np
+
+from mlpeft import params
+from mlpeft.errors import CheckpointError
+from mlpeft.meta import state
+from mlpeft.meta.engine import Engine
+from mlpeft.meta.functional import get_params, set_params
+from mlpeft.meta.inner import InnerLoop
+from mlpeft.meta.outer import OuterStep, combine
+from mlpeft.seeds import Purpose, generator
+from mlpeft.tasks.episode import Episode
+from mlpeft.work import ShardUpdate
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import mlx.nn as nn
+
+    from mlpeft.meta.functional import LossFn
+    from mlpeft.meta.strategies import StrategyName
+    from mlpeft.params import Array, ParamTree
+
+STANDARD_STEPS = (0, 1, 5, 10)
+"""Inner steps after which `evaluate` always scores."""
+
+
+class ReptileLearner:
+    """Meta-learns the parameters of a model with Reptile.
+
+    `model` holds theta: `meta_train_step` moves its parameters, `evaluate` leaves them.
+
+    Args:
+        model: Any `mlx.nn.Module` that maps a batch of inputs to a batch of outputs.
+        inner_lr: Step size on a task (alpha in the paper).
+        outer_lr: Step size of theta towards the mean of the adapted parameters
+            (epsilon in the paper).
+        num_inner_steps: Gradient steps on a task.
+        inner_optimizer: "sgd" or "adam".
+        inner_beta1: Adam's beta1 (the paper: 0).
+        inner_batch_size: Support examples a step; None: all.
+        inner_state: Adam's moments: "reset" for each task, or "carry" from round to
+            round, averaged over tasks.
+        strategy: How inner loops run: "loop", "compiled", "vmap"; None: by the model.
+        transductive: Whether the queries of an episode share a batch at evaluation.
+        seed: Seeds the order of inner batches.
+
+    References:
+        Nichol, Achiam and Schulman, "On First-Order Meta-Learning Algorithms", 2018,
+        arXiv 1803.02999, algorithm 2.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        inner_lr: float = 0.01,
+        outer_lr: float = 0.001,
+        num_inner_steps: int = 5,
+        *,
+        inner_optimizer: str = "sgd",
+        inner_beta1: float = 0.0,
+        inner_batch_size: int | None = None,
+        inner_state: str = "reset",
+        strategy: StrategyName | None = None,
+        transductive: bool = True,
+        seed: int = 0,
+    ) -> None:
+        if num_inner_steps < 1:
+            raise ValueError(f"num_inner_steps is {num_inner_steps}, expected >= 1")
+        if inner_lr <= 0:
+            raise ValueError(f"inner_lr is {inner_lr}, expected > 0")
+        if inner_optimizer not in {"sgd", "adam"}:
+            raise ValueError(
+                f"inner_optimizer is {inner_optimizer!r}, expected 'sgd' or 'adam'"
+            )
+        self.model = model
+        self.inner = InnerLoop(
+            lr=inner_lr,
+            num_steps=num_inner_steps,
+            optimizer="adam" if inner_optimizer == "adam" else "sgd",
+            beta1=inner_beta1,
+            batch_size=inner_batch_size,
+            state="carry" if inner_state == "carry" else "reset",
+        )
+        self.outer_lr = outer_lr
+        self.strategy = strategy
+        self.transductive = transductive
+        self.seed = seed
+        self.iteration = 0
+        self._inner_state: ParamTree = state.split(
+            state.initial(get_params(model), self.inner)
+        )[1]
+        self._engines: dict[int, tuple[LossFn, Engine]] = {}
+
+    @property
+    def inner_lr(self) -> float:
+        """Step size on a task."""
+        return self.inner.lr
+
+    @property
+    def num_inner_steps(self) -> int:
+        """Gradient steps on a task."""
+        return self.inner.num_steps
+
+    def meta_train_step(
+        self, episodes: Sequence[Sequence[Array]], loss_fn: LossFn
+    ) -> dict[str, float]:
+        """One meta-iteration: adapt to each episode, then move theta.
+
+        Args:
+            episodes: The meta-batch: (support_x, support_y, query_x, query_y) each.
+            loss_fn: `(outputs, targets) -> scalar`.
+
+        Returns:
+            `query_loss` after adaptation (NaN without queries) and `support_loss` at
+            the last inner step, both means over episodes; `param_diff`, the Euclidean
+            norm of theta's change.
+
+        Raises:
+            ValueError: If there are no episodes, or shapes do not fit the model.
+        """
+        if not episodes:
+            raise ValueError(
+                "meta_train_step got no episodes; sample at least one: "
+                "[dist.sample_episode()[1:] for _ in range(4)]"
+            )
+        meta = state.join(params.to_numpy(get_params(self.model)), self._inner_state)
+        result = self._engine(loss_fn).train(
+            meta, [Episode(*e) for e in episodes], partial(self._rng, Purpose.BATCH)
+        )
+        update = ShardUpdate(index=0, count=len(episodes), total=result.total)
+        outer = OuterStep(lr=self.outer_lr, state={})
+        moved = outer.step(meta, combine([update]), self.iteration)
+        theta, self._inner_state = state.split(moved.meta)
+        set_params(self.model, {name: mx.array(leaf) for name, leaf in theta.items()})
+        self.iteration += 1
+        query_loss = result.query_loss
+        return {
+            "query_loss": float("nan")
+            if query_loss is None
+            else query_loss.mean().item(),
+            "support_loss": result.support_loss.mean().item(),
+            "param_diff": moved.param_diff,
+        }
+
+    def evaluate(
+        self, episodes: Sequence[Sequence[Array]], loss_fn: LossFn
+    ) -> dict[str, float]:
+        """Adapt to each episode from theta and score its queries along the way.
+
+        Args:
+            episodes: (support_x, support_y, query_x, query_y) each.
+            loss_fn: `(outputs, targets) -> scalar`.
+
+        Returns:
+            `step_k_loss` and, for classification, `step_k_acc` after k inner steps for
+            k = 0, 1, 5, 10 and `num_inner_steps`; `final_loss` (and `final_acc`) after
+            `num_inner_steps`. Means over episodes.
+
+        Raises:
+            ValueError: If there are no episodes, or one has no queries.
+        """
+        if not episodes:
+            raise ValueError("evaluate got no episodes; sample at least one")
+        steps = sorted({*STANDARD_STEPS, self.num_inner_steps})
+        meta = state.join(params.to_numpy(get_params(self.model)), self._inner_state)
+        scores = self._engine(loss_fn).evaluate(
+            meta,
+            [Episode(*e) for e in episodes],
+            partial(self._rng, Purpose.TEST),
+            steps,
+        )
+        final = steps.index(self.num_inner_steps)
+        loss = scores.loss.mean(axis=0)
+        results = {f"step_{k}_loss": float(loss[i]) for i, k in enumerate(steps)}
+        results["final_loss"] = float(loss[final])
+        if scores.acc is not None:
+            acc = scores.acc.mean(axis=0)
+            results |= {f"step_{k}_acc": float(acc[i]) for i, k in enumerate(steps)}
+            results["final_acc"] = float(acc[final])
+        return results
+
+    def save(self, path: str | Path) -> None:
+        """Save theta (and carried inner state) as `.npz`; folders are made."""
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        meta = state.join(params.to_numpy(get_params(self.model)), self._inner_state)
+        with path.open("wb") as file:
+            np.savez(file, **meta)
+
+    def load(self, path: str | Path) -> None:
+        """Load what `save` wrote, into the model.
+
+        Raises:
+            FileNotFoundError: Naming the absolute path that was looked at.
+            CheckpointError: If it is not such a file.
+            ParamMismatch: If it was made for another model (a ValueError).
+        """
+        path = Path(path)
+        if not path.is_file():
+            raise FileNotFoundError(f"no checkpoint at {path.absolute()}")
+        try:
+            with np.load(path, allow_pickle=False) as archive:
+                saved = {name: archive[name] for name in archive.files}
+        except (OSError, ValueError, EOFError) as error:
+            raise CheckpointError(
+                f"{path} is not an .npz checkpoint: {error}"
+            ) from error
+        theta, inner_state = state.split(saved)
+        expected = params.schema(get_params(self.model))
+        params.check_schema(expected, theta, f"checkpoint {path}")
+        if self.inner.carries and inner_state:
+            self._inner_state = inner_state
+        set_params(self.model, {name: mx.array(leaf) for name, leaf in theta.items()})
+
+    def _engine(self, loss_fn: LossFn) -> Engine:
+        """The engine of a loss, kept so that compiled loops are used again."""
+        kept = self._engines.get(id(loss_fn))
+        if kept is None or kept[0] is not loss_fn:
+            engine = Engine(
+                self.model,
+                loss_fn,
+                self.inner,
+                self.strategy,
+                transductive=self.transductive,
+            )
+            kept = self._engines[id(loss_fn)] = (loss_fn, engine)
+        return kept[1]
+
+    def _rng(self, purpose: Purpose, index: int) -> np.random.Generator:
+        """The generator that orders the inner batches of one episode."""
+        iteration = self.iteration if purpose is Purpose.BATCH else 0
+        return generator(self.seed, purpose, iteration, index)

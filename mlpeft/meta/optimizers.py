@@ -1,0 +1,102 @@
+"""Optimisers of the inner loop, as pure functions on parameter trees.
+
+`mlx.optimizers` keep their state in themselves; these take it and give it back, so that
+`mx.vmap` and `mx.compile` see through a whole inner loop.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import mlx.core as mx
+
+if TYPE_CHECKING:
+    from mlpeft.params import ParamTree
+
+
+class InnerOptimizer(Protocol):
+    """One gradient step, without side effects."""
+
+    def init(self, params: ParamTree) -> ParamTree:
+        """The state before the first step: leaves named after what they belong to."""
+        ...
+
+    def step(
+        self, params: ParamTree, grads: ParamTree, state: ParamTree
+    ) -> tuple[ParamTree, ParamTree]:
+        """Parameters and state after one step."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class SGD:
+    """`p <- p - lr g`, without state."""
+
+    lr: float
+
+    def init(self, params: ParamTree) -> ParamTree:  # noqa: ARG002 - the interface
+        """SGD has no state."""
+        return {}
+
+    def step(
+        self, params: ParamTree, grads: ParamTree, state: ParamTree
+    ) -> tuple[ParamTree, ParamTree]:
+        """One step of gradient descent."""
+        return {k: p - self.lr * grads[k] for k, p in params.items()}, state
+
+
+@dataclass(frozen=True, slots=True)
+class Adam:
+    """Adam with bias correction, for any beta1 in [0, 1).
+
+    With beta1 = 0, as in the Reptile paper's image experiments, there is no first
+    moment, and the first step from fresh moments is `lr sign(g)`.
+
+    State: `step` (scalar, steps so far), `v/<leaf>`, and `m/<leaf>` if beta1 > 0.
+
+    References:
+        Kingma and Ba, "Adam", 2015, arXiv 1412.6980, algorithm 1.
+    """
+
+    lr: float
+    beta1: float = 0.0
+    beta2: float = 0.999
+    eps: float = 1e-8
+
+    def init(self, params: ParamTree) -> ParamTree:
+        """Zero moments. `step` is a Python number until the first carried step."""
+        state: ParamTree = {"step": 0.0}
+        state |= {f"v/{name}": mx.zeros_like(p) for name, p in params.items()}
+        if self.beta1:
+            state |= {f"m/{name}": mx.zeros_like(p) for name, p in params.items()}
+        return state
+
+    def step(
+        self, params: ParamTree, grads: ParamTree, state: ParamTree
+    ) -> tuple[ParamTree, ParamTree]:
+        """`p <- p - lr m_hat / (sqrt(v_hat) + eps)`."""
+        step = state["step"] + 1.0
+        bias1 = 1.0 - self.beta1**step
+        bias2 = 1.0 - self.beta2**step
+        new_state: ParamTree = {"step": step}
+        new_params: ParamTree = {}
+        for name, p in params.items():
+            g = grads[name]
+            v = self.beta2 * state[f"v/{name}"] + (1.0 - self.beta2) * mx.square(g)
+            new_state[f"v/{name}"] = v
+            m = g
+            if self.beta1:
+                m = self.beta1 * state[f"m/{name}"] + (1.0 - self.beta1) * g
+                new_state[f"m/{name}"] = m
+            rate = mx.sqrt(v / bias2) + self.eps
+            new_params[name] = p - self.lr * (m / bias1) / rate
+        return new_params, new_state
+
+
+def clip_by_global_norm(grads: ParamTree, max_norm: float) -> ParamTree:
+    """`g min(1, max_norm / |g|)` with the Euclidean norm over all leaves."""
+    squares = [mx.sum(mx.square(grads[name])) for name in sorted(grads)]
+    norm = mx.sqrt(sum(squares[1:], squares[0]))
+    factor = mx.minimum(max_norm / (norm + 1e-12), 1.0)
+    return {name: g * factor for name, g in grads.items()}

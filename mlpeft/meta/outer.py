@@ -1,0 +1,163 @@
+"""The outer step: from the updates of a round to the next meta-state.
+
+NumPy in float32 and in a fixed order, so that a coordinator needs no accelerator and
+gets the same bits for the same updates.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, NamedTuple, Self
+
+import numpy as np
+
+from mlpeft import params
+from mlpeft.meta import reptile
+from mlpeft.meta.state import join, split
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mlpeft.config import MetaLearningSection
+    from mlpeft.params import ParamTree
+    from mlpeft.work import ShardUpdate
+
+Schedule = Literal["constant", "linear", "cosine"]
+
+
+def combine(updates: Sequence[ShardUpdate]) -> ParamTree:
+    """Mean over the tasks of all shards: `sum_shards(total) / sum_shards(count)`.
+
+    Summed in the order of the shards' index, in float32, so that the order of arrival
+    leaves no trace.
+
+    Args:
+        updates: Every shard of the round, in any order.
+
+    Raises:
+        ValueError: If there are no updates, or no tasks in them.
+    """
+    ordered = sorted(updates, key=lambda update: update.index)
+    tasks = sum(update.count for update in ordered)
+    if tasks == 0:
+        raise ValueError("no tasks to average: a round needs at least one shard update")
+    total = dict(ordered[0].total)
+    for update in ordered[1:]:
+        total = params.add(total, update.total)
+    divisor = np.float32(tasks)
+    return {name: leaf / divisor for name, leaf in total.items()}
+
+
+def scheduled(
+    schedule: Schedule, first: float, final: float, done: int, iterations: int
+) -> float:
+    """`outer_lr` of one meta-iteration.
+
+    linear: `first (1 - t) + final t` (the paper's); cosine: `final + (first - final)
+    (1 + cos(pi t)) / 2`, with `t = done / iterations`.
+
+    Args:
+        schedule: The course.
+        first: Value at the start.
+        final: Value at the end (constant never gets there).
+        done: Meta-iterations already done.
+        iterations: Meta-iterations in all.
+    """
+    fraction = done / iterations
+    match schedule:
+        case "constant":
+            return first
+        case "linear":
+            return first * (1.0 - fraction) + final * fraction
+        case "cosine":
+            return final + (first - final) * 0.5 * (1.0 + math.cos(math.pi * fraction))
+
+
+class OuterResult(NamedTuple):
+    """The next meta-state, and how far theta moved.
+
+    Attributes:
+        meta: Theta and carried inner state after the step.
+        param_diff: Euclidean norm of theta's change.
+        outer_lr: The step size that was used.
+    """
+
+    meta: ParamTree
+    param_diff: float
+    outer_lr: float
+
+
+@dataclass(slots=True, kw_only=True)
+class OuterStep:
+    """The outer optimiser on the pseudo-gradient `theta - mean(adapted)`.
+
+    Attributes:
+        lr: `outer_lr`.
+        optimizer: "sgd", Reptile's interpolation, or "adam" (beta1 0.9, beta2 0.999).
+        schedule: Course of the step size.
+        lr_final: Its end.
+        iterations: Meta-iterations of the run.
+        clip: Largest global norm of the pseudo-gradient; None: no limit.
+        state: The optimiser's moments: `m/<leaf>`, `v/<leaf>`.
+    """
+
+    lr: float = 0.001
+    optimizer: Literal["sgd", "adam"] = "sgd"
+    schedule: Schedule = "constant"
+    lr_final: float = 0.0
+    iterations: int = 1
+    clip: float | None = None
+    state: ParamTree
+
+    @classmethod
+    def from_config(cls, config: MetaLearningSection) -> Self:
+        """The outer step of a run, before its first iteration."""
+        return cls(
+            lr=config.outer_lr,
+            optimizer=config.outer_optimizer,
+            schedule=config.outer_schedule,
+            lr_final=config.outer_lr_final,
+            iterations=config.num_meta_iterations,
+            clip=config.update_clip,
+            state={},
+        )
+
+    def step(self, meta: ParamTree, mean: ParamTree, done: int) -> OuterResult:
+        """One outer step.
+
+        Args:
+            meta: Theta and carried inner state before the round, NumPy float32.
+            mean: `combine` of the round's updates.
+            done: Meta-iterations done before this one.
+        """
+        theta, _ = split(meta)
+        mean_theta, mean_state = split(mean)
+        gradient = reptile.pseudo_gradient(theta, mean_theta)
+        if self.clip is not None:
+            norm = params.global_norm(gradient)
+            if norm > self.clip:
+                gradient = params.scale(gradient, np.float32(self.clip / norm))
+        lr = scheduled(self.schedule, self.lr, self.lr_final, done, self.iterations)
+        change = (
+            params.scale(gradient, np.float32(lr))
+            if self.optimizer == "sgd"
+            else self._adam(gradient, lr, done)
+        )
+        new_theta = params.subtract(theta, change)
+        return OuterResult(join(new_theta, mean_state), params.global_norm(change), lr)
+
+    def _adam(self, gradient: ParamTree, lr: float, done: int) -> ParamTree:
+        """The change `lr m_hat / (sqrt(v_hat) + eps)` (Kingma and Ba, algorithm 1)."""
+        beta1, beta2, eps = np.float32(0.9), np.float32(0.999), np.float32(1e-8)
+        bias1 = np.float32(1.0 - 0.9 ** (done + 1))
+        bias2 = np.float32(1.0 - 0.999 ** (done + 1))
+        one = np.float32(1.0)
+        change: ParamTree = {}
+        for name, g in gradient.items():
+            zero = np.zeros_like(g)
+            m = beta1 * self.state.get(f"m/{name}", zero) + (one - beta1) * g
+            v = beta2 * self.state.get(f"v/{name}", zero) + (one - beta2) * g * g
+            self.state[f"m/{name}"], self.state[f"v/{name}"] = m, v
+            change[name] = np.float32(lr) * (m / bias1) / (np.sqrt(v / bias2) + eps)
+        return change

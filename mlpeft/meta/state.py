@@ -1,0 +1,45 @@
+"""The meta-state: theta, and where it is carried, the inner optimiser's state.
+
+Both travel, are averaged and are saved as one tree; a prefix tells them apart.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from mlpeft.meta.inner import InnerLoop
+    from mlpeft.params import Array, ParamTree
+
+INNER_STATE = "inner_state/"
+
+
+def join(theta: Mapping[str, Array], state: Mapping[str, Array]) -> ParamTree:
+    """One tree of theta's leaves and the inner state's, in the order of names."""
+    tree = dict(theta) | {INNER_STATE + name: leaf for name, leaf in state.items()}
+    return {name: tree[name] for name in sorted(tree)}
+
+
+def split(meta: Mapping[str, Array]) -> tuple[ParamTree, ParamTree]:
+    """Theta and the inner state of a meta-state."""
+    theta: ParamTree = {}
+    state: ParamTree = {}
+    for name, leaf in meta.items():
+        if name.startswith(INNER_STATE):
+            state[name.removeprefix(INNER_STATE)] = leaf
+        else:
+            theta[name] = leaf
+    return theta, state
+
+
+def initial(theta: Mapping[str, Array], inner: InnerLoop) -> ParamTree:
+    """The meta-state of a run that starts with this theta, as float32 NumPy leaves."""
+    state = inner.make_optimizer().init(dict(theta)) if inner.carries else {}
+    return {
+        name: np.array(leaf, dtype=np.float32)
+        for name, leaf in join(theta, state).items()
+    }

@@ -1,0 +1,182 @@
+"""Three ways to run the inner loops of a shard, with one result.
+
+loop      each operation is dispatched as Python meets it: slow, easy to debug
+compiled  one compiled inner loop, called task by task
+vmap      one compiled call for all tasks of the shard, vectorised over them
+
+vmap pays for small multilayer perceptrons, where an operation costs more to start than
+to compute; convolutions and transformers gain nothing from it. The results agree to
+float32 rounding, and each strategy repeats its own bits.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
+
+import mlx.core as mx
+import numpy as np
+import mlx.nn as nn
+
+from mlpeft.meta.inner import adapt
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from mlpeft.meta.functional import Functional
+    from mlpeft.meta.inner import InnerLoop
+    from mlpeft.params import Array, ParamTree
+
+StrategyName: TypeAlias = Literal["loop", "compiled", "vmap"]
+
+TaskArrays: TypeAlias = "tuple[Array, ...]"
+"""One task: support_x, support_y, and where there are queries query_x, query_y. With
+inner batches the support arrays are (num_steps, batch, ...), else (n, ...)."""
+
+
+class LoopResult(NamedTuple):
+    """What the inner loops of a shard give.
+
+    Attributes:
+        adapted: Sum over tasks, in order, of the adapted parameters.
+        state: Sum over tasks of the inner optimiser's state; {} unless carried.
+        support_loss: (tasks,) loss of the last inner step's examples, before it.
+        query_loss: (tasks,) loss of the queries after adaptation; zeros without.
+    """
+
+    adapted: ParamTree
+    state: ParamTree
+    support_loss: mx.array
+    query_loss: mx.array
+
+
+def choose_strategy(model: nn.Module) -> StrategyName:
+    """Vmap where every parameter belongs to a linear layer, else compiled.
+
+    A rule and not a measurement, so that a run makes the same choice, and with it the
+    same bits, each time.
+    """
+    owners = [module for module in model.modules() if _own_arrays(module)]
+    plain = all(isinstance(module, nn.Linear) for module in owners)
+    return "vmap" if owners and plain else "compiled"
+
+
+def _own_arrays(module: nn.Module) -> bool:
+    """Whether a module holds parameters itself, not only through its children."""
+    return any(isinstance(value, mx.array) for value in dict(module).values())
+
+
+class InnerLoops:
+    """Runs the inner loops of a shard with one strategy.
+
+    Args:
+        functional: The model and its loss.
+        inner: Settings of the inner loop.
+        strategy: How to run them.
+    """
+
+    def __init__(
+        self, functional: Functional, inner: InnerLoop, strategy: StrategyName
+    ) -> None:
+        self.functional = functional
+        self.inner = inner
+        self.strategy = strategy
+        self._functions: dict[tuple[bool, bool, bool], Callable[..., LoopResult]] = {}
+
+    def __call__(
+        self,
+        theta: ParamTree,
+        state: ParamTree,
+        tasks: Sequence[TaskArrays],
+        *,
+        batched: bool,
+    ) -> LoopResult:
+        """Adapt theta to each task; lazy, evaluate the result.
+
+        Args:
+            theta: Meta-parameters, MLX leaves.
+            state: Carried inner state; {}: fresh.
+            tasks: At least one.
+            batched: Whether each inner step has a batch of its own.
+        """
+        query = len(tasks[0]) == 4
+        if self.strategy == "vmap" and _same_shapes(tasks):
+            run = self._function(vectorised=True, batched=batched, query=query)
+            columns = [
+                mx.array(np.stack(column)) for column in zip(*tasks, strict=True)
+            ]
+            return run(theta, state, *columns)
+        run = self._function(vectorised=False, batched=batched, query=query)
+        results = [run(theta, state, *map(mx.array, task)) for task in tasks]
+        adapted, carried = results[0].adapted, results[0].state
+        for result in results[1:]:
+            adapted = {k: total + result.adapted[k] for k, total in adapted.items()}
+            carried = {k: total + result.state[k] for k, total in carried.items()}
+        return LoopResult(
+            adapted,
+            carried,
+            mx.stack([result.support_loss for result in results]),
+            mx.stack([result.query_loss for result in results]),
+        )
+
+    def _function(
+        self, *, vectorised: bool, batched: bool, query: bool
+    ) -> Callable[..., LoopResult]:
+        """The inner loop for arrays of one kind, built once."""
+        key = (vectorised, batched, query)
+        if key not in self._functions:
+            self._functions[key] = self._build(*key)
+        return self._functions[key]
+
+    def _build(
+        self, vectorised: bool, batched: bool, query: bool
+    ) -> Callable[..., LoopResult]:
+        def one_task(
+            theta: ParamTree, state: ParamTree, *arrays: mx.array
+        ) -> tuple[ParamTree, ParamTree, mx.array, mx.array]:
+            adapted, new_state, support_loss = adapt(
+                self.functional,
+                self.inner,
+                theta,
+                state,
+                arrays[0],
+                arrays[1],
+                batched=batched,
+            )
+            query_loss = mx.zeros_like(support_loss)
+            if query:
+                with self.functional.installed():
+                    query_loss = self.functional.loss(adapted, arrays[2], arrays[3])
+            return (
+                adapted,
+                new_state if self.inner.carries else {},
+                support_loss,
+                query_loss,
+            )
+
+        if not vectorised:
+            run = one_task if self.strategy == "loop" else mx.compile(one_task)
+            return lambda *args: LoopResult(*run(*args))
+
+        axes = (None, None, *[0] * (4 if query else 2))
+
+        def all_tasks(
+            *args: Array,
+        ) -> tuple[ParamTree, ParamTree, mx.array, mx.array]:
+            adapted, state, support_loss, query_loss = mx.vmap(one_task, in_axes=axes)(
+                *args
+            )
+            return (
+                {k: mx.sum(leaf, axis=0) for k, leaf in adapted.items()},
+                {k: mx.sum(leaf, axis=0) for k, leaf in state.items()},
+                support_loss,
+                query_loss,
+            )
+
+        compiled = mx.compile(all_tasks)
+        return lambda *args: LoopResult(*compiled(*args))
+
+
+def _same_shapes(tasks: Sequence[TaskArrays]) -> bool:
+    """Whether the tasks' arrays can be stacked."""
+    shapes = [[array.shape for array in task] for task in tasks]
+    return all(shape == shapes[0] for shape in shapes[1:])

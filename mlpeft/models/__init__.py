@@ -1,0 +1,1 @@
+"""Models that are meta-learned, their losses and their operations."""

@@ -1,0 +1,129 @@
+"""From configuration to model, with parameters that depend on the run's seed alone."""
+
+from __future__ import annotations
+
+import importlib
+import math
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import mlx.core as mx
+import mlx.nn as nn
+
+from mlpeft.errors import ConfigError, nearest
+from mlpeft.models.conv4 import Conv4
+from mlpeft.models.mlp import LinearClassifier, SimpleClassifier
+from mlpeft.seeds import Purpose, seed_word
+
+if TYPE_CHECKING:
+    from collections.abc import Container, Iterator
+
+    from mlpeft.config import ModelSection
+
+BACKBONES = ("linear", "tanh", "logistic", "conv4")
+
+
+def build_model(
+    config: ModelSection,
+    input_shape: tuple[int, ...],
+    num_outputs: int,
+    seed: int,
+    purpose: Purpose = Purpose.INIT,
+    allow_modules: Container[str] | None = None,
+) -> nn.Module:
+    """The configured model with initial parameters drawn from the seed.
+
+    Args:
+        config: The `model` section.
+        input_shape: Shape of one input: (input_dim,) or (height, width, channels).
+        num_outputs: Classes of an episode, or targets of a regression.
+        seed: The run's seed.
+        purpose: INIT, or BASELINE for a second, independent initialisation.
+        allow_modules: Modules that a backbone `module:callable` may name; None: any.
+            A worker gets its configuration from the network and imports nothing that
+            its own command line did not allow.
+
+    Raises:
+        ConfigError: If the backbone is unknown or does not take such inputs.
+    """
+    with seeded(seed_word(seed, purpose)):
+        model = _construct(config, input_shape, num_outputs, allow_modules)
+        mx.eval(model.parameters())
+    return model
+
+
+def _construct(
+    config: ModelSection,
+    input_shape: tuple[int, ...],
+    num_outputs: int,
+    allow_modules: Container[str] | None,
+) -> nn.Module:
+    input_dim = math.prod(input_shape)
+    match config.backbone:
+        case "linear" | "tanh" as name:
+            return SimpleClassifier(
+                input_dim,
+                config.hidden_dim,
+                num_outputs,
+                config.num_layers,
+                "relu" if name == "linear" else "tanh",
+            )
+        case "logistic":
+            return LinearClassifier(input_dim, num_outputs)
+        case "conv4":
+            if len(input_shape) != 3 or input_shape[0] != input_shape[1]:
+                raise ConfigError(
+                    "model.backbone: conv4 takes square images (height, width, "
+                    f"channels), but the tasks have inputs {input_shape}; take "
+                    "an image family or backbone linear"
+                )
+            return Conv4(num_outputs, input_shape[0], input_shape[2], config.hidden_dim)
+        case name if ":" in name:
+            module = name.partition(":")[0]
+            if allow_modules is not None and module not in allow_modules:
+                raise ConfigError(
+                    f"model.backbone: this process may not import {module!r}; "
+                    f"start it with --allow-module {module} if you trust it"
+                )
+            return _own_model(name, input_shape, num_outputs)
+        case name:
+            raise ConfigError(
+                f"model.backbone: unknown backbone {name!r}; "
+                f"{nearest(name, BACKBONES)}, or module:callable of your own"
+            )
+
+
+def _own_model(name: str, input_shape: tuple[int, ...], num_outputs: int) -> nn.Module:
+    """Call the user's `module:callable` with (input_shape, num_outputs)."""
+    module, _, attribute = name.partition(":")
+    try:
+        make = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(
+            f"model.backbone: cannot import {name!r}: {error}; is its folder on "
+            "PYTHONPATH?"
+        ) from error
+    model = make(input_shape, num_outputs)
+    if not isinstance(model, nn.Module):
+        raise ConfigError(
+            f"model.backbone: {name} returned a {type(model).__name__}, expected "
+            "an mlx.nn.Module"
+        )
+    return model
+
+
+@contextmanager
+def seeded(word: int) -> Iterator[None]:
+    """Seed MLX's global generator for the constructors inside, then put it back.
+
+    MLX's layers draw their initial parameters from that generator; this is the only
+    place that touches it.
+    """
+    # A key is the seed's high and low 32 bits, so the state can be put back as a seed.
+    key: Any = mx.random.state[0]
+    high, low = (int(part) for part in key.tolist())
+    mx.random.seed(word)
+    try:
+        yield
+    finally:
+        mx.random.seed((high << 32) | low)

@@ -1,0 +1,95 @@
+"""Conv4, the small convolutional network of few-shot image classification."""
+
+from __future__ import annotations
+
+import math
+
+import mlx.core as mx
+import mlx.nn as nn
+
+from mlpeft.errors import ShapeError
+from mlpeft.models.ops import batch_norm, conv3x3_stride2
+
+
+class ConvBlock(nn.Module):
+    """3x3 convolution of stride 2, batch norm on batch statistics, ReLU.
+
+    The convolution has no bias: batch norm takes it away again, and Adam would turn
+    the rounding noise of its zero gradient into steps.
+
+    Args:
+        inputs: Channels of the input.
+        filters: Channels of the output.
+    """
+
+    def __init__(self, inputs: int, filters: int) -> None:
+        super().__init__()
+        limit = math.sqrt(6 / (9 * (inputs + filters)))
+        self.weight = mx.random.uniform(-limit, limit, (filters, 3, 3, inputs))
+        self.gamma = mx.ones((filters,))
+        self.beta = mx.zeros((filters,))
+
+    def __call__(self, x: mx.array) -> mx.array:
+        """(n, h, w, inputs) -> (n, ceil(h / 2), ceil(w / 2), filters)."""
+        h = conv3x3_stride2(x, self.weight)
+        return mx.maximum(batch_norm(h, self.gamma, self.beta), 0.0)
+
+
+class Conv4(nn.Module):
+    """Four `ConvBlock`s and a linear layer: the Omniglot network of the Reptile paper.
+
+    Batch norm uses the statistics of the batch that it is given, in training and at
+    test alike, so what shares a batch matters: `uses_batch_statistics` tells the
+    evaluation, which has an explicit switch for it (`model.transductive`).
+
+    Args:
+        num_classes: Outputs.
+        image_size: Height and width of an image.
+        channels: Channels of an image.
+        filters: Filters of each convolution (the paper: 64).
+
+    References:
+        Nichol, Achiam and Schulman, "On First-Order Meta-Learning Algorithms", 2018,
+        arXiv 1803.02999, section 6.1.
+    """
+
+    uses_batch_statistics = True
+
+    def __init__(
+        self,
+        num_classes: int = 5,
+        image_size: int = 28,
+        channels: int = 1,
+        filters: int = 64,
+    ) -> None:
+        super().__init__()
+        self.image_shape = (image_size, image_size, channels)
+        self.blocks = [
+            ConvBlock(channels if block == 0 else filters, filters)
+            for block in range(4)
+        ]
+        size = image_size
+        for _ in range(4):
+            size = math.ceil(size / 2)
+        features = size * size * filters
+        limit = math.sqrt(6 / (features + num_classes))
+        self.head = nn.Linear(features, num_classes)
+        self.head.weight = mx.random.uniform(-limit, limit, (num_classes, features))
+        self.head.bias = mx.zeros((num_classes,))
+
+    def __call__(self, x: mx.array) -> mx.array:
+        """Logits (n, num_classes) of images (n, height, width, channels).
+
+        Raises:
+            ShapeError: Naming both shapes if the images are of another size.
+        """
+        if tuple(x.shape[1:]) != self.image_shape:
+            raise ShapeError(
+                f"invalid shape: images {tuple(x.shape)} for a model of images "
+                f"{self.image_shape}, expected (n, "
+                f"{', '.join(map(str, self.image_shape))})"
+            )
+        for block in self.blocks:
+            x = block(x)
+        output: mx.array = self.head(x.reshape(x.shape[0], -1))
+        return output
