@@ -251,7 +251,7 @@ def _is_site(entry: str) -> bool:
 def _remedy() -> str:
     debian = "`apt-get install libopenblas0-pthread` (or your system's OpenBLAS)"
     if platform.machine() == "x86_64":
-        return f"run `pip install 'mlpeft[blas]'` or {debian}"
+        return f"run `pip install mkl` or {debian}"
     return f"run {debian}"
 
 

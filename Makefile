@@ -1,0 +1,61 @@
+# `make demo` and `make test` do all set-up themselves; both need only Python 3.11 or
+# newer, git and make. Everything that they install goes into .venv.
+
+BIN := .venv/bin
+STAMP := .venv/.mlpeft-setup
+ARGS :=
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test setup lint format bench proto lock clean
+
+help: ## List these targets
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/'
+
+demo: $(STAMP) ## Meta-learn handwritten digits on a coordinator and two workers
+	@$(BIN)/mlpeft demo $(ARGS)
+
+test: lint ## All checks, then all tests; ARGS="-k name" goes to pytest
+	$(call step,pytest,$(BIN)/pytest $(ARGS),read the first failure above)
+
+setup: $(STAMP) ## Make .venv and install everything that is pinned
+
+# ------------------------------------------------------------------------------------
+
+# $(call step,name,command,what to do when it fails)
+define step
+@printf '== %s\n' '$(1)'; $(2) || { \
+  printf '\n%s failed: %s\n' '$(1)' '$(3)' >&2; exit 1; }
+endef
+
+lint: $(STAMP) ## The checks of `make test` that run no test
+	$(call step,ruff check,$(BIN)/ruff check --quiet,make format repairs what it can)
+	$(call step,ruff format,$(BIN)/ruff format --check --quiet,run make format)
+	$(call step,mypy,$(BIN)/mypy,repair the types above)
+	$(call step,import-linter,$(BIN)/lint-imports --no-logo,an import breaks the order of the packages; see docs/design.md)
+	$(call step,proto,$(BIN)/python tools/proto.py --check,run make proto and commit what it makes)
+	$(call step,codespell,$(BIN)/codespell,correct the spelling above)
+
+format: $(STAMP) ## Repair layout, imports and simple findings
+	$(BIN)/ruff check --fix-only --quiet
+	$(BIN)/ruff format --quiet
+
+bench: $(STAMP) ## Measure speed; ARGS go to the benchmarks
+	$(BIN)/python -m benchmarks $(ARGS)
+
+proto: $(STAMP) ## Generate mlpeft/rpc from proto/
+	$(BIN)/python tools/proto.py
+
+# The header is ours so that the file names no machine, no folder and no registry.
+lock: ## Pin everything anew in constraints.txt (needs uv)
+	@command -v uv >/dev/null || { echo 'make lock needs uv: pip install uv' >&2; exit 1; }
+	@printf '%s\n' '# Everything that make installs, with digests. Made by `make lock`.' >$@.tmp
+	@uv export --quiet --upgrade --format requirements-txt --extra demo --group dev \
+	  --no-emit-project --no-header >>$@.tmp || { rm $@.tmp; exit 1; }
+	@mv $@.tmp constraints.txt
+
+clean: ## Remove .venv and the tools' caches
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+$(STAMP): pyproject.toml constraints.txt tools/setup_env.sh
+	@tools/setup_env.sh
+	@touch $@
