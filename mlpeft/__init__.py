@@ -15,7 +15,7 @@ from mlpeft.platform import prepare
 
 if TYPE_CHECKING:
     from mlpeft.baseline import BaselineComparison as BaselineComparison
-    from mlpeft.config import MetaLearningConfig as MetaLearningConfig
+    from mlpeft.flat_config import MetaLearningConfig as MetaLearningConfig
     from mlpeft.config import RunConfig as RunConfig
     from mlpeft.errors import CheckpointError as CheckpointError
     from mlpeft.errors import ConfigError as ConfigError
@@ -48,7 +48,7 @@ _HOMES = {
     "Episode": "mlpeft.tasks.episode",
     "EvalResult": "mlpeft.results",
     "LinearClassifier": "mlpeft.models.mlp",
-    "MetaLearningConfig": "mlpeft.config",
+    "MetaLearningConfig": "mlpeft.flat_config",
     "MlpeftError": "mlpeft.errors",
     "ParamMismatch": "mlpeft.errors",
     "ReptileLearner": "mlpeft.meta.learner",

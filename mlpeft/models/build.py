@@ -120,8 +120,8 @@ def seeded(word: int) -> Iterator[None]:
     place that touches it.
     """
     # A key is the seed's high and low 32 bits, so the state can be put back as a seed.
-    key: Any = mx.random.state[0]
-    high, low = (int(part) for part in key.tolist())
+    state: Any = mx.random.state
+    high, low = (int(part) for part in state[0].tolist())
     mx.random.seed(word)
     try:
         yield

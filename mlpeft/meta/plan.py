@@ -1,0 +1,80 @@
+"""Which episodes a round has, and how they are cut into shards.
+
+All of it follows from configuration, seed and position: nothing is remembered between
+rounds, so a run can be taken up at any of them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mlpeft.seeds import Purpose, generator
+from mlpeft.work import Kind, Shard, TaskSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mlpeft.config import RunConfig
+    from mlpeft.tasks.build import TaskSplits
+    from mlpeft.tasks.distribution import TaskDistribution
+
+EVAL_SHARD_SIZE = 10
+"""Tasks of a validation or test shard; not configurable, scores do not depend on it."""
+
+
+def train_shards(config: RunConfig, tasks: TaskSplits, iteration: int) -> list[Shard]:
+    """The shards of one meta-iteration's meta-batch.
+
+    Args:
+        config: A resolved configuration (`compute.shard_size` is set).
+        tasks: The run's tasks.
+        iteration: The meta-iteration, from 0.
+    """
+    size = config.compute.shard_size or 1
+    specs = _draw(
+        tasks.train,
+        config.run.seed,
+        (Purpose.TRAIN, iteration),
+        config.meta_learning.meta_batch_size,
+    )
+    return _cut(specs, size, Kind.TRAIN, iteration)
+
+
+def validation_shards(
+    config: RunConfig, tasks: TaskSplits, iteration: int
+) -> list[Shard]:
+    """The shards of one validation: the same episodes each time, to compare fairly."""
+    specs = _draw(
+        tasks.val,
+        config.run.seed,
+        (Purpose.VALIDATE, 0),
+        config.evaluation.num_val_episodes,
+    )
+    return _cut(specs, EVAL_SHARD_SIZE, Kind.VALIDATE, iteration)
+
+
+def test_shards(config: RunConfig, tasks: TaskSplits, episodes: int) -> list[Shard]:
+    """The shards of a test: the first `episodes` of an endless, fixed sequence."""
+    specs = _draw(tasks.test, config.run.seed, (Purpose.TEST, 0), episodes)
+    return _cut(specs, EVAL_SHARD_SIZE, Kind.TEST, 0)
+
+
+def _draw(
+    tasks: TaskDistribution, seed: int, place: tuple[Purpose, int], number: int
+) -> list[TaskSpec]:
+    purpose, iteration = place
+    specs = []
+    for index in range(number):
+        rng = generator(seed, purpose, iteration, index)
+        task_id = tasks.choose(rng)
+        specs.append(TaskSpec(task_id, int(rng.integers(2**63))))
+    return specs
+
+
+def _cut(
+    specs: Sequence[TaskSpec], size: int, kind: Kind, iteration: int
+) -> list[Shard]:
+    return [
+        Shard(iteration, index, kind, tuple(specs[first : first + size]))
+        for index, first in enumerate(range(0, len(specs), size))
+    ]

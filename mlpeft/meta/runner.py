@@ -1,0 +1,185 @@
+"""Computes shards: draws their episodes and puts them through the engine.
+
+The same runner serves one process and every worker of a cluster, which is why they give
+the same bits.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+
+from mlpeft import params
+from mlpeft.meta import state
+from mlpeft.meta.engine import Engine
+from mlpeft.meta.functional import get_params
+from mlpeft.meta.inner import InnerLoop
+from mlpeft.meta.strategies import choose_strategy
+from mlpeft.models.build import build_model
+from mlpeft.models.losses import cross_entropy_loss, mse_loss
+from mlpeft.platform import set_blas_threads
+from mlpeft.seeds import Purpose, generator
+from mlpeft.tasks.build import build_tasks
+from mlpeft.work import Kind, ShardUpdate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Container, Sequence
+
+    import mlx.nn as nn
+
+    from mlpeft.config import RunConfig
+    from mlpeft.params import ParamTree, Schema
+    from mlpeft.tasks.build import TaskSplits
+    from mlpeft.tasks.distribution import TaskDistribution
+    from mlpeft.work import Shard
+
+
+def eval_steps(config: RunConfig) -> list[int]:
+    """Inner steps after which queries are scored: those asked for, and the last."""
+    last = config.evaluation.num_inner_steps or config.meta_learning.num_inner_steps
+    return sorted({k for k in config.evaluation.steps if k <= last} | {last})
+
+
+class ShardRunner:
+    """Computes the shards of one run.
+
+    Args:
+        config: The configuration; `resolved` settles what it leaves open.
+        tasks: The run's tasks.
+        model: The model, with the parameters that the run starts from.
+    """
+
+    def __init__(self, config: RunConfig, tasks: TaskSplits, model: nn.Module) -> None:
+        self.tasks = tasks
+        self.model = model
+        self.config = resolved(config, model)
+        self.steps = eval_steps(config)
+        inner = InnerLoop.from_config(config.meta_learning)
+        evaluation = config.evaluation
+        strategy = self.config.compute.strategy
+        self._inner = inner
+        set_blas_threads(config.compute.threads)
+        self._engine = Engine(
+            model,
+            mse_loss if tasks.regression else cross_entropy_loss,
+            inner,
+            None if strategy == "auto" else strategy,
+            replace(
+                inner,
+                num_steps=self.steps[-1],
+                batch_size=evaluation.inner_batch_size or inner.batch_size,
+            ),
+            transductive=config.model.transductive,
+        )
+
+    @classmethod
+    def from_config(
+        cls, config: RunConfig, allow_modules: Container[str] | None = None
+    ) -> Self:
+        """A runner of the configured tasks and model.
+
+        Args:
+            config: The configuration.
+            allow_modules: Modules of the user's own that may be imported because the
+                configuration names them; None: any (it is this machine's own).
+
+        Raises:
+            ConfigError: Listing every problem of tasks and model.
+            DataError: If a data set is missing, saying how to get it.
+        """
+        tasks = build_tasks(config, allow_modules)
+        model = build_model(
+            config.model,
+            tasks.input_shape,
+            tasks.num_outputs,
+            config.run.seed,
+            allow_modules=allow_modules,
+        )
+        return cls(config, tasks, model)
+
+    def initial_meta(self) -> ParamTree:
+        """The meta-state that the run starts with, NumPy float32 leaves."""
+        return state.initial(get_params(self.model), self._inner)
+
+    @property
+    def schema(self) -> Schema:
+        """Names, shapes and dtypes of the meta-state's leaves."""
+        return params.schema(self.initial_meta())
+
+    def run(
+        self,
+        meta: ParamTree,
+        shard: Shard,
+        progress: Callable[[int], None] | None = None,
+    ) -> ShardUpdate:
+        """Compute one shard.
+
+        Args:
+            meta: The meta-state of the shard's round.
+            shard: What to compute.
+            progress: Called with the number of tasks done, from the computing thread.
+        """
+        episodes = self.tasks.train if shard.kind is Kind.TRAIN else self._scored(shard)
+        drawn = [episodes.episode(spec.task_id, spec.seed) for spec in shard.tasks]
+        rng = partial(_batch_rng, shard)
+        if shard.kind is Kind.TRAIN:
+            result = self._engine.train(meta, drawn, rng)
+            per_task: ParamTree = {"support_loss": result.support_loss}
+            if result.query_loss is not None:
+                per_task["query_loss"] = result.query_loss
+            total = result.total
+        else:
+            scores = self._engine.evaluate(meta, drawn, rng, self.steps)
+            per_task = {"loss": scores.loss.astype(np.float32)}
+            if scores.acc is not None:
+                per_task["acc"] = scores.acc.astype(np.float32)
+            total = {}
+        if progress is not None:
+            progress(len(shard.tasks))
+        return ShardUpdate(shard.index, len(shard.tasks), total, per_task)
+
+    def _scored(self, shard: Shard) -> TaskDistribution:
+        return self.tasks.val if shard.kind is Kind.VALIDATE else self.tasks.test
+
+
+class LocalExecutor:
+    """Computes rounds in this process, one shard after another."""
+
+    def __init__(self, runner: ShardRunner) -> None:
+        self.runner = runner
+
+    def run(
+        self,
+        version: int,  # noqa: ARG002 - the interface; here nothing is sent
+        meta: ParamTree,
+        shards: Sequence[Shard],
+    ) -> list[ShardUpdate]:
+        """The updates of all shards, in the order of their index."""
+        return [self.runner.run(meta, shard) for shard in shards]
+
+    def close(self) -> None:
+        """Nothing to release."""
+
+
+def resolved(config: RunConfig, model: nn.Module) -> RunConfig:
+    """The configuration with `compute` settled: what a run records and workers follow.
+
+    Strategy and shard size change bits, so they are chosen here once, by rule.
+    """
+    compute = config.compute
+    strategy = compute.strategy
+    if strategy == "auto":
+        strategy = choose_strategy(model)
+    size = compute.shard_size
+    if size is None:
+        size = config.meta_learning.meta_batch_size if strategy == "vmap" else 1
+    settled = compute.model_copy(update={"strategy": strategy, "shard_size": size})
+    return config.model_copy(update={"compute": settled})
+
+
+def _batch_rng(shard: Shard, index: int) -> np.random.Generator:
+    """Orders the inner batches of one of a shard's tasks."""
+    return generator(shard.tasks[index].seed, Purpose.BATCH)
