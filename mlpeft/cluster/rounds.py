@@ -1,0 +1,177 @@
+"""The coordinator's decisions, each with its reason. Pure functions.
+
+`CoordinatorState` keeps the books; here is what it decides from them: who gets a shard,
+by when, whether a shard has failed too often, and what a round waits for.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mlpeft.cluster.messages import WorkerId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """The numbers that decisions turn on.
+
+    Attributes:
+        lost_after_s: Seconds without a sign of life until a worker counts as lost.
+        lease_s: Seconds that a shard may take.
+        max_attempts: Failures of one shard after which the round fails.
+        announce_s: Seconds without a result after which a round says what it waits for.
+    """
+
+    lost_after_s: float = 4.0
+    lease_s: float = 600.0
+    max_attempts: int = 4
+    announce_s: float = 5.0
+
+
+class Cause(StrEnum):
+    """How an attempt at a shard came to nothing."""
+
+    LOST = "lost"
+    """The worker went away."""
+    FAILED = "failed"
+    """The worker said that it could not compute the shard."""
+    REFUSED = "refused"
+    """The gate refused the update."""
+    LATE = "late"
+    """The lease ran out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """One failed attempt at a shard.
+
+    Attributes:
+        attempt: Which attempt.
+        worker: The worker's name.
+        incarnation: The worker's process.
+        cause: What kind of failure.
+        reason: The detail.
+    """
+
+    attempt: int
+    worker: str
+    incarnation: str
+    cause: Cause
+    reason: str
+
+    def __str__(self) -> str:
+        return (
+            f"attempt {self.attempt} on {self.worker}: {self.cause.value}: "
+            f"{self.reason}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A connected worker, as far as handing out shards is concerned.
+
+    Attributes:
+        worker: The connection.
+        name: The worker's name, for the reason.
+        incarnation: Its process.
+        free: Shards that it could take now; 0 while it is busy or draining.
+        draining: True: it will take none ever again.
+    """
+
+    worker: WorkerId
+    name: str
+    incarnation: str
+    free: int
+    draining: bool = False
+
+
+def choose_worker(
+    candidates: Sequence[Candidate], failures: Sequence[Failure]
+) -> tuple[WorkerId | None, str]:
+    """The worker that gets a shard, and why; or None, and what the shard waits for.
+
+    A worker on which the shard has failed gets it again only if no other connected
+    worker is left to try. Among equals the one with the most free slots is taken, then
+    the one that joined first.
+
+    Args:
+        candidates: Connected workers, in the order in which they joined.
+        failures: Earlier attempts at this shard.
+    """
+    able = [candidate for candidate in candidates if not candidate.draining]
+    if not able:
+        return None, "no worker is connected"
+    tried = {failure.incarnation for failure in failures}
+    fresh = [candidate for candidate in able if candidate.incarnation not in tried]
+    pool = fresh or able
+    best = max(pool, key=lambda candidate: candidate.free)
+    if best.free <= 0:
+        who = ", ".join(candidate.name for candidate in pool)
+        if fresh and tried:
+            return None, f"it failed elsewhere and waits for a free slot on {who}"
+        return None, f"all slots are taken on {who}"
+    if tried and fresh:
+        return best.worker, f"{best.name} has not failed at it"
+    if tried:
+        return best.worker, f"every connected worker has failed at it; {best.name} next"
+    return best.worker, f"{best.name} has {best.free} free"
+
+
+def too_many_failures(failures: Sequence[Failure], policy: Policy) -> bool:
+    """Whether a shard has failed so often that trying again is no use."""
+    return len(failures) >= policy.max_attempts
+
+
+def story(round_id: int, shard: int, failures: Sequence[Failure]) -> str:
+    """What happened to a shard that failed too often, and what to do."""
+    lines = "\n".join(f"  {failure}" for failure in failures)
+    return (
+        f"shard {shard} of round {round_id} failed {len(failures)} times:\n{lines}\n"
+        "Put right what the lines above name and start again with --resume; "
+        "cluster.max_attempts sets how often a shard is tried"
+    )
+
+
+def round_wait(
+    *,
+    done: int,
+    total: int,
+    connected: int,
+    waiting: Sequence[str],
+    held: Sequence[str],
+) -> tuple[bool, str]:
+    """Whether a round is complete, and if not, what it waits for.
+
+    Args:
+        done: Shards that are in.
+        total: Shards of the round.
+        connected: Connected workers.
+        waiting: Shards that nobody holds, each with its reason.
+        held: Shards that are being computed, each with who holds it.
+    """
+    if done == total:
+        return True, f"all {total} shards are in"
+    have = f"{done} of {total} shards are in"
+    if connected == 0:
+        return False, (
+            f"{have}; no worker is connected: start one with "
+            "`mlpeft-worker --coordinator HOST:PORT`"
+        )
+    parts = [have]
+    if held:
+        parts.append("computing " + _some(held))
+    if waiting:
+        parts.append("waiting " + _some(waiting))
+    return False, "; ".join(parts)
+
+
+def _some(texts: Sequence[str], most: int = 4) -> str:
+    """A few of many, for a line that people read."""
+    rest = len(texts) - most
+    shown = ", ".join(texts[:most])
+    return f"{shown} and {rest} more" if rest > 0 else shown

@@ -1,0 +1,122 @@
+"""What a coordinator shows of itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mlpeft.cluster.books import Books
+    from mlpeft.cluster.messages import LeaseKey, WorkerId
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerStatus:
+    """A connected worker.
+
+    Attributes:
+        worker: The connection.
+        name: What people call it.
+        device: What it computes on.
+        slots: Shards that it takes at once.
+        leases: Slots in use.
+        shards_done: Updates of it that counted.
+        failures: Attempts of it that came to nothing.
+        silent_s: Seconds since its last sign of life.
+        draining: Whether it takes no more shards.
+    """
+
+    worker: WorkerId
+    name: str
+    device: str
+    slots: int
+    leases: int
+    shards_done: int
+    failures: int
+    silent_s: float
+    draining: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseStatus:
+    """A shard that is being computed.
+
+    Attributes:
+        key: Which attempt at which shard.
+        worker: Name of the worker that holds it.
+        held_s: Seconds since the grant.
+        tasks_done: Tasks done, as of the last heartbeat.
+        tasks: Tasks of the shard.
+    """
+
+    key: LeaseKey
+    worker: str
+    held_s: float
+    tasks_done: int
+    tasks: int
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterStatus:
+    """A picture of the cluster.
+
+    Attributes:
+        rounds_opened: Rounds of this session so far, the open one included.
+        version: Theta's version in the newest round; None before the first.
+        shards_in: Updates that the open round has; 0 if none is open.
+        shards: Shards of the open round; 0 if none is open.
+        workers: Connected workers, in the order in which they joined.
+        leases: Shards that are being computed.
+        wait: What the open round waits for, or why none is open.
+    """
+
+    rounds_opened: int
+    version: int | None
+    shards_in: int
+    shards: int
+    workers: tuple[WorkerStatus, ...]
+    leases: tuple[LeaseStatus, ...]
+    wait: str
+
+
+def picture(books: Books, now: float) -> ClusterStatus:
+    """The books as a status.
+
+    Args:
+        books: The coordinator's.
+        now: Seconds on the clock that the coordinator's events come with.
+    """
+    current = books.round
+    leases = tuple(
+        LeaseStatus(
+            key=key,
+            worker=books.workers[live.worker].info.name,
+            held_s=now - live.granted_at,
+            tasks_done=books.workers[live.worker].progress.get(key, 0),
+            tasks=len(live.lease.shard.tasks),
+        )
+        for key, live in (current.live.items() if current else ())
+    )
+    workers = tuple(
+        WorkerStatus(
+            worker=worker_id,
+            name=worker.info.name,
+            device=worker.info.device,
+            slots=worker.info.slots,
+            leases=len(worker.held),
+            shards_done=worker.shards_done,
+            failures=worker.failures,
+            silent_s=now - worker.last_seen,
+            draining=worker.draining,
+        )
+        for worker_id, worker in books.workers.items()
+    )
+    return ClusterStatus(
+        rounds_opened=books.rounds_opened,
+        version=books.version,
+        shards_in=len(current.updates) if current else 0,
+        shards=len(current.shards) if current else 0,
+        workers=workers,
+        leases=leases,
+        wait=books.wait(),
+    )

@@ -1,0 +1,77 @@
+"""Whole clusters under a virtual clock: any schedule of faults, the serial bytes."""
+
+import numpy as np
+import pytest
+
+from mlpeft.cluster.rounds import Policy
+from mlpeft.cluster.sim import Faults, Simulation, serial_result
+
+SEEDS_A_TEST = 50
+CALM = Faults(
+    delay_s=0.001, duplicate=0, lie=0, fail=0, drops=0, crashes=0, freezes=0, restarts=0
+)
+
+
+def assert_serial(simulation, rounds):
+    theta = simulation.run()
+    assert theta.tobytes() == serial_result(rounds).tobytes(), (
+        f"replay with Simulation(seed={simulation.seed})"
+    )
+
+
+@pytest.mark.parametrize("first", range(0, 200, SEEDS_A_TEST))
+def test_any_schedule_of_faults_ends_in_the_bytes_of_the_serial_run(first):
+    for seed in range(first, first + SEEDS_A_TEST):
+        assert_serial(Simulation(seed), rounds=6)
+
+
+@pytest.mark.parametrize("workers", [1, 2, 7])
+def test_any_number_of_workers_ends_in_the_same_bytes(workers):
+    assert_serial(Simulation(0, workers=workers, faults=CALM), rounds=6)
+
+
+def test_a_single_worker_that_keeps_dying_still_gets_there():
+    faults = Faults(crashes=12, drops=12, freezes=0, horizon_s=40)
+    for seed in range(20):
+        assert_serial(Simulation(seed, workers=1, faults=faults, rounds=4), rounds=4)
+
+
+def test_frozen_workers_are_noticed_and_their_shards_run_elsewhere():
+    faults = Faults(freezes=10, crashes=0, drops=0, lie=0, fail=0, restarts=0)
+    seen = 0
+    for seed in range(20):
+        simulation = Simulation(seed, faults=faults)
+        assert_serial(simulation, rounds=6)
+        seen += any("no heartbeat" in line for line in simulation.announced)
+    assert seen > 10
+
+
+def test_leases_that_run_out_are_given_to_others_and_count_once():
+    policy = Policy(lease_s=0.4, max_attempts=10_000)
+    for seed in range(20):
+        assert_serial(Simulation(seed, policy=policy), rounds=6)
+
+
+def test_workers_that_lie_in_every_second_update_do_no_harm():
+    simulation = Simulation(3, faults=Faults(lie=0.5))
+    assert_serial(simulation, rounds=6)
+    assert any("refused" in line for line in simulation.announced)
+
+
+def test_a_coordinator_that_dies_again_and_again_resumes_the_trajectory():
+    faults = Faults(restarts=8, horizon_s=30)
+    for seed in range(20):
+        assert_serial(Simulation(seed, faults=faults), rounds=6)
+
+
+def test_the_same_seed_is_the_same_schedule():
+    first, second = Simulation(11), Simulation(11)
+    first.run()
+    second.run()
+    assert first.announced == second.announced
+
+
+def test_the_order_of_summation_shows_in_the_bytes():
+    """Else the tests above would not notice a wrong order."""
+    values = np.array([1e8, 1, -1e8], dtype=np.float32)
+    assert (values[0] + values[1]) + values[2] != (values[0] + values[2]) + values[1]
