@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol, TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import numpy as np
 
     from mlpeft.params import Array
@@ -59,6 +61,22 @@ class TaskConfig:
     task_params: dict[str, Any] = field(default_factory=dict)
 
 
+FrozenParams: TypeAlias = tuple[tuple[str, Any], ...]
+"""task_params as a key of a cache: (name, value) pairs, lists as tuples."""
+
+
+def frozen_params(config: TaskConfig) -> FrozenParams:
+    """The task_params in a form that can be hashed; `dict` of it reads the same."""
+    params = config.task_params
+    return tuple((name, _frozen(params[name])) for name in sorted(params))
+
+
+def _frozen(value: Any) -> Any:
+    if hasattr(value, "tolist"):  # a NumPy array or scalar
+        value = value.tolist()
+    return tuple(map(_frozen, value)) if isinstance(value, list | tuple) else value
+
+
 class Family(Protocol):
     """A kind of task: turns a TaskConfig and a generator into an episode."""
 
@@ -66,6 +84,8 @@ class Family(Protocol):
     """The task_family that it answers to."""
     regression: bool
     """True: y are float targets and the loss is mean squared error."""
+    pooled: bool
+    """True: episodes are drawn from a pool of classes, and `k_shot` counts per class."""
 
     def check(self, config: TaskConfig) -> None:
         """Raise ConfigError, listing every problem, if the task cannot be drawn."""
@@ -73,4 +93,16 @@ class Family(Protocol):
 
     def draw(self, config: TaskConfig, rng: np.random.Generator) -> Episode:
         """A fresh episode (NumPy arrays) of the task, from this generator alone."""
+        ...
+
+    def input_dim(self, task_params: Mapping[str, Any]) -> int:
+        """How many numbers one input has where a configuration leaves it open."""
+        ...
+
+    def input_shape(self, config: TaskConfig) -> tuple[int, ...]:
+        """Shape of one input of the task."""
+        ...
+
+    def digests(self, config: TaskConfig) -> dict[str, str]:
+        """SHA-256 of each data set that the task draws from, by its name."""
         ...

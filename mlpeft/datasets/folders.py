@@ -1,0 +1,60 @@
+"""Where data sets lie: the folders that are searched, in order.
+
+1. the environment variable MLPEFT_DATA_DIR,
+2. the configuration's `paths.data_dir` (or what a command was given),
+3. `../shared/data` beside the checkout.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from mlpeft.errors import DataError
+
+DATA_DIR_VARIABLE = "MLPEFT_DATA_DIR"
+DEFAULT_DATA_DIR = Path("data")
+_CHECKOUT = Path(__file__).resolve().parents[2]
+
+
+def data_folders(data_dir: str | Path | None = None) -> tuple[Path, ...]:
+    """The folders in which data sets are looked for, the first one first.
+
+    Args:
+        data_dir: The configuration's; None: `data`.
+    """
+    named = os.environ.get(DATA_DIR_VARIABLE)
+    folders = [Path(named).expanduser()] if named else []
+    folders.append(
+        Path(DEFAULT_DATA_DIR if data_dir is None else data_dir).expanduser()
+    )
+    folders.append(_CHECKOUT.parent / "shared" / "data")
+    return tuple(dict.fromkeys(folder.absolute() for folder in folders))
+
+
+def find(file: str, data_dir: str | Path | None = None, remedy: str = "") -> Path:
+    """The first of the folders' files of this name.
+
+    Args:
+        file: Path inside a data folder.
+        data_dir: See `data_folders`.
+        remedy: What to do when there is none, for the message.
+
+    Raises:
+        DataError: If no folder has it, naming all that were looked at.
+    """
+    folders = data_folders(data_dir)
+    for folder in folders:
+        if (folder / file).is_file():
+            return folder / file
+    looked = ", ".join(map(str, folders))
+    hint = f"; {remedy}" if remedy else ""
+    raise DataError(
+        f"data file {file!r} is not there (looked in {looked}){hint}, or point "
+        f"{DATA_DIR_VARIABLE} or paths.data_dir at the folder that has it"
+    )
+
+
+def target_folder(data_dir: str | Path | None = None) -> Path:
+    """The folder that new data sets are put into: the first of those searched."""
+    return data_folders(data_dir)[0]

@@ -1,0 +1,180 @@
+"""From a configuration to the tasks of a run: train, validation and test."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mlpeft import seeds
+from mlpeft.errors import ConfigError
+from mlpeft.seeds import Purpose
+from mlpeft.tasks.distribution import TaskDistribution
+from mlpeft.tasks.episode import TaskConfig
+from mlpeft.tasks.families import admit, get_family
+from mlpeft.tasks.fresh import FreshTasks
+
+if TYPE_CHECKING:
+    from collections.abc import Container
+
+    from mlpeft.config import RunConfig, TaskDistributionSection
+    from mlpeft.tasks.episode import Family
+
+Tasks = TaskDistribution | FreshTasks
+"""Both have choose, config, episode, sample_episode, configs."""
+
+SPLITS = {"train": Purpose.TRAIN, "val": Purpose.VALIDATE, "test": Purpose.TEST}
+
+
+@dataclass(frozen=True, slots=True)
+class TaskSplits:
+    """The tasks of a run, and what a model needs to know of them.
+
+    Attributes:
+        train: Tasks to meta-learn from.
+        val: Tasks to choose the best checkpoint by.
+        test: Tasks to report on.
+        input_shape: Shape of one input.
+        num_outputs: Classes of an episode, or outputs of a regression.
+        regression: True: float targets and mean squared error.
+    """
+
+    train: Tasks
+    val: Tasks
+    test: Tasks
+    input_shape: tuple[int, ...]
+    num_outputs: int
+    regression: bool
+
+    def digests(self) -> dict[str, str]:
+        """SHA-256 of each data set that the tasks draw from, by its name."""
+        found: dict[str, str] = {}
+        for tasks in (self.train, self.val, self.test):
+            for config in tasks.configs:
+                family = get_family(config.task_family, tasks.data_dir)
+                if family.pooled:
+                    found |= family.digests(config)
+        return found
+
+
+def build_tasks(
+    config: RunConfig, allow_modules: Container[str] | None = None
+) -> TaskSplits:
+    """The tasks that a configuration asks for.
+
+    Families take turns over the tasks of a split. Ids name split, family and number, so
+    the tasks do not hang on the run's seed, and class-pool families draw each split from
+    classes or examples of its own.
+
+    Args:
+        config: The configuration.
+        allow_modules: Modules of the user's own that may be imported because the
+            configuration names them (family `custom`); None: any, as it is this
+            machine's own.
+
+    Raises:
+        ConfigError: Listing every problem.
+        DataError: If a data set is missing or damaged, saying what to do.
+    """
+    section = config.task_distribution
+    data_dir = str(config.paths.data_dir)
+    families = _families(section, data_dir)
+    admit(section.task_families, section.task_params, allow_modules)
+    if "split" in section.task_params:
+        raise ConfigError(
+            [
+                "task_distribution.task_params.split: each of train, val and test is "
+                "drawn from its own; remove it"
+            ]
+        )
+    splits: dict[str, Tasks] = {}
+    problems: list[str] = []
+    for split in SPLITS:
+        try:
+            splits[split] = _tasks(split, families, config)
+        except ConfigError as error:
+            problems += [f"task_distribution, {split}: {one}" for one in error.problems]
+    if problems:
+        raise ConfigError(problems)
+    samples = splits["train"].configs
+    shapes = {
+        one.task_family: get_family(one.task_family, data_dir).input_shape(one)
+        for one in samples
+    }
+    if len(set(shapes.values())) > 1 or len({f.regression for f in families}) > 1:
+        told = ", ".join(f"{name} {list(shape)}" for name, shape in shapes.items())
+        raise ConfigError(
+            [
+                "task_distribution.task_families: families of one run share a model, but "
+                f"their inputs or targets differ ({told}); set input_dim, or choose "
+                "families that fit"
+            ]
+        )
+    return TaskSplits(
+        train=splits["train"],
+        val=splits["val"],
+        test=splits["test"],
+        input_shape=next(iter(shapes.values())),
+        num_outputs=section.num_classes,
+        regression=families[0].regression,
+    )
+
+
+def _families(section: TaskDistributionSection, data_dir: str) -> list[Family]:
+    families: list[Family] = []
+    problems: list[str] = []
+    for name in section.task_families:
+        try:
+            families.append(get_family(name, data_dir))
+        except ConfigError as error:
+            problems += [
+                problem.replace("task_family", "task_distribution.task_families")
+                for problem in error.problems
+            ]
+    if problems:
+        raise ConfigError(problems)
+    return families
+
+
+def _tasks(split: str, families: list[Family], config: RunConfig) -> Tasks:
+    section = config.task_distribution
+    count = {
+        "train": section.num_train_tasks,
+        "val": section.num_val_tasks,
+        "test": section.num_test_tasks,
+    }[split]
+    seed = seeds.seed_word(config.run.seed, SPLITS[split])
+    data_dir = config.paths.data_dir
+    if count is None:
+        kinds = [_task(split, family, section) for family in families]
+        return FreshTasks(kinds, seed, data_dir)
+    turns = [families[number % len(families)] for number in range(count)]
+    return TaskDistribution(
+        [
+            _task(split, family, section, f"/{number}")
+            for number, family in enumerate(turns)
+        ],
+        seed,
+        data_dir,
+    )
+
+
+def _task(
+    split: str, family: Family, section: TaskDistributionSection, number: str = ""
+) -> TaskConfig:
+    k_shot, query_size = section.k_shot, section.query_size
+    if split == "train":
+        k_shot = section.train_k_shot or k_shot
+        if section.train_query_size is not None:
+            query_size = section.train_query_size
+    params = dict(section.task_params)
+    if family.pooled:
+        params["split"] = split
+    return TaskConfig(
+        task_id=f"{split}/{family.name}{number}",
+        task_family=family.name,
+        num_classes=section.num_classes,
+        input_dim=section.input_dim or family.input_dim(params),
+        support_size=k_shot * section.num_classes if family.pooled else k_shot,
+        query_size=query_size,
+        task_params=params,
+    )

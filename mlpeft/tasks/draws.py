@@ -1,0 +1,71 @@
+"""The two sources of chance in a task, and how labels are dealt.
+
+What a task *is* (its boundary, its classes) comes from its `task_id` alone, through
+SHA-256, so that it does not hang on NumPy's version or on who asks. What an episode
+*draws* comes from a NumPy generator.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from typing import TypeVar
+
+    import numpy.typing as npt
+
+    T = TypeVar("T")
+
+
+class TaskChance:
+    """A stream of numbers that a task_id fixes for good.
+
+    Block k of the stream is SHA-256(task_id, k), read as four 64-bit words.
+    """
+
+    def __init__(self, task_id: str) -> None:
+        self._words = _words(task_id)
+
+    def uniform(self, low: float = 0.0, high: float = 1.0) -> float:
+        """The next number, uniform in [low, high)."""
+        # 53 bits: all that a double in [0, 1) holds.
+        return low + (high - low) * ((next(self._words) >> 11) * 2.0**-53)
+
+    def below(self, count: int) -> int:
+        """The next number, uniform in 0 .. count - 1 (biased by less than 2**-50)."""
+        return next(self._words) % count
+
+    def sample(self, items: Sequence[T], count: int) -> list[T]:
+        """`count` different items in a random order (Fisher and Yates)."""
+        rest = list(items)
+        for position in range(count):
+            other = position + self.below(len(rest) - position)
+            rest[position], rest[other] = rest[other], rest[position]
+        return rest[:count]
+
+
+def balanced_labels(
+    rng: np.random.Generator, count: int, num_classes: int
+) -> npt.NDArray[np.int32]:
+    """Labels dealt in turn: every prefix is balanced as far as it divides.
+
+    The order of the classes is drawn anew, so that no class always has the extra ones.
+
+    Returns:
+        (count,) int32.
+    """
+    order = rng.permutation(num_classes).astype(np.int32)
+    return order[np.arange(count) % num_classes]
+
+
+def _words(task_id: str) -> Iterator[int]:
+    block = 0
+    while True:
+        digest = hashlib.sha256(f"{task_id}\0{block}".encode()).digest()
+        for start in range(0, 32, 8):
+            yield int.from_bytes(digest[start : start + 8], "big")
+        block += 1

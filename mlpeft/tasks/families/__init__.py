@@ -1,0 +1,74 @@
+"""The kinds of task, by the name that `task_family` gives them."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from mlpeft.errors import ConfigError, nearest
+from mlpeft.tasks.families import custom
+from mlpeft.tasks.families.custom import Custom
+from mlpeft.tasks.families.digits import Digits
+from mlpeft.tasks.families.linear import LinearClassification
+from mlpeft.tasks.families.nonlinear import NonlinearClassification
+from mlpeft.tasks.families.omniglot import Omniglot
+from mlpeft.tasks.families.sinusoid import Sinusoid
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Container, Iterable, Mapping
+    from pathlib import Path
+    from typing import Any
+
+    from mlpeft.tasks.episode import Family
+
+_MAKERS: dict[str, Callable[[str | None], Family]] = {
+    "linear_classification": lambda _: LinearClassification(),
+    "nonlinear_classification": lambda _: NonlinearClassification(),
+    "sinusoid": lambda _: Sinusoid(),
+    "omniglot": Omniglot,
+    "digits": lambda _: Digits(),
+    "custom": lambda _: Custom("custom", regression=False),
+    "custom_regression": lambda _: Custom("custom_regression", regression=True),
+}
+
+FAMILY_NAMES = tuple(_MAKERS)
+
+
+def get_family(name: str, data_dir: str | Path | None = None) -> Family:
+    """The family of this name; made once for a name and data folder.
+
+    Args:
+        name: A `task_family`.
+        data_dir: Where its data may lie, see `mlpeft.datasets.folders`.
+
+    Raises:
+        ConfigError: If there is none, with the nearest that there is.
+    """
+    if name not in _MAKERS:
+        raise ConfigError(
+            [f"task_family: there is no {name!r}; {nearest(str(name), FAMILY_NAMES)}"]
+        )
+    return _made(name, None if data_dir is None else str(data_dir))
+
+
+def admit(
+    families: Iterable[str],
+    task_params: Mapping[str, Any],
+    allow_modules: Container[str] | None,
+) -> None:
+    """Let this process import the user's own module that task_params name, if it may.
+
+    Args:
+        families: The task_family names in use.
+        task_params: Settings of the tasks.
+        allow_modules: Modules that may be imported; None: any.
+    """
+    module = custom.module_of(task_params)
+    own = any(name.startswith("custom") for name in families)
+    if own and module and (allow_modules is None or module in allow_modules):
+        custom.allow(module)
+
+
+@lru_cache(maxsize=32)
+def _made(name: str, data_dir: str | None) -> Family:
+    return _MAKERS[name](data_dir)
