@@ -15,7 +15,6 @@ from mlpeft.platform import prepare
 
 if TYPE_CHECKING:
     from mlpeft.baseline import BaselineComparison as BaselineComparison
-    from mlpeft.flat_config import MetaLearningConfig as MetaLearningConfig
     from mlpeft.config import RunConfig as RunConfig
     from mlpeft.errors import CheckpointError as CheckpointError
     from mlpeft.errors import ConfigError as ConfigError
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from mlpeft.errors import ParamMismatch as ParamMismatch
     from mlpeft.errors import ShapeError as ShapeError
     from mlpeft.errors import TaskSamplingError as TaskSamplingError
+    from mlpeft.flat_config import MetaLearningConfig as MetaLearningConfig
     from mlpeft.meta.learner import ReptileLearner as ReptileLearner
     from mlpeft.models.conv4 import Conv4 as Conv4
     from mlpeft.models.losses import accuracy as accuracy

@@ -9,8 +9,8 @@
         outer.safetensors      the outer optimiser's moments
         state.json             iteration, best score, digests of the two files
 
-A step is written under a temporary name, flushed to disk and renamed. Reading checks the
-digests; the newest step that verifies is taken, and broken ones are named.
+A step is written under a temporary name, flushed to disk and renamed. Reading checks
+the digests; the newest step that verifies is taken, and broken ones are named.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Progress:
     Attributes:
         iteration: Meta-iterations done.
         config_digest: Of the configuration as far as it decides bits.
-        best_iteration: After how many meta-iterations the best validation was; -1: none.
+        best_iteration: Meta-iterations before the best validation; -1: none yet.
         best: That validation, as `EvalResult.to_dict`.
         stale: Validations since then.
     """
@@ -125,10 +125,10 @@ def load(path: Path) -> Checkpoint:
         raise CheckpointError(
             f"{path / 'state.json'} cannot be read: {error}"
         ) from error
-    if not isinstance(record, dict) or record.get("format") != FORMAT:
+    written = record.get("format") if isinstance(record, dict) else None
+    if written != FORMAT:
         raise CheckpointError(
-            f"{path} has format {record.get('format') if isinstance(record, dict) else '?'}"
-            f", this mlpeft reads {FORMAT}"
+            f"{path} has format {written}, this mlpeft reads {FORMAT}"
         )
     trees = []
     for file in ("theta.safetensors", "outer.safetensors"):

@@ -360,6 +360,17 @@ class RunConfig(Section):
             raise ConfigError(problems, source)
         return config
 
+    def with_changes(self, **sections: Mapping[str, Any]) -> RunConfig:
+        """The same configuration with some keys of some sections changed.
+
+        Raises:
+            ConfigError: Listing every problem at once.
+        """
+        tree = self.to_dict()
+        for section, changes in sections.items():
+            tree[section] = tree[section] | dict(changes)
+        return RunConfig.from_dict(tree)
+
     def to_dict(self) -> dict[str, Any]:
         """A nested dict of plain values, as in a YAML file."""
         return self.model_dump(mode="json")

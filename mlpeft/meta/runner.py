@@ -60,7 +60,7 @@ class ShardRunner:
         inner = InnerLoop.from_config(config.meta_learning)
         evaluation = config.evaluation
         strategy = self.config.compute.strategy
-        self._inner = inner
+        self.inner = inner
         set_blas_threads(config.compute.threads)
         self._engine = Engine(
             model,
@@ -102,7 +102,7 @@ class ShardRunner:
 
     def initial_meta(self) -> ParamTree:
         """The meta-state that the run starts with, NumPy float32 leaves."""
-        return state.initial(get_params(self.model), self._inner)
+        return state.initial(get_params(self.model), self.inner)
 
     @property
     def schema(self) -> Schema:

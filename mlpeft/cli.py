@@ -1,0 +1,74 @@
+"""The `mlpeft` command."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from mlpeft import __version__
+from mlpeft.commands import data
+from mlpeft.commands.compare import compare
+from mlpeft.commands.config import config
+from mlpeft.commands.demo import demo
+from mlpeft.commands.evaluate import evaluate
+from mlpeft.commands.info import info
+from mlpeft.commands.plot import plot
+from mlpeft.commands.train import train
+from mlpeft.commands.validate import validate
+from mlpeft.errors import MlpeftError
+
+FAILED = 2
+"""Exit code of a command that could not do what it was asked."""
+
+app = typer.Typer(
+    name="mlpeft",
+    help="Meta-learn the starting point of a fine-tune, on the Macs a lab already has.",
+    no_args_is_help=True,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(info)
+app.command()(validate)
+app.command()(demo)
+app.command()(train)
+app.command()(evaluate)
+app.command()(compare)
+app.command()(plot)
+app.command()(config)
+app.add_typer(data.app, name="data")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"mlpeft {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            callback=_print_version,
+            is_eager=True,
+            help="Print the version and exit.",
+        ),
+    ] = False,
+) -> None:
+    del version
+
+
+def main() -> None:
+    """Run the command; an expected error is one clear message and exit code 2."""
+    try:
+        app()
+    except (MlpeftError, FileNotFoundError) as error:
+        typer.secho(f"error: {error}", err=True, fg="red")
+        sys.exit(FAILED)
+
+
+if __name__ == "__main__":
+    main()

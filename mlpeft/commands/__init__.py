@@ -1,0 +1,1 @@
+"""The commands of `mlpeft`, one file each; `mlpeft.cli` puts them together."""

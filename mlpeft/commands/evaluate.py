@@ -1,0 +1,85 @@
+"""`mlpeft evaluate`: score a trained start on test tasks."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from mlpeft.commands.options import (
+    Checkpoint,
+    Episodes,
+    Json,
+    MaybeConfig,
+    Overrides,
+)
+
+
+def evaluate(
+    checkpoint: Checkpoint,
+    config: MaybeConfig = None,
+    overrides: Overrides = None,
+    episodes: Episodes = None,
+    k_shot: Annotated[
+        Optional[int],
+        typer.Option(min=1, help="Support examples; by default the run's."),
+    ] = None,
+    transductive: Annotated[
+        Optional[bool],
+        typer.Option(
+            "--transductive/--no-transductive",
+            help="Whether queries share a batch; by default the run's choice.",
+            show_default=False,
+        ),
+    ] = None,
+    output: Annotated[
+        Optional[Path],
+        typer.Option(
+            help="Where to write the JSON; by default evaluation.json in the run.",
+            show_default=False,
+        ),
+    ] = None,
+    json_output: Json = False,
+) -> None:
+    """Adapt a trained start to test tasks and score it along the way.
+
+    Prints accuracy (or loss) with 95 % intervals after 0, 1, 5, 10, ... inner steps.
+    """
+    from rich.console import Console
+
+    from mlpeft.commands.progress import episode_progress
+    from mlpeft.evaluate import evaluate as score
+    from mlpeft.evaluate import load_trained
+
+    changes = list(overrides or ())
+    if k_shot is not None:
+        changes.append(f"task_distribution.k_shot={k_shot}")
+    if transductive is not None:
+        changes.append(f"model.transductive={str(transductive).lower()}")
+    trained = load_trained(checkpoint, config, changes)
+    number = episodes or trained.config.evaluation.num_test_episodes
+    with episode_progress("Evaluating", number, quiet=json_output) as advance:
+        result = score(trained, number, progress=advance)
+    record = {
+        "checkpoint": str(trained.path),
+        "iteration": trained.iteration,
+        "k_shot": trained.config.task_distribution.k_shot,
+        "num_classes": trained.config.task_distribution.num_classes,
+        "transductive": trained.config.model.transductive,
+        **result.to_dict(),
+    }
+    file = output or _beside(trained.path, "evaluation.json")
+    file.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    if json_output:
+        typer.echo(json.dumps(record))
+        return
+    Console().print(result.table())
+    typer.echo(f"Written to {file}")
+
+
+def _beside(checkpoint: Path, name: str) -> Path:
+    """A file in the run's folder (a step is two folders down), or beside an .npz."""
+    folder = checkpoint.parent if checkpoint.is_file() else checkpoint.parents[1]
+    return folder / name

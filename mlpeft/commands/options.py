@@ -1,0 +1,46 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+Config = Annotated[
+    Path,
+    typer.Option("--config", "-c", help="The run's YAML file.", show_default=False),
+]
+MaybeConfig = Annotated[
+    Optional[Path],
+    typer.Option(
+        "--config",
+        "-c",
+        help="Configuration, where the checkpoint has none beside it.",
+        show_default=False,
+    ),
+]
+Overrides = Annotated[
+    Optional[list[str]],
+    typer.Option(
+        "--set",
+        metavar="SECTION.KEY=VALUE",
+        help="Change one key; may be given again.",
+        show_default=False,
+    ),
+]
+Checkpoint = Annotated[
+    Path,
+    typer.Option(
+        "--checkpoint",
+        help="A run's folder (its best step), one of its steps, or an .npz file.",
+        show_default=False,
+    ),
+]
+Episodes = Annotated[
+    Optional[int],
+    typer.Option(
+        min=1, help="Test episodes; by default evaluation.num_test_episodes."
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]

@@ -1,0 +1,92 @@
+"""`mlpeft train`: meta-train on this machine."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mlpeft.commands.options import Config, Json, Overrides
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from types import FrameType
+
+INTERRUPTED = 130
+"""Exit code of a training that was asked to stop."""
+
+
+def train(
+    config: Config,
+    overrides: Overrides = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the newest checkpoint.")
+    ] = False,
+    json_output: Json = False,
+) -> None:
+    """Meta-train on this machine, as configured.
+
+    The run's folder (paths.checkpoint_dir/run.name) gets the resolved configuration,
+    metrics.jsonl and checkpoints. Ctrl-C saves and says how to go on.
+    """
+    import json
+
+    from mlpeft.config import RunConfig
+    from mlpeft.reporting import make_reporter
+    from mlpeft.train import train as run_training
+
+    run_config = RunConfig.load(config, overrides or ())
+    with asked_to_stop() as should_stop:
+        result = run_training(
+            run_config,
+            reporter=make_reporter(run_config, quiet=json_output),
+            resume=resume,
+            should_stop=should_stop,
+        )
+    if json_output:
+        best = None if result.best is None else result.best.to_dict()
+        record = {
+            "run_dir": str(result.run_dir),
+            "iteration": result.iteration,
+            "reason": result.reason,
+            "best": best,
+        }
+        typer.echo(json.dumps(record))
+    elif result.reason == "stopped":
+        typer.echo(
+            f"Stopped and saved after meta-iteration {result.iteration}. Go on with: "
+            f"mlpeft train --config {config} --resume"
+        )
+    else:
+        typer.echo(
+            f"Done: {result.run_dir}. Next: mlpeft evaluate --checkpoint "
+            f"{result.run_dir}"
+        )
+    if result.reason == "stopped":
+        raise typer.Exit(INTERRUPTED)
+
+
+@contextmanager
+def asked_to_stop() -> Iterator[Callable[[], bool]]:
+    """Turn the first Ctrl-C (or SIGTERM) into a question that answers yes.
+
+    A second Ctrl-C interrupts at once, as ever.
+    """
+    asked = threading.Event()
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        if asked.is_set() and number == signal.SIGINT:
+            signal.default_int_handler(number, frame)
+        asked.set()
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number in before:
+        signal.signal(number, ask)
+    try:
+        yield asked.is_set
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,221 @@
+"""Scores what was learned: many episodes, means with intervals, against a fresh start."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mlpeft import checkpoint, params
+from mlpeft.config import RunConfig
+from mlpeft.errors import CheckpointError
+from mlpeft.meta import state
+from mlpeft.meta.functional import get_params
+from mlpeft.meta.plan import test_shards
+from mlpeft.meta.runner import LocalExecutor, ShardRunner
+from mlpeft.models.build import build_model
+from mlpeft.results import EvalResult
+from mlpeft.seeds import Purpose
+from mlpeft.train import gather
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from mlpeft.params import ParamTree
+    from mlpeft.work import Executor, ShardUpdate
+
+    Progress = Callable[[int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """A trained meta-state and the configuration that it was trained with.
+
+    Attributes:
+        config: The run's configuration, with overrides.
+        meta: Theta and carried inner state, NumPy leaves.
+        path: The checkpoint that it came from.
+        iteration: Meta-iterations behind it; -1: not recorded (an .npz file).
+    """
+
+    config: RunConfig
+    meta: ParamTree
+    path: Path
+    iteration: int
+
+
+def load_trained(
+    path: str | Path, config: str | Path | None = None, overrides: Iterable[str] = ()
+) -> Trained:
+    """Find and read a checkpoint.
+
+    Args:
+        path: A run's folder (its best step, else its newest), a step's folder, or an
+            .npz file of `ReptileLearner.save`.
+        config: The configuration file; None: the run's own `config.yaml`.
+        overrides: `section.key=value` on top.
+
+    Raises:
+        FileNotFoundError: If there is nothing at the path, or no configuration.
+        CheckpointError: If what is there cannot be read.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(
+            f"no checkpoint at {path.absolute()}; give a run's folder, one of its "
+            "steps, or an .npz file"
+        )
+    if path.is_file():
+        run_dir, found = path.parent, None
+    else:
+        step = path if (path / "state.json").is_file() else _best_step(path)
+        run_dir, found = step.parent.parent, checkpoint.load(step)
+    file = Path(config) if config else run_dir / "config.yaml"
+    if not file.is_file():
+        raise FileNotFoundError(
+            f"no configuration at {file.absolute()}; name the one that {path} was "
+            "trained with: --config FILE"
+        )
+    run_config = RunConfig.load(file, overrides)
+    if found is not None:
+        return Trained(run_config, found.meta, found.path, found.progress.iteration)
+    return Trained(run_config, _read_npz(path), path, -1)
+
+
+def _best_step(run_dir: Path) -> Path:
+    best = checkpoint.best(run_dir)
+    if best is not None:
+        return best
+    found, skipped = checkpoint.newest(run_dir)
+    if found is None:
+        story = f": {'; '.join(skipped)}" if skipped else ""
+        raise CheckpointError(f"no sound checkpoint in {run_dir.absolute()}{story}")
+    return found.path
+
+
+def _read_npz(path: Path) -> ParamTree:
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except (OSError, ValueError, EOFError) as error:
+        raise CheckpointError(f"{path} is not an .npz checkpoint: {error}") from error
+
+
+def evaluate(
+    trained: Trained,
+    episodes: int | None = None,
+    *,
+    runner: ShardRunner | None = None,
+    executor: Executor | None = None,
+    progress: Progress | None = None,
+) -> EvalResult:
+    """Adapt to test episodes from a trained start and score their queries.
+
+    Args:
+        trained: What to start from, and how.
+        episodes: How many; None: `evaluation.num_test_episodes`.
+        runner: Tasks and model; None: built from the configuration.
+        executor: Who computes; None: this process.
+        progress: Called with the number of episodes done.
+
+    Raises:
+        ParamMismatch: If the checkpoint does not fit the configured model.
+    """
+    runner = runner or ShardRunner.from_config(trained.config)
+    meta = _fitting(runner, trained)
+    return gather(runner.steps, _score(runner, meta, episodes, executor, progress))
+
+
+def compare(
+    trained: Trained,
+    k_shots: Sequence[int],
+    episodes: int | None = None,
+    *,
+    progress: Progress | None = None,
+) -> dict[int, dict[str, Any]]:
+    """A meta-learned start against a fresh initialisation, on the same episodes.
+
+    Args:
+        trained: The meta-learned start.
+        k_shots: Support sizes (`task_distribution.k_shot`) to compare at.
+        episodes: Episodes for each; None: `evaluation.num_test_episodes`.
+        progress: Called with the number of episodes done.
+
+    Returns:
+        For each k: `meta` and `baseline`, an `EvalResult` each, and `gain` and
+        `gain_ci95`, the paired difference at the last step with its 95 % interval
+        (accuracy, or for regression the loss that was saved).
+    """
+    table: dict[int, dict[str, Any]] = {}
+    done = 0
+    for k in k_shots:
+        config = trained.config.with_changes(task_distribution={"k_shot": k})
+        runner = ShardRunner.from_config(config)
+        fresh = build_model(
+            config.model,
+            runner.tasks.input_shape,
+            runner.tasks.num_outputs,
+            config.run.seed,
+            Purpose.BASELINE,
+        )
+        starts = {
+            "meta": _fitting(runner, trained),
+            "baseline": state.initial(get_params(fresh), runner.inner),
+        }
+        scores: dict[str, EvalResult] = {}
+        last: dict[str, np.ndarray] = {}
+        for name, meta in starts.items():
+
+            def advance(count: int, base: int = done) -> None:
+                if progress is not None:
+                    progress(base + count)
+
+            updates = _score(runner, meta, episodes, None, advance)
+            scores[name] = gather(runner.steps, updates)
+            last[name] = _last_scores(updates)
+            done += scores[name].episodes
+        gain = last["meta"] - last["baseline"]
+        if scores["meta"].acc is None:
+            gain = -gain
+        table[k] = scores | {
+            "gain": float(gain.mean()),
+            "gain_ci95": float(1.96 * gain.std(ddof=1) / np.sqrt(len(gain)))
+            if len(gain) > 1
+            else 0.0,
+        }
+    return table
+
+
+def _score(
+    runner: ShardRunner,
+    meta: ParamTree,
+    episodes: int | None,
+    executor: Executor | None,
+    progress: Progress | None,
+) -> list[ShardUpdate]:
+    number = episodes or runner.config.evaluation.num_test_episodes
+    shards = test_shards(runner.config, runner.tasks, number)
+    if executor is not None:
+        return executor.run(0, meta, shards)
+    local = LocalExecutor(runner)
+    updates: list[ShardUpdate] = []
+    for shard in shards:
+        updates += local.run(0, meta, [shard])
+        if progress is not None:
+            progress(sum(update.count for update in updates))
+    return updates
+
+
+def _fitting(runner: ShardRunner, trained: Trained) -> ParamTree:
+    """The trained meta-state, checked against the model."""
+    meta = {name: trained.meta[name] for name in sorted(trained.meta)}
+    params.check_schema(runner.schema, meta, f"checkpoint {trained.path}")
+    return meta
+
+
+def _last_scores(updates: Sequence[ShardUpdate]) -> np.ndarray:
+    """Each episode's accuracy (or loss) after the last step."""
+    name = "acc" if "acc" in updates[0].per_task else "loss"
+    return np.concatenate([update.per_task[name] for update in updates])[:, -1]

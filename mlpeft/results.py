@@ -1,0 +1,183 @@
+"""What an evaluation found: means over episodes, with 95 % intervals."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from mlpeft.errors import DataError, ShapeError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from rich.table import Table
+
+Z95 = 1.96
+"""Two-sided 95 % quantile of the normal distribution."""
+
+
+@dataclass(frozen=True, slots=True)
+class EvalResult:
+    """Accuracy and loss on query sets, after some numbers of inner steps.
+
+    The half width of an interval is `1.96 * s / sqrt(n)`, s being the sample standard
+    deviation over n episodes; NaN for a single episode.
+
+    Attributes:
+        steps: Inner steps after which queries were scored, ascending.
+        loss: Mean query loss after each of them.
+        loss_ci95: Half width of its 95 % interval.
+        episodes: How many episodes the means are over.
+        acc: Mean accuracy (0 to 1) after each; None for regression.
+        acc_ci95: Half width of its 95 % interval; None for regression.
+    """
+
+    steps: tuple[int, ...]
+    loss: tuple[float, ...]
+    loss_ci95: tuple[float, ...]
+    episodes: int
+    acc: tuple[float, ...] | None = None
+    acc_ci95: tuple[float, ...] | None = None
+
+    @classmethod
+    def from_per_episode(
+        cls, steps: Sequence[int], loss: np.ndarray, acc: np.ndarray | None = None
+    ) -> Self:
+        """Summarise one number per episode and step.
+
+        Args:
+            steps: s inner steps, ascending.
+            loss: (n, s) query losses.
+            acc: (n, s) accuracies from 0 to 1, or None for regression.
+
+        Raises:
+            ShapeError: If an array is not (n, s), n being at least 1.
+        """
+        loss_mean, loss_ci95 = _mean_and_interval("loss", loss, len(steps))
+        episodes = len(loss)
+        if acc is None:
+            return cls(tuple(steps), loss_mean, loss_ci95, episodes)
+        if len(acc) != episodes:
+            raise ShapeError(
+                f"acc has {len(acc)} episodes but loss has {episodes}; give both of "
+                "the same episodes"
+            )
+        acc_mean, acc_ci95 = _mean_and_interval("acc", acc, len(steps))
+        return cls(tuple(steps), loss_mean, loss_ci95, episodes, acc_mean, acc_ci95)
+
+    @property
+    def score(self) -> float:
+        """The last step's accuracy, or minus its loss: the larger the better."""
+        return self.acc[-1] if self.acc is not None else -self.loss[-1]
+
+    @property
+    def headline(self) -> str:
+        """The last step's accuracy, or loss, with its interval."""
+        if self.acc is not None and self.acc_ci95 is not None:
+            value = percent(self.acc[-1], self.acc_ci95[-1])
+            return f"accuracy {value} after {_steps(self.steps[-1])}"
+        value = number(self.loss[-1], self.loss_ci95[-1])
+        return f"loss {value} after {_steps(self.steps[-1])}"
+
+    def better_than(self, other: EvalResult | None) -> bool:
+        """Whether the last step's mean is better; anything is better than None.
+
+        A score that is not a number is better than nothing else.
+        """
+        if other is None or math.isnan(other.score):
+            return not math.isnan(self.score)
+        return self.score > other.score
+
+    def table(self, title: str = "") -> Table:
+        """One row a step, for rich to print."""
+        from rich.table import Table
+
+        table = Table(title=title or None, caption=f"{self.episodes} episodes, ± 95 %")
+        table.add_column("inner steps", justify="right")
+        if self.acc is not None:
+            table.add_column("accuracy", justify="right")
+        table.add_column("loss", justify="right")
+        for i, step in enumerate(self.steps):
+            cells = [number(self.loss[i], self.loss_ci95[i])]
+            if self.acc is not None and self.acc_ci95 is not None:
+                cells.insert(0, percent(self.acc[i], self.acc_ci95[i]))
+            table.add_row(str(step), *cells)
+        return table
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON; what is not finite becomes None."""
+        tree: dict[str, Any] = {"steps": list(self.steps), "episodes": self.episodes}
+        for name in ("acc", "acc_ci95", "loss", "loss_ci95"):
+            values = getattr(self, name)
+            tree[name] = None if values is None else [_jsonable(v) for v in values]
+        return tree
+
+    @classmethod
+    def from_dict(cls, tree: Mapping[str, Any]) -> Self:
+        """The inverse of `to_dict`; other keys are passed over.
+
+        Raises:
+            DataError: If a key is missing.
+        """
+
+        def numbers(name: str) -> tuple[float, ...] | None:
+            values = tree.get(name)
+            if values is None:
+                return None
+            return tuple(math.nan if v is None else float(v) for v in values)
+
+        loss, loss_ci95 = numbers("loss"), numbers("loss_ci95")
+        if loss is None or loss_ci95 is None or not {"steps", "episodes"} <= set(tree):
+            raise DataError(
+                "not an evaluation: expected the keys steps, episodes, loss and "
+                f"loss_ci95, got {', '.join(sorted(tree)) or 'none'}"
+            )
+        return cls(
+            steps=tuple(int(step) for step in tree["steps"]),
+            loss=loss,
+            loss_ci95=loss_ci95,
+            episodes=int(tree["episodes"]),
+            acc=numbers("acc"),
+            acc_ci95=numbers("acc_ci95"),
+        )
+
+
+def percent(fraction: float, half_width: float) -> str:
+    """A fraction as per cent with its interval: `93.4 ± 0.6 %`."""
+    return f"{number(100 * fraction, 100 * half_width, digits=1)} %"
+
+
+def number(value: float, half_width: float, digits: int = 3) -> str:
+    """A number with its interval, where there is one: `0.213 ± 0.012`."""
+    if math.isnan(half_width):
+        return f"{value:.{digits}f}"
+    return f"{value:.{digits}f} ± {half_width:.{digits}f}"
+
+
+def _mean_and_interval(
+    name: str, values: np.ndarray, steps: int
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    values = np.asarray(values, dtype=np.float64)
+    if values.ndim != 2 or values.shape[0] == 0 or values.shape[1] != steps:
+        raise ShapeError(
+            f"{name} has shape {values.shape}, expected (episodes, {steps}): at least "
+            "one episode, and a column for each of the steps"
+        )
+    count = len(values)
+    mean = values.mean(axis=0)
+    if count == 1:
+        half = np.full(steps, np.nan)
+    else:
+        half = Z95 * values.std(axis=0, ddof=1) / math.sqrt(count)
+    return tuple(mean.tolist()), tuple(half.tolist())
+
+
+def _jsonable(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _steps(count: int) -> str:
+    return "1 step" if count == 1 else f"{count} steps"
