@@ -21,7 +21,7 @@ from mlpeft.errors import CheckpointError, MlpeftError
 from mlpeft.meta.outer import OuterStep, combine
 from mlpeft.meta.plan import train_shards, validation_shards
 from mlpeft.meta.runner import LocalExecutor, ShardRunner
-from mlpeft.reporting import JsonlReporter, Reporters, truncate_after
+from mlpeft.reporting import JsonlReporter
 from mlpeft.results import EvalResult
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def train(
         config: The configuration.
         runner: Tasks and model; None: built from the configuration.
         executor: Who computes; None: this process. Not closed here.
-        reporter: Who is told; `metrics.jsonl` is always written.
+        reporter: Who is told; None: `metrics.jsonl` alone.
         resume: Go on from the newest sound checkpoint of the run's folder.
         should_stop: Asked after every meta-iteration; True: save and return.
 
@@ -112,9 +112,7 @@ def train(
     run_dir = run_folder(config)
     with checkpoint.locked(run_dir):
         run = _open(config, runner, run_dir, resume=resume)
-        run.reporter = Reporters(
-            [JsonlReporter(run_dir / "metrics.jsonl"), *([reporter] if reporter else [])]
-        )
+        run.reporter = reporter or JsonlReporter()
         run.reporter.start(config, run_dir, run.progress.iteration)
         for note in run.notes:
             run.reporter.message(note)
@@ -140,7 +138,8 @@ def _loop(
     """Meta-iterations until the end, and why it is the end."""
     settings = run.config.meta_learning
     progress = run.progress
-    if progress.iteration == 0 and run.saved < 0:
+    if progress.iteration == 0:
+        progress.best = {}
         _validate(run, runner, executor)
     while progress.iteration < settings.num_meta_iterations:
         if settings.patience is not None and progress.stale >= settings.patience:
@@ -229,7 +228,6 @@ def _open(
                 "another (--set run.name=NAME), or remove the folder"
             )
         (run_dir / "config.yaml").write_text(config.to_yaml(), encoding="utf-8")
-        truncate_after(run_dir / "metrics.jsonl", -1)
         progress = Progress(config_digest=_identity_digest(config))
         return _Run(
             config=config,
@@ -237,7 +235,7 @@ def _open(
             meta=meta,
             outer=outer,
             progress=progress,
-            reporter=Reporters([]),
+            reporter=JsonlReporter(),
         )
     if found is None:
         story = f" ({'; '.join(skipped)})" if skipped else ""
@@ -247,14 +245,13 @@ def _open(
     _check_same_run(config, run_dir, found)
     params.check_schema(params.schema(meta), found.meta, f"checkpoint {found.path}")
     outer.state = found.outer
-    truncate_after(run_dir / "metrics.jsonl", found.progress.iteration)
     return _Run(
         config=config,
         run_dir=run_dir,
         meta={name: found.meta[name] for name in sorted(found.meta)},
         outer=outer,
         progress=found.progress,
-        reporter=Reporters([]),
+        reporter=JsonlReporter(),
         saved=found.progress.iteration,
         notes=[f"skipped a broken checkpoint: {problem}" for problem in skipped],
     )

@@ -35,14 +35,14 @@ def train(
     import json
 
     from mlpeft.config import RunConfig
-    from mlpeft.reporting import make_reporter
+    from mlpeft.reporting import build_reporters
     from mlpeft.train import train as run_training
 
     run_config = RunConfig.load(config, overrides or ())
     with asked_to_stop() as should_stop:
         result = run_training(
             run_config,
-            reporter=make_reporter(run_config, quiet=json_output),
+            reporter=build_reporters(run_config, console=not json_output),
             resume=resume,
             should_stop=should_stop,
         )
