@@ -19,9 +19,9 @@ def file_digest(path: Path, algorithm: str = "sha256") -> str:
 def file_sha256(path: Path) -> str:
     """SHA-256 of a file's bytes; computed again only when the file has changed."""
     status = path.stat()
-    return _cached(path.absolute(), status.st_size, status.st_mtime_ns)
+    return _file_sha256(path.absolute(), (status.st_size, status.st_mtime_ns))
 
 
 @lru_cache(maxsize=64)
-def _cached(path: Path, size: int, mtime_ns: int) -> str:  # noqa: ARG001 - part of the key
+def _file_sha256(path: Path, version: tuple[int, int]) -> str:  # noqa: ARG001
     return file_digest(path)

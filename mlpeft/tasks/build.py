@@ -62,8 +62,8 @@ def build_tasks(
     """The tasks that a configuration asks for.
 
     Families take turns over the tasks of a split. Ids name split, family and number, so
-    the tasks do not hang on the run's seed, and class-pool families draw each split from
-    classes or examples of its own.
+    the tasks do not hang on the run's seed, and class-pool families draw each split
+    from classes or examples of its own.
 
     Args:
         config: The configuration.
@@ -80,12 +80,11 @@ def build_tasks(
     families = _families(section, data_dir)
     admit(section.task_families, section.task_params, allow_modules)
     if "split" in section.task_params:
-        raise ConfigError(
-            [
-                "task_distribution.task_params.split: each of train, val and test is "
-                "drawn from its own; remove it"
-            ]
+        problem = (
+            "task_distribution.task_params.split: each of train, val and test is "
+            "drawn from its own; remove it"
         )
+        raise ConfigError([problem])
     splits: dict[str, Tasks] = {}
     problems: list[str] = []
     for split in SPLITS:
@@ -102,13 +101,12 @@ def build_tasks(
     }
     if len(set(shapes.values())) > 1 or len({f.regression for f in families}) > 1:
         told = ", ".join(f"{name} {list(shape)}" for name, shape in shapes.items())
-        raise ConfigError(
-            [
-                "task_distribution.task_families: families of one run share a model, but "
-                f"their inputs or targets differ ({told}); set input_dim, or choose "
-                "families that fit"
-            ]
+        problem = (
+            "task_distribution.task_families: families of one run share a model, "
+            f"but their inputs or targets differ ({told}); set input_dim, or "
+            "choose families that fit"
         )
+        raise ConfigError([problem])
     return TaskSplits(
         train=splits["train"],
         val=splits["val"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import TYPE_CHECKING, Any
 
 from mlpeft import seeds
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from mlpeft.tasks.episode import Episode, TaskConfig
     from mlpeft.tasks.source import Sample
 
-_MOST_PROBLEMS = 20
+_MOST_TOLD = 20
 
 
 class TaskDistribution:
@@ -29,8 +30,8 @@ class TaskDistribution:
         dist = TaskDistribution(configs, seed=42)
         config, support_x, support_y, query_x, query_y = dist.sample_episode()
 
-    `sample_episode` goes through a stream of episodes that the seed fixes; `episode` and
-    `choose` are pure.
+    `sample_episode` goes through a stream of episodes that the seed fixes; `episode`
+    and `choose` are pure.
 
     Args:
         configs: The tasks, each with a task_id of its own.
@@ -55,7 +56,7 @@ class TaskDistribution:
         for config in configs:
             admit([config.task_family], config.task_params, allow_modules)
         self._take(configs, seed, None if data_dir is None else str(data_dir))
-        self._check()
+        self.check()
 
     @property
     def configs(self) -> tuple[TaskConfig, ...]:
@@ -79,8 +80,9 @@ class TaskDistribution:
             task_id: Draw from this task; None: from one chosen at random.
 
         Returns:
-            The task's config, support_x (support_size, *input shape), support_y, query_x
-            and query_y as `mx.array`: x float32, y int32 labels or float32 targets.
+            The task's config, support_x (support_size, *input shape), support_y,
+            query_x and query_y as `mx.array`: x float32, y int32 labels or float32
+            targets.
 
         Raises:
             TaskSamplingError: If there is no such task.
@@ -137,15 +139,7 @@ class TaskDistribution:
             raise ConfigError(["split_tasks: one task cannot be split; give more"])
         cut = min(max(round(train_ratio * len(self)), 1), len(self) - 1)
         order = seeds.generator(self.seed, Purpose.TASK).permutation(len(self))
-        configs = self.configs
-        parts = []
-        for which, chosen in enumerate((order[:cut], order[cut:])):
-            part = TaskDistribution.__new__(TaskDistribution)
-            # A stream of its own, or both parts would draw the same episode seeds.
-            seed = seeds.seed_word(self.seed, Purpose.TASK, which)
-            part._take((configs[i] for i in sorted(chosen)), seed, self.data_dir)
-            parts.append(part)
-        return parts[0], parts[1]
+        return self._part(order[:cut], 0), self._part(order[cut:], 1)
 
     def save(self, path: str | Path) -> None:
         """Write to a file: .json, .yaml or .yml, or .pkl; folders are made.
@@ -167,8 +161,25 @@ class TaskDistribution:
             ConfigError: If its tasks cannot be drawn here.
         """
         loaded = storage.load(path, cls)
-        loaded._check()
+        loaded.check()
         return loaded
+
+    def check(self) -> None:
+        """Have every task's family check it; done already, unless it was unpickled.
+
+        Raises:
+            ConfigError: Listing every problem; one that many tasks share is told once.
+            DataError: If the data of a family is missing or damaged.
+        """
+        found: dict[str, list[str]] = {}
+        for config in self:
+            try:
+                get_family(config.task_family, self.data_dir).check(config)
+            except ConfigError as error:
+                for problem in error.problems:
+                    found.setdefault(problem, []).append(config.task_id)
+        if found:
+            raise ConfigError(_told(found))
 
     def __getstate__(self) -> dict[str, Any]:
         return storage.state_of(self.configs, self.seed, self.data_dir, self._drawn)
@@ -198,29 +209,34 @@ class TaskDistribution:
         if not self._by_id:
             raise ConfigError(["a task distribution needs at least one task, got none"])
 
-    def _check(self) -> None:
-        """Have every task's family check it; a problem of many tasks is told once."""
-        found: dict[str, list[str]] = {}
-        for config in self:
-            try:
-                get_family(config.task_family, self.data_dir).check(config)
-            except ConfigError as error:
-                for problem in error.problems:
-                    found.setdefault(problem, []).append(config.task_id)
-        if found:
-            problems = [
-                f"task {ids[0]!r}{f' and {len(ids) - 1} more' if ids[1:] else ''}: "
-                f"{problem}"
-                for problem, ids in found.items()
-            ]
-            if len(problems) > _MOST_PROBLEMS:
-                rest = len(problems) - _MOST_PROBLEMS
-                problems = [*problems[:_MOST_PROBLEMS], f"and {rest} more like these"]
-            raise ConfigError(problems)
+    def _part(self, chosen: Iterable[int], which: int) -> TaskDistribution:
+        """Some of the tasks, with a stream of their own."""
+        part = copy.copy(self)
+        part.__setstate__(
+            storage.state_of(
+                [self.configs[index] for index in sorted(chosen)],
+                seeds.seed_word(self.seed, Purpose.TASK, which),
+                self.data_dir,
+                drawn=0,
+            )
+        )
+        return part
+
+
+def _told(found: dict[str, list[str]]) -> list[str]:
+    """A line for each problem, with the tasks that have it."""
+    problems = []
+    for problem, ids in found.items():
+        more = f" and {len(ids) - 1} more" if len(ids) > 1 else ""
+        problems.append(f"task {ids[0]!r}{more}: {problem}")
+    rest = len(problems) - _MOST_TOLD
+    if rest > 0:
+        problems = [*problems[:_MOST_TOLD], f"and {rest} more like these"]
+    return problems
 
 
 def _hint(task_id: str, known: tuple[str, ...]) -> str:
     """The nearest id; where none is near and there are many, the first and last."""
     near = nearest(task_id, known)
-    few = len(known) <= _MOST_PROBLEMS
+    few = len(known) <= _MOST_TOLD
     return near if few or "?" in near else f"they are {known[0]!r} to {known[-1]!r}"

@@ -85,7 +85,7 @@ class Family(Protocol):
     regression: bool
     """True: y are float targets and the loss is mean squared error."""
     pooled: bool
-    """True: episodes are drawn from a pool of classes, and `k_shot` counts per class."""
+    """True: episodes are drawn from a pool of classes; `k_shot` counts per class."""
 
     def check(self, config: TaskConfig) -> None:
         """Raise ConfigError, listing every problem, if the task cannot be drawn."""

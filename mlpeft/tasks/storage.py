@@ -27,6 +27,17 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 SUFFIXES = (".json", ".yaml", ".yml", ".pkl", ".pickle")
+# What pickle, json and the decoder raise on bytes that are not theirs.
+_NOT_THEIRS = (
+    pickle.UnpicklingError,
+    ValueError,
+    EOFError,
+    TypeError,
+    AttributeError,
+    LookupError,
+    OverflowError,
+    MemoryError,
+)
 _FIELDS = {field.name for field in dataclasses.fields(TaskConfig)}
 
 
@@ -58,31 +69,21 @@ def read_state(state: Any) -> tuple[list[TaskConfig], int, str | None, int]:
     """
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise DataError(
-            "this is not a task distribution that this version of mlpeft saved; save it "
-            "again with TaskDistribution.save"
+            "this is not a task distribution that this version of mlpeft saved; save "
+            "it again with TaskDistribution.save"
         )
-    seed, drawn, data_dir = (state.get(key) for key in ("seed", "drawn", "data_dir"))
-    configs = state.get("configs")
-    sound = (
-        isinstance(seed, int)
-        and isinstance(drawn, int)
-        and isinstance(data_dir, str | None)
-        and isinstance(configs, list)
-        and all(
-            isinstance(config, dict)
-            and config.keys() <= _FIELDS
-            and isinstance(config.get("task_id"), str)
-            and isinstance(config.get("task_family"), str)
-            and isinstance(config.get("task_params", {}), dict)
-            for config in configs
-        )
+    match state:
+        case {
+            "seed": int(seed),
+            "drawn": int(drawn),
+            "data_dir": str() | None as data_dir,
+            "configs": list(configs),
+        } if all(map(_is_config, configs)):
+            return [TaskConfig(**config) for config in configs], seed, data_dir, drawn
+    raise DataError(
+        "the saved task distribution is damaged: expected seed, drawn, data_dir and "
+        f"configs with the keys {', '.join(sorted(_FIELDS))}"
     )
-    if not sound:
-        raise DataError(
-            "the saved task distribution is damaged: expected seed, drawn, data_dir and "
-            f"configs with the keys {', '.join(sorted(_FIELDS))}"
-        )
-    return [TaskConfig(**config) for config in configs], seed, data_dir, drawn
 
 
 def save(distribution: TaskDistribution, path: str | Path) -> None:
@@ -114,40 +115,29 @@ def load(path: str | Path, cls: type[TaskDistribution]) -> TaskDistribution:
     kind = _kind(path)
     if not path.is_file():
         raise FileNotFoundError(
-            f"no task distribution at {path.absolute()}; TaskDistribution.save writes one"
+            f"no task distribution at {path.absolute()}; TaskDistribution.save writes "
+            "one"
         )
-    content = path.read_bytes()
     try:
-        if kind == "pickle":
-            loaded = _Unpickler(io.BytesIO(content)).load()
-            if not isinstance(loaded, cls):
-                raise DataError(f"it holds a {type(loaded).__name__}")
-            return loaded
-        state = (
-            json.loads(content)
-            if kind == "json"
-            else parse_yaml(content.decode(), str(path))
-        )
-        made = cls.__new__(cls)
-        made.__setstate__(state)
+        return _read(kind, path.read_bytes(), cls)
     except (DataError, ConfigError) as error:
         raise DataError(f"{path} is not a saved task distribution: {error}") from error
-    # What pickle, json and the decoder raise on bytes that are not theirs.
-    except (
-        pickle.UnpicklingError,
-        ValueError,
-        EOFError,
-        TypeError,
-        AttributeError,
-        LookupError,
-        OverflowError,
-        MemoryError,
-    ) as error:
+    except _NOT_THEIRS as error:
         raise DataError(
-            f"{path} is damaged, or no saved task distribution: {error}"
+            f"{path} is damaged, or not a saved task distribution: {error}"
         ) from error
-    else:
-        return made
+
+
+def _read(kind: str, content: bytes, cls: type[TaskDistribution]) -> TaskDistribution:
+    if kind == "pickle":
+        loaded = _Unpickler(io.BytesIO(content)).load()
+        if not isinstance(loaded, cls):
+            raise DataError(f"it holds a {type(loaded).__name__}")
+        return loaded
+    made = cls.__new__(cls)
+    text = content.decode()
+    made.__setstate__(json.loads(text) if kind == "json" else parse_yaml(text))
+    return made
 
 
 class _Unpickler(pickle.Unpickler):
@@ -157,9 +147,20 @@ class _Unpickler(pickle.Unpickler):
         if (module, name) == ("mlpeft.tasks.distribution", "TaskDistribution"):
             return super().find_class(module, name)
         raise DataError(
-            f"it asks for {module}.{name}, which a task distribution does not need, and "
-            "which could do anything: refused. Ask its author for a .json or .yaml file"
+            f"it asks for {module}.{name}, which a task distribution does not need, "
+            "and which could do anything: refused. Ask its author for a .json or .yaml "
+            "file"
         )
+
+
+def _is_config(value: Any) -> bool:
+    return (
+        isinstance(value, dict)
+        and value.keys() <= _FIELDS
+        and isinstance(value.get("task_id"), str)
+        and isinstance(value.get("task_family"), str)
+        and isinstance(value.get("task_params", {}), dict)
+    )
 
 
 def _kind(path: Path) -> str:

@@ -1,10 +1,10 @@
 """Episodes from a pool of classes: N of them, K examples of each (N-way K-shot).
 
 What `omniglot`, `digits` and `folder` share. A pool holds characters, each with its
-drawings; a class is a character as drawn, or turned by a quarter, half or three quarters
-where the pool says that this makes another class. A task is a choice of num_classes of
-them and the order of their labels, fixed by its task_id; an episode draws examples of
-each without replacement, so that no query is among the supports.
+drawings; a class is a character as drawn, or turned by a quarter, half or three
+quarters where the pool says that this makes another class. A task is a choice of
+num_classes of them and the order of their labels, fixed by its task_id; an episode
+draws examples of each without replacement, so that no query is among the supports.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class PoolClass:
 class Source(Protocol):
     """A data set that has classes: what a class-pool family is made with."""
 
-    params: Sequence[str]
+    params: tuple[str, ...]
     """task_params of its own, beside split, rotations and classes."""
 
     def pool(self, split: str, task_params: Mapping[str, Any]) -> Pool:
@@ -143,11 +143,9 @@ class ClassPoolFamily:
                 f"{height * width} numbers, got {config.input_dim}"
             )
         try:
-            chosen = self._chosen(config)
+            _check_supply(config, self._chosen(config))
         except ConfigError as error:
             problems.found.extend(error.problems)
-        else:
-            problems.found.extend(_shortage(config, chosen))
         problems.done()
 
     def draw(self, config: TaskConfig, rng: np.random.Generator) -> Episode:
@@ -216,44 +214,40 @@ class ClassPoolFamily:
 def _sampled(
     pool: Pool, rotated: bool, num_classes: int, chance: TaskChance
 ) -> tuple[PoolClass, ...]:
-    """Different classes in a random order; no character twice while there are others."""
+    """Different classes in a random order; no character twice while there are more."""
 
     def turns(index: int) -> tuple[int, ...]:
         return pool.characters[index].turns if rotated else (0,)
 
-    left: Sequence[int] = range(len(pool.characters))
-    available = sum(map(len, map(turns, left))) if num_classes > len(left) else None
-    if available is not None and num_classes > available:
-        raise ConfigError(
-            [
-                f"num_classes: {num_classes} of {available} classes that there are; "
-                "lower it" + ("" if rotated else " or set task_params.rotations: true")
-            ]
-        )
     chosen: list[PoolClass] = []
     taken: dict[int, list[int]] = {}
+    left: Sequence[int] = range(len(pool.characters))
     while len(chosen) < num_classes:
+        if not left:
+            hint = "" if rotated else " or set task_params.rotations: true"
+            problem = (
+                f"num_classes: asked for {num_classes}, but there are {len(chosen)} "
+                f"classes; lower it{hint}"
+            )
+            raise ConfigError([problem])
         for index in chance.sample(left, min(len(left), num_classes - len(chosen))):
             already = taken.setdefault(index, [])
             still = [turn for turn in turns(index) if turn not in already]
             already.append(still[chance.below(len(still))])
             chosen.append(PoolClass(pool.characters[index], already[-1]))
-        # Only reached for good when there are fewer characters than classes, and then
-        # every one of them has been taken.
-        if len(chosen) < num_classes:
-            left = [index for index in left if len(taken[index]) < len(turns(index))]
+        # Every character has been taken once, or there are enough classes already.
+        left = [index for index in taken if len(taken[index]) < len(turns(index))]
     return tuple(chosen)
 
 
 def _named(pool: Pool, names: Any, num_classes: int) -> tuple[PoolClass, ...]:
     """The classes of these names, in their order."""
     if not isinstance(names, tuple) or len(set(map(str, names))) != num_classes:
-        raise ConfigError(
-            [
-                f"task_params.classes: expected the names of num_classes = {num_classes} "
-                f"different classes, got {names!r}"
-            ]
+        problem = (
+            f"task_params.classes: expected a list of num_classes = {num_classes} "
+            f"different names, got {names!r}"
         )
+        raise ConfigError([problem])
     known = {
         one.name: one
         for character in pool.characters
@@ -271,19 +265,19 @@ def _named(pool: Pool, names: Any, num_classes: int) -> tuple[PoolClass, ...]:
     return tuple(known[str(name)] for name in names)
 
 
-def _shortage(config: TaskConfig, chosen: Sequence[PoolClass]) -> list[str]:
-    """A problem, if a class has fewer drawings than an episode may need of it."""
+def _check_supply(config: TaskConfig, chosen: Sequence[PoolClass]) -> None:
+    """Every class has the drawings that an episode may need of it."""
     supports = -(-config.support_size // config.num_classes)
     queries = -(-config.query_size // config.num_classes)
     poorest = min(chosen, key=lambda one: len(one.character.drawings))
     there = len(poorest.character.drawings)
-    if supports + queries <= there:
-        return []
-    return [
-        f"support_size, query_size: {config.support_size} and {config.query_size} need "
-        f"{supports} + {queries} examples of a class, but {poorest.name!r} has {there}; "
-        "lower one of them"
-    ]
+    if supports + queries > there:
+        problem = (
+            f"support_size, query_size: {config.support_size} and {config.query_size} "
+            f"need {supports} + {queries} examples of a class, but {poorest.name!r} "
+            f"has {there}; lower one of them"
+        )
+        raise ConfigError([problem])
 
 
 def _turned(images: npt.NDArray[Any], turn: int) -> npt.NDArray[Any]:

@@ -4,11 +4,11 @@
 
 `custom` is classification, `custom_regression` regression. The function gets the
 TaskConfig and a NumPy generator and returns support_x, support_y, query_x, query_y (an
-Episode, or a tuple). It should take what its task is from `config.task_id`, and what the
-episode draws from the generator alone. Further task_params are its own.
+Episode, or a tuple). It should take what its task is from `config.task_id`, and what
+the episode draws from the generator alone. Further task_params are its own.
 
-Importing a module runs its code. So a module is imported only once this process has been
-told that it may be, by `allow`; a message or a file naming one is not enough.
+Importing a module runs its code. So a module is imported only once this process has
+been told that it may be, by `allow`; a message or a file naming one is not enough.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ class Custom:
         """task_params.input_shape, else flat."""
         return tuple(config.task_params.get(INPUT_SHAPE, (config.input_dim,)))
 
-    def digests(self, config: TaskConfig) -> dict[str, str]:  # noqa: ARG002 - Family
+    def digests(self, config: TaskConfig) -> dict[str, str]:
         """What the function reads is not known."""
         return {}
 
@@ -123,20 +123,18 @@ def _function(task_params: Mapping[str, Any]) -> Callable[..., Any]:
     """The function that task_params.entry_point names."""
     module = module_of(task_params)
     if module is None:
-        raise ConfigError(
-            [
-                f"task_params.{ENTRY_POINT}: expected 'package.module:function', got "
-                f"{task_params.get(ENTRY_POINT)!r}"
-            ]
+        problem = (
+            f"task_params.{ENTRY_POINT}: expected 'package.module:function', got "
+            f"{task_params.get(ENTRY_POINT)!r}"
         )
+        raise ConfigError([problem])
     if module not in _allowed:
-        raise ConfigError(
-            [
-                f"task_params.{ENTRY_POINT}: this process has not been told that it may "
-                f"import {module!r}; if the code is yours, call "
-                f"mlpeft.tasks.families.custom.allow({module!r}) first"
-            ]
+        problem = (
+            f"task_params.{ENTRY_POINT}: this process has not been told that it "
+            f"may import {module!r}; if the code is yours, call "
+            f"mlpeft.tasks.families.custom.allow({module!r}) first"
         )
+        raise ConfigError([problem])
     return _imported(task_params[ENTRY_POINT])
 
 
@@ -150,12 +148,11 @@ def _imported(entry_point: str) -> Callable[..., Any]:
             [f"task_params.{ENTRY_POINT}: cannot import {entry_point!r}: {error}"]
         ) from error
     if not callable(function):
-        raise ConfigError(
-            [
-                f"task_params.{ENTRY_POINT}: {entry_point!r} is a "
-                f"{type(function).__name__}, expected a function"
-            ]
+        problem = (
+            f"task_params.{ENTRY_POINT}: {entry_point!r} is a "
+            f"{type(function).__name__}, expected a function"
         )
+        raise ConfigError([problem])
     return function  # type: ignore[no-any-return]
 
 

@@ -2,15 +2,15 @@
 
 Test digits are never seen in training; validation has drawings of training digits that
 training does not have. A digit turned by a quarter is a class of its own in training,
-and so is one turned by half or three quarters where that looks like no digit: 0, 1, 2, 5
-and 8 look like themselves upside down, 6 and 9 like each other (they share a split).
+and so is one turned by half or three quarters where that looks like no digit: 0, 1, 2,
+5 and 8 look like themselves upside down, 6 and 9 like each other (they share a split).
 """
 
 from __future__ import annotations
 
 import hashlib
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -41,13 +41,13 @@ class Digits(ClassPoolFamily):
 class DigitsSource:
     """The classes of scikit-learn's load_digits."""
 
-    params: ClassVar[tuple[str, ...]] = ()
+    params: tuple[str, ...] = ()
 
-    def pool(self, split: str, task_params: Mapping[str, Any]) -> Pool:  # noqa: ARG002 - Source
+    def pool(self, split: str, task_params: Mapping[str, Any]) -> Pool:
         """The classes of a split."""
         return _pools()[split]
 
-    def digests(self, task_params: Mapping[str, Any]) -> dict[str, str]:  # noqa: ARG002 - Source
+    def digests(self, task_params: Mapping[str, Any]) -> dict[str, str]:
         """SHA-256 of images and labels."""
         images, labels = _arrays()
         return {

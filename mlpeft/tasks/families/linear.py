@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 from mlpeft.tasks.families.plane import Pattern, PlaneFamily
 
 if TYPE_CHECKING:
-    from mlpeft.tasks.families.plane import Floats
+    from mlpeft.tasks.families.plane import Floats, Labels
 
 
-def _sectors(y: Floats, n: int, u: Floats, v: Floats) -> tuple[Floats, Floats]:
+def _sectors(y: Labels, n: int, u: Floats, v: Floats) -> tuple[Floats, Floats]:
     return v, (y + u) / n
 
 
-def _intervals(y: Floats, n: int, u: Floats, _v: Floats) -> Floats:
+def _intervals(y: Labels, n: int, u: Floats, _v: Floats) -> Floats:
     return (y + u) / n
 
 

@@ -1,11 +1,11 @@
 """Nonlinear classification: three patterns that no linear boundary tells apart.
 
-- `xor`: sectors of equal angle, twice as many as classes; opposite ones belong together.
+- `xor`: sectors of equal angle, twice as many as classes; opposite ones are one class.
 - `circles`: rings about the centre, class 0 innermost.
 - `spiral`: arms that wind half a turn about the centre on their way out.
 
-All take any number of classes and of input dimensions; on a line they are intervals that
-alternate, lie symmetrically about the centre, or alternate faster.
+All take any number of classes and of input dimensions; on a line they are intervals
+that alternate, lie symmetrically about the centre, or alternate faster.
 """
 
 from __future__ import annotations
@@ -17,32 +17,32 @@ import numpy as np
 from mlpeft.tasks.families.plane import Pattern, PlaneFamily
 
 if TYPE_CHECKING:
-    from mlpeft.tasks.families.plane import Floats
+    from mlpeft.tasks.families.plane import Floats, Labels
 
 SPIRAL_TURNS = 0.5
 _SPIRAL_BANDS = 3
 
 
-def _repeated(y: Floats, n: int, u: Floats, times: int) -> Floats:
+def _repeated(y: Labels, n: int, u: Floats, times: int) -> Floats:
     """[0, 1) cut in `times` * n equal parts that belong to the classes in turn."""
     part = times * u
     repeat = np.floor(part)
     return (n * repeat + y + (part - repeat)) / (times * n)
 
 
-def _opposite(y: Floats, n: int, u: Floats, v: Floats) -> tuple[Floats, Floats]:
+def _opposite(y: Labels, n: int, u: Floats, v: Floats) -> tuple[Floats, Floats]:
     return v, _repeated(y, n, u, 2)
 
 
-def _rings(y: Floats, n: int, u: Floats, v: Floats) -> tuple[Floats, Floats]:
+def _rings(y: Labels, n: int, u: Floats, v: Floats) -> tuple[Floats, Floats]:
     return (y + u) / n, v
 
 
-def _mirrored(y: Floats, n: int, u: Floats, v: Floats) -> Floats:
+def _mirrored(y: Labels, n: int, u: Floats, v: Floats) -> Floats:
     return 0.5 + np.where(v < 0.5, -0.5, 0.5) * (y + u) / n
 
 
-def _arms(y: Floats, n: int, u: Floats, v: Floats) -> tuple[Floats, Floats]:
+def _arms(y: Labels, n: int, u: Floats, v: Floats) -> tuple[Floats, Floats]:
     return v, (y + u) / n - SPIRAL_TURNS * v
 
 

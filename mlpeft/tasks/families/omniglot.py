@@ -9,7 +9,7 @@ section 6 of the Reptile paper (arXiv 1803.02999).
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -40,19 +40,19 @@ class Omniglot(ClassPoolFamily):
 class OmniglotSource:
     """The classes of omniglot.npz, loaded once for a process and a file."""
 
-    params: ClassVar[tuple[str, ...]] = ()
+    params: tuple[str, ...] = ()
 
     def __init__(self, data_dir: str | Path | None = None) -> None:
         self._data_dir = data_dir
         self._pools: dict[str, Pool] = {}
 
-    def pool(self, split: str, task_params: Mapping[str, Any]) -> Pool:  # noqa: ARG002 - Source
+    def pool(self, split: str, task_params: Mapping[str, Any]) -> Pool:
         """The classes of a split."""
         if not self._pools:
             self._pools = _load(self._path())
         return self._pools[split]
 
-    def digests(self, task_params: Mapping[str, Any]) -> dict[str, str]:  # noqa: ARG002 - Source
+    def digests(self, task_params: Mapping[str, Any]) -> dict[str, str]:
         """SHA-256 of the file."""
         return {FILE: file_sha256(self._path())}
 

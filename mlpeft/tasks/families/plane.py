@@ -6,12 +6,12 @@ the pattern, its rotation and its translation. So there is something to learn ac
 tasks: which directions matter, what shape the classes have, and that they meet near the
 origin.
 
-A pattern is drawn on the unit square of (radius quantile, turn): with p and a uniform in
-[0, 1), the point SCALE * sqrt(-2 ln(1 - p)) * (cos 2 pi a, sin 2 pi a) is normal. A
-pattern says which part of the square belongs to a class, all parts of equal area. Points
-of a class are drawn there directly, so sets are balanced exactly, nothing is rejected,
-and the inputs of a task are normal whatever the pattern. With one input dimension the
-pattern is drawn on the quantile q of a line instead.
+A pattern is drawn on the unit square of (radius quantile, turn): with p and a uniform
+in [0, 1), the point SCALE * sqrt(-2 ln(1 - p)) * (cos 2 pi a, sin 2 pi a) is normal. A
+pattern says which part of the square belongs to a class, all parts of equal area.
+Points of a class are drawn there directly, so sets are balanced exactly, nothing is
+rejected, and the inputs of a task are normal whatever the pattern. With one input
+dimension the pattern is drawn on the quantile q of a line instead.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from mlpeft.tasks.episode import FrozenParams, TaskConfig
 
 Floats = npt.NDArray[np.float64]
+Labels = npt.NDArray[np.int32]
 
 SCALE = 2.0
 """Standard deviation of the inputs along each axis, without translation and noise."""
@@ -54,8 +55,8 @@ class Pattern:
         line: (label, num_classes, u, v) -> q.
     """
 
-    square: Callable[[Floats, int, Floats, Floats], tuple[Floats, Floats]]
-    line: Callable[[Floats, int, Floats, Floats], Floats]
+    square: Callable[[Labels, int, Floats, Floats], tuple[Floats, Floats]]
+    line: Callable[[Labels, int, Floats, Floats], Floats]
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +117,7 @@ class PlaneFamily:
         cut = config.support_size
         return Episode(x[:cut], labels[:cut], x[cut:], labels[cut:])
 
-    def input_dim(self, task_params: Mapping[str, Any]) -> int:  # noqa: ARG002 - Family
+    def input_dim(self, task_params: Mapping[str, Any]) -> int:
         """A plane has two."""
         return 2
 
@@ -124,7 +125,7 @@ class PlaneFamily:
         """Flat inputs."""
         return (config.input_dim,)
 
-    def digests(self, config: TaskConfig) -> dict[str, str]:  # noqa: ARG002 - Family
+    def digests(self, config: TaskConfig) -> dict[str, str]:
         """Synthetic tasks draw from no data set."""
         return {}
 
@@ -151,7 +152,7 @@ class PlaneFamily:
 
 def _points(
     placed: Placed,
-    labels: npt.NDArray[np.int32],
+    labels: Labels,
     num_classes: int,
     rng: np.random.Generator,
 ) -> npt.NDArray[np.float32]:

@@ -3,8 +3,8 @@
 Amplitude uniform in [0.1, 5], phase in [0, 2 pi], x uniform in [-5, 5], as in section 6
 of the Reptile paper (arXiv 1803.02999), after Finn et al. 2017 (arXiv 1703.03400, phase
 in [0, pi] there). With more than one input dimension every axis is uniform in [-5, 5]
-and u is the unit vector (1, ..., 1) / sqrt(input_dim), the same for all tasks; with more
-than one output each has an amplitude and a phase of its own.
+and u is the unit vector (1, ..., 1) / sqrt(input_dim), the same for all tasks; with
+more than one output each has an amplitude and a phase of its own.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Sinusoid:
         cut = config.support_size
         return Episode(x[:cut], y[:cut], x[cut:], y[cut:])
 
-    def input_dim(self, task_params: Mapping[str, Any]) -> int:  # noqa: ARG002 - Family
+    def input_dim(self, task_params: Mapping[str, Any]) -> int:
         """The papers' sinusoid has one."""
         return 1
 
@@ -68,7 +68,7 @@ class Sinusoid:
         """Flat inputs."""
         return (config.input_dim,)
 
-    def digests(self, config: TaskConfig) -> dict[str, str]:  # noqa: ARG002 - Family
+    def digests(self, config: TaskConfig) -> dict[str, str]:
         """Synthetic tasks draw from no data set."""
         return {}
 
