@@ -1,0 +1,20 @@
+"""What a run tells: to the terminal, to metrics.jsonl, to W&B, to TensorBoard."""
+
+from __future__ import annotations
+
+from mlpeft.reporting.base import Reporter, Reporters
+from mlpeft.reporting.build import build_reporters
+from mlpeft.reporting.console import ConsoleReporter
+from mlpeft.reporting.jsonl import JsonlReporter, read_records, truncate_after
+from mlpeft.reporting.logs import setup_logger
+
+__all__ = [
+    "ConsoleReporter",
+    "JsonlReporter",
+    "Reporter",
+    "Reporters",
+    "build_reporters",
+    "read_records",
+    "setup_logger",
+    "truncate_after",
+]

@@ -1,0 +1,156 @@
+"""Progress on the terminal: one line that is redrawn, or plain lines now and then."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final
+
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from mlpeft.reporting.pace import Pace, clock_time, speed
+from mlpeft.reporting.terminal import is_interactive, progress_console
+from mlpeft.results import number, percent
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from rich.console import Console
+
+    from mlpeft.config import RunConfig
+    from mlpeft.results import EvalResult
+
+REDRAW_S: Final = 0.1
+"""Seconds between two redraws of the progress line."""
+PLAIN_LINE_S: Final = 10.0
+"""Seconds between two plain lines; a validation shortens it to VALIDATION_LINE_S."""
+VALIDATION_LINE_S: Final = 1.0
+
+
+class ConsoleReporter:
+    """Shows iteration, speed, loss, validation and the time left.
+
+    On a terminal one line is redrawn. Where lines cannot be redrawn (a file, a pipe,
+    NO_COLOR, CI) a line is printed every ten seconds, every second while there are
+    validations, and for the last state.
+
+    Args:
+        console: Where to print; None: standard error.
+        clock: Seconds, of a clock that does not jump.
+    """
+
+    def __init__(
+        self,
+        console: Console | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._console = console or progress_console()
+        self._clock = clock
+        self._total = 0
+        self._iteration = 0
+        self._metrics: Mapping[str, float] = {}
+        self._validation = ""
+        self._pace = Pace(0, clock())
+        self._next_show = 0.0
+        self._last_shown = 0.0
+        self._unsaid = False
+        self._progress: Progress | None = None
+
+    def start(self, config: RunConfig, run_dir: Path, first_iteration: int) -> None:
+        """Say what begins."""
+        now = self._clock()
+        self._total = config.meta_learning.num_meta_iterations
+        self._iteration = first_iteration
+        self._pace = Pace(first_iteration, now)
+        how = f"resumes after {first_iteration} of" if first_iteration else "trains for"
+        total = f"{self._total} meta-iterations"
+        self.message(f"{config.run.name} {how} {total}, in {run_dir}")
+        if is_interactive(self._console):
+            self._progress = _progress_line(self._console)
+            self._progress.add_task(
+                config.run.name, total=self._total, completed=first_iteration, tail=""
+            )
+            self._progress.start()
+        self._shown(now)
+
+    def iteration(self, iteration: int, metrics: Mapping[str, float]) -> None:
+        """Note it; show it if it is time to."""
+        self._iteration = iteration
+        self._metrics = metrics
+        self._unsaid = True
+        if self._clock() >= self._next_show:
+            self._show()
+
+    def validation(self, iteration: int, result: EvalResult) -> None:
+        """Show it from now on."""
+        self._iteration = max(self._iteration, iteration)
+        self._validation = _short(result)
+        self._unsaid = True
+        if self._clock() >= self._last_shown + VALIDATION_LINE_S:
+            self._show()
+        else:
+            self._next_show = min(self._next_show, self._last_shown + VALIDATION_LINE_S)
+
+    def checkpoint(self, iteration: int, path: Path) -> None:
+        """Keep quiet: that checkpoints are written is the normal course."""
+
+    def message(self, text: str) -> None:
+        """Print a line; above the progress line, where there is one."""
+        self._console.print(text, markup=False, soft_wrap=True)
+
+    def close(self) -> None:
+        """Show the last state, and let go of the terminal."""
+        if self._unsaid:
+            self._show()
+        if self._progress is not None:
+            self._progress.stop()
+            self._progress = None
+
+    def _show(self) -> None:
+        now = self._clock()
+        self._pace.mark(self._iteration, now)
+        if self._progress is None:
+            count = f"{self._iteration:>{len(str(self._total))}}/{self._total}"
+            self.message(f"{count}  {self._tail()}")
+        else:
+            (task,) = self._progress.task_ids
+            self._progress.update(
+                task, completed=self._iteration, tail=escape(self._tail())
+            )
+        self._shown(now)
+
+    def _shown(self, now: float) -> None:
+        self._unsaid = False
+        self._last_shown = now
+        self._next_show = now + (PLAIN_LINE_S if self._progress is None else REDRAW_S)
+
+    def _tail(self) -> str:
+        """Everything but the count: speed, loss, validation, time left."""
+        parts = [speed(self._pace.per_second)]
+        loss = self._metrics.get("query_loss", self._metrics.get("support_loss"))
+        if loss is not None:
+            parts.append(f"loss {loss:.3f}")
+        if self._validation:
+            parts.append(self._validation)
+        left = clock_time(self._pace.seconds_left(self._total))
+        parts.append(f"{left} left" if self._iteration < self._total else "done")
+        return "  ".join(parts)
+
+
+def _short(result: EvalResult) -> str:
+    if result.acc is not None and result.acc_ci95 is not None:
+        return f"validation {percent(result.acc[-1], result.acc_ci95[-1])}"
+    return f"validation loss {number(result.loss[-1], result.loss_ci95[-1])}"
+
+
+def _progress_line(console: Console) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=20),
+        TextColumn("{task.completed:.0f}/{task.total:.0f}"),
+        TextColumn("{task.fields[tail]}"),
+        TimeElapsedColumn(),
+        console=console,
+        refresh_per_second=1 / REDRAW_S,
+    )

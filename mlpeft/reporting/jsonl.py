@@ -1,0 +1,140 @@
+"""metrics.jsonl: everything that was measured, one JSON object a line.
+
+    {"kind": "train", "iteration": 7, "support_loss": 0.6, ..., "time": 1764000000.0}
+    {"kind": "validate", "iteration": 100, "steps": [0, 5], "acc": [0.5, 0.9], ...}
+
+`time` is in seconds since 1970. A number that is not finite is null.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from typing import IO, TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
+
+    from mlpeft.config import RunConfig
+    from mlpeft.results import EvalResult
+
+FILE_NAME: Final = "metrics.jsonl"
+FLUSH_S: Final = 1.0
+"""The longest that a line waits in memory while the run goes on."""
+
+
+class JsonlReporter:
+    """Writes metrics.jsonl in the run's folder.
+
+    Lines are gathered and written each second, at validations, checkpoints and the end:
+    a system call a line would cost more than a small meta-iteration.
+
+    Args:
+        clock: Seconds since 1970.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
+        self._file: IO[str] | None = None
+        self._lines: list[str] = []
+        self._flushed = 0.0
+
+    def start(self, config: RunConfig, run_dir: Path, first_iteration: int) -> None:
+        """Open the file: anew, or without what came after the first iteration."""
+        path = run_dir / FILE_NAME
+        if first_iteration:
+            truncate_after(path, first_iteration)
+        else:
+            path.unlink(missing_ok=True)
+        self._file = path.open("a", encoding="utf-8")
+        self._flushed = self._clock()
+
+    def iteration(self, iteration: int, metrics: Mapping[str, float]) -> None:
+        """Note a `train` line."""
+        now = self._clock()
+        self._add({"kind": "train", "iteration": iteration, **metrics, "time": now})
+        if now - self._flushed >= FLUSH_S:
+            self._flush()
+
+    def validation(self, iteration: int, result: EvalResult) -> None:
+        """Write a `validate` line."""
+        now = self._clock()
+        line = {"kind": "validate", "iteration": iteration, **result.to_dict()}
+        self._add({**line, "time": now})
+        self._flush()
+
+    def checkpoint(self, iteration: int, path: Path) -> None:
+        """Write what was gathered."""
+        self._flush()
+
+    def message(self, text: str) -> None:
+        """Messages are for people; they are not written."""
+
+    def close(self) -> None:
+        """Write what was gathered, and close the file."""
+        if self._file is not None:
+            self._flush()
+            self._file.close()
+            self._file = None
+
+    def _add(self, record: dict[str, Any]) -> None:
+        try:
+            line = json.dumps(record, allow_nan=False)
+        except ValueError:
+            line = json.dumps({key: _finite(value) for key, value in record.items()})
+        self._lines.append(line + "\n")
+
+    def _flush(self) -> None:
+        if self._file is not None and self._lines:
+            self._file.write("".join(self._lines))
+            self._file.flush()
+        self._lines.clear()
+        self._flushed = self._clock()
+
+
+def read_records(path: Path) -> Iterator[dict[str, Any]]:
+    """The file's records, in order.
+
+    A process that is killed may leave half a line; it and anything else that is not a
+    record is passed over.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+    """
+    with path.open(encoding="utf-8", errors="replace") as file:
+        for line in file:
+            try:
+                record = json.loads(line)
+            except json.JSONDecodeError:
+                continue
+            if isinstance(record, dict):
+                yield record
+
+
+def truncate_after(path: Path, iteration: int) -> None:
+    """Drop all records beyond an iteration, and a half-written last line.
+
+    The file is replaced at once, so that a crash leaves the old one or the new one.
+    Where there is none, nothing is done.
+    """
+    if not path.exists():
+        return
+    kept = (record for record in read_records(path) if _number(record) <= iteration)
+    fresh = path.with_name(path.name + ".tmp")
+    with fresh.open("w", encoding="utf-8") as file:
+        file.writelines(json.dumps(record) + "\n" for record in kept)
+        file.flush()
+        os.fsync(file.fileno())
+    fresh.replace(path)
+
+
+def _number(record: Mapping[str, Any]) -> float:
+    iteration = record.get("iteration")
+    return iteration if isinstance(iteration, int) else math.inf
+
+
+def _finite(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value

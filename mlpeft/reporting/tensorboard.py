@@ -1,0 +1,54 @@
+"""TensorBoard events, behind `logging.tensorboard_enabled` (extra: tensorboard)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from mlpeft.reporting.scalars import ScalarReporter, missing
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from mlpeft.config import RunConfig
+
+FOLDER: Final = "tensorboard"
+"""In the run's folder; `tensorboard --logdir checkpoints` shows all runs."""
+
+
+class TensorBoardReporter(ScalarReporter):
+    """Writes events into the run's folder.
+
+    Raises:
+        ConfigError: If tensorboard is not installed.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        try:
+            from tensorboard import summary
+        except ImportError as error:
+            raise missing("tensorboard_enabled", "tensorboard") from error
+        self._summary = summary
+        self._writer: Any = None
+
+    def start(self, config: RunConfig, run_dir: Path, first_iteration: int) -> None:
+        """Open a file of events; a resumed run adds one."""
+        self._writer = self._summary.Writer(str(run_dir / FOLDER))
+
+    def log(self, iteration: int, scalars: Mapping[str, float]) -> None:
+        """Write numbers by their names."""
+        if self._writer is not None:
+            for name, value in scalars.items():
+                self._writer.add_scalar(name, value, iteration)
+
+    def checkpoint(self, iteration: int, path: Path) -> None:
+        """Write what was gathered."""
+        if self._writer is not None:
+            self._writer.flush()
+
+    def close(self) -> None:
+        """Write what is left, and close the file."""
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None

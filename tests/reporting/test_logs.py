@@ -1,0 +1,79 @@
+"""Loggers for the terminal and a file."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from pathlib import Path
+
+import pytest
+
+from mlpeft.reporting import setup_logger
+
+
+@pytest.fixture
+def name():
+    """A logger of the test's own, closed after it."""
+    name = f"test_{uuid.uuid4().hex}"
+    yield name
+    logger = logging.getLogger(name)
+    for handler in list(logger.handlers):
+        logger.removeHandler(handler)
+        handler.close()
+
+
+def test_a_line_goes_to_standard_error_and_to_the_file(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    setup_logger(name, log_dir=tmp_path / "logs").info("loss %.2f [%s]", 0.5, "/x")
+    seen = capsys.readouterr()
+    assert seen.out == ""
+    assert seen.err.endswith(f" INFO    {name}: loss 0.50 [/x]\n")
+    text = (tmp_path / "logs" / f"{name}.log").read_text()
+    assert text.endswith(f" INFO    {name}: loss 0.50 [/x]\n")
+
+
+def test_setting_up_twice_doubles_no_line(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    setup_logger(name, log_dir=tmp_path)
+    setup_logger(name, log_dir=tmp_path).info("once")
+    assert capsys.readouterr().err.count("once") == 1
+    assert (tmp_path / f"{name}.log").read_text().count("once") == 1
+
+
+def test_a_child_and_its_parent_print_a_line_once(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    setup_logger(name)
+    child = setup_logger(f"{name}.child")
+    child.info("once")
+    assert capsys.readouterr().err.count("once") == 1
+
+
+def test_what_is_below_the_level_is_not_logged(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    logger = setup_logger(name, level="warning")
+    logger.info("quiet")
+    logger.warning("loud")
+    assert "quiet" not in (seen := capsys.readouterr().err)
+    assert "loud" in seen
+
+
+def test_a_level_that_does_not_exist_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="LOUD"):
+        setup_logger(name, level="LOUD")
+
+
+def test_handlers_of_others_stay(name: str) -> None:
+    other = logging.NullHandler()
+    logging.getLogger(name).addHandler(other)
+    assert other in setup_logger(name).handlers
+
+
+def test_a_long_line_is_not_wrapped(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    setup_logger(name).info("x" * 500)
+    assert len(capsys.readouterr().err.splitlines()) == 1

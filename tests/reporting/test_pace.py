@@ -1,0 +1,53 @@
+"""Speed and time left."""
+
+from __future__ import annotations
+
+import pytest
+
+from mlpeft.reporting.pace import Pace, clock_time, speed
+
+
+def test_speed_is_unknown_until_something_was_done() -> None:
+    pace = Pace(10, 0.0)
+    assert pace.per_second is None
+    assert pace.seconds_left(20) is None
+    pace.mark(10, 5.0)
+    assert pace.per_second is None
+
+
+def test_speed_and_time_left_count_from_where_a_run_resumed() -> None:
+    pace = Pace(100, 0.0)
+    pace.mark(120, 10.0)
+    assert pace.per_second == 2.0
+    assert pace.seconds_left(200) == 40.0
+
+
+def test_a_slow_start_is_forgotten_after_the_window() -> None:
+    """One iteration took 20 s (it compiled); each later one takes 1 s."""
+    pace = Pace(0, 0.0, window_s=30.0)
+    for second in range(20, 60):
+        pace.mark(second - 19, float(second))
+    assert pace.per_second == 1.0
+
+
+def test_one_iteration_longer_than_the_window_still_has_a_speed() -> None:
+    pace = Pace(0, 0.0, window_s=30.0)
+    pace.mark(1, 100.0)
+    pace.mark(2, 200.0)
+    pace.mark(3, 300.0)
+    assert pace.per_second == pytest.approx(0.01)
+
+
+def test_durations_and_speeds_read_well() -> None:
+    assert [clock_time(s) for s in (None, 0, 59.6, 3661)] == [
+        "-:--",
+        "0:00",
+        "1:00",
+        "1:01:01",
+    ]
+    assert [speed(s) for s in (None, 0.0123, 12.34, 2345.6)] == [
+        "- it/s",
+        "0.01 it/s",
+        "12.3 it/s",
+        "2346 it/s",
+    ]

@@ -1,0 +1,147 @@
+"""W&B and TensorBoard: only when switched on, and what they are sent."""
+
+from __future__ import annotations
+
+import sys
+import types
+from pathlib import Path
+
+import pytest
+
+from mlpeft.config import RunConfig
+from mlpeft.errors import ConfigError
+from mlpeft.reporting import ConsoleReporter, JsonlReporter, build_reporters
+from mlpeft.reporting.wandb import WandbReporter
+
+
+def switched(name: str) -> RunConfig:
+    return RunConfig.from_dict({"logging": {name: True}})
+
+
+class FakeWandb(types.ModuleType):
+    """Notes what runs were opened and what was logged to them."""
+
+    def __init__(self) -> None:
+        super().__init__("wandb")
+        self.opened: list[dict] = []
+        self.logged: list[dict] = []
+        self.finished = 0
+
+    def init(self, **settings) -> FakeWandb:
+        self.opened.append(settings)
+        return self
+
+    def define_metric(self, name: str, step_metric: str) -> None:
+        assert (name, step_metric) == ("*", "iteration")
+
+    def log(self, scalars: dict) -> None:
+        self.logged.append(scalars)
+
+    def finish(self) -> None:
+        self.finished += 1
+
+
+class FakeWriter:
+    """Notes scalars as TensorBoard's writer would get them."""
+
+    made: list[FakeWriter] = []  # noqa: RUF012 - a fresh list for each test
+
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
+        self.scalars: list[tuple] = []
+        self.calls: list[str] = []
+        FakeWriter.made.append(self)
+
+    def add_scalar(self, name: str, value: float, step: int) -> None:
+        self.scalars.append((name, value, step))
+
+    def flush(self) -> None:
+        self.calls.append("flush")
+
+    def close(self) -> None:
+        self.calls.append("close")
+
+
+@pytest.fixture
+def wandb(monkeypatch: pytest.MonkeyPatch) -> FakeWandb:
+    fake = FakeWandb()
+    monkeypatch.setitem(sys.modules, "wandb", fake)
+    monkeypatch.delenv("WANDB_PROJECT", raising=False)
+    return fake
+
+
+def test_by_default_there_are_the_terminal_and_the_file(config: RunConfig) -> None:
+    kinds = [type(reporter) for reporter in build_reporters(config).reporters]
+    assert kinds == [JsonlReporter, ConsoleReporter]
+    kinds = [type(r) for r in build_reporters(config, console=False).reporters]
+    assert kinds == [JsonlReporter]
+
+
+@pytest.mark.parametrize("package", ["wandb", "tensorboard"])
+def test_a_missing_extra_is_told_with_the_command_that_installs_it(
+    monkeypatch: pytest.MonkeyPatch, package: str
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(ConfigError) as caught:
+        build_reporters(switched(f"{package}_enabled"))
+    assert f"pip install 'mlpeft[{package}]'" in str(caught.value)
+    assert f"logging.{package}_enabled" in str(caught.value)
+
+
+def test_wandb_gets_curves_over_iterations(
+    wandb: FakeWandb, tmp_path: Path, config: RunConfig, result
+) -> None:
+    reporters = build_reporters(switched("wandb_enabled"), console=False)
+    reporters.start(config, tmp_path, 0)
+    reporters.iteration(1, {"support_loss": 0.5})
+    reporters.iteration(2, {"support_loss": 0.4})  # too soon for another point
+    reporters.validation(2, result)
+    reporters.close()
+    assert wandb.opened[0]["project"] == "mlpeft"
+    assert wandb.opened[0]["config"] == config.to_dict()
+    assert wandb.logged[0] == {"iteration": 1, "train/support_loss": 0.5}
+    assert wandb.logged[1]["validation/acc_step_5"] == 0.9
+    assert len(wandb.logged) == 2
+    assert wandb.finished == 1
+
+
+def test_a_resumed_run_goes_on_in_the_same_wandb_run_and_a_fresh_one_does_not(
+    wandb: FakeWandb, tmp_path: Path, config: RunConfig
+) -> None:
+    for first_iteration in (0, 30, 0):
+        reporter = WandbReporter()
+        reporter.start(config, tmp_path, first_iteration)
+        reporter.close()
+    first, resumed, fresh = (opened["id"] for opened in wandb.opened)
+    assert first == resumed != fresh
+
+
+def test_the_users_wandb_project_is_honoured(
+    wandb: FakeWandb,
+    tmp_path: Path,
+    config: RunConfig,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("WANDB_PROJECT", "theirs")
+    WandbReporter().start(config, tmp_path, 0)
+    assert "project" not in wandb.opened[0]
+
+
+def test_tensorboard_gets_scalars_and_is_flushed_at_checkpoints(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, config: RunConfig, result
+) -> None:
+    fake = types.ModuleType("tensorboard")
+    fake.summary = types.SimpleNamespace(Writer=FakeWriter)
+    monkeypatch.setitem(sys.modules, "tensorboard", fake)
+    monkeypatch.setattr(FakeWriter, "made", [])
+    reporters = build_reporters(switched("tensorboard_enabled"), console=False)
+    reporters.start(config, tmp_path, 0)
+    reporters.iteration(1, {"support_loss": 0.5})
+    reporters.validation(1, result)
+    reporters.checkpoint(1, tmp_path)
+    reporters.close()
+    (writer,) = FakeWriter.made
+    assert writer.folder == str(tmp_path / "tensorboard")
+    assert ("train/support_loss", 0.5, 1) in writer.scalars
+    assert ("validation/loss_step_5", 0.3, 1) in writer.scalars
+    assert writer.calls == ["flush", "close"]
