@@ -77,41 +77,14 @@ def build_tasks(
     """
     section = config.task_distribution
     data_dir = str(config.paths.data_dir)
-    families = _families(section, data_dir)
     admit(section.task_families, section.task_params, allow_modules)
-    if "split" in section.task_params:
-        problem = (
-            "task_distribution.task_params.split: each of train, val and test is "
-            "drawn from its own; remove it"
-        )
-        raise ConfigError([problem])
-    splits: dict[str, Tasks] = {}
-    problems: list[str] = []
-    for split in SPLITS:
-        try:
-            splits[split] = _tasks(split, families, config)
-        except ConfigError as error:
-            problems += [f"task_distribution, {split}: {one}" for one in error.problems]
-    if problems:
-        raise ConfigError(problems)
-    samples = splits["train"].configs
-    shapes = {
-        one.task_family: get_family(one.task_family, data_dir).input_shape(one)
-        for one in samples
-    }
-    if len(set(shapes.values())) > 1 or len({f.regression for f in families}) > 1:
-        told = ", ".join(f"{name} {list(shape)}" for name, shape in shapes.items())
-        problem = (
-            "task_distribution.task_families: families of one run share a model, "
-            f"but their inputs or targets differ ({told}); set input_dim, or "
-            "choose families that fit"
-        )
-        raise ConfigError([problem])
+    families = _families(section, data_dir)
+    shapes = _check(section, families)
     return TaskSplits(
-        train=splits["train"],
-        val=splits["val"],
-        test=splits["test"],
-        input_shape=next(iter(shapes.values())),
+        train=_tasks("train", section.num_train_tasks, families, config),
+        val=_tasks("val", section.num_val_tasks, families, config),
+        test=_tasks("test", section.num_test_tasks, families, config),
+        input_shape=shapes[0],
         num_outputs=section.num_classes,
         regression=families[0].regression,
     )
@@ -133,27 +106,59 @@ def _families(section: TaskDistributionSection, data_dir: str) -> list[Family]:
     return families
 
 
-def _tasks(split: str, families: list[Family], config: RunConfig) -> Tasks:
-    section = config.task_distribution
-    count = {
-        "train": section.num_train_tasks,
-        "val": section.num_val_tasks,
-        "test": section.num_test_tasks,
-    }[split]
+def _check(
+    section: TaskDistributionSection, families: list[Family]
+) -> list[tuple[int, ...]]:
+    """The families' input shapes, if a run of one model can be made of all of them."""
+    found: dict[str, list[str]] = {}
+    shapes = []
+    if "split" in section.task_params:
+        found["task_params.split: each split is drawn from its own; remove it"] = []
+    for family in families:
+        for split in SPLITS:
+            task = _task(split, family, section)
+            try:
+                family.check(task)
+            except ConfigError as error:
+                for problem in error.problems:
+                    found.setdefault(problem, []).append(f"{family.name}, {split}")
+        shapes.append(family.input_shape(task))
+    kinds = [
+        (*shape, family.regression)
+        for shape, family in zip(shapes, families, strict=True)
+    ]
+    if len(set(kinds)) > 1:
+        told = ", ".join(
+            f"{family.name} {list(shape)}{' regression' if family.regression else ''}"
+            for family, shape in zip(families, shapes, strict=True)
+        )
+        problem = (
+            "task_families: families of one run share a model, but their inputs or "
+            f"targets differ ({told}); set input_dim, or choose families that fit"
+        )
+        found[problem] = []
+    if found:
+        raise ConfigError(
+            f"task_distribution.{problem}" + (f" ({'; '.join(where)})" if where else "")
+            for problem, where in found.items()
+        )
+    return shapes
+
+
+def _tasks(
+    split: str, count: int | None, families: list[Family], config: RunConfig
+) -> Tasks:
+    section, data_dir = config.task_distribution, config.paths.data_dir
     seed = seeds.seed_word(config.run.seed, SPLITS[split])
-    data_dir = config.paths.data_dir
     if count is None:
         kinds = [_task(split, family, section) for family in families]
         return FreshTasks(kinds, seed, data_dir)
     turns = [families[number % len(families)] for number in range(count)]
-    return TaskDistribution(
-        [
-            _task(split, family, section, f"/{number}")
-            for number, family in enumerate(turns)
-        ],
-        seed,
-        data_dir,
-    )
+    tasks = [
+        _task(split, family, section, f"/{number}")
+        for number, family in enumerate(turns)
+    ]
+    return TaskDistribution(tasks, seed, data_dir)
 
 
 def _task(
