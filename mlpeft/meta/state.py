@@ -39,7 +39,8 @@ def split(meta: Mapping[str, Array]) -> tuple[ParamTree, ParamTree]:
 def initial(theta: Mapping[str, Array], inner: InnerLoop) -> ParamTree:
     """The meta-state of a run that starts with this theta, as float32 NumPy leaves."""
     state = inner.make_optimizer().init(dict(theta)) if inner.carries else {}
+    # A count of steps has an axis, too: NumPy makes no-axis arrays into plain numbers.
     return {
-        name: np.array(leaf, dtype=np.float32)
+        name: np.atleast_1d(np.array(leaf, dtype=np.float32))
         for name, leaf in join(theta, state).items()
     }

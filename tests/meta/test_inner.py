@@ -1,0 +1,179 @@
+"""The inner loop: gradient steps on one task, as a pure function."""
+
+import mlx.core as mx
+import mlx.nn as nn
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mlpeft.meta.functional import Functional, get_params
+from mlpeft.meta.inner import InnerLoop, adapt
+from mlpeft.models.conv4 import Conv4
+from mlpeft.models.losses import cross_entropy_loss, mse_loss
+from mlpeft.models.mlp import SimpleClassifier
+
+
+class Line(nn.Module):
+    """`y = w x`, the model whose gradients fit in a comment."""
+
+    def __init__(self, w: float) -> None:
+        super().__init__()
+        self.w = mx.array([[w]])
+
+    def __call__(self, x: mx.array) -> mx.array:
+        return x @ self.w
+
+
+def run(model, inner, x, y, *, state=None, batched=False, loss=mse_loss):
+    functional = Functional(model, loss)
+    return adapt(
+        functional,
+        inner,
+        get_params(model),
+        state or {},
+        mx.array(x),
+        mx.array(y),
+        batched=batched,
+    )
+
+
+ONE = np.ones((1, 1), np.float32)
+
+
+def test_sgd_steps_follow_the_gradient_worked_out_by_hand():
+    """loss = (w - 4)^2, gradient 2 (w - 4), lr 0.1: the gap shrinks by 0.8 a step.
+
+    1 -> 1.6 -> 2.08; before the second step the loss is (1.6 - 4)^2 = 5.76.
+    """
+    adapted, _, loss = run(Line(1.0), InnerLoop(lr=0.1, num_steps=2), ONE, 4 * ONE)
+    assert adapted["w"].item() == pytest.approx(2.08)
+    assert loss.item() == pytest.approx(5.76)
+
+
+def test_adams_first_step_from_fresh_moments_is_lr_times_the_sign():
+    inner = InnerLoop(lr=0.1, num_steps=1, optimizer="adam")
+    up, _, _ = run(Line(1.0), inner, ONE, 4 * ONE)
+    down, _, _ = run(Line(1.0), inner, ONE, -400 * ONE)
+    assert up["w"].item() == pytest.approx(1.1)
+    assert down["w"].item() == pytest.approx(0.9)
+
+
+def test_adam_with_momentum_agrees_with_mlx():
+    import mlx.optimizers as optim
+
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(6, 3)).astype(np.float32)
+    y = rng.integers(0, 2, 6).astype(np.int32)
+    model = SimpleClassifier(3, 8, 2)
+    inner = InnerLoop(lr=0.01, num_steps=4, optimizer="adam", beta1=0.9)
+    adapted, _, _ = run(model, inner, x, y, loss=cross_entropy_loss)
+
+    reference = optim.Adam(0.01, betas=[0.9, 0.999], bias_correction=True)
+    step = nn.value_and_grad(
+        model, lambda: cross_entropy_loss(model(mx.array(x)), mx.array(y))
+    )
+    for _ in range(4):
+        _, grads = step()
+        reference.update(model, grads)
+    for name, leaf in get_params(model).items():
+        np.testing.assert_allclose(adapted[name], leaf, rtol=2e-5, atol=2e-6)
+
+
+def test_carried_moments_go_on_where_the_state_says():
+    """Two steps at once are one step, and another one with the first's state."""
+    once = InnerLoop(lr=0.1, num_steps=1, optimizer="adam", state="carry")
+    twice = InnerLoop(lr=0.1, num_steps=2, optimizer="adam", state="carry")
+    whole, _, _ = run(Line(1.0), twice, ONE, 4 * ONE)
+    first, state, _ = run(Line(1.0), once, ONE, 4 * ONE)
+    second, _, _ = run(Line(first["w"].item()), once, ONE, 4 * ONE, state=state)
+    fresh, _, _ = run(Line(first["w"].item()), once, ONE, 4 * ONE)
+    assert second["w"].item() == pytest.approx(whole["w"].item(), rel=1e-6)
+    assert fresh["w"].item() != pytest.approx(whole["w"].item(), rel=1e-3)
+
+
+def test_a_clipped_gradient_has_the_norm_of_the_clip():
+    """The gradient is 2 (1 - 4) = -6; clipped to 0.5, a step of lr 0.1 is 0.05."""
+    inner = InnerLoop(lr=0.1, num_steps=1, grad_clip=0.5)
+    adapted, _, _ = run(Line(1.0), inner, ONE, 4 * ONE)
+    assert adapted["w"].item() == pytest.approx(1.05)
+
+
+def test_each_step_sees_its_own_batch():
+    """From 0 with lr 0.5, one step goes all the way to its target: the last one's."""
+    x = np.ones((2, 1, 1), np.float32)
+    y = np.array([[[3.0]], [[7.0]]], np.float32)
+    inner = InnerLoop(lr=0.5, num_steps=2)
+    adapted, _, loss = run(Line(0.0), inner, x, y, batched=True)
+    assert adapted["w"].item() == pytest.approx(7.0)
+    assert loss.item() == pytest.approx(16.0)
+
+
+@given(
+    support=st.integers(2, 30),
+    size=st.integers(1, 30),
+    steps=st.integers(1, 12),
+    seed=st.integers(0, 2**32),
+)
+def test_inner_batches_use_every_example_before_any_again(support, size, steps, seed):
+    inner = InnerLoop(num_steps=steps, batch_size=size)
+    order = inner.batches(support, lambda: np.random.default_rng(seed))
+    if size >= support:
+        assert order is None
+        return
+    assert order.shape == (steps, size)
+    flat = order.ravel()
+    for start in range(0, len(flat), support):
+        cycle = flat[start : start + support]
+        assert len(set(cycle.tolist())) == len(cycle)
+
+
+def test_the_model_is_as_it_was_after_an_inner_loop():
+    model = Conv4(num_classes=3, image_size=8, filters=4)
+    before = {name: np.array(leaf) for name, leaf in get_params(model).items()}
+    x = np.random.default_rng(0).random((6, 8, 8, 1), np.float32)
+    y = np.arange(6, dtype=np.int32) % 3
+    run(model, InnerLoop(num_steps=2), x, y, loss=cross_entropy_loss)
+    for name, leaf in get_params(model).items():
+        np.testing.assert_array_equal(before[name], leaf)
+
+
+def test_the_model_is_as_it_was_after_a_failure():
+    model = SimpleClassifier(2, 4, 2)
+    before = np.array(model.layers[0].weight)
+    with pytest.raises(ValueError, match="input_dim=2"):
+        run(
+            model,
+            InnerLoop(),
+            np.zeros((3, 5), np.float32),
+            np.zeros(3, np.int32),
+            loss=cross_entropy_loss,
+        )
+    np.testing.assert_array_equal(before, model.layers[0].weight)
+
+
+def test_a_frozen_leaf_takes_no_part():
+    model = SimpleClassifier(2, 4, 2)
+    model.layers[0].freeze()
+    adapted, _, _ = run(
+        model,
+        InnerLoop(num_steps=1),
+        np.ones((3, 2), np.float32),
+        np.array([0, 1, 0], np.int32),
+        loss=cross_entropy_loss,
+    )
+    assert "layers.0.weight" not in adapted
+    assert "layers.1.weight" in adapted
+
+
+def test_dropout_is_off_in_inner_loops_and_says_so():
+    model = nn.Sequential(nn.Linear(2, 8), nn.Dropout(0.9), nn.Linear(8, 2))
+    x = np.ones((3, 2), np.float32)
+    y = np.array([0, 1, 0], np.int32)
+    results = []
+    for _ in range(2):
+        with pytest.warns(UserWarning, match="dropout"):
+            adapted, _, _ = run(model, InnerLoop(), x, y, loss=cross_entropy_loss)
+        results.append(np.array(adapted["layers.0.weight"]))
+    np.testing.assert_array_equal(*results)
+    assert model.layers[1].training
