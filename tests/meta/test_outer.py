@@ -1,0 +1,109 @@
+"""The outer step: from a round's updates to the next meta-state."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mlpeft import params
+from mlpeft.meta.outer import OuterStep, combine, scheduled
+from mlpeft.work import ShardUpdate
+
+
+def tree(value):
+    return {"w": np.full((2, 3), value, np.float32)}
+
+
+def update(index, *adapted):
+    total = tree(0.0)
+    for value in adapted:
+        total = params.add(total, tree(value))
+    return ShardUpdate(index, len(adapted), total)
+
+
+def moved(outer, theta, mean, done=0):
+    return outer.step(theta, mean, done).meta["w"][0, 0]
+
+
+def test_reptile_moves_theta_to_the_mean_by_the_outer_lr():
+    """Algorithm 2 of the paper: 1 + 0.5 ((0.8 + 1.6) / 2 - 1) = 1.1."""
+    mean = combine([update(0, 0.8, 1.6)])
+    assert moved(OuterStep(lr=0.5, state={}), tree(1.0), mean) == pytest.approx(1.1)
+
+
+def test_an_outer_lr_of_zero_changes_no_byte():
+    theta = tree(0.1)
+    result = OuterStep(lr=0.0, state={}).step(theta, tree(7.0), 0)
+    assert params.digest(result.meta) == params.digest(theta)
+    assert result.param_diff == 0.0
+
+
+def test_an_outer_lr_of_one_adopts_the_mean():
+    assert moved(OuterStep(lr=1.0, state={}), tree(3.0), tree(5.0)) == 5.0
+
+
+def test_param_diff_is_the_distance_that_theta_moved():
+    """Six numbers move by 2 each: sqrt(6 x 4)."""
+    result = OuterStep(lr=0.5, state={}).step(tree(1.0), tree(5.0), 0)
+    assert result.param_diff == pytest.approx(np.sqrt(24.0))
+
+
+def test_the_mean_weighs_tasks_not_shards():
+    mean = combine([update(0, 1.0, 1.0, 1.0), update(1, 5.0)])
+    assert mean["w"][0, 0] == 2.0
+
+
+@given(order=st.permutations(range(6)), seed=st.integers(0, 1000))
+def test_the_order_of_arrival_leaves_no_trace(order, seed):
+    rng = np.random.default_rng(seed)
+    updates = [
+        ShardUpdate(i, 2, {"w": rng.normal(size=(4,)).astype(np.float32)})
+        for i in range(6)
+    ]
+    shuffled = [updates[i] for i in order]
+    assert params.digest(combine(updates)) == params.digest(combine(shuffled))
+
+
+def test_a_round_without_tasks_is_an_error():
+    with pytest.raises(ValueError, match="no tasks"):
+        combine([])
+    with pytest.raises(ValueError, match="no tasks"):
+        combine([ShardUpdate(0, 0, tree(1.0))])
+
+
+def test_a_large_pseudo_gradient_is_clipped_to_its_norm():
+    """The change has norm lr x clip, in the same direction."""
+    outer = OuterStep(lr=0.5, clip=2.0, state={})
+    result = outer.step(tree(0.0), tree(10.0), 0)
+    assert result.param_diff == pytest.approx(1.0)
+    assert (result.meta["w"] > 0).all()
+
+
+def test_carried_inner_state_becomes_the_mean_over_tasks():
+    meta = tree(1.0) | {"inner_state/step": np.array([5.0], np.float32)}
+    mean = tree(1.0) | {"inner_state/step": np.array([10.0], np.float32)}
+    result = OuterStep(lr=0.1, state={}).step(meta, mean, 0)
+    assert result.meta["inner_state/step"] == [10.0]
+
+
+def test_adam_first_moves_by_the_outer_lr():
+    """Bias-corrected Adam: the first step is lr sign(gradient)."""
+    outer = OuterStep(lr=0.01, optimizer="adam", state={})
+    assert moved(outer, tree(0.0), tree(3.0)) == pytest.approx(0.01, rel=1e-4)
+    assert set(outer.state) == {"m/w", "v/w"}
+
+
+@pytest.mark.parametrize(
+    ("schedule", "half", "end"),
+    [("constant", 1.0, 1.0), ("linear", 0.6, 0.2), ("cosine", 0.6, 0.2)],
+)
+def test_a_schedule_starts_at_the_first_value_and_ends_at_the_last(schedule, half, end):
+    values = [scheduled(schedule, 1.0, 0.2, done, 10) for done in range(11)]
+    assert values[0] == 1.0
+    assert values[5] == pytest.approx(half)
+    assert values[10] == pytest.approx(end)
+    assert values == sorted(values, reverse=True)
+
+
+def test_the_cosine_schedule_stays_above_the_linear_one_at_first():
+    assert scheduled("cosine", 1.0, 0.0, 2, 10) > scheduled("linear", 1.0, 0.0, 2, 10)
