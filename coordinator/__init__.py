@@ -1,0 +1,1 @@
+"""The coordinator's process: gRPC server, event loop and command line."""

@@ -1,0 +1,202 @@
+"""The coordinator's event loop in a thread, and the executor that training asks.
+
+The training loop runs in the main thread, where Ctrl-C arrives, and blocks while its
+round is on the cluster; hub, server and in-process workers live on the loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from coordinator.server import Server
+from mlpeft.cluster.worker_state import WorkerPolicy
+from mlpeft.errors import MlpeftError
+from mlpeft.node.agent import Agent
+from mlpeft.node.compute import ComputeThread, Prepared
+from mlpeft.node.hub import Hub
+from mlpeft.node.memory import MemoryLink
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Sequence
+
+    from mlpeft.cluster.joining import Versions
+    from mlpeft.cluster.messages import WorkerEvent
+    from mlpeft.cluster.status import ClusterStatus
+    from mlpeft.config import RunConfig
+    from mlpeft.params import ParamTree
+    from mlpeft.work import Shard, ShardUpdate
+
+T = TypeVar("T")
+
+GRACE_S = 5.0
+"""How long workers get to hear that the run is over."""
+ASK_S = 0.25
+"""Seconds between looks at whether someone asked to stop; a result wakes at once."""
+
+
+class RoundInterruptedError(MlpeftError):
+    """Someone asked to stop while a round was on the cluster; it counts for nothing."""
+
+
+class Runtime:
+    """A running coordinator, seen from the training thread.
+
+    Args:
+        config: The run's resolved configuration.
+        fingerprint: The coordinator's view of the run (`node.fingerprint.of`).
+        versions: The coordinator's.
+        prepare: Makes the runner of an in-process worker.
+    """
+
+    def __init__(
+        self,
+        config: RunConfig,
+        fingerprint: str,
+        versions: Versions,
+        prepare: Callable[[RunConfig], Prepared],
+    ) -> None:
+        self._config = config
+        self._fingerprint = fingerprint
+        self._versions = versions
+        self._prepare = prepare
+        self._agents: list[tuple[Agent, asyncio.Task[Any]]] = []
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(
+            target=self._loop.run_forever, name="mlpeft-coordinator", daemon=True
+        )
+        self._closed = False
+
+    def start(self, host: str, port: int, local_workers: int = 0) -> str:
+        """Listen, and start in-process workers; the address.
+
+        Raises:
+            MlpeftError: If the address cannot be had.
+        """
+        self._thread.start()
+        try:
+            return self._call(self._start(host, port, local_workers))
+        except BaseException:
+            self._end_loop()
+            raise
+
+    def close(self, reason: str) -> None:
+        """Tell all workers that the run is over, and stop. May be called twice."""
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            self._call(self._stop(reason))
+        finally:
+            self._end_loop()
+
+    def status(self) -> ClusterStatus:
+        """A picture of the cluster."""
+
+        async def ask() -> ClusterStatus:
+            return self._hub.status()
+
+        return self._call(ask())
+
+    def submit(
+        self, version: int, meta: ParamTree, shards: Sequence[Shard]
+    ) -> Future[list[ShardUpdate]]:
+        """Open a round."""
+        result: Future[list[ShardUpdate]] = Future()
+        self._loop.call_soon_threadsafe(self._hub.submit, version, meta, shards, result)
+        return result
+
+    def abandon(self, reason: str) -> None:
+        """Give up the open round."""
+        self._loop.call_soon_threadsafe(self._hub.abandon, reason)
+
+    # --- on the loop ------------------------------------------------------------------
+
+    async def _start(self, host: str, port: int, local_workers: int) -> str:
+        self._hub = Hub(self._config, self._fingerprint, self._versions)
+        self._server = Server(self._hub)
+        address = await self._server.start(host, port)
+        for index in range(local_workers):
+            agent = Agent(
+                MemoryLink(self._hub),
+                self._make_compute,
+                policy=WorkerPolicy(once=True),
+                name=f"local-{index}",
+                versions=self._versions,
+            )
+            task = asyncio.create_task(agent.run())
+            task.add_done_callback(self._local_ended)
+            self._agents.append((agent, task))
+        return address
+
+    def _make_compute(self, post: Callable[[WorkerEvent], None]) -> ComputeThread:
+        return ComputeThread(self._prepare, post)
+
+    def _local_ended(self, task: asyncio.Task[Any]) -> None:
+        """An in-process worker that gave up would leave its round waiting for ever."""
+        if task.cancelled():
+            return
+        error = task.exception()
+        if error is None and task.result().failed:
+            error = MlpeftError(task.result().reason)
+        if error is not None:
+            self._hub.abandon(f"an in-process worker ended: {error}")
+
+    async def _stop(self, reason: str) -> None:
+        self._hub.end(reason)
+        await asyncio.gather(
+            self._server.stop(GRACE_S),
+            *(task for _, task in self._agents),
+            return_exceptions=True,
+        )
+
+    # --- between threads --------------------------------------------------------------
+
+    def _call(self, work: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+    def _end_loop(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+
+class ClusterExecutor:
+    """Computes rounds on a cluster; an `mlpeft.work.Executor`.
+
+    Args:
+        runtime: A started runtime; closed by `close`.
+        should_stop: Asked while a round is under way.
+    """
+
+    def __init__(
+        self, runtime: Runtime, should_stop: Callable[[], bool] = lambda: False
+    ) -> None:
+        self._runtime = runtime
+        self._should_stop = should_stop
+
+    def run(
+        self, version: int, meta: ParamTree, shards: Sequence[Shard]
+    ) -> list[ShardUpdate]:
+        """The updates of all shards, in the order of their index.
+
+        Raises:
+            RoundFailedError: If a shard failed too often, with its story.
+            RoundInterruptedError: If someone asked to stop.
+        """
+        result = self._runtime.submit(version, meta, shards)
+        while True:
+            try:
+                return result.result(timeout=ASK_S)
+            except TimeoutError:
+                if self._should_stop():
+                    self._runtime.abandon("the coordinator is stopping")
+                    raise RoundInterruptedError(
+                        f"stopped while {len(shards)} shards were on the cluster"
+                    ) from None
+
+    def close(self) -> None:
+        """End the run for all workers. May be called twice."""
+        self._runtime.close("the run is done")

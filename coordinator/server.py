@@ -1,0 +1,172 @@
+"""The gRPC server: bytes to the hub and back."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
+
+import grpc
+import grpc.aio
+
+from mlpeft.errors import MlpeftError, RemoteProtocolError
+from mlpeft.node.hub import JoinRefusedError
+from mlpeft.rpc import channel, codec, wire
+from mlpeft.rpc.address import join_address
+from mlpeft.rpc.outbox import Outbox
+
+if TYPE_CHECKING:
+    from mlpeft.cluster.messages import WorkerId
+    from mlpeft.node.hub import EncodedTheta, Hub
+
+Context: TypeAlias = Any
+"""A `grpc.aio.ServicerContext`; grpcio has no types."""
+
+
+class GrpcPeer:
+    """The hub's end of a stream of work: frames that wait, and how it is to end."""
+
+    def __init__(self) -> None:
+        self.outbox = Outbox()
+        self.dismissed: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+    def send(self, message: wire.DownMessage) -> None:
+        """Send a message of one frame."""
+        self.outbox.put(next(codec.encode_down(message)))
+
+    def send_theta(self, theta: EncodedTheta) -> None:
+        """Send theta's frames, which all workers share."""
+        self.outbox.put_large(theta.frames)
+
+    def dismiss(self, reason: str, *, run_over: bool) -> None:
+        """End the stream: in order if the run is over, else at once."""
+        if run_over:
+            self.send(wire.RunOver(reason))
+            self.outbox.finish()
+        elif not self.dismissed.done():
+            self.dismissed.set_result(reason)
+
+
+class Server:
+    """Serves a hub's workers over gRPC.
+
+    Args:
+        hub: Whose.
+    """
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+        self._server = grpc.aio.server(
+            options=[*channel.OPTIONS, ("grpc.so_reuseport", 0)]
+        )
+        self._server.add_generic_rpc_handlers(
+            [
+                grpc.method_handlers_generic_handler(
+                    channel.SERVICE,
+                    {
+                        "Join": grpc.unary_unary_rpc_method_handler(self._join),
+                        "Work": grpc.stream_stream_rpc_method_handler(self._work),
+                        "Status": grpc.unary_unary_rpc_method_handler(self._status),
+                    },
+                )
+            ]
+        )
+
+    async def start(self, host: str, port: int) -> str:
+        """Listen; the address, with the port that was chosen if 0 was asked for.
+
+        Raises:
+            MlpeftError: If the address cannot be had.
+        """
+        address = join_address(host, port)
+        try:
+            chosen = self._server.add_insecure_port(address)
+        except RuntimeError as error:
+            raise MlpeftError(
+                f"cannot listen on {address}: is another coordinator running? Choose "
+                "another with --listen host:port (port 0: any that is free)"
+            ) from error
+        await self._server.start()
+        return join_address(host, chosen)
+
+    async def stop(self, grace_s: float) -> None:
+        """End: streams get so long to be read to their end."""
+        await self._server.stop(grace_s)
+
+    # --- methods ----------------------------------------------------------------------
+
+    async def _join(self, data: bytes, context: Context) -> bytes:
+        try:
+            response = self._hub.join(codec.decode_join_request(data))
+        except MlpeftError as error:
+            await _abort(context, error)
+        return codec.encode_join_response(response)
+
+    async def _status(self, data: bytes, context: Context) -> bytes:
+        return codec.encode_status(self._hub.config.run.name, self._hub.status())
+
+    async def _work(self, requests: Any, context: Context) -> None:
+        """One worker's stream, from Hello to its end."""
+        decoder = codec.UpDecoder(self._hub.limit_bytes)
+        peer = GrpcPeer()
+        try:
+            hello = await _hello(context, decoder)
+            worker = self._hub.connect(hello, peer)
+        except MlpeftError as error:
+            await _abort(context, error)
+        reason = "the connection broke"
+        reader = asyncio.create_task(self._read(context, decoder, worker))
+        writer = asyncio.create_task(_write(context, peer.outbox))
+        parts: list[asyncio.Future[Any]] = [reader, writer, peer.dismissed]
+        try:
+            await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
+            if peer.dismissed.done():
+                reason = peer.dismissed.result()
+                await context.abort(grpc.StatusCode.ABORTED, reason)
+            if reader.done():
+                reason = reader.result()
+        except RemoteProtocolError as error:
+            reason = f"it broke the protocol: {error}"
+            await _abort(context, error)
+        finally:
+            for part in parts:
+                part.cancel()
+            await asyncio.gather(*parts, return_exceptions=True)
+            self._hub.disconnect(worker, reason)
+
+    async def _read(
+        self, context: Context, decoder: codec.UpDecoder, worker: WorkerId
+    ) -> str:
+        """Hand what comes to the hub, until the worker ends; how it ended.
+
+        Raises:
+            RemoteProtocolError: If what comes is not what the contract says.
+        """
+        while (frame := await context.read()) is not grpc.aio.EOF:
+            message = decoder.feed(frame)
+            if message is not None:
+                self._hub.receive(worker, message)
+        return "connection lost" if context.cancelled() else "it ended"
+
+
+async def _write(context: Context, outbox: Outbox) -> None:
+    async for frame in outbox.frames():
+        await context.write(frame)
+
+
+async def _hello(context: Context, decoder: codec.UpDecoder) -> wire.Hello:
+    """The first message of a stream."""
+    frame = await context.read()
+    message = None if frame is grpc.aio.EOF else decoder.feed(frame)
+    if not isinstance(message, wire.Hello):
+        raise RemoteProtocolError("the first message of a stream must be Hello")
+    return message
+
+
+async def _abort(context: Context, error: MlpeftError) -> NoReturn:
+    """End a call with the status that fits the error. The one place that maps them."""
+    refused = isinstance(error, JoinRefusedError)
+    code = grpc.StatusCode.FAILED_PRECONDITION
+    if not refused:
+        code = grpc.StatusCode.INVALID_ARGUMENT
+    await context.abort(code, str(error))
+    raise AssertionError("abort returned")

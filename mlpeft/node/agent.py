@@ -1,0 +1,226 @@
+"""Drives `WorkerState` over a link: bytes in, events; commands, bytes out.
+
+Everything here runs on one event loop, but for the compute thread, which posts its
+events to the loop. There are no decisions in this file.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import uuid
+from typing import TYPE_CHECKING
+
+from mlpeft.cluster import messages as m
+from mlpeft.cluster.worker_state import WorkerPolicy, WorkerState
+from mlpeft.config import RunConfig, parse_yaml
+from mlpeft.errors import MlpeftError, RemoteProtocolError
+from mlpeft.node.link import LinkLostError, LinkRefusedError
+from mlpeft.rpc import wire
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mlpeft.cluster.joining import Versions
+    from mlpeft.node.compute import ComputeThread, Prepared
+    from mlpeft.node.link import Link, Stream
+    from mlpeft.params import ParamTree
+
+log = logging.getLogger("mlpeft.worker")
+
+_LEVELS = {
+    m.Level.INFO: logging.INFO,
+    m.Level.WARNING: logging.WARNING,
+    m.Level.ERROR: logging.ERROR,
+}
+
+
+class Agent:
+    """One worker.
+
+    Args:
+        link: The way to the coordinator; closed by `run`.
+        make_compute: Makes the compute thread, given where to post its events.
+        policy: How the worker behaves when nobody answers.
+        name: What people call it.
+        versions: Of this process.
+    """
+
+    def __init__(
+        self,
+        link: Link,
+        make_compute: Callable[[Callable[[m.WorkerEvent], None]], ComputeThread],
+        *,
+        policy: WorkerPolicy,
+        name: str,
+        versions: Versions,
+    ) -> None:
+        self._link = link
+        self._make_compute = make_compute
+        self._state = WorkerState(policy)
+        self._ask = wire.JoinRequest(
+            protocol_version=versions.protocol,
+            mlpeft_version=versions.mlpeft,
+            mlx_version=versions.mlx,
+            name=name,
+            incarnation=uuid.uuid4().hex,
+        )
+        self._random = random.Random()  # noqa: S311 - spreads reconnects, no secret
+        self._stream: Stream | None = None
+        self._thetas: dict[int, ParamTree] = {}  # the newest only
+        self._config_yaml: str | None = None  # what the compute thread is ready for
+        self._prepared: Prepared | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._connection: asyncio.Task[None] | None = None
+
+    async def run(self) -> m.Stop:
+        """Work until there is nothing more to do; why, and whether it is a failure."""
+        self._loop = asyncio.get_running_loop()
+        self._stopped: asyncio.Future[m.Stop] = self._loop.create_future()
+        self._compute = self._make_compute(self._post)
+        try:
+            self._handle(m.Started())
+            return await self._stopped
+        finally:
+            await self._release()
+
+    def request_stop(self, reason: str) -> None:
+        """Finish the shard in hand, then end. To be called on the event loop."""
+        self._handle(m.StopRequested(reason))
+
+    async def _release(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._stream is not None:
+            await self._stream.finish()
+        if self._connection is not None:
+            self._connection.cancel()
+            await asyncio.gather(self._connection, return_exceptions=True)
+        await self._link.close()
+        await asyncio.to_thread(self._compute.close)
+
+    # --- events in --------------------------------------------------------------------
+
+    def _post(self, event: m.WorkerEvent) -> None:
+        """Take an event from the compute thread."""
+        self._loop.call_soon_threadsafe(self._handle, event)
+
+    def _handle(self, event: m.WorkerEvent) -> None:
+        """The only way into the state machine. A bug in it ends the worker, loudly."""
+        if self._stopped.done():
+            return
+        try:
+            for command in self._state.handle(event, self._loop.time()):
+                self._obey(command)
+        except Exception as error:  # noqa: BLE001 - raised again by run()
+            self._fail(error)
+            return
+        self._set_timer()
+
+    def _fail(self, error: Exception) -> None:
+        if not self._stopped.done():
+            self._stopped.set_exception(error)
+
+    def _set_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        wakeup = self._state.next_wakeup()
+        self._timer = (
+            None
+            if wakeup is None
+            else self._loop.call_at(wakeup, self._handle, m.TimePassed())
+        )
+
+    # --- commands out -----------------------------------------------------------------
+
+    def _obey(self, command: m.WorkerCommand) -> None:
+        match command:
+            case m.DialCoordinator(delay_s):
+                self._connection = self._loop.create_task(self._connect(delay_s))
+            case m.ComputeShard(lease):
+                self._compute.submit(lease, self._thetas[lease.version])
+            case m.CancelShard(key):
+                self._compute.cancel(key)
+            case m.SendHeartbeat(progress):
+                self._send(wire.Heartbeat(progress))
+            case m.SendUpdate(key, version, update):
+                self._send(wire.Update(key, version, update))
+            case m.ReturnLease(key, failed, reason):
+                self._send(wire.LeaseReturn(key, failed, reason))
+            case m.SendDraining():
+                self._send(wire.Draining())
+            case m.Announce(level, text):
+                log.log(_LEVELS[level], text)
+            case m.Stop():
+                self._stopped.set_result(command)
+
+    def _send(self, message: wire.UpMessage) -> None:
+        """Send, if there is a stream; if it breaks, the reader will say so."""
+        if self._stream is not None:
+            self._stream.send(message)
+
+    # --- one connection ---------------------------------------------------------------
+
+    async def _connect(self, delay_s: float) -> None:
+        """Join, and read until the stream ends; then tell the state machine how."""
+        event: m.WorkerEvent
+        try:
+            await asyncio.sleep(delay_s)
+            event = await self._serve()
+        except LinkRefusedError as error:
+            event = m.JoinRefused(str(error))
+        except LinkLostError as error:
+            event = m.StreamLost(str(error), self._random.random())
+        except RemoteProtocolError as error:
+            reason = f"the coordinator broke the protocol: {error}"
+            event = m.StreamLost(reason, self._random.random())
+        except MlpeftError as error:
+            event = m.JoinRefused(f"this worker cannot take part in the run: {error}")
+        except Exception as error:  # noqa: BLE001 - raised again by run()
+            self._fail(error)
+            return
+        finally:
+            if self._stream is not None and not self._stopped.done():
+                self._stream.close()
+                self._stream = None
+        self._thetas.clear()
+        self._handle(event)
+
+    async def _serve(self) -> m.WorkerEvent:
+        """One connection from joining to its end."""
+        response = await self._link.join(self._ask)
+        prepared = await self._prepare(response.config_yaml)
+        hello = wire.Hello(response.worker_id, prepared.device, prepared.fingerprint)
+        self._stream = await self._link.open(hello)
+        while True:
+            message = await self._stream.receive()
+            match message:
+                case wire.Welcome(heartbeat_s):
+                    self._handle(m.CoordinatorJoined(response.session, heartbeat_s))
+                case wire.Theta(version, meta):
+                    self._hold(version, meta)
+                case wire.LeaseOffer(lease):
+                    self._handle(m.LeaseGranted(lease))
+                case wire.LeaseRevocation(key, reason):
+                    self._handle(m.LeaseRevoked(key, reason))
+                case wire.RunOver(reason):
+                    return m.RunOver(reason, self._random.random())
+                case None:
+                    raise LinkLostError("the coordinator ended the stream")
+
+    def _hold(self, version: int, meta: ParamTree) -> None:
+        """Keep theta where leases will look for it, then say that it is here."""
+        self._thetas[version] = meta
+        self._handle(m.ThetaReceived(version))
+        newest = self._state.version
+        for old in [held for held in self._thetas if held != newest]:
+            del self._thetas[old]
+
+    async def _prepare(self, config_yaml: str) -> Prepared:
+        """Be ready for the run's configuration, which may be the one before."""
+        if self._prepared is None or config_yaml != self._config_yaml:
+            config = RunConfig.from_dict(parse_yaml(config_yaml), source="the run")
+            self._prepared = await asyncio.wrap_future(self._compute.prepare(config))
+            self._config_yaml = config_yaml
+        return self._prepared

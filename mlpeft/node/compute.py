@@ -1,0 +1,133 @@
+"""The one thread of a worker that computes.
+
+MLX's lazy arrays must not cross threads and a training step must not hold up
+heartbeats: so all of MLX, from building the model on, happens in this thread, and only
+NumPy arrays leave it.
+"""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from mlpeft.cluster.messages import (
+    ProgressMade,
+    ShardCancelled,
+    ShardComputed,
+    ShardFailed,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mlpeft.cluster.messages import Lease, LeaseKey, WorkerEvent
+    from mlpeft.config import RunConfig
+    from mlpeft.params import ParamTree
+    from mlpeft.work import Shard, ShardUpdate
+
+
+class Runner(Protocol):
+    """What computes shards; `mlpeft.meta.runner.ShardRunner` in earnest."""
+
+    def run(
+        self,
+        meta: ParamTree,
+        shard: Shard,
+        progress: Callable[[int], None] | None = None,
+    ) -> ShardUpdate:
+        """The update of one shard."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A runner, and what it says about itself.
+
+    Attributes:
+        runner: Computes shards.
+        device: What it computes on, for people.
+        fingerprint: Digest of everything that decides bits (`fingerprint.of`).
+    """
+
+    runner: Runner
+    device: str
+    fingerprint: str
+
+
+class _Cancelled(Exception):  # noqa: N818 - not an error
+    """Leaves a shard in the middle."""
+
+
+class ComputeThread:
+    """Computes shards in order, in a thread of its own.
+
+    Args:
+        prepare: Makes a runner for a configuration; called in the thread.
+        post: Takes events from the thread; must be thread-safe and not block.
+    """
+
+    def __init__(
+        self,
+        prepare: Callable[[RunConfig], Prepared],
+        post: Callable[[WorkerEvent], None],
+    ) -> None:
+        self._prepare = prepare
+        self._post = post
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="mlpeft-compute")
+        self._lock = threading.Lock()
+        self._cancelled: set[LeaseKey] = set()  # guarded by _lock
+        self._prepared: Prepared | None = None  # of the thread
+        self._closing = False
+
+    def prepare(self, config: RunConfig) -> Future[Prepared]:
+        """Make ready for a configuration; shards that follow are computed for it."""
+
+        def make() -> Prepared:
+            self._prepared = self._prepare(config)
+            return self._prepared
+
+        return self._pool.submit(make)
+
+    def submit(self, lease: Lease, meta: ParamTree) -> None:
+        """Compute a shard after those before it; the outcome is posted."""
+        self._pool.submit(self._run, lease, meta)
+
+    def cancel(self, key: LeaseKey) -> None:
+        """Drop a shard: before it begins, or after the task that it is at."""
+        with self._lock:
+            self._cancelled.add(key)
+
+    def close(self) -> None:
+        """Drop what waits, end after the task in hand, and wait for that."""
+        self._closing = True
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def _run(self, lease: Lease, meta: ParamTree) -> None:
+        """Compute one shard; whatever happens, exactly one outcome is posted."""
+
+        def progress(tasks_done: int) -> None:
+            self._check_wanted(lease.key)
+            self._post(ProgressMade(lease.key, tasks_done))
+
+        event: WorkerEvent
+        try:
+            self._check_wanted(lease.key)
+            if self._prepared is None:
+                event = ShardFailed(lease.key, "a lease came before a configuration")
+            else:
+                update = self._prepared.runner.run(meta, lease.shard, progress)
+                event = ShardComputed(lease.key, update)
+        except _Cancelled:
+            event = ShardCancelled(lease.key)
+        except Exception as error:  # noqa: BLE001 - told to the coordinator, which acts
+            event = ShardFailed(lease.key, f"{type(error).__name__}: {error}")
+        with self._lock:
+            self._cancelled.discard(lease.key)
+        self._post(event)
+
+    def _check_wanted(self, key: LeaseKey) -> None:
+        with self._lock:
+            if self._closing or key in self._cancelled:
+                raise _Cancelled

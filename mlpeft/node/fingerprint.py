@@ -1,0 +1,28 @@
+"""Whether two machines would compute the same numbers, in one line of text."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mlpeft.meta.runner import ShardRunner
+
+
+def of(runner: ShardRunner) -> str:
+    """SHA-256, hexadecimal, over all that decides a run's bits.
+
+    That is the resolved configuration (without what a run may change), the leaves of
+    theta and the digests of the data sets. Versions are compared by themselves, so that
+    a mismatch can be named.
+    """
+    from mlpeft.train import identity
+
+    parts = {
+        "config": identity(runner.config),
+        "leaves": runner.schema,
+        "data": runner.tasks.digests(),
+    }
+    text = json.dumps(parts, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()

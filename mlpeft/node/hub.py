@@ -1,0 +1,272 @@
+"""Drives `CoordinatorState` for its peers: events in, commands out.
+
+Everything here runs on one event loop; `coordinator.runtime` brings the training
+thread's calls to it. There are no decisions in this file.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import uuid
+from functools import cached_property
+from typing import TYPE_CHECKING, Protocol
+
+from mlpeft.cluster import messages as m
+from mlpeft.cluster.coordinator_state import CoordinatorState
+from mlpeft.cluster.joining import Versions, version_refusal, view_refusal
+from mlpeft.cluster.rounds import Policy
+from mlpeft.errors import MlpeftError, RemoteProtocolError
+from mlpeft.params import schema
+from mlpeft.rpc import wire
+from mlpeft.rpc.codec import encode_down
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from concurrent.futures import Future
+
+    from mlpeft.cluster.status import ClusterStatus
+    from mlpeft.config import RunConfig
+    from mlpeft.params import ParamTree
+    from mlpeft.work import Shard, ShardUpdate
+
+log = logging.getLogger("mlpeft.coordinator")
+
+MOST_JOINS = 1024
+"""Joins that are remembered until their stream opens; older ones must join again."""
+SLACK_BYTES = 16 << 20
+"""What an update may have beyond theta's bytes: its per-task results."""
+
+_LEVELS = {
+    m.Level.INFO: logging.INFO,
+    m.Level.WARNING: logging.WARNING,
+    m.Level.ERROR: logging.ERROR,
+}
+
+
+class JoinRefusedError(MlpeftError):
+    """A worker may not take part; the message says what mends it."""
+
+
+class RoundFailedError(MlpeftError):
+    """A round that cannot be completed; the message is its story."""
+
+
+class EncodedTheta:
+    """A version of theta, encoded once for all peers that need bytes."""
+
+    def __init__(self, version: int, meta: ParamTree) -> None:
+        self.message = wire.Theta(version, meta)
+
+    @cached_property
+    def frames(self) -> list[bytes]:
+        """Complete gRPC messages, the same objects for every worker."""
+        return list(encode_down(self.message))
+
+
+class Peer(Protocol):
+    """The coordinator's end of a stream of work."""
+
+    def send(self, message: wire.DownMessage) -> None:
+        """Send a small message soon."""
+        ...
+
+    def send_theta(self, theta: EncodedTheta) -> None:
+        """Send theta soon."""
+        ...
+
+    def dismiss(self, reason: str, *, run_over: bool) -> None:
+        """End the stream, after RunOver if the run is over."""
+        ...
+
+
+class Hub:
+    """The coordinator, short of its transport.
+
+    Args:
+        config: The run's resolved configuration; it is what workers get.
+        fingerprint: The coordinator's view of the run (`node.fingerprint.of`).
+        versions: The coordinator's.
+    """
+
+    def __init__(self, config: RunConfig, fingerprint: str, versions: Versions) -> None:
+        cluster = config.cluster
+        policy = Policy(
+            lost_after_s=cluster.lost_after_s,
+            lease_s=cluster.lease_s,
+            max_attempts=cluster.max_attempts,
+        )
+        self.config = config
+        self.session = uuid.uuid4().hex[:16]
+        self._config_yaml = config.to_yaml()
+        self._fingerprint = fingerprint
+        self._versions = versions
+        self._state = CoordinatorState(self.session, policy)
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+        self._joins: dict[m.WorkerId, wire.JoinRequest] = {}
+        self._peers: dict[m.WorkerId, Peer] = {}
+        self._theta: EncodedTheta | None = None
+        self._round: Future[list[ShardUpdate]] | None = None
+        self._limit_bytes = SLACK_BYTES
+
+    # --- the training loop's side -----------------------------------------------------
+
+    def submit(
+        self,
+        version: int,
+        meta: ParamTree,
+        shards: Sequence[Shard],
+        result: Future[list[ShardUpdate]],
+    ) -> None:
+        """Open a round; `result` gets its updates, or why there are none."""
+        if self._theta is None or self._theta.message.version != version:
+            self._theta = EncodedTheta(version, meta)
+            size = sum(leaf.nbytes for leaf in meta.values())
+            self._limit_bytes = size + SLACK_BYTES
+        self._round = result
+        self._handle(m.RoundOpened(version, tuple(shards), schema(meta)))
+
+    def abandon(self, reason: str) -> None:
+        """Give up the open round, if there is one."""
+        self._handle(m.RoundAbandoned(reason))
+        self._settle(RoundFailedError(reason))
+
+    def end(self, reason: str) -> None:
+        """Tell everybody that the run is over."""
+        self._handle(m.RunEnded(reason))
+        self._settle(RoundFailedError(reason))
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def status(self) -> ClusterStatus:
+        """A picture of the cluster."""
+        return self._state.status(self._loop.time())
+
+    # --- the transport's side ---------------------------------------------------------
+
+    def limit_bytes(self) -> int:
+        """The largest update that can be right just now."""
+        return self._limit_bytes
+
+    def join(self, request: wire.JoinRequest) -> wire.JoinResponse:
+        """Let a worker in.
+
+        Raises:
+            JoinRefusedError: If it has other versions.
+        """
+        theirs = Versions(
+            request.protocol_version, request.mlpeft_version, request.mlx_version
+        )
+        refusal = version_refusal(self._versions, theirs)
+        if refusal is not None:
+            log.warning("worker %s refused: %s", request.name, refusal)
+            raise JoinRefusedError(refusal)
+        worker = m.WorkerId(uuid.uuid4().hex[:16])
+        self._joins[worker] = request
+        while len(self._joins) > MOST_JOINS:
+            del self._joins[next(iter(self._joins))]
+        return wire.JoinResponse(worker, self.session, self._config_yaml)
+
+    def connect(self, hello: wire.Hello, peer: Peer) -> m.WorkerId:
+        """A joined worker's stream is open.
+
+        Raises:
+            JoinRefusedError: If it sees the run differently.
+            RemoteProtocolError: If it has not joined, or has a stream already.
+        """
+        worker = m.WorkerId(hello.worker_id)
+        request = self._joins.pop(worker, None)
+        if request is None:
+            raise RemoteProtocolError(
+                f"worker id {worker[:40]!r} has not joined, or has a stream; join again"
+            )
+        refusal = view_refusal(self._fingerprint, hello.fingerprint)
+        if refusal is not None:
+            log.warning("worker %s refused: %s", request.name, refusal)
+            raise JoinRefusedError(refusal)
+        self._peers[worker] = peer
+        peer.send(wire.Welcome(self.config.cluster.heartbeat_s))
+        self._handle(
+            m.WorkerJoined(
+                worker,
+                request.name,
+                request.incarnation,
+                self.config.cluster.slots,
+                hello.device,
+            )
+        )
+        return worker
+
+    def receive(self, worker: m.WorkerId, message: wire.UpMessage) -> None:
+        """A message came on a worker's stream.
+
+        Raises:
+            RemoteProtocolError: If it may not come now.
+        """
+        match message:
+            case wire.Heartbeat(progress):
+                self._handle(m.HeartbeatReceived(worker, progress))
+            case wire.Update(key, version, update, fault):
+                self._handle(m.UpdateReceived(worker, key, version, update, fault))
+            case wire.LeaseReturn(key, failed, reason):
+                self._handle(m.LeaseReturned(worker, key, failed, reason))
+            case wire.Draining():
+                self._handle(m.WorkerDraining(worker))
+            case wire.Hello():
+                raise RemoteProtocolError("a second Hello on one stream")
+
+    def disconnect(self, worker: m.WorkerId, reason: str) -> None:
+        """A worker's stream ended."""
+        if self._peers.pop(worker, None) is not None:
+            self._handle(m.WorkerLeft(worker, reason))
+
+    # --- events in, commands out ------------------------------------------------------
+
+    def _handle(self, event: m.CoordinatorEvent) -> None:
+        """The only way into the state machine. A bug in it ends the round, loudly."""
+        try:
+            for command in self._state.handle(event, self._loop.time()):
+                self._obey(command)
+        except Exception as error:
+            self._settle(error)
+            raise
+        self._set_timer()
+
+    def _set_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        wakeup = self._state.next_wakeup()
+        self._timer = (
+            None
+            if wakeup is None
+            else self._loop.call_at(wakeup, self._handle, m.TimePassed())
+        )
+
+    def _obey(self, command: m.CoordinatorCommand) -> None:  # noqa: C901 - one match
+        match command:
+            case m.SendTheta(worker):
+                if self._theta is not None:
+                    self._peers[worker].send_theta(self._theta)
+            case m.GrantLease(worker, lease):
+                self._peers[worker].send(wire.LeaseOffer(lease))
+            case m.RevokeLease(worker, key, reason):
+                self._peers[worker].send(wire.LeaseRevocation(key, reason))
+            case m.DismissWorker(worker, reason, run_over):
+                peer = self._peers.pop(worker, None)
+                if peer is not None:
+                    peer.dismiss(reason, run_over=run_over)
+            case m.CompleteRound(_, updates):
+                if self._round is not None:
+                    result, self._round = self._round, None
+                    result.set_result(list(updates))
+            case m.FailRound(_, story):
+                self._settle(RoundFailedError(story))
+            case m.Announce(level, text):
+                log.log(_LEVELS[level], text)
+
+    def _settle(self, error: Exception) -> None:
+        """The open round, if any, has no result but this error."""
+        result, self._round = self._round, None
+        if result is not None:
+            result.set_exception(error)

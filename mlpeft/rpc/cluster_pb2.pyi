@@ -1,0 +1,261 @@
+from google.protobuf.internal import containers as _containers
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class JoinRequest(_message.Message):
+    __slots__ = ("protocol_version", "mlpeft_version", "mlx_version", "name", "incarnation")
+    PROTOCOL_VERSION_FIELD_NUMBER: _ClassVar[int]
+    MLPEFT_VERSION_FIELD_NUMBER: _ClassVar[int]
+    MLX_VERSION_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    INCARNATION_FIELD_NUMBER: _ClassVar[int]
+    protocol_version: int
+    mlpeft_version: str
+    mlx_version: str
+    name: str
+    incarnation: str
+    def __init__(self, protocol_version: _Optional[int] = ..., mlpeft_version: _Optional[str] = ..., mlx_version: _Optional[str] = ..., name: _Optional[str] = ..., incarnation: _Optional[str] = ...) -> None: ...
+
+class JoinResponse(_message.Message):
+    __slots__ = ("worker_id", "session", "config_yaml")
+    WORKER_ID_FIELD_NUMBER: _ClassVar[int]
+    SESSION_FIELD_NUMBER: _ClassVar[int]
+    CONFIG_YAML_FIELD_NUMBER: _ClassVar[int]
+    worker_id: str
+    session: str
+    config_yaml: str
+    def __init__(self, worker_id: _Optional[str] = ..., session: _Optional[str] = ..., config_yaml: _Optional[str] = ...) -> None: ...
+
+class WorkerMessage(_message.Message):
+    __slots__ = ("hello", "heartbeat", "update", "chunk", "lease_return", "draining")
+    HELLO_FIELD_NUMBER: _ClassVar[int]
+    HEARTBEAT_FIELD_NUMBER: _ClassVar[int]
+    UPDATE_FIELD_NUMBER: _ClassVar[int]
+    CHUNK_FIELD_NUMBER: _ClassVar[int]
+    LEASE_RETURN_FIELD_NUMBER: _ClassVar[int]
+    DRAINING_FIELD_NUMBER: _ClassVar[int]
+    hello: Hello
+    heartbeat: Heartbeat
+    update: Update
+    chunk: bytes
+    lease_return: LeaseReturn
+    draining: Draining
+    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., update: _Optional[_Union[Update, _Mapping]] = ..., chunk: _Optional[bytes] = ..., lease_return: _Optional[_Union[LeaseReturn, _Mapping]] = ..., draining: _Optional[_Union[Draining, _Mapping]] = ...) -> None: ...
+
+class Hello(_message.Message):
+    __slots__ = ("worker_id", "device", "fingerprint")
+    WORKER_ID_FIELD_NUMBER: _ClassVar[int]
+    DEVICE_FIELD_NUMBER: _ClassVar[int]
+    FINGERPRINT_FIELD_NUMBER: _ClassVar[int]
+    worker_id: str
+    device: str
+    fingerprint: str
+    def __init__(self, worker_id: _Optional[str] = ..., device: _Optional[str] = ..., fingerprint: _Optional[str] = ...) -> None: ...
+
+class Heartbeat(_message.Message):
+    __slots__ = ("progress",)
+    PROGRESS_FIELD_NUMBER: _ClassVar[int]
+    progress: _containers.RepeatedCompositeFieldContainer[Progress]
+    def __init__(self, progress: _Optional[_Iterable[_Union[Progress, _Mapping]]] = ...) -> None: ...
+
+class Progress(_message.Message):
+    __slots__ = ("lease", "tasks_done")
+    LEASE_FIELD_NUMBER: _ClassVar[int]
+    TASKS_DONE_FIELD_NUMBER: _ClassVar[int]
+    lease: LeaseKey
+    tasks_done: int
+    def __init__(self, lease: _Optional[_Union[LeaseKey, _Mapping]] = ..., tasks_done: _Optional[int] = ...) -> None: ...
+
+class Update(_message.Message):
+    __slots__ = ("lease", "version", "count", "total", "per_task")
+    LEASE_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_FIELD_NUMBER: _ClassVar[int]
+    PER_TASK_FIELD_NUMBER: _ClassVar[int]
+    lease: LeaseKey
+    version: int
+    count: int
+    total: TensorGroup
+    per_task: TensorGroup
+    def __init__(self, lease: _Optional[_Union[LeaseKey, _Mapping]] = ..., version: _Optional[int] = ..., count: _Optional[int] = ..., total: _Optional[_Union[TensorGroup, _Mapping]] = ..., per_task: _Optional[_Union[TensorGroup, _Mapping]] = ...) -> None: ...
+
+class LeaseReturn(_message.Message):
+    __slots__ = ("lease", "failed", "reason")
+    LEASE_FIELD_NUMBER: _ClassVar[int]
+    FAILED_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    lease: LeaseKey
+    failed: bool
+    reason: str
+    def __init__(self, lease: _Optional[_Union[LeaseKey, _Mapping]] = ..., failed: _Optional[bool] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class Draining(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class CoordinatorMessage(_message.Message):
+    __slots__ = ("welcome", "theta", "lease", "chunk", "lease_revocation", "run_over")
+    WELCOME_FIELD_NUMBER: _ClassVar[int]
+    THETA_FIELD_NUMBER: _ClassVar[int]
+    LEASE_FIELD_NUMBER: _ClassVar[int]
+    CHUNK_FIELD_NUMBER: _ClassVar[int]
+    LEASE_REVOCATION_FIELD_NUMBER: _ClassVar[int]
+    RUN_OVER_FIELD_NUMBER: _ClassVar[int]
+    welcome: Welcome
+    theta: Theta
+    lease: Lease
+    chunk: bytes
+    lease_revocation: LeaseRevocation
+    run_over: RunOver
+    def __init__(self, welcome: _Optional[_Union[Welcome, _Mapping]] = ..., theta: _Optional[_Union[Theta, _Mapping]] = ..., lease: _Optional[_Union[Lease, _Mapping]] = ..., chunk: _Optional[bytes] = ..., lease_revocation: _Optional[_Union[LeaseRevocation, _Mapping]] = ..., run_over: _Optional[_Union[RunOver, _Mapping]] = ...) -> None: ...
+
+class Welcome(_message.Message):
+    __slots__ = ("heartbeat_s",)
+    HEARTBEAT_S_FIELD_NUMBER: _ClassVar[int]
+    heartbeat_s: float
+    def __init__(self, heartbeat_s: _Optional[float] = ...) -> None: ...
+
+class Theta(_message.Message):
+    __slots__ = ("version", "meta")
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    META_FIELD_NUMBER: _ClassVar[int]
+    version: int
+    meta: TensorGroup
+    def __init__(self, version: _Optional[int] = ..., meta: _Optional[_Union[TensorGroup, _Mapping]] = ...) -> None: ...
+
+class LeaseKey(_message.Message):
+    __slots__ = ("session", "round_id", "shard", "attempt")
+    SESSION_FIELD_NUMBER: _ClassVar[int]
+    ROUND_ID_FIELD_NUMBER: _ClassVar[int]
+    SHARD_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+    session: str
+    round_id: int
+    shard: int
+    attempt: int
+    def __init__(self, session: _Optional[str] = ..., round_id: _Optional[int] = ..., shard: _Optional[int] = ..., attempt: _Optional[int] = ...) -> None: ...
+
+class Lease(_message.Message):
+    __slots__ = ("key", "version", "lease_s", "round", "kind", "tasks")
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    LEASE_S_FIELD_NUMBER: _ClassVar[int]
+    ROUND_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    TASKS_FIELD_NUMBER: _ClassVar[int]
+    key: LeaseKey
+    version: int
+    lease_s: float
+    round: int
+    kind: str
+    tasks: _containers.RepeatedCompositeFieldContainer[Task]
+    def __init__(self, key: _Optional[_Union[LeaseKey, _Mapping]] = ..., version: _Optional[int] = ..., lease_s: _Optional[float] = ..., round: _Optional[int] = ..., kind: _Optional[str] = ..., tasks: _Optional[_Iterable[_Union[Task, _Mapping]]] = ...) -> None: ...
+
+class Task(_message.Message):
+    __slots__ = ("task_id", "seed")
+    TASK_ID_FIELD_NUMBER: _ClassVar[int]
+    SEED_FIELD_NUMBER: _ClassVar[int]
+    task_id: str
+    seed: int
+    def __init__(self, task_id: _Optional[str] = ..., seed: _Optional[int] = ...) -> None: ...
+
+class LeaseRevocation(_message.Message):
+    __slots__ = ("lease", "reason")
+    LEASE_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    lease: LeaseKey
+    reason: str
+    def __init__(self, lease: _Optional[_Union[LeaseKey, _Mapping]] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class RunOver(_message.Message):
+    __slots__ = ("reason",)
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    reason: str
+    def __init__(self, reason: _Optional[str] = ...) -> None: ...
+
+class TensorGroup(_message.Message):
+    __slots__ = ("leaves", "size_bytes", "crc32", "inline")
+    LEAVES_FIELD_NUMBER: _ClassVar[int]
+    SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    CRC32_FIELD_NUMBER: _ClassVar[int]
+    INLINE_FIELD_NUMBER: _ClassVar[int]
+    leaves: _containers.RepeatedCompositeFieldContainer[Leaf]
+    size_bytes: int
+    crc32: int
+    inline: bytes
+    def __init__(self, leaves: _Optional[_Iterable[_Union[Leaf, _Mapping]]] = ..., size_bytes: _Optional[int] = ..., crc32: _Optional[int] = ..., inline: _Optional[bytes] = ...) -> None: ...
+
+class Leaf(_message.Message):
+    __slots__ = ("name", "dtype", "shape")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    DTYPE_FIELD_NUMBER: _ClassVar[int]
+    SHAPE_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    dtype: str
+    shape: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, name: _Optional[str] = ..., dtype: _Optional[str] = ..., shape: _Optional[_Iterable[int]] = ...) -> None: ...
+
+class StatusRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class StatusResponse(_message.Message):
+    __slots__ = ("run", "rounds_opened", "version", "shards_in", "shards", "workers", "leases", "wait")
+    RUN_FIELD_NUMBER: _ClassVar[int]
+    ROUNDS_OPENED_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    SHARDS_IN_FIELD_NUMBER: _ClassVar[int]
+    SHARDS_FIELD_NUMBER: _ClassVar[int]
+    WORKERS_FIELD_NUMBER: _ClassVar[int]
+    LEASES_FIELD_NUMBER: _ClassVar[int]
+    WAIT_FIELD_NUMBER: _ClassVar[int]
+    run: str
+    rounds_opened: int
+    version: int
+    shards_in: int
+    shards: int
+    workers: _containers.RepeatedCompositeFieldContainer[WorkerStatus]
+    leases: _containers.RepeatedCompositeFieldContainer[LeaseStatus]
+    wait: str
+    def __init__(self, run: _Optional[str] = ..., rounds_opened: _Optional[int] = ..., version: _Optional[int] = ..., shards_in: _Optional[int] = ..., shards: _Optional[int] = ..., workers: _Optional[_Iterable[_Union[WorkerStatus, _Mapping]]] = ..., leases: _Optional[_Iterable[_Union[LeaseStatus, _Mapping]]] = ..., wait: _Optional[str] = ...) -> None: ...
+
+class WorkerStatus(_message.Message):
+    __slots__ = ("worker_id", "name", "device", "slots", "leases", "shards_done", "failures", "silent_s", "draining")
+    WORKER_ID_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    DEVICE_FIELD_NUMBER: _ClassVar[int]
+    SLOTS_FIELD_NUMBER: _ClassVar[int]
+    LEASES_FIELD_NUMBER: _ClassVar[int]
+    SHARDS_DONE_FIELD_NUMBER: _ClassVar[int]
+    FAILURES_FIELD_NUMBER: _ClassVar[int]
+    SILENT_S_FIELD_NUMBER: _ClassVar[int]
+    DRAINING_FIELD_NUMBER: _ClassVar[int]
+    worker_id: str
+    name: str
+    device: str
+    slots: int
+    leases: int
+    shards_done: int
+    failures: int
+    silent_s: float
+    draining: bool
+    def __init__(self, worker_id: _Optional[str] = ..., name: _Optional[str] = ..., device: _Optional[str] = ..., slots: _Optional[int] = ..., leases: _Optional[int] = ..., shards_done: _Optional[int] = ..., failures: _Optional[int] = ..., silent_s: _Optional[float] = ..., draining: _Optional[bool] = ...) -> None: ...
+
+class LeaseStatus(_message.Message):
+    __slots__ = ("key", "worker", "held_s", "tasks_done", "tasks")
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    WORKER_FIELD_NUMBER: _ClassVar[int]
+    HELD_S_FIELD_NUMBER: _ClassVar[int]
+    TASKS_DONE_FIELD_NUMBER: _ClassVar[int]
+    TASKS_FIELD_NUMBER: _ClassVar[int]
+    key: LeaseKey
+    worker: str
+    held_s: float
+    tasks_done: int
+    tasks: int
+    def __init__(self, key: _Optional[_Union[LeaseKey, _Mapping]] = ..., worker: _Optional[str] = ..., held_s: _Optional[float] = ..., tasks_done: _Optional[int] = ..., tasks: _Optional[int] = ...) -> None: ...

@@ -1,0 +1,1 @@
+"""The worker's process: gRPC client and command line."""

@@ -1,0 +1,137 @@
+"""The gRPC client: messages to bytes and back."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import grpc
+import grpc.aio
+
+from mlpeft.node.link import LinkLostError, LinkRefusedError
+from mlpeft.rpc import channel, codec, wire
+from mlpeft.rpc.outbox import Outbox
+
+if TYPE_CHECKING:
+    from mlpeft.errors import MlpeftError
+
+JOIN_TIMEOUT_S = 10.0
+FINISH_TIMEOUT_S = 10.0
+"""How long the last update gets to be sent."""
+MOST_THETA_BYTES = 8 << 30
+
+
+class GrpcLink:
+    """A way to a coordinator over gRPC.
+
+    Args:
+        address: The coordinator's host:port.
+    """
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+        self._channel: grpc.aio.Channel | None = None
+
+    async def join(self, request: wire.JoinRequest) -> wire.JoinResponse:
+        """Ask to take part, over a fresh connection."""
+        await self.close()
+        self._channel = grpc.aio.insecure_channel(
+            self._address, options=channel.OPTIONS
+        )
+        method = self._channel.unary_unary(channel.JOIN)
+        try:
+            data = await method(
+                codec.encode_join_request(request), timeout=JOIN_TIMEOUT_S
+            )
+        except grpc.aio.AioRpcError as error:
+            raise self._explain(error) from error
+        return codec.decode_join_response(data)
+
+    async def open(self, hello: wire.Hello) -> GrpcStream:
+        """Open the stream of work of a join."""
+        assert self._channel is not None, "open comes after join"  # noqa: S101 - ours
+        call = self._channel.stream_stream(channel.WORK)()
+        stream = GrpcStream(call, self._explain)
+        stream.send(hello)
+        return stream
+
+    async def close(self) -> None:
+        """Drop the connection."""
+        if self._channel is not None:
+            await self._channel.close()
+            self._channel = None
+
+    def _explain(self, error: grpc.aio.AioRpcError) -> MlpeftError:
+        """A gRPC error as one of ours; the one place that maps them."""
+        detail = error.details() or error.code().name
+        if error.code() is grpc.StatusCode.FAILED_PRECONDITION:
+            return LinkRefusedError(detail)
+        if error.code() is grpc.StatusCode.UNAVAILABLE:
+            return LinkLostError(f"no coordinator answers at {self._address}")
+        return LinkLostError(f"{self._address}: {detail}")
+
+
+class GrpcStream:
+    """The worker's end of a stream of work."""
+
+    def __init__(self, call: Any, explain: Any) -> None:
+        self._call = call
+        self._explain = explain
+        self._decoder = codec.DownDecoder(MOST_THETA_BYTES)
+        self._outbox = Outbox()
+        self._writer = asyncio.create_task(self._write())
+
+    def send(self, message: wire.UpMessage) -> None:
+        """Send soon; an update's frames are made as they are sent."""
+        frames = codec.encode_up(message)
+        if isinstance(message, wire.Update):
+            self._outbox.put_large(frames)
+        else:
+            self._outbox.put(next(frames))
+
+    async def receive(self) -> wire.DownMessage | None:
+        """The next message; None at the end of the stream."""
+        while True:
+            try:
+                frame = await self._call.read()
+            except grpc.aio.AioRpcError as error:
+                raise self._explain(error) from error
+            if frame is grpc.aio.EOF:
+                await self._check_end()
+                return None
+            message = self._decoder.feed(frame)
+            if message is not None:
+                return message
+
+    async def _check_end(self) -> None:
+        """Raise if the stream did not end in order."""
+        code = await self._call.code()
+        if code is not grpc.StatusCode.OK:
+            raise self._explain(
+                grpc.aio.AioRpcError(
+                    code,
+                    grpc.aio.Metadata(),
+                    grpc.aio.Metadata(),
+                    details=await self._call.details(),
+                )
+            )
+
+    async def finish(self) -> None:
+        """Send what is waiting, end this side, and wait for the other."""
+        self._outbox.finish()
+        await asyncio.wait([self._writer], timeout=FINISH_TIMEOUT_S)
+        self.close()
+
+    def close(self) -> None:
+        """Drop the stream."""
+        self._writer.cancel()
+        self._call.cancel()
+
+    async def _write(self) -> None:
+        """Send frames until the end; if the stream breaks, the reader tells why."""
+        try:
+            async for frame in self._outbox.frames():
+                await self._call.write(frame)
+            await self._call.done_writing()
+        except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
+            return
