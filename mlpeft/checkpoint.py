@@ -23,7 +23,6 @@ import os
 import shutil
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError
@@ -33,6 +32,7 @@ from mlpeft.errors import CheckpointError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from mlpeft.params import ParamTree
 

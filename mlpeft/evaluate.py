@@ -1,4 +1,4 @@
-"""Scores what was learned: many episodes, means with intervals, against a fresh start."""
+"""Scores what was learned, with intervals, and against a fresh start."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mlpeft.meta.functional import get_params
 from mlpeft.meta.plan import test_shards
 from mlpeft.meta.runner import LocalExecutor, ShardRunner
 from mlpeft.models.build import build_model
-from mlpeft.results import EvalResult
+from mlpeft.npz import read_npz
 from mlpeft.seeds import Purpose
 from mlpeft.train import gather
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from mlpeft.params import ParamTree
+    from mlpeft.results import EvalResult
     from mlpeft.work import Executor, ShardUpdate
 
     Progress = Callable[[int], None]
@@ -81,7 +82,7 @@ def load_trained(
     run_config = RunConfig.load(file, overrides)
     if found is not None:
         return Trained(run_config, found.meta, found.path, found.progress.iteration)
-    return Trained(run_config, _read_npz(path), path, -1)
+    return Trained(run_config, read_npz(path), path, -1)
 
 
 def _best_step(run_dir: Path) -> Path:
@@ -93,14 +94,6 @@ def _best_step(run_dir: Path) -> Path:
         story = f": {'; '.join(skipped)}" if skipped else ""
         raise CheckpointError(f"no sound checkpoint in {run_dir.absolute()}{story}")
     return found.path
-
-
-def _read_npz(path: Path) -> ParamTree:
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, EOFError) as error:
-        raise CheckpointError(f"{path} is not an .npz checkpoint: {error}") from error
 
 
 def evaluate(

@@ -19,8 +19,10 @@ _OTHERS = ("run", "evaluation", "compute", "cluster")
 
 
 def _places() -> dict[str, str]:
-    """Key -> section. A key of a later section that is taken gets its section's name
-    in front (`evaluation.num_inner_steps` is `evaluation_num_inner_steps`).
+    """Key -> section.
+
+    A key that an earlier section has too gets its section's name in front:
+    `evaluation.num_inner_steps` is `evaluation_num_inner_steps`.
     """
     places: dict[str, str] = {}
     for section in _SECTIONS + _OTHERS:

@@ -1,8 +1,8 @@
 """The training loop: ask for a round's updates, take the outer step, write it down.
 
 It does not know who computes: an `Executor` does, in this process or on a cluster. What
-happens in meta-iteration i depends on the meta-state, the configuration and i alone, so a
-run that was killed goes on as if nothing had been.
+happens in meta-iteration i depends on the meta-state, the configuration and i alone, so
+a run that was killed goes on as if nothing had been.
 """
 
 from __future__ import annotations
@@ -263,7 +263,7 @@ def identity(config: RunConfig) -> dict[str, Any]:
     free = {"num_meta_iterations", "eval_interval", "save_interval", "patience"}
     if config.meta_learning.outer_schedule != "constant":
         free.remove("num_meta_iterations")
-    keys = {f"run.seed": tree["run"]["seed"]}
+    keys = {"run.seed": tree["run"]["seed"]}
     for section in ("meta_learning", "task_distribution", "model", "compute"):
         for key, value in tree[section].items():
             if section != "meta_learning" or key not in free:

@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import mlx.core as mx
-import numpy as np
 
 from mlpeft import params
-from mlpeft.errors import CheckpointError
 from mlpeft.meta import state
 from mlpeft.meta.engine import Engine
 from mlpeft.meta.functional import get_params, set_params
 from mlpeft.meta.inner import InnerLoop
 from mlpeft.meta.outer import OuterStep, combine
+from mlpeft.npz import read_npz, write_npz
 from mlpeft.seeds import Purpose, generator
 from mlpeft.tasks.episode import Episode
 from mlpeft.work import ShardUpdate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     import mlx.nn as nn
+    import numpy as np
 
     from mlpeft.meta.functional import LossFn
     from mlpeft.meta.strategies import StrategyName
@@ -190,11 +190,8 @@ class ReptileLearner:
 
     def save(self, path: str | Path) -> None:
         """Save theta (and carried inner state) as `.npz`; folders are made."""
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        meta = state.join(params.to_numpy(get_params(self.model)), self._inner_state)
-        with path.open("wb") as file:
-            np.savez(file, **meta)
+        theta = params.to_numpy(get_params(self.model))
+        write_npz(path, state.join(theta, self._inner_state))
 
     def load(self, path: str | Path) -> None:
         """Load what `save` wrote, into the model.
@@ -204,17 +201,7 @@ class ReptileLearner:
             CheckpointError: If it is not such a file.
             ParamMismatch: If it was made for another model (a ValueError).
         """
-        path = Path(path)
-        if not path.is_file():
-            raise FileNotFoundError(f"no checkpoint at {path.absolute()}")
-        try:
-            with np.load(path, allow_pickle=False) as archive:
-                saved = {name: archive[name] for name in archive.files}
-        except (OSError, ValueError, EOFError) as error:
-            raise CheckpointError(
-                f"{path} is not an .npz checkpoint: {error}"
-            ) from error
-        theta, inner_state = state.split(saved)
+        theta, inner_state = state.split(read_npz(path))
         expected = params.schema(get_params(self.model))
         params.check_schema(expected, theta, f"checkpoint {path}")
         if self.inner.carries and inner_state:

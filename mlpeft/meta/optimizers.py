@@ -35,7 +35,7 @@ class SGD:
 
     lr: float
 
-    def init(self, params: ParamTree) -> ParamTree:  # noqa: ARG002 - the interface
+    def init(self, params: ParamTree) -> ParamTree:
         """SGD has no state."""
         return {}
 

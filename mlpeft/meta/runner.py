@@ -153,7 +153,7 @@ class LocalExecutor:
 
     def run(
         self,
-        version: int,  # noqa: ARG002 - the interface; here nothing is sent
+        version: int,
         meta: ParamTree,
         shards: Sequence[Shard],
     ) -> list[ShardUpdate]:

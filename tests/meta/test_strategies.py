@@ -173,9 +173,7 @@ def test_without_transduction_a_query_is_scored_without_its_neighbours():
     meta = initial(get_params(model), inner)
 
     def losses(transductive, query):
-        engine = Engine(
-            model, cross_entropy_loss, inner, transductive=transductive
-        )
+        engine = Engine(model, cross_entropy_loss, inner, transductive=transductive)
         cut = episode._replace(query_x=query[0], query_y=query[1])
         return engine.evaluate(meta, [cut], rng_of, [1]).loss[0, 0]
 

@@ -1,0 +1,259 @@
+"""Pictures of a run: how it learned, and what was gained (extra: plots).
+
+Every function returns a matplotlib Figure; `figure.savefig("x.png")` writes it. Bands
+are 95 % intervals. The colours are those of Okabe and Ito, which people with any kind
+of colour vision can tell apart.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from mlpeft.errors import DataError, MlpeftError
+from mlpeft.reporting.jsonl import FILE_NAME, read_records
+from mlpeft.results import EvalResult
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from matplotlib.axes import Axes
+
+
+class PlotsMissing(MlpeftError, ImportError):  # noqa: N818 - named for what is so
+    """matplotlib, which the extra `plots` brings, is not installed."""
+
+
+try:
+    from matplotlib.figure import Figure
+except ImportError as error:
+    raise PlotsMissing(
+        "plots need matplotlib, which is not installed; run "
+        "`pip install 'mlpeft[plots]'` (or `pip install matplotlib`)"
+    ) from error
+
+BLUE: Final = "#0072B2"
+ORANGE: Final = "#E69F00"
+GREEN: Final = "#009E73"
+GREY: Final = "#666666"
+COLOURS: Final = (BLUE, ORANGE, GREEN, "#CC79A7", "#D55E00", "#56B4E9")
+MARKERS: Final = ("o", "s", "^", "D", "v", "P")
+"""Curves differ by marker too, for print in black and white."""
+
+MOST_POINTS: Final = 400
+"""A curve of more points than this is drawn as means of neighbours."""
+
+
+def learning_curve(run_dir: str | Path) -> Figure:
+    """Training loss and validation over the meta-iterations of a run.
+
+    Args:
+        run_dir: The run's folder, with its metrics.jsonl.
+
+    Raises:
+        DataError: If there are no metrics in it.
+    """
+    path = Path(run_dir) / FILE_NAME
+    if not path.is_file():
+        raise DataError(
+            f"no {FILE_NAME} in {Path(run_dir).absolute()}; give the folder of a run, "
+            "as `mlpeft train` prints it"
+        )
+    train: list[dict[str, Any]] = []
+    validations: list[tuple[int, EvalResult]] = []
+    for record in read_records(path):
+        if record.get("kind") == "train":
+            train.append(record)
+        elif record.get("kind") == "validate":
+            validations.append((record["iteration"], EvalResult.from_dict(record)))
+    if not train and not validations:
+        raise DataError(f"{path.absolute()} holds no metrics yet; train a little first")
+    figure = _figure(height=6.4 if train and validations else 3.6)
+    panels = int(bool(train)) + int(bool(validations))
+    axes = figure.subplots(panels, 1, sharex=True, squeeze=False)[:, 0]
+    if train:
+        _draw_losses(axes[0], train)
+    if validations:
+        _draw_validations(axes[-1], validations)
+    axes[0].set_title(f"Learning curve of {Path(run_dir).resolve().name}")
+    axes[-1].set_xlabel("meta-iteration")
+    return figure
+
+
+def adaptation_curve(results: Mapping[str, EvalResult]) -> Figure:
+    """How fast each start adapts: accuracy, or loss, over inner gradient steps.
+
+    Args:
+        results: By the name to show, such as meta-learned and fresh initialisation.
+
+    Raises:
+        DataError: If there is none.
+    """
+    _some(results)
+    figure = _figure()
+    axes = figure.subplots()
+    for i, (name, result) in enumerate(results.items()):
+        mean, half = _scores(result)
+        _curve(axes, i, result.steps, mean, half, name)
+    first = next(iter(results.values()))
+    _score_axis(axes, first)
+    axes.set_xlabel("inner gradient steps on the support set")
+    axes.set_title(f"Adaptation to new tasks ({first.episodes} episodes)")
+    axes.legend()
+    return figure
+
+
+def kshot_curve(results: Mapping[str, Mapping[int, EvalResult]]) -> Figure:
+    """What each start makes of K examples: the last step's score over K.
+
+    Args:
+        results: By the name to show, then by K.
+
+    Raises:
+        DataError: If there is none.
+    """
+    _some(results)
+    figure = _figure()
+    axes = figure.subplots()
+    for i, (name, by_k) in enumerate(results.items()):
+        shots = sorted(_some(by_k))
+        pairs = [_scores(by_k[k]) for k in shots]
+        mean = [pair[0][-1] for pair in pairs]
+        half = [pair[1][-1] for pair in pairs]
+        _curve(axes, i, shots, mean, half, name)
+    first = next(iter(next(iter(results.values())).values()))
+    _score_axis(axes, first)
+    axes.set_xticks(sorted({k for by_k in results.values() for k in by_k}))
+    axes.set_xlabel("K, support examples")
+    steps = first.steps[-1]
+    axes.set_title(f"K-shot learning of new tasks, {steps} inner steps")
+    axes.legend()
+    return figure
+
+
+def sinusoid_fit(
+    x: np.ndarray,
+    truth: np.ndarray,
+    before: np.ndarray,
+    after: np.ndarray,
+    support_x: np.ndarray,
+    support_y: np.ndarray,
+) -> Figure:
+    """One regression task before and after adaptation.
+
+    Args:
+        x: (n,) or (n, 1) inputs; the curves are drawn in their order.
+        truth: The task's own curve at x.
+        before: The meta-learned start's prediction at x.
+        after: The prediction after adapting to the support set.
+        support_x: (k,) or (k, 1) inputs of the examples.
+        support_y: Targets of the examples.
+    """
+    figure = _figure()
+    axes = figure.subplots()
+    x = np.ravel(x)
+    axes.plot(x, np.ravel(truth), color=GREY, lw=2, label="truth")
+    axes.plot(x, np.ravel(before), color=ORANGE, ls="--", label="before adaptation")
+    axes.plot(x, np.ravel(after), color=BLUE, lw=2, label="after adaptation")
+    count = np.size(support_x)
+    axes.scatter(
+        np.ravel(support_x),
+        np.ravel(support_y),
+        color="black",
+        zorder=3,
+        label=f"{count} support examples",
+    )
+    axes.set_xlabel("x")
+    axes.set_ylabel("y")
+    _quiet(axes)
+    axes.set_title(f"Fit of a new sinusoid from {count} examples")
+    axes.legend()
+    return figure
+
+
+def _figure(height: float = 4.2) -> Figure:
+    """An empty figure, of no window and no global state."""
+    return Figure(figsize=(7.0, height), dpi=150, layout="constrained")
+
+
+def _draw_losses(axes: Axes, train: Sequence[Mapping[str, Any]]) -> None:
+    for i, (key, label) in enumerate(
+        [("query_loss", "query"), ("support_loss", "support")]
+    ):
+        points = [(r["iteration"], r[key]) for r in train if r.get(key) is not None]
+        if points:
+            iterations, losses = _thinned(np.array(points, dtype=np.float64))
+            axes.plot(iterations, losses, color=COLOURS[i], lw=1.2, label=label)
+    axes.set_ylabel("training loss")
+    axes.legend(title="examples")
+    _quiet(axes)
+
+
+def _draw_validations(
+    axes: Axes, validations: Sequence[tuple[int, EvalResult]]
+) -> None:
+    iterations = [iteration for iteration, _ in validations]
+    last = validations[-1][1]
+    # The first and the last number of steps: without adaptation, and all of it.
+    for i, column in enumerate([len(last.steps) - 1, 0][: len(last.steps)]):
+        scores = [_scores(result) for _, result in validations]
+        mean = [score[0][column] for score in scores]
+        half = [score[1][column] for score in scores]
+        steps = last.steps[column]
+        _curve(axes, i, iterations, mean, half, f"{steps} inner steps")
+    _score_axis(axes, last)
+    axes.set_ylabel(f"validation {axes.get_ylabel()}")
+    axes.legend(title=f"{last.episodes} episodes, ± 95 %")
+
+
+def _curve(
+    axes: Axes,
+    index: int,
+    x: Sequence[float],
+    mean: Sequence[float],
+    half: Sequence[float],
+    label: str,
+) -> None:
+    """A line with its band of uncertainty."""
+    colour = COLOURS[index % len(COLOURS)]
+    marker = MARKERS[index % len(MARKERS)] if len(x) <= 40 else None
+    middle = np.asarray(mean)
+    width = np.nan_to_num(np.asarray(half), nan=0.0)
+    axes.plot(x, middle, color=colour, marker=marker, ms=5, lw=1.8, label=label)
+    axes.fill_between(x, middle - width, middle + width, color=colour, alpha=0.2, lw=0)
+
+
+def _scores(result: EvalResult) -> tuple[Sequence[float], Sequence[float]]:
+    """Accuracy in per cent, or loss, and the half widths of the intervals."""
+    if result.acc is None or result.acc_ci95 is None:
+        return result.loss, result.loss_ci95
+    return [100 * a for a in result.acc], [100 * a for a in result.acc_ci95]
+
+
+def _score_axis(axes: Axes, result: EvalResult) -> None:
+    axes.set_ylabel("loss" if result.acc is None else "accuracy (%)")
+    _quiet(axes)
+
+
+def _quiet(axes: Axes) -> None:
+    axes.grid(visible=True, color="#DDDDDD", lw=0.6)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _thinned(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Columns of (n, 2) points; means of neighbours where there are too many."""
+    size = math.ceil(len(points) / MOST_POINTS)
+    starts = np.arange(0, len(points), size)
+    counts = np.diff(np.append(starts, len(points)))[:, None]
+    means = np.add.reduceat(points, starts, axis=0) / counts
+    return means[:, 0], means[:, 1]
+
+
+def _some(results: Mapping[Any, Any]) -> Mapping[Any, Any]:
+    if not results:
+        raise DataError("nothing to draw: expected at least one result")
+    return results

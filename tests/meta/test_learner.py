@@ -1,0 +1,181 @@
+"""ReptileLearner: the Python API of the guide."""
+
+import mlx.core as mx
+import mlx.nn as nn
+import numpy as np
+import pytest
+
+from mlpeft import (
+    ReptileLearner,
+    SimpleClassifier,
+    TaskConfig,
+    TaskDistribution,
+    cross_entropy_loss,
+    mse_loss,
+    params,
+)
+from mlpeft.errors import CheckpointError
+from mlpeft.meta.functional import get_params
+from mlpeft.models.build import seeded
+
+
+def tasks(number=8):
+    return TaskDistribution(
+        [
+            TaskConfig(
+                task_id=f"task_{i}",
+                task_family="linear_classification",
+                num_classes=2,
+                input_dim=2,
+                support_size=5,
+                query_size=20,
+            )
+            for i in range(number)
+        ],
+        seed=42,
+    )
+
+
+def learner(**more):
+    with seeded(3):
+        model = SimpleClassifier(input_dim=2, hidden_dim=16, num_classes=2)
+    return ReptileLearner(model, **more)
+
+
+def episodes(number=4):
+    dist = tasks()
+    return [dist.sample_episode()[1:] for _ in range(number)]
+
+
+def test_a_step_moves_the_model_and_says_how_far():
+    ours = learner(outer_lr=0.5, inner_lr=0.1)
+    before = params.to_numpy(get_params(ours.model))
+    before = {name: leaf.copy() for name, leaf in before.items()}
+    metrics = ours.meta_train_step(episodes(), cross_entropy_loss)
+    after = params.to_numpy(get_params(ours.model))
+    distance = params.global_norm(params.subtract(after, before))
+    assert set(metrics) == {"query_loss", "support_loss", "param_diff"}
+    assert metrics["param_diff"] == pytest.approx(distance, rel=1e-3)
+    assert distance > 0
+    assert 0 < metrics["query_loss"] < 2
+
+
+def test_evaluation_leaves_the_model_and_scores_the_promised_steps():
+    ours = learner(num_inner_steps=3)
+    before = params.digest(get_params(ours.model))
+    results = ours.evaluate(episodes(), cross_entropy_loss)
+    assert params.digest(get_params(ours.model)) == before
+    expected = {
+        f"step_{k}_{what}" for k in (0, 1, 3, 5, 10) for what in ("acc", "loss")
+    }
+    assert set(results) == expected | {"final_loss", "final_acc"}
+    assert results["final_loss"] == results["step_3_loss"]
+
+
+def test_meta_learning_beats_the_start_it_came_from():
+    ours = learner(inner_lr=0.1, outer_lr=0.5)
+    dist = tasks(20)
+    judged = [dist.sample_episode()[1:] for _ in range(40)]
+    before = ours.evaluate(judged, cross_entropy_loss)
+    for _ in range(150):
+        batch = [dist.sample_episode()[1:] for _ in range(4)]
+        ours.meta_train_step(batch, cross_entropy_loss)
+    after = ours.evaluate(judged, cross_entropy_loss)
+    assert after["step_5_acc"] > before["step_5_acc"] + 0.05
+    assert after["step_5_loss"] < before["step_5_loss"]
+
+
+def test_regression_has_losses_and_no_accuracy():
+    with seeded(1):
+        model = SimpleClassifier(1, 16, 1, activation="tanh")
+    ours = ReptileLearner(model, inner_lr=0.02)
+    x = np.linspace(-5, 5, 10, dtype=np.float32)[:, None]
+    episode = (x, np.sin(x), x, np.sin(x))
+    results = ours.evaluate([episode], mse_loss)
+    assert not any(name.endswith("_acc") for name in results)
+    assert results["step_10_loss"] < results["step_0_loss"]
+
+
+def test_episodes_without_queries_train_but_have_no_query_loss():
+    support = [
+        (*episode[:2], *(part[:0] for part in episode[2:])) for episode in episodes()
+    ]
+    ours = learner()
+    metrics = ours.meta_train_step(support, cross_entropy_loss)
+    assert np.isnan(metrics["query_loss"])
+    assert metrics["param_diff"] > 0
+    with pytest.raises(ValueError, match="without queries"):
+        ours.evaluate(support, cross_entropy_loss)
+
+
+def test_no_episodes_are_an_error_that_shows_how_to_sample():
+    with pytest.raises(ValueError, match="sample_episode"):
+        learner().meta_train_step([], cross_entropy_loss)
+    with pytest.raises(ValueError, match="no episodes"):
+        learner().evaluate([], cross_entropy_loss)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"num_inner_steps": 0}, {"inner_lr": 0.0}, {"inner_optimizer": "lion"}]
+)
+def test_settings_that_make_no_sense_are_refused(wrong):
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        learner(**wrong)
+
+
+def test_shapes_that_do_not_fit_the_model_are_named():
+    x, y = mx.zeros((5, 3)), mx.zeros(5, mx.int32)
+    with pytest.raises(ValueError, match=r"\(5, 3\).*input_dim=2"):
+        learner().meta_train_step([(x, y, x, y)], cross_entropy_loss)
+
+
+def test_a_saved_start_is_loaded_byte_for_byte(tmp_path):
+    ours = learner(inner_optimizer="adam", inner_state="carry")
+    ours.meta_train_step(episodes(), cross_entropy_loss)
+    path = tmp_path / "new" / "folder" / "theta.npz"
+    ours.save(path)
+    other = ReptileLearner(
+        SimpleClassifier(2, 16, 2), inner_optimizer="adam", inner_state="carry"
+    )
+    other.load(path)
+    assert params.digest(get_params(other.model)) == params.digest(
+        get_params(ours.model)
+    )
+    judged = episodes()
+    assert other.evaluate(judged, cross_entropy_loss) == ours.evaluate(
+        judged, cross_entropy_loss
+    )
+
+
+def test_a_start_of_another_model_is_refused_and_changes_nothing(tmp_path):
+    path = tmp_path / "theta.npz"
+    learner().save(path)
+    other = ReptileLearner(SimpleClassifier(2, 8, 2))
+    before = params.digest(get_params(other.model))
+    with pytest.raises(ValueError, match=r"\(16,\).*\(8,\)"):
+        other.load(path)
+    assert params.digest(get_params(other.model)) == before
+
+
+def test_a_file_that_is_missing_or_no_checkpoint_is_said_so(tmp_path):
+    with pytest.raises(FileNotFoundError, match=str(tmp_path)):
+        learner().load(tmp_path / "no.npz")
+    broken = tmp_path / "broken.npz"
+    broken.write_bytes(b"PK\x03\x04 not a zip")
+    with pytest.raises(CheckpointError, match=r"broken\.npz"):
+        learner().load(broken)
+
+
+def test_any_module_works():
+    class Custom(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layers = [nn.Linear(2, 8), nn.LayerNorm(8), nn.Linear(8, 2)]
+
+        def __call__(self, x):
+            for layer in self.layers:
+                x = layer(x)
+            return x
+
+    ours = ReptileLearner(Custom(), outer_lr=0.1)
+    assert ours.meta_train_step(episodes(), cross_entropy_loss)["param_diff"] > 0

@@ -1,0 +1,203 @@
+"""Models, losses and operations."""
+
+import mlx.core as mx
+import mlx.nn as nn
+import numpy as np
+import pytest
+
+from mlpeft import params
+from mlpeft.config import ModelSection
+from mlpeft.errors import ConfigError, ShapeError
+from mlpeft.meta.functional import get_params
+from mlpeft.models.build import build_model
+from mlpeft.models.conv4 import Conv4
+from mlpeft.models.losses import accuracy, cross_entropy_loss, mse_loss
+from mlpeft.models.mlp import LinearClassifier, SimpleClassifier
+from mlpeft.models.ops import batch_norm, conv3x3_stride2
+from mlpeft.seeds import Purpose
+
+
+def random(*shape, seed=0):
+    rng = np.random.default_rng(seed)
+    return mx.array(rng.normal(size=shape).astype(np.float32))
+
+
+def test_cross_entropy_is_the_mean_negative_log_probability():
+    """Logits (0, log 3): probabilities 1/4 and 3/4."""
+    logits = mx.array([[0.0, np.log(3.0)], [0.0, np.log(3.0)]])
+    loss = cross_entropy_loss(logits, mx.array([0, 1]))
+    assert loss.item() == pytest.approx((np.log(4) + np.log(4 / 3)) / 2, rel=1e-6)
+
+
+def test_cross_entropy_bears_large_logits():
+    assert cross_entropy_loss(mx.array([[1e4, -1e4]]), mx.array([0])).item() == 0.0
+
+
+def test_squared_error_is_the_mean_over_examples_and_outputs():
+    assert mse_loss(mx.array([[1.0, 2.0]]), mx.array([[0.0, 4.0]])).item() == 2.5
+
+
+def test_accuracy_is_the_share_of_right_answers():
+    logits = mx.array([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])
+    assert accuracy(logits, mx.array([0, 1, 1, 1])).item() == 0.75
+
+
+@pytest.mark.parametrize("score", [cross_entropy_loss, accuracy])
+def test_labels_that_do_not_fit_are_refused_with_both_shapes(score):
+    with pytest.raises(ValueError, match=r"\(4, 2\).*\(3,\)"):
+        score(mx.zeros((4, 2)), mx.zeros(3, mx.int32))
+
+
+def test_targets_that_do_not_fit_are_refused_with_both_shapes():
+    """(4, 1) against (4,) would broadcast to (4, 4) and train on nonsense."""
+    with pytest.raises(ShapeError, match=r"\(4, 1\).*\(4,\)"):
+        mse_loss(mx.zeros((4, 1)), mx.zeros(4))
+
+
+def test_the_simple_classifier_has_two_hidden_layers():
+    model = SimpleClassifier(input_dim=10, hidden_dim=128, num_classes=3)
+    shapes = {name: leaf.shape for name, leaf in get_params(model).items()}
+    assert shapes == {
+        "layers.0.weight": (128, 10),
+        "layers.0.bias": (128,),
+        "layers.1.weight": (128, 128),
+        "layers.1.bias": (128,),
+        "layers.2.weight": (3, 128),
+        "layers.2.bias": (3,),
+    }
+    assert model(mx.zeros((5, 10))).shape == (5, 3)
+
+
+@pytest.mark.parametrize("model", [SimpleClassifier(4), LinearClassifier(4)])
+def test_images_are_flattened_and_other_sizes_refused(model):
+    assert model(mx.zeros((5, 2, 2, 1))).shape == (5, 2)
+    with pytest.raises(ValueError, match=r"invalid shape.*\(5, 3\).*input_dim=4"):
+        model(mx.zeros((5, 3)))
+
+
+@pytest.mark.parametrize(("height", "width"), [(28, 28), (7, 7), (6, 5), (2, 3)])
+def test_the_convolution_is_mlxs_with_same_padding(height, width):
+    x, weight = random(3, height, width, 2), random(4, 3, 3, 2, seed=1)
+    pads = [(0, 0), *[(1, 1) if n % 2 else (0, 1) for n in (height, width)], (0, 0)]
+    expected = mx.conv2d(mx.pad(x, pads), weight, stride=2)
+    np.testing.assert_allclose(conv3x3_stride2(x, weight), expected, atol=1e-5)
+
+
+def test_the_convolutions_gradients_are_mlxs():
+    x, weight = random(2, 6, 6, 2), random(4, 3, 3, 2, seed=1)
+    pads = [(0, 0), (0, 1), (0, 1), (0, 0)]
+
+    def ours(x, weight):
+        return mx.sum(mx.square(conv3x3_stride2(x, weight)))
+
+    def theirs(x, weight):
+        return mx.sum(mx.square(mx.conv2d(mx.pad(x, pads), weight, stride=2)))
+
+    for mine, reference in zip(
+        mx.grad(ours, (0, 1))(x, weight),
+        mx.grad(theirs, (0, 1))(x, weight),
+        strict=True,
+    ):
+        np.testing.assert_allclose(mine, reference, rtol=1e-4, atol=1e-3)
+
+
+def test_batch_norm_is_mlxs_in_training():
+    x = random(3, 4, 4, 2) * 3 + 1
+    gamma, beta = mx.array([2.0, 0.5]), mx.array([1.0, -1.0])
+    reference = nn.BatchNorm(2, eps=1e-3)
+    reference.weight, reference.bias = gamma, beta
+    np.testing.assert_allclose(
+        batch_norm(x, gamma, beta), reference(x), rtol=1e-4, atol=1e-5
+    )
+
+
+def test_batch_norms_gradients_agree_with_finite_differences():
+    x, gamma, beta = random(2, 2, 2, 3), random(3, seed=1), random(3, seed=2)
+    mask = random(2, 2, 2, 3, seed=3)
+
+    def total(*args):
+        return mx.sum(batch_norm(*args) * mask)
+
+    grads = mx.grad(total, (0, 1, 2))(x, gamma, beta)
+    for place, (grad, arg) in enumerate(zip(grads, (x, gamma, beta), strict=True)):
+        flat = np.array(arg).ravel()
+        for index in range(len(flat)):
+            sides = []
+            for step in (1e-2, -1e-2):
+                changed = flat.copy()
+                changed[index] += step
+                args = [x, gamma, beta]
+                args[place] = mx.array(changed).reshape(arg.shape)
+                sides.append(total(*args).item())
+            slope = (sides[0] - sides[1]) / 2e-2
+            assert np.array(grad).ravel()[index] == pytest.approx(
+                slope, abs=2e-2, rel=2e-2
+            )
+
+
+def test_conv4_is_the_papers_network():
+    """28 -> 14 -> 7 -> 4 -> 2, 64 filters; a 256-wide head; no bias before the norm."""
+    model = Conv4(num_classes=5)
+    assert model(mx.zeros((3, 28, 28, 1))).shape == (3, 5)
+    expected = 9 * 64 + 3 * 9 * 64 * 64 + 4 * 2 * 64 + 256 * 5 + 5
+    assert params.count(get_params(model)) == expected
+    with pytest.raises(ShapeError, match=r"\(3, 14, 14, 1\).*\(28, 28, 1\)"):
+        model(mx.zeros((3, 14, 14, 1)))
+
+
+def build(backbone, shape=(4,), outputs=3, seed=0, **more):
+    return build_model(
+        ModelSection(backbone=backbone, hidden_dim=8), shape, outputs, seed, **more
+    )
+
+
+def test_parameters_depend_on_the_seed_and_purpose_alone():
+    first = params.digest(get_params(build("linear")))
+    mx.random.normal((3,))
+    assert params.digest(get_params(build("linear"))) == first
+    assert params.digest(get_params(build("linear", seed=1))) != first
+    baseline = build("linear", purpose=Purpose.BASELINE)
+    assert params.digest(get_params(baseline)) != first
+
+
+def test_building_a_model_leaves_the_global_generator_alone():
+    mx.random.seed(7)
+    expected = mx.random.normal((3,)).tolist()
+    mx.random.seed(7)
+    build("linear")
+    assert mx.random.normal((3,)).tolist() == expected
+
+
+def test_backbones_are_built_for_the_tasks():
+    assert build("tanh").activation == "tanh"
+    assert build("logistic")(mx.zeros((2, 4))).shape == (2, 3)
+    assert build("conv4", (8, 8, 1))(mx.zeros((2, 8, 8, 1))).shape == (2, 3)
+
+
+def test_an_unknown_backbone_names_the_nearest():
+    with pytest.raises(ConfigError, match="did you mean 'conv4'"):
+        build("conv5")
+
+
+def test_conv4_refuses_inputs_that_are_no_images():
+    with pytest.raises(ConfigError, match=r"square images.*\(4,\)"):
+        build("conv4")
+
+
+def test_a_model_of_ones_own_is_imported_only_where_allowed(tmp_path, monkeypatch):
+    (tmp_path / "own_models.py").write_text(
+        "import mlx.nn as nn\n"
+        "def make(shape, outputs):\n"
+        "    return nn.Sequential(nn.Linear(shape[0], outputs))\n"
+        "def wrong(shape, outputs):\n"
+        "    return None\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert build("own_models:make")(mx.zeros((2, 4))).shape == (2, 3)
+    assert build("own_models:make", allow_modules={"own_models"})
+    with pytest.raises(ConfigError, match="--allow-module own_models"):
+        build("own_models:make", allow_modules=set())
+    with pytest.raises(ConfigError, match=r"expected an mlx\.nn\.Module"):
+        build("own_models:wrong")
+    with pytest.raises(ConfigError, match="cannot import"):
+        build("not_there:make")
