@@ -1,0 +1,106 @@
+"""The `mlpeft-coordinator` command."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from mlpeft.commands.options import Config, Overrides
+from mlpeft.commands.train import INTERRUPTED, asked_to_stop
+from mlpeft.config import RunConfig
+from mlpeft.errors import MlpeftError
+from mlpeft.node import versions
+from mlpeft.node.logs import log_to_terminal
+from mlpeft.rpc.address import check_loopback, split_address
+
+FAILED = 2
+"""Exit code of a run that could not be done."""
+
+app = typer.Typer(
+    add_completion=False, context_settings={"help_option_names": ["-h", "--help"]}
+)
+
+
+@app.command()
+def coordinator(
+    config: Config,
+    overrides: Overrides = None,
+    listen: Annotated[
+        str | None,
+        typer.Option(
+            help="host:port to listen on; port 0 takes any that is free.",
+            show_default="cluster.listen",
+        ),
+    ] = None,
+    local_workers: Annotated[
+        int, typer.Option(min=0, help="Workers to start in this process.")
+    ] = 0,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the newest checkpoint.")
+    ] = False,
+) -> None:
+    """Meta-train on a cluster of workers.
+
+    Workers join and leave at any time (mlpeft-worker --coordinator HOST:PORT). The
+    result is the same bytes as that of `mlpeft train`. Ctrl-C saves, tells the workers
+    and says how to go on.
+    """
+    from coordinator.runtime import (
+        ClusterExecutor,
+        Runtime,
+    )
+    from mlpeft.meta.runner import ShardRunner
+    from mlpeft.node import fingerprint
+    from mlpeft.node.prepare import prepare
+    from mlpeft.reporting import build_reporters
+    from mlpeft.train import train
+
+    run_config = RunConfig.load(config, overrides or ())
+    host, port = split_address(listen or run_config.cluster.listen, "--listen")
+    check_loopback(host, "--listen")
+    log_to_terminal(run_config.logging.log_level)
+    runner = ShardRunner.from_config(run_config)
+    runtime = Runtime(runner.config, fingerprint.of(runner), versions.here(), prepare)
+    reason = "the coordinator failed"
+    with asked_to_stop() as should_stop:
+        try:
+            address = runtime.start(host, port, local_workers)
+            typer.echo(
+                f"listening on {address}: mlpeft-worker --coordinator {address}",
+                err=True,
+            )
+            result = train(
+                run_config,
+                runner=runner,
+                executor=ClusterExecutor(runtime, should_stop),
+                reporter=build_reporters(run_config),
+                resume=resume,
+                should_stop=should_stop,
+            )
+            reason = f"run {run_config.run.name}: {result.reason}"
+        finally:
+            runtime.close(reason)
+    if result.reason == "stopped":
+        typer.echo(
+            f"Stopped and saved after meta-iteration {result.iteration}. Go on with: "
+            f"mlpeft-coordinator --config {config} --resume"
+        )
+        raise typer.Exit(INTERRUPTED)
+    typer.echo(
+        f"Done: {result.run_dir}. Next: mlpeft evaluate --checkpoint {result.run_dir}"
+    )
+
+
+def main() -> None:
+    """Run the command; an expected error is one clear message and exit code 2."""
+    try:
+        app()
+    except (MlpeftError, FileNotFoundError) as error:
+        typer.secho(f"error: {error}", err=True, fg="red")
+        sys.exit(FAILED)
+
+
+if __name__ == "__main__":
+    main()

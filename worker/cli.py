@@ -1,0 +1,119 @@
+"""The `mlpeft-worker` command."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from functools import partial
+from typing import Annotated
+
+import typer
+
+from mlpeft.cluster.messages import Stop, WorkerEvent
+from mlpeft.cluster.worker_state import WorkerPolicy
+from mlpeft.errors import MlpeftError
+from mlpeft.node import versions
+from mlpeft.node.agent import Agent
+from mlpeft.node.compute import ComputeThread
+from mlpeft.node.logs import log_to_terminal
+from mlpeft.node.prepare import prepare
+from mlpeft.rpc.address import join_address, split_address
+from worker.link import GrpcLink
+
+FAILED = 2
+"""Exit code of a worker that needs something put right before it is started again."""
+INTERRUPTED = 130
+"""Exit code of a worker that was told twice to stop."""
+
+app = typer.Typer(
+    add_completion=False, context_settings={"help_option_names": ["-h", "--help"]}
+)
+
+
+@app.command()
+def worker(
+    coordinator: Annotated[
+        str,
+        typer.Option(envvar="MLPEFT_COORDINATOR", help="host:port of the coordinator."),
+    ] = "127.0.0.1:50051",
+    name: Annotated[
+        str | None,
+        typer.Option(help="What to call this worker.", show_default="host and pid"),
+    ] = None,
+    once: Annotated[
+        bool, typer.Option("--once", help="End with the run, not wait for the next.")
+    ] = False,
+    allow_module: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A Python module of yours that a run's configuration may name; may be "
+            "given again.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Compute shards for a coordinator.
+
+    The run's configuration comes from the coordinator. The worker waits for one that is
+    not up yet, and reconnects to one that went away. Ctrl-C finishes the shard in hand;
+    a second one drops it.
+    """
+    address = join_address(*split_address(coordinator, "--coordinator"))
+    log_to_terminal()
+    stop = asyncio.run(
+        _work(
+            address,
+            name or f"{socket.gethostname().partition('.')[0]}-{os.getpid()}",
+            WorkerPolicy(once=once),
+            tuple(allow_module or ()),
+        )
+    )
+    typer.echo(f"worker ends: {stop.reason}", err=True)
+    if stop.failed:
+        raise typer.Exit(FAILED)
+
+
+async def _work(
+    address: str, name: str, policy: WorkerPolicy, allow_modules: tuple[str, ...]
+) -> Stop:
+    def make_compute(post: Callable[[WorkerEvent], None]) -> ComputeThread:
+        return ComputeThread(partial(prepare, allow_modules=allow_modules), post)
+
+    agent = Agent(
+        GrpcLink(address),
+        make_compute,
+        policy=policy,
+        name=name,
+        versions=versions.here(),
+    )
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, _stop, agent, number)
+    return await agent.run()
+
+
+def _stop(agent: Agent, number: signal.Signals) -> None:
+    """Stop in order; a second signal ends the process, whatever it is at."""
+    loop = asyncio.get_running_loop()
+    for other in (signal.SIGINT, signal.SIGTERM):
+        loop.remove_signal_handler(other)
+        signal.signal(other, lambda *_: os._exit(INTERRUPTED))
+    typer.echo(f"{number.name}: finishing the shard in hand", err=True)
+    agent.request_stop(f"stopped by {number.name}")
+
+
+def main() -> None:
+    """Run the command; an expected error is one clear message and exit code 2."""
+    try:
+        app()
+    except MlpeftError as error:
+        typer.secho(f"error: {error}", err=True, fg="red")
+        sys.exit(FAILED)
+
+
+if __name__ == "__main__":
+    main()
