@@ -7,6 +7,9 @@ Nothing in here imports mlx before it must: `prepare()` has to run before the fi
 from __future__ import annotations
 
 from mlpeft.platform.blas import (
+    VARIABLE as BLAS_VARIABLE,
+)
+from mlpeft.platform.blas import (
     BlasInfo,
     BlasWarning,
     blas_threads,
@@ -26,6 +29,7 @@ from mlpeft.platform.machine import (
 )
 
 __all__ = [
+    "BLAS_VARIABLE",
     "BlasInfo",
     "BlasWarning",
     "Machine",

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import time
 from typing import IO, TYPE_CHECKING, Any, Final
+
+from mlpeft.files import write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -123,12 +124,8 @@ def truncate_after(path: Path, iteration: int) -> None:
     if not path.exists():
         return
     kept = (record for record in read_records(path) if _number(record) <= iteration)
-    fresh = path.with_name(path.name + ".tmp")
-    with fresh.open("w", encoding="utf-8") as file:
-        file.writelines(json.dumps(record) + "\n" for record in kept)
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.replace(path)
+    text = "".join(json.dumps(record) + "\n" for record in kept)
+    write_atomically(path, text.encode())
 
 
 def _number(record: Mapping[str, Any]) -> float:

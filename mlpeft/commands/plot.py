@@ -1,0 +1,94 @@
+"""`mlpeft plot`: draw what a run's folder holds."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mlpeft.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from matplotlib.figure import Figure
+
+
+def plot(
+    run: Annotated[
+        Path, typer.Argument(help="A run's folder, as `mlpeft train` prints it.")
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="Folder for the pictures; by default the run's.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Draw what a run's folder holds: learning curve, evaluation, comparison.
+
+    metrics.jsonl gives learning_curve.png, `mlpeft evaluate` adds adaptation.png, and
+    `mlpeft compare` adds comparison.png.
+    """
+    if not run.is_dir():
+        raise FileNotFoundError(
+            f"no folder {run.absolute()}; give the folder of a run, as `mlpeft train` "
+            "prints it"
+        )
+    folder = output or run
+    drawn = 0
+    for name, figure in _figures(run):
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / name
+        figure.savefig(path)
+        typer.echo(f"Drawn in {path}")
+        drawn += 1
+    if not drawn:
+        raise DataError(
+            f"nothing to draw in {run.absolute()}: expected metrics.jsonl, "
+            "evaluation.json or comparison.json; is it the folder of a run?"
+        )
+
+
+def _figures(run: Path) -> Iterator[tuple[str, Figure]]:
+    """A name and a picture for everything in the folder that can be drawn."""
+    from mlpeft import plots
+    from mlpeft.reporting.jsonl import FILE_NAME
+    from mlpeft.results import EvalResult
+
+    if (run / FILE_NAME).is_file():
+        yield "learning_curve.png", plots.learning_curve(run)
+    evaluation, comparison = run / "evaluation.json", run / "comparison.json"
+    curves: dict[str, EvalResult] = {}
+    if evaluation.is_file():
+        curves["meta-learned"] = EvalResult.from_dict(_read(evaluation))
+    if comparison.is_file():
+        by_k = {int(k): row for k, row in _read(comparison)["k_shots"].items()}
+        starts = {"meta-learned": "meta", "fresh": "baseline"}
+        results = {
+            name: {k: EvalResult.from_dict(row[key]) for k, row in by_k.items()}
+            for name, key in starts.items()
+        }
+        yield "comparison.png", plots.kshot_curve(results)
+        if not curves:
+            most = max(by_k)
+            curves = {
+                f"{name}, {most}-shot": rows[most] for name, rows in results.items()
+            }
+    if curves:
+        yield "adaptation.png", plots.adaptation_curve(curves)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        tree = json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise DataError(f"{path} is not JSON ({error}); make it anew") from error
+    if not isinstance(tree, dict):
+        raise DataError(f"{path} holds no JSON object; make it anew")
+    return tree

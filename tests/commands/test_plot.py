@@ -1,0 +1,70 @@
+"""`mlpeft plot`: everything in a run's folder that can be drawn."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from mlpeft.commands.plot import plot
+from mlpeft.errors import DataError
+from mlpeft.results import EvalResult
+
+RESULT = EvalResult((0, 5), (1.0, 0.3), (0.1, 0.02), 50, (0.2, 0.9), (0.01, 0.01))
+
+
+def write_run(run: Path) -> None:
+    run.mkdir()
+    record = {"kind": "validate", "iteration": 1, **RESULT.to_dict()}
+    (run / "metrics.jsonl").write_text(json.dumps(record) + "\n")
+
+
+def write_comparison(run: Path) -> None:
+    row = {"meta": RESULT.to_dict(), "baseline": RESULT.to_dict(), "gain": 0.0}
+    text = json.dumps({"k_shots": {"1": row, "10": row}})
+    (run / "comparison.json").write_text(text)
+
+
+def pictures(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.glob("*.png"))
+
+
+def test_a_run_gives_its_learning_curve(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    write_run(run)
+    plot(run)
+    assert pictures(run) == ["learning_curve.png"]
+    assert str(run / "learning_curve.png") in capsys.readouterr().out
+
+
+def test_evaluation_and_comparison_are_drawn_where_they_are(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    write_run(run)
+    write_comparison(run)
+    (run / "evaluation.json").write_text(json.dumps(RESULT.to_dict()))
+    plot(run, tmp_path / "pictures")
+    assert pictures(run) == []
+    assert pictures(tmp_path / "pictures") == [
+        "adaptation.png",
+        "comparison.png",
+        "learning_curve.png",
+    ]
+
+
+def test_a_folder_that_is_not_there_is_told_with_its_path(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=str(tmp_path / "none")):
+        plot(tmp_path / "none")
+
+
+def test_a_folder_with_nothing_to_draw_is_told(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="nothing to draw"):
+        plot(tmp_path)
+
+
+def test_a_damaged_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "evaluation.json").write_text('{"steps": [0')
+    with pytest.raises(DataError, match=r"evaluation\.json is not JSON"):
+        plot(tmp_path)
