@@ -15,7 +15,7 @@ import numpy as np
 
 from mlpeft.datasets.digest import file_sha256
 from mlpeft.datasets.folders import find
-from mlpeft.errors import DataError
+from mlpeft.datasets.omniglot import FILE, REMEDY, read_omniglot
 from mlpeft.tasks.families.class_pool import Character, ClassPoolFamily, Pool
 
 if TYPE_CHECKING:
@@ -24,10 +24,7 @@ if TYPE_CHECKING:
 
     from mlpeft.tasks.check import Problems
 
-FILE = "omniglot.npz"
-REMEDY = "run: mlpeft data fetch omniglot, or mlpeft data import omniglot FILES"
 VALIDATION_EVERY = 6
-_ARRAYS = ("images", "class_names", "class_alphabet", "class_split")
 
 
 class Omniglot(ClassPoolFamily):
@@ -65,40 +62,20 @@ class OmniglotSource:
 
 @lru_cache(maxsize=2)
 def _load(path: Path) -> dict[str, Pool]:
-    """The three pools of a file.
-
-    Raises:
-        DataError: If the file is not what docs/data says.
-    """
-    try:
-        with np.load(path) as archive:
-            images, names, alphabets, splits = (archive[name] for name in _ARRAYS)
-    except (OSError, ValueError, KeyError, EOFError) as error:
-        raise DataError(
-            f"{path} cannot be read as Omniglot: {error}; {REMEDY}"
-        ) from error
-    count = len(names)
-    if (
-        images.dtype != np.uint8
-        or images.ndim != 3
-        or count == 0
-        or len(images) % count
-    ):
-        raise DataError(
-            f"{path} is damaged: expected uint8 images (classes x drawings, height, "
-            f"width), got {images.dtype} {images.shape} for {count} classes; {REMEDY}"
-        )
-    by_class = images.reshape(count, -1, *images.shape[1:])
-    held_out = np.unique(alphabets[splits == 0])[
-        VALIDATION_EVERY - 1 :: VALIDATION_EVERY
-    ]
-    split_of = np.where(
-        splits == 1, "test", np.where(np.isin(alphabets, held_out), "val", "train")
+    """The three pools of a file."""
+    arrays = read_omniglot(path)
+    evaluation = arrays.class_split == 1
+    background = np.unique(arrays.class_alphabet[~evaluation])
+    held_out = np.isin(
+        arrays.class_alphabet, background[VALIDATION_EVERY - 1 :: VALIDATION_EVERY]
     )
+    split_of = np.where(evaluation, "test", np.where(held_out, "val", "train"))
     return {
         split: Pool(
             tuple(
-                Character(str(names[index]), by_class[index], turns=(0, 1, 2, 3))
+                Character(
+                    str(arrays.class_names[index]), arrays.images[index], (0, 1, 2, 3)
+                )
                 for index in np.flatnonzero(split_of == split)
             ),
             rotated=split == "train",

@@ -1,0 +1,93 @@
+"""Omniglot: the splits by alphabet, turned characters, and files that are not right."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from mlpeft.errors import DataError
+from mlpeft.tasks.episode import TaskConfig
+from mlpeft.tasks.families.omniglot import Omniglot
+
+
+def task(split="train", num_classes=5, task_id="a", **params):
+    return TaskConfig(
+        task_id, "omniglot", num_classes, 784, 50, 5, {"split": split, **params}
+    )
+
+
+@pytest.fixture(autouse=True)
+def _no_other_data(monkeypatch):
+    monkeypatch.delenv("MLPEFT_DATA_DIR", raising=False)
+
+
+@pytest.fixture
+def omniglot(data_dir):
+    if not (data_dir / "omniglot.npz").is_file():
+        pytest.skip(f"no omniglot.npz in {data_dir}; run: mlpeft data fetch omniglot")
+    return Omniglot(data_dir)
+
+
+@pytest.mark.data
+def test_an_episode_has_images_from_zero_to_one(omniglot):
+    omniglot.check(task())
+    episode = omniglot.draw(task(), np.random.default_rng(0))
+    assert episode.support_x.shape == (50, 28, 28, 1)
+    assert episode.support_x.dtype == np.float32
+    assert episode.support_x.min() == 0.0
+    assert episode.support_x.max() == 1.0
+    # White strokes on black: most of a picture is paper, and paper is 0.
+    assert np.median(episode.support_x) == 0.0
+
+
+@pytest.mark.data
+def test_the_splits_share_no_alphabet(omniglot):
+    alphabets = {
+        split: {
+            name.split("/")[0]
+            for number in range(200)
+            for name in omniglot.class_names(task(split, task_id=str(number)))
+        }
+        for split in ("train", "val", "test")
+    }
+    assert len(alphabets["train"]) == 25
+    assert len(alphabets["val"]) == 5
+    assert len(alphabets["test"]) >= 15
+    assert not alphabets["train"] & alphabets["val"]
+    assert not (alphabets["train"] | alphabets["val"]) & alphabets["test"]
+
+
+@pytest.mark.data
+def test_characters_are_turned_in_training_only(omniglot):
+    def turned(split):
+        return sum(
+            "@" in name
+            for number in range(100)
+            for name in omniglot.class_names(task(split, task_id=str(number)))
+        )
+
+    assert 300 < turned("train") < 450
+    assert turned("val") == turned("test") == 0
+
+
+@pytest.mark.data
+def test_the_digest_is_that_of_the_file(omniglot, data_dir):
+    import hashlib
+
+    digest = hashlib.sha256((data_dir / "omniglot.npz").read_bytes()).hexdigest()
+    assert omniglot.digests(task()) == {"omniglot.npz": digest}
+
+
+@pytest.mark.data
+def test_the_file_is_read_once_for_a_process(omniglot, data_dir):
+    first = omniglot._source.pool("train", {})
+    assert Omniglot(data_dir)._source.pool("train", {}) is first
+
+
+def test_a_missing_file_says_where_it_was_looked_for_and_what_to_run(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr("mlpeft.datasets.folders._CHECKOUT", tmp_path / "checkout")
+    with pytest.raises(DataError, match="mlpeft data fetch omniglot") as caught:
+        Omniglot(tmp_path / "here").check(task())
+    assert str(tmp_path / "here") in str(caught.value)
