@@ -47,10 +47,7 @@ def coordinator(
     result is the same bytes as that of `mlpeft train`. Ctrl-C saves, tells the workers
     and says how to go on.
     """
-    from coordinator.runtime import (
-        ClusterExecutor,
-        Runtime,
-    )
+    from coordinator.runtime import ClusterExecutor, Runtime
     from mlpeft.meta.runner import ShardRunner
     from mlpeft.node import fingerprint
     from mlpeft.node.prepare import prepare

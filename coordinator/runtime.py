@@ -18,6 +18,7 @@ from mlpeft.node.agent import Agent
 from mlpeft.node.compute import ComputeThread, Prepared
 from mlpeft.node.hub import Hub
 from mlpeft.node.memory import MemoryLink
+from mlpeft.work import RoundInterruptedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
@@ -35,10 +36,6 @@ GRACE_S = 5.0
 """How long workers get to hear that the run is over."""
 ASK_S = 0.25
 """Seconds between looks at whether someone asked to stop; a result wakes at once."""
-
-
-class RoundInterruptedError(MlpeftError):
-    """Someone asked to stop while a round was on the cluster; it counts for nothing."""
 
 
 class Runtime:

@@ -23,6 +23,7 @@ from mlpeft.meta.plan import train_shards, validation_shards
 from mlpeft.meta.runner import LocalExecutor, ShardRunner
 from mlpeft.reporting import JsonlReporter
 from mlpeft.results import EvalResult
+from mlpeft.work import RoundInterruptedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -117,7 +118,10 @@ def train(
         for note in run.notes:
             run.reporter.message(note)
         try:
-            reason = _loop(run, runner, executor, should_stop)
+            try:
+                reason = _loop(run, runner, executor, should_stop)
+            except RoundInterruptedError:
+                reason = "stopped"
             run.save()
             checkpoint.prune(run_dir, config.paths.keep_last)
         finally:

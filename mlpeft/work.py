@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
+from mlpeft.errors import MlpeftError
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -83,6 +85,10 @@ class ShardUpdate:
     per_task: ParamTree = field(default_factory=dict)
 
 
+class RoundInterruptedError(MlpeftError):
+    """Someone asked to stop while a round was under way; it counts for nothing."""
+
+
 class Executor(Protocol):
     """Computes the shards of a round, somewhere."""
 
@@ -95,6 +101,9 @@ class Executor(Protocol):
             version: Grows by one with every new `meta`; equal versions are equal bytes.
             meta: Meta-parameters (and carried inner state), float32 NumPy leaves.
             shards: What to compute; indices 0 .. len - 1.
+
+        Raises:
+            RoundInterruptedError: If someone asked to stop before all were there.
         """
         ...
 

@@ -354,8 +354,6 @@ class CoordinatorState:
             schema=event.schema,
             announced_at=books.now,
         )
-        if not books.workers:
-            return [Announce(Level.INFO, books.wait())]
         return self._grant()
 
     def _fail_or_grant(self) -> Commands:

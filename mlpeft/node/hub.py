@@ -249,6 +249,7 @@ class Hub:
                 if self._theta is not None:
                     self._peers[worker].send_theta(self._theta)
             case m.GrantLease(worker, lease):
+                log.debug("%s leased to %s", lease.key, worker)
                 self._peers[worker].send(wire.LeaseOffer(lease))
             case m.RevokeLease(worker, key, reason):
                 self._peers[worker].send(wire.LeaseRevocation(key, reason))
