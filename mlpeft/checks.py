@@ -40,7 +40,7 @@ class Check:
         name: What was checked.
         status: How it ended.
         detail: What was found.
-        remedy: What to do about it; empty if it is well.
+        remedy: What to do about it; empty if it is well, or if `detail` says so.
     """
 
     name: str
@@ -70,7 +70,7 @@ def run_checks(
     try:
         tree = RunConfig.load(config, overrides) if config else _defaults(overrides)
     except (MlpeftError, FileNotFoundError) as error:
-        yield Check("configuration", Status.FAILED, str(error), "correct it")
+        yield Check("configuration", Status.FAILED, str(error))
         return
     source = str(config) if config else "defaults"
     yield Check("configuration", Status.OK, f"{source}, run {tree.run.name}")
@@ -252,7 +252,7 @@ def _guarded(name: str, check: Callable[[], Check]) -> Check:
     try:
         return check()
     except (MlpeftError, FileNotFoundError) as error:
-        return Check(name, Status.FAILED, str(error), "do what it says")
+        return Check(name, Status.FAILED, str(error))
     except Exception as error:  # noqa: BLE001 - the next check must be made too
         return Check(
             name,

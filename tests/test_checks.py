@@ -9,6 +9,7 @@ import pytest
 
 from mlpeft import checks
 from mlpeft.checks import Status, run_checks
+from mlpeft.datasets import folders
 from mlpeft.platform import BlasInfo
 
 
@@ -49,15 +50,15 @@ def test_overrides_are_checked_too() -> None:
 def test_data_that_is_not_there_fails_and_says_how_to_get_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(folders, "_CHECKOUT", tmp_path / "checkout")
     monkeypatch.setenv("MLPEFT_DATA_DIR", str(tmp_path))
     overrides = [
-        "task_distribution.task_families=[folder]",
-        "task_distribution.task_params={root: nowhere}",
+        "task_distribution.task_families=[omniglot]",
         f"paths.data_dir={tmp_path}",
     ]
     check = by_name(overrides=overrides)["tasks and data"]
     assert check.status is Status.FAILED
-    assert check.detail
+    assert "mlpeft data" in check.detail
 
 
 def test_an_old_or_missing_dependency_fails_with_the_command(
