@@ -158,7 +158,7 @@ def step_folders(run_dir: Path) -> list[Path]:
 
 def newest(run_dir: Path) -> tuple[Checkpoint | None, list[str]]:
     """The newest step that verifies, and why newer ones were passed over."""
-    skipped = []
+    skipped: list[str] = []
     for path in reversed(step_folders(run_dir)):
         try:
             return load(path), skipped

@@ -15,8 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mlpeft.config import RunConfig
-    from mlpeft.tasks.build import TaskSplits
-    from mlpeft.tasks.distribution import TaskDistribution
+    from mlpeft.tasks.build import Tasks, TaskSplits
 
 EVAL_SHARD_SIZE = 10
 """Tasks of a validation or test shard; not configurable, scores do not depend on it."""
@@ -60,7 +59,7 @@ def test_shards(config: RunConfig, tasks: TaskSplits, episodes: int) -> list[Sha
 
 
 def _draw(
-    tasks: TaskDistribution, seed: int, place: tuple[Purpose, int], number: int
+    tasks: Tasks, seed: int, place: tuple[Purpose, int], number: int
 ) -> list[TaskSpec]:
     purpose, iteration = place
     specs = []

@@ -32,8 +32,7 @@ if TYPE_CHECKING:
 
     from mlpeft.config import RunConfig
     from mlpeft.params import ParamTree, Schema
-    from mlpeft.tasks.build import TaskSplits
-    from mlpeft.tasks.distribution import TaskDistribution
+    from mlpeft.tasks.build import Tasks, TaskSplits
     from mlpeft.work import Shard
 
 
@@ -141,7 +140,7 @@ class ShardRunner:
             progress(len(shard.tasks))
         return ShardUpdate(shard.index, len(shard.tasks), total, per_task)
 
-    def _scored(self, shard: Shard) -> TaskDistribution:
+    def _scored(self, shard: Shard) -> Tasks:
         return self.tasks.val if shard.kind is Kind.VALIDATE else self.tasks.test
 
 
