@@ -1,0 +1,132 @@
+"""`mlpeft demo`: a coordinator and two workers meta-learn handwritten digits."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from contextlib import contextmanager
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mlpeft.errors import MlpeftError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from mlpeft.config import RunConfig
+
+WORKERS = ("worker-1", "worker-2")
+END_S = 20.0
+"""How long a worker has to notice that the run is over."""
+
+
+def demo(
+    output: Annotated[
+        Path, typer.Option(help="Folder for the run and its pictures.")
+    ] = Path("demo"),
+    episodes: Annotated[
+        int, typer.Option(min=2, help="Test episodes for each comparison.")
+    ] = 400,
+) -> None:
+    """Meta-learn handwritten digits on a cluster of two workers, and show the gain.
+
+    Real digits, real processes, real sockets (loopback). At the end the meta-learned
+    start and a fresh one learn digits that training has never seen, from 1 to 10
+    examples a class.
+    """
+    from mlpeft.commands.compare import compare
+    from mlpeft.commands.plot import plot
+    from mlpeft.config import RunConfig, parse_yaml
+
+    output.mkdir(parents=True, exist_ok=True)
+    text = resources.files("mlpeft.commands").joinpath("demo.yaml").read_text("utf-8")
+    config = RunConfig.from_dict(
+        parse_yaml(text), [f"paths.checkpoint_dir={output}", f"logging.log_dir={output}"]
+    )
+    file = output / "demo.yaml"
+    file.write_text(config.to_yaml(), encoding="utf-8")
+    run_dir = output / config.run.name
+    shutil.rmtree(run_dir, ignore_errors=True)
+    _explain(config)
+    _train(file, output)
+    typer.echo("\nDigits 3, 4, 7 and 8 were held back. Learning them from few examples:\n")
+    compare(run_dir, k_shots="1,5,10", episodes=episodes)
+    plot(run_dir)
+    typer.echo(
+        "\nThe same on one machine:  mlpeft train --config configs/digits.yaml"
+        f"\nOn this demo's cluster:   mlpeft-coordinator --config {file}"
+        "\n                          mlpeft-worker        (on each Mac)"
+    )
+
+
+def _explain(config: RunConfig) -> None:
+    meta, tasks = config.meta_learning, config.task_distribution
+    typer.echo(
+        f"A coordinator and {len(WORKERS)} workers, processes of their own, run "
+        f"{meta.num_meta_iterations} rounds of Reptile.\nEach round adapts "
+        f"{meta.meta_batch_size} tasks: {tasks.num_classes} kinds of handwritten digit, "
+        f"{tasks.train_k_shot} examples each, {meta.num_inner_steps} gradient steps.\n"
+    )
+
+
+def _train(config: Path, output: Path) -> None:
+    """One coordinator and the workers, until the run is done.
+
+    Raises:
+        MlpeftError: If the coordinator fails; what it said is on the terminal.
+    """
+    command = [sys.executable, "-m", "coordinator.cli", "--config", str(config)]
+    command += ["--listen", "127.0.0.1:0"]
+    with subprocess.Popen(  # noqa: S603 - our own command
+        command, stderr=subprocess.PIPE, text=True
+    ) as coordinator:
+        try:
+            if coordinator.stderr is None:
+                raise AssertionError
+            address = _address(coordinator.stderr)
+            with _workers(address, output):
+                for line in coordinator.stderr:
+                    sys.stderr.write(line)
+                coordinator.wait()
+        finally:
+            coordinator.terminate()
+    if coordinator.returncode != 0:
+        raise MlpeftError(
+            f"the coordinator ended with exit code {coordinator.returncode}; what the "
+            f"workers saw is in {output}/worker-*.log"
+        )
+
+
+def _address(lines: Iterator[str]) -> str:
+    """The coordinator's address, from the line that names it."""
+    for line in lines:
+        sys.stderr.write(line)
+        if line.startswith("listening on "):
+            return line.removeprefix("listening on ").partition(": ")[0]
+    raise MlpeftError("the coordinator ended before it listened; see above")
+
+
+@contextmanager
+def _workers(address: str, output: Path) -> Iterator[None]:
+    """Worker processes that end with the run; their terminals are files."""
+    processes = []
+    try:
+        for name in WORKERS:
+            command = [sys.executable, "-m", "worker.cli", "--coordinator", address]
+            with (output / f"{name}.log").open("w", encoding="utf-8") as log:
+                processes.append(
+                    subprocess.Popen(  # noqa: S603 - our own command
+                        [*command, "--name", name, "--once"], stdout=log, stderr=log
+                    )
+                )
+        yield
+        for process in processes:
+            process.wait(END_S)
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
