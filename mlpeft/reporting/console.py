@@ -6,7 +6,8 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TextColumn
+from rich.table import Column
 
 from mlpeft.reporting.pace import Pace, clock_time, speed
 from mlpeft.reporting.terminal import is_interactive, progress_console
@@ -26,6 +27,8 @@ REDRAW_S: Final = 0.1
 PLAIN_LINE_S: Final = 10.0
 """Seconds between two plain lines; a validation shortens it to VALIDATION_LINE_S."""
 VALIDATION_LINE_S: Final = 1.0
+BAR_FROM_WIDTH: Final = 100
+"""Columns of a terminal from which on there is room for a bar."""
 
 
 class ConsoleReporter:
@@ -145,12 +148,13 @@ def _short(result: EvalResult) -> str:
 
 
 def _progress_line(console: Console) -> Progress:
+    """Name, bar, count and the rest; without the bar where the terminal is narrow."""
+    bar = [BarColumn(bar_width=20)] if console.width >= BAR_FROM_WIDTH else []
     return Progress(
         TextColumn("{task.description}"),
-        BarColumn(bar_width=20),
+        *bar,
         TextColumn("{task.completed:.0f}/{task.total:.0f}"),
-        TextColumn("{task.fields[tail]}"),
-        TimeElapsedColumn(),
+        TextColumn("{task.fields[tail]}", table_column=Column(no_wrap=True)),
         console=console,
         refresh_per_second=1 / REDRAW_S,
     )

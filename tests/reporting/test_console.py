@@ -111,3 +111,18 @@ def test_a_terminal_shows_progress_and_gets_its_cursor_back(
     assert "500/1000" in text
     assert "validation 90.0 ± 0.6 %" in text
     assert text.rfind("\x1b[?25h") > text.rfind("\x1b[?25l")
+
+
+def test_a_narrow_terminal_keeps_everything_on_one_line(config, clock, result) -> None:
+    """80 columns have no room for the bar, but for all the numbers."""
+    file = io.StringIO()
+    console = Console(file=file, force_terminal=True, width=80, height=20)
+    reporter = ConsoleReporter(console, clock)
+    reporter.start(config, Path("run"), 0)
+    clock.now += 1.0
+    reporter.iteration(999, {"support_loss": 0.5})
+    reporter.validation(999, result)
+    reporter.close()
+    last = file.getvalue().splitlines()[-2]
+    assert "999/1000 999 it/s  loss 0.500  validation 90.0 ± 0.6 %  0:00 left" in last
+    assert "\x1b[1A" not in file.getvalue()  # no redraw goes up a line
