@@ -1,0 +1,186 @@
+"""`mlpeft data`: which data there is, whether it is whole, and how to get it."""
+
+from __future__ import annotations
+
+import json
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mlpeft.commands.options import Json
+from mlpeft.datasets.catalogue import CATALOGUE, data_set
+from mlpeft.datasets.folders import target_folder
+from mlpeft.datasets.verify import Report, State, verify
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from mlpeft.datasets.catalogue import DataSet
+    from mlpeft.datasets.obtain import Progress
+
+app = typer.Typer(
+    help="List, check and get the data sets that tasks draw from.", no_args_is_help=True
+)
+
+DataDir = Annotated[
+    Path | None,
+    typer.Option(
+        help="Data folder; before it come MLPEFT_DATA_DIR, after it ../shared/data.",
+        show_default="data",
+    ),
+]
+Name = Annotated[
+    str, typer.Argument(help="A data set, as `mlpeft data list` names it.")
+]
+_COLOURS = {
+    State.WHOLE: "green",
+    State.USABLE: "green",
+    State.DAMAGED: "red",
+    State.MISSING: "yellow",
+}
+
+
+@app.command("list")
+def list_(data_dir: DataDir = None, json_output: Json = False) -> None:
+    """Show the kinds of task and the data sets, and which of them are here."""
+    from mlpeft.tasks.families import FAMILY_NAMES
+
+    reports = [verify(known, data_dir) for known in CATALOGUE.values()]
+    if json_output:
+        families = {"task_families": list(FAMILY_NAMES)}
+        typer.echo(json.dumps(families | {"data_sets": _records(reports)}, indent=1))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(highlight=False)
+    console.print(f"[bold]task families[/bold]  {', '.join(FAMILY_NAMES)}\n")
+    table = Table(box=None, pad_edge=False)
+    for column in ("data set", "state", "what it is", "licence"):
+        table.add_column(column, overflow="fold")
+    for report in reports:
+        known = CATALOGUE[report.name]
+        table.add_row(known.name, _coloured(report), known.about, known.licence)
+    console.print(table)
+
+
+@app.command("verify")
+def verify_(
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Which data sets; all that are here.")
+    ] = None,
+    data_dir: DataDir = None,
+    json_output: Json = False,
+) -> None:
+    """Check that data sets are whole. Exit code 1 if one that is asked for is not."""
+    asked = [data_set(name) for name in names] if names else list(CATALOGUE.values())
+    reports = [verify(known, data_dir) for known in asked]
+    bad = {State.DAMAGED, State.MISSING} if names else {State.DAMAGED}
+    if json_output:
+        typer.echo(json.dumps(_records(reports), indent=1))
+    else:
+        from rich.console import Console
+
+        console = Console(highlight=False, soft_wrap=True)
+        for report in reports:
+            where = ", ".join(map(str, report.paths))
+            line = f"{report.name:10} {_coloured(report)}  {where}"
+            console.print(line.rstrip())
+            if report.detail:
+                console.print(f"{'':10} {report.detail}", markup=False)
+    if any(report.state in bad for report in reports):
+        raise typer.Exit(1)
+
+
+@app.command("import")
+def import_(
+    name: Name,
+    files: Annotated[
+        list[Path],
+        typer.Argument(
+            help="omniglot: images_background.zip and images_evaluation.zip, or an "
+            "omniglot.npz. Others: their files."
+        ),
+    ],
+    data_dir: DataDir = None,
+) -> None:
+    """Put files that you have into the data folder, once they are checked."""
+    from mlpeft.datasets.obtain import import_files
+
+    with _progress() as progress:
+        made = import_files(data_set(name), files, target_folder(data_dir), progress)
+    _done(data_set(name), made)
+
+
+@app.command("fetch")
+def fetch_(
+    name: Name,
+    data_dir: DataDir = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Fetch it even if it is here and whole.")
+    ] = False,
+) -> None:
+    """Download a data set from its official address; goes on where it broke off."""
+    from mlpeft.datasets.obtain import fetch
+
+    known = data_set(name)
+    report = verify(known, data_dir)
+    if report.state in {State.WHOLE, State.USABLE} and not force:
+        where = ", ".join(map(str, report.paths)) or "in an installed package"
+        typer.echo(f"{name} is here already: {where}")
+        return
+    with _progress() as progress:
+        made = fetch(known, target_folder(data_dir), progress)
+    _done(known, [made])
+
+
+def _done(known: DataSet, made: list[Path]) -> None:
+    for path in made:
+        typer.echo(f"{known.name}: {path}")
+    typer.echo(f"Licence: {known.licence}\nCite: {known.citation}")
+
+
+def _records(reports: list[Report]) -> list[dict[str, object]]:
+    return [
+        {
+            "name": report.name,
+            "state": report.state,
+            "paths": [str(path) for path in report.paths],
+            "detail": report.detail,
+            "about": CATALOGUE[report.name].about,
+            "licence": CATALOGUE[report.name].licence,
+            "citation": CATALOGUE[report.name].citation,
+            "home": CATALOGUE[report.name].home,
+            "files": [file.path for file in CATALOGUE[report.name].files],
+        }
+        for report in reports
+    ]
+
+
+def _coloured(report: Report) -> str:
+    return f"[{_COLOURS[report.state]}]{report.state}[/]"
+
+
+@contextmanager
+def _progress() -> Iterator[Progress]:
+    """A bar for each thing that is done, on standard error."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f} %"),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+    ) as bars:
+        tasks = {}
+
+        def tell(what: str, done: int, total: int | None) -> None:
+            if what not in tasks:
+                tasks[what] = bars.add_task(what)
+            bars.update(tasks[what], completed=done, total=total)
+
+        yield tell

@@ -1,0 +1,99 @@
+"""Whether a data set is there, and whole."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+from mlpeft.datasets import omniglot
+from mlpeft.datasets.digest import file_digest
+from mlpeft.datasets.folders import find
+from mlpeft.errors import DataError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from mlpeft.datasets.catalogue import DataFile, DataSet
+
+
+class State(StrEnum):
+    """What a data set was found to be."""
+
+    WHOLE = "whole"
+    """There, and byte for byte the known one."""
+    USABLE = "usable"
+    """There, readable and consistent, but not the known bytes: made on this machine."""
+    DAMAGED = "damaged"
+    """There, but not what it should be."""
+    MISSING = "missing"
+    """Not there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What was found of one data set.
+
+    Attributes:
+        name: Of the data set.
+        state: The worst of its files' states.
+        paths: The files that were found.
+        detail: What is wrong and what to do; empty if nothing is.
+    """
+
+    name: str
+    state: State
+    paths: tuple[Path, ...]
+    detail: str = ""
+
+
+_WORST = (State.DAMAGED, State.MISSING, State.USABLE, State.WHOLE)
+
+
+def verify(data_set: DataSet, data_dir: str | Path | None = None) -> Report:
+    """Look for a data set's files and check them.
+
+    Args:
+        data_set: Which one.
+        data_dir: See `mlpeft.datasets.folders`.
+    """
+    if not data_set.files:
+        there = find_spec("sklearn") is not None
+        state = State.WHOLE if there else State.MISSING
+        return Report(data_set.name, state, (), "" if there else data_set.remedy)
+    states, paths, details = [], [], []
+    for file in data_set.files:
+        try:
+            path = find(file.path, data_dir, data_set.remedy)
+        except DataError as error:
+            states.append(State.MISSING)
+            details.append(str(error))
+            continue
+        state, detail = _look_at(file, path, data_set.remedy)
+        states.append(state)
+        paths.append(path)
+        details.append(detail)
+    state = min(states, key=_WORST.index)
+    told = "; ".join(filter(None, details))
+    return Report(data_set.name, state, tuple(paths), told)
+
+
+def _look_at(file: DataFile, path: Path, remedy: str) -> tuple[State, str]:
+    digest = file_digest(path)
+    if digest == file.sha256:
+        return State.WHOLE, ""
+    if file.path == omniglot.FILE:
+        try:
+            arrays = omniglot.read_omniglot(path)
+        except DataError as error:
+            return State.DAMAGED, str(error)
+        classes, drawings = arrays.images.shape[:2]
+        return (
+            State.USABLE,
+            f"{classes} classes of {drawings} drawings, SHA-256 {digest}",
+        )
+    return (
+        State.DAMAGED,
+        f"{path} has SHA-256 {digest}, expected {file.sha256}; {remedy}",
+    )
