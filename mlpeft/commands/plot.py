@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from matplotlib.figure import Figure
+
+    from mlpeft.fit import Fit
 
 
 def plot(
@@ -32,8 +35,8 @@ def plot(
 ) -> None:
     """Draw what a run's folder holds: learning curve, evaluation, comparison.
 
-    metrics.jsonl gives learning_curve.png, `mlpeft evaluate` adds adaptation.png, and
-    `mlpeft compare` adds comparison.png.
+    metrics.jsonl gives learning_curve.png, `mlpeft evaluate` adds adaptation.png,
+    `mlpeft compare` adds comparison.png, and a run on sinusoids has sinusoid_fit.png.
     """
     if not run.is_dir():
         raise FileNotFoundError(
@@ -82,6 +85,26 @@ def _figures(run: Path) -> Iterator[tuple[str, Figure]]:
             }
     if curves:
         yield "adaptation.png", plots.adaptation_curve(curves)
+    fit = _fit(run)
+    if fit is not None:
+        yield "sinusoid_fit.png", plots.sinusoid_fit(**asdict(fit))
+
+
+def _fit(run: Path) -> Fit | None:
+    """A fitted test task of a run on sinusoids that has a checkpoint."""
+    from mlpeft import checkpoint
+    from mlpeft.config import RunConfig
+
+    file = run / "config.yaml"
+    if not file.is_file() or checkpoint.best(run) is None:
+        return None
+    tasks = RunConfig.load(file).task_distribution
+    if tasks.task_families != ["sinusoid"] or tasks.num_classes != 1:
+        return None
+    from mlpeft.evaluate import load_trained
+    from mlpeft.fit import fit_sinusoid
+
+    return fit_sinusoid(load_trained(run))
 
 
 def _read(path: Path) -> dict[str, Any]:
