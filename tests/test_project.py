@@ -1,0 +1,95 @@
+"""The project's own files agree with one another."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+import mlpeft
+
+ROOT = Path(__file__).resolve().parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+
+
+def pinned() -> dict[str, list[Requirement]]:
+    """What constraints.txt pins, by name; several where Pythons need different ones."""
+    text = (ROOT / "constraints.txt").read_text().replace("\\\n", " ")
+    found: dict[str, list[Requirement]] = {}
+    for line in text.splitlines():
+        requirement = line.partition(" --hash")[0].partition("#")[0].strip()
+        if requirement:
+            pin = Requirement(requirement)
+            found.setdefault(canonicalize_name(pin.name), []).append(pin)
+    return found
+
+
+def wanted() -> list[Requirement]:
+    """What `make setup` must install: dependencies, the demo's extras, the tools."""
+    extras = PROJECT["project"]["optional-dependencies"]
+    lines = [*PROJECT["project"]["dependencies"]]
+    for extra in ("plots", "digits", "images", "blas"):
+        lines += extras[extra]
+    lines += PROJECT["dependency-groups"]["dev"]
+    requirements = [Requirement(line) for line in lines]
+    return [r for r in requirements if r.name != "mlpeft"]
+
+
+@pytest.mark.parametrize("requirement", wanted(), ids=lambda r: r.name)
+def test_every_dependency_is_pinned_at_a_version_that_it_allows(
+    requirement: Requirement,
+) -> None:
+    pins = pinned().get(canonicalize_name(requirement.name), [])
+    assert pins, "not pinned; run `make lock`"
+    for pin in pins:
+        (exact,) = pin.specifier
+        assert exact.operator == "=="
+        assert requirement.specifier.contains(exact.version), "run `make lock`"
+
+
+def test_the_pins_carry_digests_and_name_no_host() -> None:
+    text = (ROOT / "constraints.txt").read_text()
+    assert "://" not in text
+    assert "--index-url" not in text
+    pins = sum(len(versions) for versions in pinned().values())
+    assert len(re.findall(r"^\S+==", text, re.MULTILINE)) == pins
+    assert text.count("--hash=sha256:") >= pins
+
+
+def test_the_version_is_the_same_everywhere() -> None:
+    assert PROJECT["project"]["version"] == mlpeft.__version__
+
+
+def test_every_console_script_can_be_called() -> None:
+    for target in PROJECT["project"]["scripts"].values():
+        module, _, function = target.partition(":")
+        assert callable(getattr(importlib.import_module(module), function))
+
+
+def test_every_public_name_can_be_imported() -> None:
+    missing = [name for name in mlpeft.__all__ if not hasattr(mlpeft, name)]
+    assert missing == []
+
+
+def test_a_commit_is_checked_by_the_same_tools_as_make_test() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    lint = makefile.partition("\nlint:")[2].partition("\n\n")[0]
+    steps = set(re.findall(r"\$\(BIN\)/([\w-]+ ?(?:check|format|tools\S+)?)", lint))
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())
+    entries = [hook["entry"] for repo in hooks["repos"] for hook in repo["hooks"]]
+    for step in steps:
+        assert any(f".venv/bin/{step.strip()}" in entry for entry in entries), step
+    assert len(steps) == len(entries)
+
+
+def test_the_workflow_runs_nothing_but_the_makes_list() -> None:
+    workflow = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())
+    (job,) = workflow["jobs"].values()
+    assert [step["run"] for step in job["steps"] if "run" in step] == ["bash .ci/run"]
+    assert "make test" in (ROOT / ".ci/run").read_text()
