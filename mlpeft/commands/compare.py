@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Optional
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -30,7 +30,7 @@ def compare(
     ] = "1,5,10",
     episodes: Episodes = None,
     output: Annotated[
-        Optional[Path],
+        Path | None,
         typer.Option(
             help="Folder for comparison.json and .png; by default the run's.",
             show_default=False,

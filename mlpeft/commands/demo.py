@@ -74,11 +74,7 @@ def _explain(config: RunConfig) -> None:
 
 
 def _train(config: Path, output: Path) -> None:
-    """One coordinator and the workers, until the run is done.
-
-    Raises:
-        MlpeftError: If the coordinator fails; what it said is on the terminal.
-    """
+    """One coordinator and the workers, until the run is done."""
     command = [sys.executable, "-m", "coordinator.cli", "--config", str(config)]
     command += ["--listen", "127.0.0.1:0"]
     with subprocess.Popen(  # noqa: S603 - our own command
@@ -91,13 +87,16 @@ def _train(config: Path, output: Path) -> None:
             with _workers(address, output):
                 for line in coordinator.stderr:
                     sys.stderr.write(line)
-                coordinator.wait()
+                _check_end(coordinator.wait(), output)
         finally:
             coordinator.terminate()
-    if coordinator.returncode != 0:
+
+
+def _check_end(code: int, output: Path) -> None:
+    if code != 0:
         raise MlpeftError(
-            f"the coordinator ended with exit code {coordinator.returncode}; what the "
-            f"workers saw is in {output}/worker-*.log"
+            f"the coordinator ended with exit code {code}; what it said is above, what "
+            f"the workers saw is in {output}/worker-*.log"
         )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
@@ -23,11 +23,11 @@ def evaluate(
     overrides: Overrides = None,
     episodes: Episodes = None,
     k_shot: Annotated[
-        Optional[int],
+        int | None,
         typer.Option(min=1, help="Support examples; by default the run's."),
     ] = None,
     transductive: Annotated[
-        Optional[bool],
+        bool | None,
         typer.Option(
             "--transductive/--no-transductive",
             help="Whether queries share a batch; by default the run's choice.",
@@ -35,7 +35,7 @@ def evaluate(
         ),
     ] = None,
     output: Annotated[
-        Optional[Path],
+        Path | None,
         typer.Option(
             help="Where to write the JSON; by default evaluation.json in the run.",
             show_default=False,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
@@ -12,7 +12,7 @@ Config = Annotated[
     typer.Option("--config", "-c", help="The run's YAML file.", show_default=False),
 ]
 MaybeConfig = Annotated[
-    Optional[Path],
+    Path | None,
     typer.Option(
         "--config",
         "-c",
@@ -21,7 +21,7 @@ MaybeConfig = Annotated[
     ),
 ]
 Overrides = Annotated[
-    Optional[list[str]],
+    list[str] | None,
     typer.Option(
         "--set",
         metavar="SECTION.KEY=VALUE",
@@ -38,9 +38,7 @@ Checkpoint = Annotated[
     ),
 ]
 Episodes = Annotated[
-    Optional[int],
-    typer.Option(
-        min=1, help="Test episodes; by default evaluation.num_test_episodes."
-    ),
+    int | None,
+    typer.Option(min=1, help="Test episodes; by default evaluation.num_test_episodes."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
