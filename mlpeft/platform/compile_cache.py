@@ -4,13 +4,15 @@ There, MLX writes C++ to a `mlx` folder under TMPDIR, has g++ build it and loads
 result, and takes a file that is there already as it is. In a shared /tmp another user
 could plant such a file; two processes at once, or one killed while g++ runs, leave a
 half-written library, at which every later run fails. So each process takes a slot of
-its own under the user's cache folder, holds it by a lock for as long as it lives, and
-clears out what is broken in it. On macOS kernels are Metal and nothing of this runs.
+its own under the user's cache folder, holds it by a lock for as long as it lives,
+clears out what is broken in it, and takes over what other slots have already. On macOS
+kernels are Metal and nothing of this runs.
 """
 
 from __future__ import annotations
 
 import atexit
+import contextlib
 import fcntl
 import functools
 import itertools
@@ -19,10 +21,16 @@ import shutil
 import struct
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import IO, Final
 
+from mlpeft.platform.kernel_flags import add_kernel_flags, kernel_key, real_compiler
+
 LOCK_NAME: Final = "in-use.lock"
+
+SETTLED_S: Final = 2.0
+"""Seconds since its last change after which a library counts as written."""
 
 _ELF_MAGIC: Final = b"\x7fELF"
 _ELF64_HEADER_BYTES: Final = 64
@@ -34,7 +42,7 @@ def private_compile_cache() -> Path | None:
 
     Sets TMPDIR, which MLX reads whenever it builds a kernel; Python's own temporary
     files stay where they were. Where the cache folder cannot be written, the slot is a
-    fresh temporary folder, removed at exit.
+    fresh temporary folder, removed at exit. Kernels are built for this processor.
 
     Returns:
         The slot, or None where there is no need for one (macOS).
@@ -43,12 +51,13 @@ def private_compile_cache() -> Path | None:
         return None
     tempfile.tempdir = tempfile.gettempdir()
     try:
-        slot, lock = take_slot(_cache_root())
+        slot, lock = take_slot(_cache_root() / kernel_key())
         atexit.register(lock.close)  # keeps the file, and so the lock, to the end
     except OSError:
         slot = Path(tempfile.mkdtemp(prefix="mlpeft-compile-"))
         atexit.register(shutil.rmtree, slot, ignore_errors=True)
     os.environ["TMPDIR"] = str(slot)
+    add_kernel_flags(slot)
     return slot
 
 
@@ -57,11 +66,13 @@ def compiler_for_compile() -> str | None:
 
     Without one MLX runs compiled functions operation by operation: slower, same use.
     """
-    return shutil.which("g++")
+    return real_compiler()
 
 
 def take_slot(root: Path) -> tuple[Path, IO[bytes]]:
-    """Take the first free slot under a folder and clear out its broken libraries.
+    """Take the first free slot under a folder and make it ready.
+
+    Broken libraries are cleared out, and those of the other slots linked into it.
 
     Args:
         root: Made if it is not there; its slots are the folders 0, 1, ...
@@ -88,6 +99,7 @@ def take_slot(root: Path) -> tuple[Path, IO[bytes]]:
             lock.close()
             raise
         remove_broken_libraries(slot / "mlx")
+        share_libraries(root, slot)
         return slot, lock
     raise AssertionError("unreachable: count() does not end")
 
@@ -102,6 +114,25 @@ def remove_broken_libraries(folder: Path) -> list[Path]:
     for path in broken:
         path.unlink(missing_ok=True)
     return broken
+
+
+def share_libraries(root: Path, slot: Path) -> None:
+    """Link the libraries of other slots into one that lacks them.
+
+    Building a kernel takes g++ a second or more, and a second worker on a machine needs
+    those of the first. One that was written to just now may not be whole yet, whatever
+    its header says, and is left.
+    """
+    settled = time.time() - SETTLED_S
+    for library in root.glob("*/mlx/**/*.so"):
+        other = root / library.relative_to(root).parts[0]
+        mine = slot / library.relative_to(other)
+        with contextlib.suppress(OSError):  # gone meanwhile, or no links on this disk
+            if mine.exists() or library.stat().st_mtime > settled:
+                continue
+            if is_whole_library(library):
+                mine.parent.mkdir(parents=True, exist_ok=True)
+                mine.hardlink_to(library)
 
 
 def is_whole_library(path: Path) -> bool:
