@@ -114,6 +114,7 @@ def _fetch(
             part.unlink(missing_ok=True)
             reason: object = "the server would not go on from what is there"
         except urllib.error.HTTPError as error:
+            error.close()
             if error.code < 500:
                 raise DataError(
                     f"{remote.url}: the server says {error.code} {error.reason}"

@@ -60,7 +60,8 @@ def convert_archives(
             "class, expected the same number of each; are they whole?"
         )
     content = io.BytesIO()
-    np.savez_compressed(content, allow_pickle=False, **_arrays(drawings))
+    # The stubs fear an array called allow_pickle.
+    np.savez_compressed(content, **_arrays(drawings))  # type: ignore[arg-type]
     target.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(target, content.getvalue())
 

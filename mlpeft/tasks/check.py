@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from numbers import Integral, Real
+from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 from mlpeft.errors import ConfigError, nearest
@@ -86,6 +87,18 @@ class Problems:
             value = self._config.task_params[name]
             if not isinstance(value, bool):
                 self._expected(name, "true or false", value)
+
+    def text(self, name: str) -> None:
+        """The parameter is given, and not empty."""
+        value = self._config.task_params.get(name)
+        if not isinstance(value, str | PathLike) or not str(value):
+            self._expected(name, "a text", value)
+
+    def whole(self, name: str, low: int) -> None:
+        """The parameter, if given, is a whole number of at least `low`."""
+        value = self._config.task_params.get(name, low)
+        if not isinstance(value, Integral) or isinstance(value, bool) or value < low:
+            self._expected(name, f"a whole number of at least {low}", value)
 
     def done(self) -> None:
         """Raise what was found.

@@ -9,6 +9,7 @@ from mlpeft.errors import ConfigError, nearest
 from mlpeft.tasks.families import custom
 from mlpeft.tasks.families.custom import Custom
 from mlpeft.tasks.families.digits import Digits
+from mlpeft.tasks.families.folder import Folder
 from mlpeft.tasks.families.linear import LinearClassification
 from mlpeft.tasks.families.nonlinear import NonlinearClassification
 from mlpeft.tasks.families.omniglot import Omniglot
@@ -27,6 +28,7 @@ _MAKERS: dict[str, Callable[[str | None], Family]] = {
     "sinusoid": lambda _: Sinusoid(),
     "omniglot": Omniglot,
     "digits": lambda _: Digits(),
+    "folder": lambda _: Folder(),
     "custom": lambda _: Custom("custom", regression=False),
     "custom_regression": lambda _: Custom("custom_regression", regression=True),
 }
