@@ -23,6 +23,15 @@ linux_only = pytest.mark.skipif(
 )
 
 
+def a_library() -> Path:
+    """Any shared library of this machine."""
+    return next(
+        Path(line.split()[-1])
+        for line in Path("/proc/self/maps").read_text().splitlines()
+        if "/libc.so" in line or "/libm.so" in line
+    )
+
+
 def test_two_holders_get_two_slots_and_a_released_one_is_taken_again(
     tmp_path: Path,
 ) -> None:
@@ -54,13 +63,8 @@ def test_a_folder_of_another_user_is_refused(
 @linux_only
 def test_half_written_libraries_go_and_whole_ones_stay(tmp_path: Path) -> None:
     """Cut a real library short at several places; none of the pieces is left."""
-    source = next(
-        Path(line.split()[-1])
-        for line in Path("/proc/self/maps").read_text().splitlines()
-        if "/libc.so" in line or "/libm.so" in line
-    )
     whole = tmp_path / "libwhole.so"
-    shutil.copy(source, whole)
+    shutil.copy(a_library(), whole)
     data = whole.read_bytes()
     for length in (0, 10, 64, len(data) // 2, len(data) - 1):
         (tmp_path / f"lib{length}.so").write_bytes(data[:length])
@@ -70,6 +74,27 @@ def test_half_written_libraries_go_and_whole_ones_stay(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["libwhole.so"]
 
 
+@linux_only
+def test_a_new_slot_takes_over_the_whole_and_settled_libraries_of_others(
+    tmp_path: Path,
+) -> None:
+    first, first_lock = take_slot(tmp_path)
+    kernels = first / "mlx" / "0.0" / "cpu"
+    kernels.mkdir(parents=True)
+    data = a_library().read_bytes()
+    (kernels / "libwhole.so").write_bytes(data)
+    (kernels / "libbroken.so").write_bytes(data[:1000])
+    for path in kernels.iterdir():
+        os.utime(path, (0, 0))
+    (kernels / "libfresh.so").write_bytes(data)
+    second, second_lock = take_slot(tmp_path)
+    taken = second / "mlx" / "0.0" / "cpu"
+    assert [path.name for path in taken.iterdir()] == ["libwhole.so"]
+    assert (taken / "libwhole.so").read_bytes() == data
+    first_lock.close()
+    second_lock.close()
+
+
 COMPILE = """
 import tempfile
 before = tempfile.gettempdir()
@@ -77,7 +102,8 @@ from mlpeft import platform
 slot = platform.private_compile_cache()
 import mlx.core as mx
 print(mx.compile(lambda x: mx.exp(x) * 0 + 1)(mx.zeros(3)).tolist())
-print(slot, tempfile.gettempdir() == before)
+print(slot)
+print(tempfile.gettempdir() == before)
 """
 
 
@@ -99,12 +125,12 @@ def run_compile(cache: Path) -> list[str]:
 def test_mlx_compiles_in_the_slot_and_heals_from_a_cut_off_kernel(
     tmp_path: Path,
 ) -> None:
-    slot = tmp_path / "mlpeft" / "kernels" / "0"
-    expected = ["[1.0, 1.0, 1.0]", f"{slot} True"]
-    assert run_compile(tmp_path) == expected
-    (kernel,) = slot.rglob("*.so")
+    result, slot, python_is_untouched = run_compile(tmp_path)
+    assert (result, python_is_untouched) == ("[1.0, 1.0, 1.0]", "True")
+    assert Path(slot).is_relative_to(tmp_path / "mlpeft" / "kernels")
+    (kernel,) = Path(slot).rglob("*.so")
     kernel.write_bytes(kernel.read_bytes()[:1000])
-    assert run_compile(tmp_path) == expected
+    assert run_compile(tmp_path) == [result, slot, python_is_untouched]
     assert is_whole_library(kernel)
 
 
