@@ -1,6 +1,7 @@
 """Nonlinear classification: three patterns that no linear boundary tells apart.
 
 - `xor`: sectors of equal angle, twice as many as classes; opposite ones are one class.
+  It is what a task has that does not say.
 - `circles`: rings about the centre, class 0 innermost.
 - `spiral`: arms that wind half a turn about the centre on their way out.
 
@@ -47,7 +48,12 @@ def _arms(y: Labels, n: int, u: Floats, v: Floats) -> tuple[Floats, Floats]:
 
 
 PATTERNS = {
-    "xor": Pattern(square=_opposite, line=lambda y, n, u, _: _repeated(y, n, u, 2)),
+    "xor": Pattern(
+        square=_opposite,
+        line=lambda y, n, u, _: _repeated(y, n, u, 2),
+        # Half a turn changes nothing here, so a sixth is as far as a third elsewhere.
+        max_turn=1.0 / 12.0,
+    ),
     "circles": Pattern(square=_rings, line=_mirrored),
     "spiral": Pattern(
         square=_arms, line=lambda y, n, u, _: _repeated(y, n, u, _SPIRAL_BANDS)
@@ -56,7 +62,7 @@ PATTERNS = {
 
 
 class NonlinearClassification(PlaneFamily):
-    """`nonlinear_classification`; task_params as for linear, and `pattern`."""
+    """`nonlinear_classification`; task_params as for linear, and pattern."""
 
     def __init__(self) -> None:
         super().__init__("nonlinear_classification", PATTERNS)

@@ -1,8 +1,8 @@
 """Classification in a plane: what the linear and the nonlinear family share.
 
 The class of a point hangs on its first two coordinates only, and that plane is the same
-for all tasks; further coordinates are standard normal and say nothing. Tasks differ in
-the pattern, its rotation and its translation. So there is something to learn across
+for all tasks; further coordinates are normal and say nothing. Tasks differ in the
+rotation and the translation of the pattern. So there is something to learn across
 tasks: which directions matter, what shape the classes have, and that they meet near the
 origin.
 
@@ -38,9 +38,6 @@ Labels = npt.NDArray[np.int32]
 
 SCALE = 2.0
 """Standard deviation of the inputs along each axis, without translation and noise."""
-MAX_TURN = 1.0 / 6.0
-"""A rotation that is left open is uniform in [-MAX_TURN, MAX_TURN] full turns: tasks
-have a direction in common, as related tasks do, and each still has to be adapted to."""
 MAX_SHIFT = 0.5
 """A translation that is left open is uniform in [-MAX_SHIFT, MAX_SHIFT] an axis."""
 _LAST_QUANTILE = 1.0 - 1e-9
@@ -53,10 +50,14 @@ class Pattern:
     Attributes:
         square: (label, num_classes, u, v) -> (p, a), for u and v uniform in [0, 1).
         line: (label, num_classes, u, v) -> q.
+        max_turn: A rotation that is left open is uniform in [-max_turn, max_turn] full
+            turns. So tasks have a direction in common, as related tasks do, and each
+            still has to be adapted to.
     """
 
     square: Callable[[Labels, int, Floats, Floats], tuple[Floats, Floats]]
     line: Callable[[Labels, int, Floats, Floats], Floats]
+    max_turn: float = 1.0 / 6.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,7 @@ class PlaneFamily:
 
     Args:
         name: The task_family that it answers to.
-        patterns: What a task may look like; a task that leaves it open draws one.
+        patterns: What a task may look like; the first one where it is left open.
     """
 
     regression = False
@@ -131,10 +132,10 @@ class PlaneFamily:
 
     def _place_anew(self, task_id: str, input_dim: int, frozen: FrozenParams) -> Placed:
         params = dict(frozen)
+        pattern = self._patterns[params.get("pattern", next(iter(self._patterns)))]
         chance = TaskChance(task_id)
         # Drawn whether or not they are given: a given one must not change the others.
-        turns = chance.uniform(-MAX_TURN, MAX_TURN)
-        name = list(self._patterns)[chance.below(len(self._patterns))]
+        turns = chance.uniform(-pattern.max_turn, pattern.max_turn)
         shift = np.zeros(input_dim)
         for axis in range(min(2, input_dim)):
             shift[axis] = chance.uniform(-MAX_SHIFT, MAX_SHIFT)
@@ -143,7 +144,7 @@ class PlaneFamily:
         if "translation" in params:
             shift[:] = params["translation"]
         return Placed(
-            pattern=self._patterns[params.get("pattern", name)],
+            pattern=pattern,
             turns=turns,
             shift=shift,
             noise=float(params.get("noise", 0.0)),
