@@ -119,7 +119,9 @@ class GrpcStream:
     async def finish(self) -> None:
         """Send what is waiting, end this side, and wait for the other."""
         self._outbox.finish()
-        await asyncio.wait([self._writer], timeout=FINISH_TIMEOUT_S)
+        ended = asyncio.gather(self._writer, self._call.code())
+        await asyncio.wait([ended], timeout=FINISH_TIMEOUT_S)
+        ended.cancel()
         self.close()
 
     def close(self) -> None:

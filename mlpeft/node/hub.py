@@ -106,6 +106,7 @@ class Hub:
         self._timer: asyncio.TimerHandle | None = None
         self._joins: dict[m.WorkerId, wire.JoinRequest] = {}
         self._peers: dict[m.WorkerId, Peer] = {}
+        self._names: dict[m.WorkerId, str] = {}
         self._theta: EncodedTheta | None = None
         self._round: Future[list[ShardUpdate]] | None = None
         self._limit_bytes = SLACK_BYTES
@@ -186,6 +187,7 @@ class Hub:
             log.warning("worker %s refused: %s", request.name, refusal)
             raise JoinRefusedError(refusal)
         self._peers[worker] = peer
+        self._names[worker] = request.name
         peer.send(wire.Welcome(self.config.cluster.heartbeat_s))
         self._handle(
             m.WorkerJoined(
@@ -220,6 +222,7 @@ class Hub:
         """A worker's stream ended."""
         if self._peers.pop(worker, None) is not None:
             self._handle(m.WorkerLeft(worker, reason))
+        self._names.pop(worker, None)
 
     # --- events in, commands out ------------------------------------------------------
 
@@ -249,7 +252,7 @@ class Hub:
                 if self._theta is not None:
                     self._peers[worker].send_theta(self._theta)
             case m.GrantLease(worker, lease):
-                log.debug("%s leased to %s", lease.key, worker)
+                log.debug("%s leased to %s", lease.key, self._names[worker])
                 self._peers[worker].send(wire.LeaseOffer(lease))
             case m.RevokeLease(worker, key, reason):
                 self._peers[worker].send(wire.LeaseRevocation(key, reason))

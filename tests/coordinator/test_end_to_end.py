@@ -1,0 +1,95 @@
+"""Real processes, real sockets, real signals: the same bytes whatever happens."""
+
+import signal
+
+SLOW = "--set=meta_learning.num_inner_steps=200"
+"""A tenth of a second a shard or more: long enough to be hit in the middle of one."""
+
+
+def test_two_in_process_workers_end_in_the_bytes_of_one_process(cluster, serial_theta):
+    coordinator = cluster.coordinator("--local-workers", "2")
+    assert coordinator.end() == 0, coordinator.text
+    assert cluster.theta() == serial_theta()
+
+
+def test_two_worker_processes_end_in_the_bytes_of_one_process(cluster, serial_theta):
+    coordinator = cluster.coordinator()
+    workers = [cluster.worker(name, "--once") for name in ("ada", "bob")]
+    assert coordinator.end() == 0, coordinator.text
+    assert cluster.theta() == serial_theta()
+    for worker in workers:
+        assert worker.end() == 0, worker.text
+        assert "run over: run tiny: done" in worker.text
+
+
+def test_a_worker_killed_in_mid_shard_changes_no_bytes(cluster, serial_theta):
+    """SIGKILL while ada holds a lease; its shard is run again by bob."""
+    coordinator = cluster.coordinator(SLOW)
+    victim = cluster.worker("ada")
+    cluster.worker("bob")
+    coordinator.wait_for("2 connected")
+    coordinator.wait_for("leased to ada")
+    victim.signal(signal.SIGKILL)
+    coordinator.wait_for(r"worker ada left: .*shard \d is leased again")
+    assert coordinator.end() == 0, coordinator.text
+    assert cluster.theta() == serial_theta(SLOW)
+
+
+def test_a_frozen_worker_is_noticed_and_changes_no_bytes(cluster, serial_theta):
+    """SIGSTOP closes no socket: only silence tells."""
+    quick = ("--set=cluster.lost_after_s=1", "--set=cluster.heartbeat_s=0.2")
+    coordinator = cluster.coordinator(SLOW, *quick)
+    victim = cluster.worker("ada")
+    cluster.worker("bob")
+    coordinator.wait_for("2 connected")
+    coordinator.wait_for("leased to ada")
+    victim.signal(signal.SIGSTOP)
+    coordinator.wait_for(r"worker ada left: no heartbeat .*is leased again")
+    assert coordinator.end() == 0, coordinator.text
+    assert cluster.theta() == serial_theta(SLOW)
+
+
+def test_a_coordinator_killed_and_resumed_ends_in_the_same_bytes(cluster, serial_theta):
+    """kill -9 after a checkpoint; the worker outlives it and comes back by itself."""
+    coordinator = cluster.coordinator(SLOW)
+    worker = cluster.worker("ada")
+    coordinator.wait_for("round 4 shard 1 .*leased to ada")
+    coordinator.signal(signal.SIGKILL)
+    coordinator.process.wait(timeout=60)
+    worker.wait_for("connection lost")
+    again = cluster.coordinator(SLOW, "--resume", listen=cluster.address)
+    assert again.end() == 0, again.text
+    assert cluster.theta() == serial_theta(SLOW)
+    worker.wait_for("run over: .*waiting for the next")
+
+
+def test_a_coordinator_told_to_stop_saves_and_can_go_on(cluster, serial_theta):
+    """SIGTERM in the middle of a round; workers with --once end as well."""
+    coordinator = cluster.coordinator(SLOW)
+    worker = cluster.worker("ada", "--once")
+    coordinator.wait_for("round 4 shard 1 .*leased to ada")
+    coordinator.signal(signal.SIGTERM)
+    assert coordinator.end() == 130, coordinator.text
+    assert worker.end() == 0, worker.text
+    again = cluster.coordinator(SLOW, "--resume", "--local-workers", "1")
+    assert again.end() == 0, again.text
+    assert cluster.theta() == serial_theta(SLOW)
+
+
+def test_a_coordinator_without_workers_can_be_stopped(cluster):
+    coordinator = cluster.coordinator()
+    coordinator.signal(signal.SIGTERM)
+    assert coordinator.end() == 130, coordinator.text
+
+
+def test_a_worker_told_to_stop_finishes_its_shard_and_leaves(cluster, serial_theta):
+    coordinator = cluster.coordinator(SLOW)
+    worker = cluster.worker("ada")
+    coordinator.wait_for("round 2 shard 1 .*leased to ada")
+    worker.signal(signal.SIGTERM)
+    assert worker.end() == 0, worker.text
+    coordinator.wait_for("worker ada takes no more shards")
+    coordinator.wait_for("worker ada left: it ended; 0 connected")
+    cluster.worker("bob")
+    assert coordinator.end() == 0, coordinator.text
+    assert cluster.theta() == serial_theta(SLOW)
