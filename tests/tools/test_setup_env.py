@@ -69,13 +69,14 @@ def test_a_new_venv_is_filled_with_the_pinned_packages_then_with_mlpeft(
 ) -> None:
     """The stand-in Python makes a .venv whose python is a stand-in too."""
     python = project / ".venv" / "bin" / "python"
-    make = f'if [ "$1 $2" = "-m venv" ]; then mkdir -p {python.parent}; cp "$0" {python}; fi'
-    stand_in(project / "bin" / "my-python", make)
+    make = f'mkdir -p {python.parent}; cp "$0" {python}'
+    stand_in(
+        project / "bin" / "my-python", f'[ "$1 $2" != "-m venv" ] || {{ {make}; }}'
+    )
     done = run(project, PYTHON="my-python")
     assert done.returncode == 0, done.stderr
-    assert [
-        call.partition(" --disable-pip-version-check ")[2] for call in installs(project)
-    ] == INSTALLS
+    prefix = "python -m pip install --quiet --disable-pip-version-check "
+    assert installs(project) == [prefix + arguments for arguments in INSTALLS]
 
 
 def test_a_venv_without_pip_is_filled_by_uv(project: Path) -> None:
