@@ -13,7 +13,7 @@ from mlpeft.config import RunConfig
 from mlpeft.errors import CheckpointError
 from mlpeft.meta import state
 from mlpeft.meta.functional import get_params
-from mlpeft.meta.plan import test_shards
+from mlpeft.meta.plan import test_shards, validation_shards
 from mlpeft.meta.runner import LocalExecutor, ShardRunner
 from mlpeft.models.build import build_model
 from mlpeft.npz import read_npz
@@ -121,72 +121,122 @@ def evaluate(
     return gather(runner.steps, _score(runner, meta, episodes, executor, progress))
 
 
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Starting points compared on the same test episodes, for one k.
+
+    Attributes:
+        meta: The meta-learned start.
+        fresh: A fresh initialisation, adapted in the same way.
+        tuned: The same with the inner step size that suits it best on validation tasks:
+            what one would do without meta-learning.
+        tuned_lr: That step size.
+        gain: Paired difference of meta to tuned after the last step (accuracy, or for
+            regression the loss that was saved).
+        gain_ci95: Its 95 % interval.
+    """
+
+    meta: EvalResult
+    fresh: EvalResult
+    tuned: EvalResult
+    tuned_lr: float
+    gain: float
+    gain_ci95: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return {
+            "meta": self.meta.to_dict(),
+            "fresh": self.fresh.to_dict(),
+            "tuned": self.tuned.to_dict(),
+            "tuned_lr": self.tuned_lr,
+            "gain": self.gain,
+            "gain_ci95": self.gain_ci95,
+        }
+
+
+LR_FACTORS = (0.3, 1.0, 3.0, 10.0, 30.0)
+"""Multiples of `inner_lr` that the tuned baseline chooses from."""
+
+
 def compare(
     trained: Trained,
     k_shots: Sequence[int],
     episodes: int | None = None,
     *,
     progress: Progress | None = None,
-) -> dict[int, dict[str, Any]]:
+) -> dict[int, Comparison]:
     """A meta-learned start against a fresh initialisation, on the same episodes.
 
     Args:
         trained: The meta-learned start.
         k_shots: Support sizes (`task_distribution.k_shot`) to compare at.
         episodes: Episodes for each; None: `evaluation.num_test_episodes`.
-        progress: Called with the number of episodes done.
-
-    Returns:
-        For each k: `meta` and `baseline`, an `EvalResult` each, and `gain` and
-        `gain_ci95`, the paired difference at the last step with its 95 % interval
-        (accuracy, or for regression the loss that was saved).
+        progress: Called with the number of k that are done.
     """
-    table: dict[int, dict[str, Any]] = {}
-    done = 0
+    number = episodes or trained.config.evaluation.num_test_episodes
+    table: dict[int, Comparison] = {}
     for k in k_shots:
         config = trained.config.with_changes(task_distribution={"k_shot": k})
         runner = ShardRunner.from_config(config)
-        fresh = build_model(
-            config.model,
-            runner.tasks.input_shape,
-            runner.tasks.num_outputs,
-            config.run.seed,
-            Purpose.BASELINE,
-        )
-        starts = {
-            "meta": _fitting(runner, trained),
-            "baseline": state.initial(get_params(fresh), runner.inner),
-        }
-        scores: dict[str, EvalResult] = {}
-        last: dict[str, np.ndarray] = {}
-        for name, meta in starts.items():
-
-            def advance(count: int, base: int = done) -> None:
-                if progress is not None:
-                    progress(base + count)
-
-            updates = _score(runner, meta, episodes, None, advance)
-            scores[name] = gather(runner.steps, updates)
-            last[name] = _last_scores(updates)
-            done += scores[name].episodes
-        gain = last["meta"] - last["baseline"]
-        if scores["meta"].acc is None:
+        fresh = _fresh_start(runner)
+        meta = _score(runner, _fitting(runner, trained), number)
+        same = _score(runner, fresh, number)
+        lr, tuned_runner = _tune(runner, fresh)
+        tuned = _score(tuned_runner, fresh, number)
+        gain = _last_scores(meta) - _last_scores(tuned)
+        if runner.tasks.regression:
             gain = -gain
-        table[k] = scores | {
-            "gain": float(gain.mean()),
-            "gain_ci95": float(1.96 * gain.std(ddof=1) / np.sqrt(len(gain)))
-            if len(gain) > 1
-            else 0.0,
-        }
+        spread = gain.std(ddof=1) if len(gain) > 1 else 0.0
+        table[k] = Comparison(
+            meta=gather(runner.steps, meta),
+            fresh=gather(runner.steps, same),
+            tuned=gather(runner.steps, tuned),
+            tuned_lr=lr,
+            gain=float(gain.mean()),
+            gain_ci95=float(1.96 * spread / np.sqrt(len(gain))),
+        )
+        if progress is not None:
+            progress(len(table))
     return table
+
+
+def _fresh_start(runner: ShardRunner) -> ParamTree:
+    """The meta-state of an initialisation that training has not seen."""
+    config = runner.config
+    fresh = build_model(
+        config.model,
+        runner.tasks.input_shape,
+        runner.tasks.num_outputs,
+        config.run.seed,
+        Purpose.BASELINE,
+    )
+    return state.initial(get_params(fresh), runner.inner)
+
+
+def _tune(runner: ShardRunner, start: ParamTree) -> tuple[float, ShardRunner]:
+    """The inner step size that suits a start best on validation tasks."""
+    config = runner.config
+    best: tuple[EvalResult, float, ShardRunner] | None = None
+    for factor in LR_FACTORS:
+        lr = config.meta_learning.inner_lr * factor
+        changed = config.with_changes(meta_learning={"inner_lr": lr})
+        candidate = ShardRunner(changed, runner.tasks, runner.model)
+        shards = validation_shards(candidate.config, candidate.tasks, 0)
+        result = gather(candidate.steps, LocalExecutor(candidate).run(0, start, shards))
+        if best is None or result.better_than(best[0]):
+            best = (result, lr, candidate)
+    if best is None:
+        raise AssertionError
+    return best[1], best[2]
 
 
 def _score(
     runner: ShardRunner,
     meta: ParamTree,
     episodes: int | None,
-    executor: Executor | None,
-    progress: Progress | None,
+    executor: Executor | None = None,
+    progress: Progress | None = None,
 ) -> list[ShardUpdate]:
     number = episodes or runner.config.evaluation.num_test_episodes
     shards = test_shards(runner.config, runner.tasks, number)

@@ -75,12 +75,16 @@ class EvalResult:
 
     @property
     def headline(self) -> str:
+        """`final` in words: which score, and after how many steps."""
+        what = "loss" if self.acc is None else "accuracy"
+        return f"{what} {self.final} after {_steps(self.steps[-1])}"
+
+    @property
+    def final(self) -> str:
         """The last step's accuracy, or loss, with its interval."""
         if self.acc is not None and self.acc_ci95 is not None:
-            value = percent(self.acc[-1], self.acc_ci95[-1])
-            return f"accuracy {value} after {_steps(self.steps[-1])}"
-        value = number(self.loss[-1], self.loss_ci95[-1])
-        return f"loss {value} after {_steps(self.steps[-1])}"
+            return percent(self.acc[-1], self.acc_ci95[-1])
+        return number(self.loss[-1], self.loss_ci95[-1])
 
     def better_than(self, other: EvalResult | None) -> bool:
         """Whether the last step's mean is better; anything is better than None.

@@ -78,7 +78,9 @@ def test_every_python_block_of_the_guide_runs_as_pasted(guide, tmp_path, capsys)
         try:
             exec(compile(code, f"usage_guide.md:{line}", "exec"), session)  # noqa: S102
         except Exception as error:
-            raise AssertionError(f"block at line {line} of the guide: {error!r}") from error
+            raise AssertionError(
+                f"block at line {line} of the guide: {error!r}"
+            ) from error
         ran += 1
     assert ran > 20
     output = capsys.readouterr().out

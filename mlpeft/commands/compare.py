@@ -20,6 +20,8 @@ from mlpeft.errors import ConfigError
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from mlpeft.evaluate import Comparison
+
 
 def compare(
     checkpoint: Checkpoint,
@@ -44,28 +46,19 @@ def compare(
     """
     from rich.console import Console
 
-    from mlpeft.commands.progress import episode_progress
+    from mlpeft.commands.progress import progress_bar
     from mlpeft.evaluate import compare as score
     from mlpeft.evaluate import load_trained
 
     shots = _numbers(k_shots)
     trained = load_trained(checkpoint, config, overrides or ())
     number = episodes or trained.config.evaluation.num_test_episodes
-    total = number * 2 * len(shots)
-    with episode_progress("Comparing", total, quiet=json_output) as advance:
+    with progress_bar("Comparing", len(shots), "k", quiet=json_output) as advance:
         table = score(trained, shots, number, progress=advance)
-    record = {
+    record: dict[str, Any] = {
         "checkpoint": str(trained.path),
         "num_classes": trained.config.task_distribution.num_classes,
-        "k_shots": {
-            str(k): {
-                "meta": row["meta"].to_dict(),
-                "baseline": row["baseline"].to_dict(),
-                "gain": row["gain"],
-                "gain_ci95": row["gain_ci95"],
-            }
-            for k, row in table.items()
-        },
+        "k_shots": {str(k): row.to_dict() for k, row in table.items()},
     }
     folder = output or (
         trained.path.parent if trained.path.is_file() else trained.path.parents[1]
@@ -73,11 +66,11 @@ def compare(
     folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps(record, indent=1) + "\n"
     (folder / "comparison.json").write_text(text, encoding="utf-8")
-    picture = _draw(table, folder / "comparison.png")
+    picture = _draw(record, folder / "comparison.png")
     if json_output:
         typer.echo(json.dumps(record))
         return
-    Console().print(_table(table, number))
+    Console().print(_table(table))
     typer.echo(f"Written to {folder / 'comparison.json'}")
     typer.echo(picture)
 
@@ -94,39 +87,38 @@ def _numbers(text: str) -> list[int]:
     return numbers
 
 
-def _table(table: dict[int, dict[str, Any]], episodes: int) -> Table:
+def _table(table: dict[int, Comparison]) -> Table:
     from rich.table import Table
 
-    first = next(iter(table.values()))["meta"]
-    what = "loss" if first.acc is None else "accuracy %"
+    first = next(iter(table.values())).meta
+    regression = first.acc is None
     view = Table(
-        title=f"Meta-learned against fresh start: {what} over {episodes} episodes, "
-        f"after {first.steps[-1]} inner steps"
+        title=f"{'Loss' if regression else 'Accuracy %'} after {first.steps[-1]} inner "
+        f"steps, {first.episodes} test episodes, 95 % intervals",
+        caption="tuned: a fresh start with the step size that suits it best on "
+        "validation tasks; gain: meta-learned over tuned, paired",
     )
-    for column in ("k-shot", "meta-learned", "fresh", "gain (paired)"):
+    for column in ("k-shot", "meta-learned", "fresh", "fresh, tuned", "gain"):
         view.add_column(column, justify="right")
     for k, row in table.items():
-        factor = 1.0 if first.acc is None else 100.0
+        factor = 1.0 if regression else 100.0
         view.add_row(
             str(k),
-            row["meta"].headline,
-            row["baseline"].headline,
-            f"{factor * row['gain']:+.2f} ± {factor * row['gain_ci95']:.2f}",
+            row.meta.final,
+            row.fresh.final,
+            f"{row.tuned.final} (lr {row.tuned_lr:g})",
+            f"{factor * row.gain:+.1f} ± {factor * row.gain_ci95:.1f}",
         )
     return view
 
 
-def _draw(table: dict[int, dict[str, Any]], path: Path) -> str:
-    """Draw the K-shot curve; what came of it, in a sentence."""
+def _draw(record: dict[str, Any], path: Path) -> str:
+    """Draw the K-shot curves; what came of it, in a sentence."""
     try:
         from mlpeft import plots
     except ImportError:
         return "No picture: it needs the extra plots (pip install 'mlpeft[plots]')"
-    figure = plots.kshot_curve(
-        {
-            "meta-learned": {k: row["meta"] for k, row in table.items()},
-            "fresh": {k: row["baseline"] for k, row in table.items()},
-        }
-    )
-    figure.savefig(path)
+    from mlpeft.commands.plot import compared
+
+    plots.kshot_curve(compared(record)).savefig(path)
     return f"Drawn in {path}"

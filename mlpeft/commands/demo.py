@@ -45,7 +45,8 @@ def demo(
     output.mkdir(parents=True, exist_ok=True)
     text = resources.files("mlpeft.commands").joinpath("demo.yaml").read_text("utf-8")
     config = RunConfig.from_dict(
-        parse_yaml(text), [f"paths.checkpoint_dir={output}", f"logging.log_dir={output}"]
+        parse_yaml(text),
+        [f"paths.checkpoint_dir={output}", f"logging.log_dir={output}"],
     )
     file = output / "demo.yaml"
     file.write_text(config.to_yaml(), encoding="utf-8")
@@ -53,7 +54,9 @@ def demo(
     shutil.rmtree(run_dir, ignore_errors=True)
     _explain(config)
     _train(file, output)
-    typer.echo("\nDigits 3, 4, 7 and 8 were held back. Learning them from few examples:\n")
+    typer.echo(
+        "\nDigits 3, 4, 7 and 8 were held back. Learning them from few examples:\n"
+    )
     compare(run_dir, k_shots="1,5,10", episodes=episodes)
     plot(run_dir)
     typer.echo(
@@ -68,8 +71,8 @@ def _explain(config: RunConfig) -> None:
     typer.echo(
         f"A coordinator and {len(WORKERS)} workers, processes of their own, run "
         f"{meta.num_meta_iterations} rounds of Reptile.\nEach round adapts "
-        f"{meta.meta_batch_size} tasks: {tasks.num_classes} kinds of handwritten digit, "
-        f"{tasks.train_k_shot} examples each, {meta.num_inner_steps} gradient steps.\n"
+        f"{meta.meta_batch_size} tasks: {tasks.num_classes} kinds of handwritten "
+        f"digit, {tasks.train_k_shot} examples each, {meta.num_inner_steps} gradient steps.\n"
     )
 
 

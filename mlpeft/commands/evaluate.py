@@ -49,7 +49,7 @@ def evaluate(
     """
     from rich.console import Console
 
-    from mlpeft.commands.progress import episode_progress
+    from mlpeft.commands.progress import progress_bar
     from mlpeft.evaluate import evaluate as score
     from mlpeft.evaluate import load_trained
 
@@ -60,7 +60,7 @@ def evaluate(
         changes.append(f"model.transductive={str(transductive).lower()}")
     trained = load_trained(checkpoint, config, changes)
     number = episodes or trained.config.evaluation.num_test_episodes
-    with episode_progress("Evaluating", number, quiet=json_output) as advance:
+    with progress_bar("Evaluating", number, "episodes", quiet=json_output) as advance:
         result = score(trained, number, progress=advance)
     record = {
         "checkpoint": str(trained.path),

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from mlpeft.fit import Fit
+    from mlpeft.results import EvalResult
 
 
 def plot(
@@ -71,15 +72,10 @@ def _figures(run: Path) -> Iterator[tuple[str, Figure]]:
     if evaluation.is_file():
         curves["meta-learned"] = EvalResult.from_dict(_read(evaluation))
     if comparison.is_file():
-        by_k = {int(k): row for k, row in _read(comparison)["k_shots"].items()}
-        starts = {"meta-learned": "meta", "fresh": "baseline"}
-        results = {
-            name: {k: EvalResult.from_dict(row[key]) for k, row in by_k.items()}
-            for name, key in starts.items()
-        }
+        results = compared(_read(comparison))
         yield "comparison.png", plots.kshot_curve(results)
         if not curves:
-            most = max(by_k)
+            most = max(results["meta-learned"])
             curves = {
                 f"{name}, {most}-shot": rows[most] for name, rows in results.items()
             }
@@ -88,6 +84,18 @@ def _figures(run: Path) -> Iterator[tuple[str, Figure]]:
     fit = _fit(run)
     if fit is not None:
         yield "sinusoid_fit.png", plots.sinusoid_fit(**asdict(fit))
+
+
+def compared(record: dict[str, Any]) -> dict[str, dict[int, EvalResult]]:
+    """The starting points of a comparison.json, each with its result for every k."""
+    from mlpeft.results import EvalResult
+
+    starts = {"meta-learned": "meta", "fresh, tuned": "tuned", "fresh": "fresh"}
+    rows = {int(k): row for k, row in record["k_shots"].items()}
+    return {
+        name: {k: EvalResult.from_dict(row[key]) for k, row in rows.items()}
+        for name, key in starts.items()
+    }
 
 
 def _fit(run: Path) -> Fit | None:

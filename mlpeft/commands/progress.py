@@ -1,4 +1,4 @@
-"""A progress bar over episodes, on standard error."""
+"""A progress bar, on standard error."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def episode_progress(
-    title: str, total: int, *, quiet: bool = False
+def progress_bar(
+    title: str, total: int, unit: str, *, quiet: bool = False
 ) -> Iterator[Callable[[int], None]]:
-    """A bar that takes the number of episodes done; nothing if not a terminal."""
+    """A bar that takes the number done; nothing if not a terminal."""
     console = Console(stderr=True)
     bar = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("episodes"),
+        TextColumn(unit),
         TimeRemainingColumn(),
         console=console,
         disable=quiet or not console.is_terminal,
