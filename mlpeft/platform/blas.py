@@ -20,11 +20,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from mlpeft.platform import numpy_blas
+from mlpeft.platform.compile_cache import private_compile_cache
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 VARIABLE: Final = "MLPEFT_BLAS"
-"""Names a library to load; `none` keeps MLX's own without a warning."""
+"""Names a library to load; `numpy` is the one that NumPy brings, `none` keeps MLX's own
+without a warning."""
 
 SYSTEM_LIBRARIES: Final = ("libopenblas.so.0", "libblis.so.4", "libblis.so.3")
 """What Linux distributions and conda call theirs; the linker knows the folders."""
@@ -53,6 +57,12 @@ _VENDORS: Final = (
         "OpenBLAS",
         "openblas_set_num_threads",
         "openblas_get_num_threads",
+        ctypes.c_int,
+    ),
+    _Vendor(
+        "OpenBLAS of NumPy",
+        numpy_blas.SET_THREADS,
+        numpy_blas.GET_THREADS,
         ctypes.c_int,
     ),
     _Vendor(
@@ -87,7 +97,9 @@ def load_blas() -> BlasInfo:
     """Find a fast BLAS and load it, once a process.
 
     In this order: one that is global already (LD_PRELOAD), the file named in
-    MLPEFT_BLAS, the mkl wheel, the system's OpenBLAS or BLIS.
+    MLPEFT_BLAS, the OpenBLAS that NumPy brings, the mkl wheel, the system's OpenBLAS or
+    BLIS. NumPy's comes first because it is there without a download and was the
+    fastest where they were compared (benchmarks/README.md).
 
     Warns:
         BlasWarning: Once, on Linux, if MLX stays on its reference BLAS or
@@ -169,7 +181,10 @@ def _search(named: str) -> BlasInfo:
             "mlx.core was imported before mlpeft and keeps its slow reference BLAS; "
             "import mlpeft before mlx"
         )
-    found, problems = _first_usable([named] if named else candidates())
+    found = _lent_by_numpy() if named in {"", "numpy"} else None
+    problems: list[str] = []
+    if found is None:
+        found, problems = _first_usable([named] if named else candidates())
     if found is not None:
         return found
     if named:
@@ -201,6 +216,17 @@ def _first_usable(names: Iterable[str]) -> tuple[BlasInfo | None, list[str]]:
             return _describe(library), problems
         problems.append(f"{name} has no cblas_sgemm")
     return None, problems
+
+
+def _lent_by_numpy() -> BlasInfo | None:
+    """NumPy's OpenBLAS, lent to MLX, if this NumPy has one."""
+    folder = private_compile_cache()
+    library = None if folder is None else numpy_blas.load_numpy_blas(folder)
+    vendor = _vendor(library)
+    if library is None or vendor is None:
+        return None
+    path = _file_of(getattr(library, vendor.set_threads))
+    return BlasInfo(vendor.name, path, library=library)
 
 
 def _preloaded() -> BlasInfo | None:
