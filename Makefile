@@ -9,7 +9,8 @@ ARGS :=
 .PHONY: help demo test setup lint format bench proto lock clean
 
 help: ## List these targets
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/'
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' \
+	  $(MAKEFILE_LIST)
 
 demo: $(STAMP) ## Meta-learn handwritten digits on a coordinator and two workers
 	@$(BIN)/mlpeft demo $(ARGS)
