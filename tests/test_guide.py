@@ -5,7 +5,6 @@ reader would paste it; only where it imports from is changed (`src.<anything>` i
 `mlpeft` here), and the one placeholder that it leaves (`TaskConfig(...)`) is filled in.
 """
 
-import os
 import re
 import shutil
 from pathlib import Path
@@ -62,13 +61,10 @@ def test_every_python_block_of_the_guide_runs_as_pasted(guide, tmp_path, capsys)
     session = {"__name__": "__main__"}
     exec(NAMED_BUT_NOT_SET, session)  # noqa: S102 - that is the test
     ran = 0
+    missing = Path("checkpoints/reptile_iter_1000.npz")
     for line, code in blocks(guide):
-        if "reptile_iter_1000.npz" in code and not os.path.exists(
-            "checkpoints/reptile_iter_1000.npz"
-        ):
-            shutil.copy(
-                "checkpoints/reptile_iter_500.npz", "checkpoints/reptile_iter_1000.npz"
-            )
+        if "reptile_iter_1000.npz" in code and not missing.exists():
+            shutil.copy("checkpoints/reptile_iter_500.npz", missing)
             session["val_dist"].save("data/validation_tasks.pkl")
             points_in_the_plane = session["val_dist"]
         if "# Sample validation episodes" in code:

@@ -1,7 +1,6 @@
 """The training loop: resume, stopping, and the same bits whatever happens."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -257,4 +256,4 @@ def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path):
     assert "--resume" in output
     found, _ = checkpoint.newest(tmp_path / "run")
     assert found.progress.iteration > 0
-    assert os.path.exists(tmp_path / "run" / "metrics.jsonl")
+    assert (tmp_path / "run" / "metrics.jsonl").is_file()

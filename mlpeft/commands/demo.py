@@ -72,7 +72,8 @@ def _explain(config: RunConfig) -> None:
         f"A coordinator and {len(WORKERS)} workers, processes of their own, run "
         f"{meta.num_meta_iterations} rounds of Reptile.\nEach round adapts "
         f"{meta.meta_batch_size} tasks: {tasks.num_classes} kinds of handwritten "
-        f"digit, {tasks.train_k_shot} examples each, {meta.num_inner_steps} gradient steps.\n"
+        f"digit, {tasks.train_k_shot} examples each, {meta.num_inner_steps} gradient "
+        "steps.\n"
     )
 
 
