@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from mlpeft.datasets.folders import DATA_DIR_VARIABLE
 from mlpeft.errors import ConfigError, nearest
 from mlpeft.tasks.families import custom
 from mlpeft.tasks.families.custom import Custom
@@ -50,7 +52,12 @@ def get_family(name: str, data_dir: str | Path | None = None) -> Family:
         raise ConfigError(
             [f"task_family: there is no {name!r}; {nearest(str(name), FAMILY_NAMES)}"]
         )
-    return _made(name, None if data_dir is None else str(data_dir))
+    # With the variable, or a change of it would go unnoticed.
+    folders = (
+        None if data_dir is None else str(data_dir),
+        os.getenv(DATA_DIR_VARIABLE),
+    )
+    return _made(name, folders)
 
 
 def admit(
@@ -72,5 +79,5 @@ def admit(
 
 
 @lru_cache(maxsize=32)
-def _made(name: str, data_dir: str | None) -> Family:
-    return _MAKERS[name](data_dir)
+def _made(name: str, folders: tuple[str | None, str | None]) -> Family:
+    return _MAKERS[name](folders[0])

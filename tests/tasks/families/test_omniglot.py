@@ -7,6 +7,7 @@ import pytest
 
 from mlpeft.errors import DataError
 from mlpeft.tasks.episode import TaskConfig
+from mlpeft.tasks.families import get_family
 from mlpeft.tasks.families.omniglot import Omniglot
 
 
@@ -91,3 +92,21 @@ def test_a_missing_file_says_where_it_was_looked_for_and_what_to_run(
     with pytest.raises(DataError, match="mlpeft data fetch omniglot") as caught:
         Omniglot(tmp_path / "here").check(task())
     assert str(tmp_path / "here") in str(caught.value)
+
+
+def test_another_data_folder_in_the_environment_is_noticed(tmp_path, monkeypatch):
+    def write(folder, classes):
+        folder.mkdir()
+        np.savez(
+            folder / "omniglot.npz",
+            images=np.zeros((classes * 2, 28, 28), np.uint8),
+            class_names=np.array([f"A/{number}" for number in range(classes)]),
+            class_alphabet=np.zeros(classes, np.uint8),
+            class_split=np.zeros(classes, np.uint8),
+        )
+        monkeypatch.setenv("MLPEFT_DATA_DIR", str(folder))
+
+    write(tmp_path / "one", 5)
+    assert len(get_family("omniglot")._source.pool("train", {}).characters) == 5
+    write(tmp_path / "two", 7)
+    assert len(get_family("omniglot")._source.pool("train", {}).characters) == 7
