@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 CHUNK_BYTES = 64 * 1024
 TIMEOUT_S = 30.0
 MAX_FAILURES = 5
-"""Failures in a row, without a byte between them, after which to give up."""
+"""Failures in a row, without a byte between them, after which to give up; 1 if the
+server has not answered at all."""
 
 _BROKEN = (
     urllib.error.URLError,
@@ -105,13 +106,14 @@ def _fetch(
 ) -> bool:
     """Have all bytes in `part`; whether some were there from an earlier call."""
     resumed = part.exists() and part.stat().st_size > 0
-    failures = 0
+    failures, reached = 0, False
     while True:
         before = part.stat().st_size if part.exists() else 0
         try:
             _continue(remote.url, part, before, progress)
         except _Restart:
             part.unlink(missing_ok=True)
+            reached = True
             reason: object = "the server would not go on from what is there"
         except urllib.error.HTTPError as error:
             error.close()
@@ -119,14 +121,17 @@ def _fetch(
                 raise DataError(
                     f"{remote.url}: the server says {error.code} {error.reason}"
                 ) from error
+            reached = True
             reason = error
         except _BROKEN as error:
             reason = getattr(error, "reason", error)
         else:
             return resumed
         there = part.stat().st_size if part.exists() else 0
+        reached = reached or there > before
         failures = 1 if there > before else failures + 1
-        if failures >= MAX_FAILURES:
+        # A server that has not answered once is most likely out of reach.
+        if failures >= MAX_FAILURES or not reached:
             kept = (
                 f"; {there} bytes are kept in {part} for the next try" if there else ""
             )

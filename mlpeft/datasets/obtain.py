@@ -62,7 +62,13 @@ def fetch(
     for name in ARCHIVES:
         archive = folder / DOWNLOADS / f"{name}.zip"
         if not archive.is_file():
-            download(remotes[name], archive, _labelled(progress, f"{name}.zip"))
+            try:
+                download(remotes[name], archive, _labelled(progress, f"{name}.zip"))
+            except DataError as error:
+                zips = " ".join(f"{one}.zip" for one in ARCHIVES)
+                raise DataError(
+                    f"{error} (mlpeft data import omniglot {zips})"
+                ) from error
         archives.append(archive)
     made = import_files(data_set, archives, folder, progress)
     shutil.rmtree(folder / DOWNLOADS)

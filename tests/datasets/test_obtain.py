@@ -185,7 +185,7 @@ def test_fetching_again_goes_on_where_it_broke_off(tmp_path, remotes, server):
     """The first archive is whole, the server refuses the second: it is not fetched
     again."""
     server.faults = [None, ("status", 403)]
-    with pytest.raises(DataError, match="403"):
+    with pytest.raises(DataError, match=r"403 Forbidden.*mlpeft data import omniglot"):
         fetch(OMNIGLOT, tmp_path, None, remotes)
     fetch(OMNIGLOT, tmp_path, None, remotes)
     asked = [path for path, _ in server.requests]

@@ -53,11 +53,8 @@ def get_family(name: str, data_dir: str | Path | None = None) -> Family:
             [f"task_family: there is no {name!r}; {nearest(str(name), FAMILY_NAMES)}"]
         )
     # With the variable, or a change of it would go unnoticed.
-    folders = (
-        None if data_dir is None else str(data_dir),
-        os.getenv(DATA_DIR_VARIABLE),
-    )
-    return _made(name, folders)
+    named = None if data_dir is None else str(data_dir)
+    return _made(name, (named, os.getenv(DATA_DIR_VARIABLE)))
 
 
 def admit(
