@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mlpeft.datasets import omniglot
+from mlpeft.datasets import digits, omniglot
 from mlpeft.errors import DataError, nearest
 
 
@@ -75,14 +75,14 @@ CATALOGUE = {
             remedy=omniglot.REMEDY,
         ),
         DataSet(
-            name="digits",
+            name=digits.NAME,
             about="handwritten digits, 8 x 8; 1,797 images of 10 classes",
             licence="CC BY 4.0 (UCI Machine Learning Repository)",
             citation="Alpaydin, Kaynak. Optical Recognition of Handwritten Digits. UCI "
             "Machine Learning Repository, 1998",
             home="https://doi.org/10.24432/C50P49",
             files=(),
-            remedy="run: pip install 'mlpeft[digits]' (scikit-learn has the images)",
+            remedy=digits.REMEDY,
         ),
         DataSet(
             name="clinc150",

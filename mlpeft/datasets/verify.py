@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from mlpeft.datasets import omniglot
+from mlpeft.datasets import digits, omniglot
 from mlpeft.datasets.digest import file_digest
 from mlpeft.datasets.folders import find
 from mlpeft.errors import DataError
@@ -58,10 +57,8 @@ def verify(data_set: DataSet, data_dir: str | Path | None = None) -> Report:
         data_set: Which one.
         data_dir: See `mlpeft.datasets.folders`.
     """
-    if not data_set.files:
-        there = find_spec("sklearn") is not None
-        state = State.WHOLE if there else State.MISSING
-        return Report(data_set.name, state, (), "" if there else data_set.remedy)
+    if data_set.name == digits.NAME:
+        return _look_at_digits()
     states, paths, details = [], [], []
     for file in data_set.files:
         try:
@@ -77,6 +74,20 @@ def verify(data_set: DataSet, data_dir: str | Path | None = None) -> Report:
     state = min(states, key=_WORST.index)
     told = "; ".join(filter(None, details))
     return Report(data_set.name, state, tuple(paths), told)
+
+
+def _look_at_digits() -> Report:
+    try:
+        found = digits.digits_sha256()
+    except DataError as error:
+        return Report(digits.NAME, State.MISSING, (), str(error))
+    if found == digits.SHA256:
+        return Report(digits.NAME, State.WHOLE, ())
+    detail = (
+        f"scikit-learn's digits have SHA-256 {found}, expected {digits.SHA256}; "
+        "install another version of scikit-learn"
+    )
+    return Report(digits.NAME, State.DAMAGED, (), detail)
 
 
 def _look_at(file: DataFile, path: Path, remedy: str) -> tuple[State, str]:

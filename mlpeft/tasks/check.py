@@ -29,6 +29,8 @@ class Problems:
     ) -> None:
         self._config = config
         self.found: list[str] = []
+        if not isinstance(config.task_id, str) or not config.task_id:
+            self.found.append(f"task_id: expected a text, got {config.task_id!r}")
         self._sizes(min_classes)
         for name in config.task_params:
             if name not in params:

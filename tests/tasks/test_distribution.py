@@ -203,3 +203,10 @@ def test_tasks_of_several_families_and_sizes_go_together():
     dist = TaskDistribution(mixed)
     assert dist.sample_episode("ten")[1].shape == (10, 10)
     assert dist.sample_episode("wave")[2].shape == (10, 1)
+
+
+def test_an_episode_may_have_no_queries():
+    dist = TaskDistribution(configs(2, query_size=0))
+    *_, query_x, query_y = dist.sample_episode()
+    assert query_x.shape == (0, 2)
+    assert query_y.shape == (0,)

@@ -69,7 +69,7 @@ def classes_and_numbers(x):
     num_classes=st.integers(2, 20),
     supports=st.integers(1, 40),
     queries=st.integers(0, 40),
-    task_id=st.text(max_size=5),
+    task_id=st.text(min_size=1, max_size=5),
     seed=st.integers(0, 2**32),
 )
 @settings(max_examples=100, deadline=None)

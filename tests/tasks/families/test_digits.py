@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mlpeft.errors import DataError
+from mlpeft.datasets.digits import SHA256
 from mlpeft.tasks.episode import TaskConfig
-from mlpeft.tasks.families import digits, get_family
+from mlpeft.tasks.families import get_family
 
 pytest.importorskip("sklearn")
 
@@ -20,33 +20,6 @@ def task(num_classes=5, task_id="a", support_size=5, query_size=25, **params):
 
 def characters(config):
     return {name.split("@")[0] for name in get_family("digits").class_names(config)}
-
-
-def test_images_are_those_of_scikit_learn():
-    from sklearn.datasets import load_digits
-
-    images, labels = digits._arrays()
-    np.testing.assert_array_equal(images, load_digits().images)
-    np.testing.assert_array_equal(labels, load_digits().target)
-
-
-def test_an_installation_with_another_layout_is_read_by_scikit_learn(
-    monkeypatch, tmp_path
-):
-    class Elsewhere:
-        submodule_search_locations = (str(tmp_path),)
-
-    monkeypatch.setattr(digits, "find_spec", lambda name: Elsewhere())
-    images, labels = digits._arrays.__wrapped__()
-    assert images.shape == (1797, 8, 8)
-    assert images.max() == 16
-    assert set(labels) == set(range(10))
-
-
-def test_without_scikit_learn_the_message_says_what_to_install(monkeypatch):
-    monkeypatch.setattr(digits, "find_spec", lambda name: None)
-    with pytest.raises(DataError, match=r"pip install 'mlpeft\[digits\]'"):
-        digits._arrays.__wrapped__()
 
 
 def test_an_episode_has_images_from_zero_to_one():
@@ -101,6 +74,4 @@ def test_no_class_is_another_one_upside_down():
 
 
 def test_the_digest_names_the_images():
-    assert get_family("digits").digests(task()) == {
-        "digits": "87ff0c9e40dc7e2c0e34e7257799c2e3f3aec1a016363bb11cad869ec428a826"
-    }
+    assert get_family("digits").digests(task()) == {"digits": SHA256}

@@ -33,7 +33,7 @@ def agreement(known, asked):
 
 tasks = st.builds(
     TaskConfig,
-    task_id=st.text(max_size=8),
+    task_id=st.text(min_size=1, max_size=8),
     task_family=st.sampled_from([LINEAR, NONLINEAR]),
     num_classes=st.integers(2, 9),
     input_dim=st.integers(1, 12),
@@ -188,12 +188,13 @@ def test_further_input_dimensions_say_nothing():
 
 def test_all_problems_of_a_task_are_told_at_once():
     params = {"rotatoin_angle": 1.0, "noise": -1, "translation": [1.0], "pattern": "x"}
-    task = TaskConfig("a", NONLINEAR, 1, 0, 0, -1, params)
+    task = TaskConfig("", NONLINEAR, 1, 0, 0, -1, params)
     with pytest.raises(ConfigError) as caught:
         get_family(NONLINEAR).check(task)
     text = str(caught.value)
-    assert len(caught.value.problems) == 8
+    assert len(caught.value.problems) == 9
     for part in (
+        "task_id: expected a text, got ''",
         "num_classes: expected at least 2, got 1",
         "input_dim: expected at least 1, got 0",
         "support_size: expected at least 1, got 0",
