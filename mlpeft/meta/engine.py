@@ -111,12 +111,8 @@ class Engine:
             result = self._loops(theta, state, tasks, batched=batched)
             mx.eval(result)
         except (ValueError, RuntimeError) as error:
-            if self.strategy != "vmap" or "vmap" not in str(error).lower():
-                raise
-            logger.warning(
-                "this model does not vmap (%s): compiled loop instead", error
-            )
-            self.strategy = self._loops.strategy = self._scorer.strategy = "compiled"
+            _fall_back(self._loops, error)
+            self.strategy = self._loops.strategy
             return self.train(meta, episodes, rng)
         total = join(result.adapted, result.state)
         return TrainResult(
@@ -149,7 +145,14 @@ class Engine:
                     "an episode without queries cannot be scored; give it a query_size"
                 )
         make_rngs = [partial(rng, index) for index in range(len(episodes))]
-        return ScoreResult(*self._scorer(theta, state, episodes, make_rngs, steps))
+        try:
+            scores = self._scorer(theta, state, episodes, make_rngs, steps)
+        except (ValueError, RuntimeError) as error:
+            # Training keeps its own strategy: its bits must not depend on whether this
+            # process happened to evaluate before.
+            _fall_back(self._scorer, error)
+            scores = self._scorer(theta, state, episodes, make_rngs, steps)
+        return ScoreResult(*scores)
 
     def _as_mlx(self, meta: Mapping[str, Array]) -> tuple[ParamTree, ParamTree]:
         """Theta and inner state as MLX leaves, converted once a meta-state."""
@@ -157,6 +160,14 @@ class Engine:
             self._meta = split({name: mx.array(leaf) for name, leaf in meta.items()})
             self._source = meta
         return self._meta
+
+
+def _fall_back(runner: InnerLoops | Scorer, error: Exception) -> None:
+    """Go from vmap to a compiled loop if the error is that an operation cannot vmap."""
+    if runner.strategy != "vmap" or "vmap" not in str(error).lower():
+        raise error
+    logger.warning("this model does not vmap (%s): compiled loop instead", error)
+    runner.strategy = "compiled"
 
 
 def _prepare(

@@ -8,7 +8,8 @@ import mlx.core as mx
 import mlx.nn as nn
 
 from mlpeft.errors import ShapeError
-from mlpeft.models.ops import batch_norm, conv3x3_stride2
+from mlpeft.models.layers import Linear
+from mlpeft.models.ops import batch_norm_relu, conv3x3_stride2
 
 
 class ConvBlock(nn.Module):
@@ -32,7 +33,7 @@ class ConvBlock(nn.Module):
     def __call__(self, x: mx.array) -> mx.array:
         """(n, h, w, inputs) -> (n, ceil(h / 2), ceil(w / 2), filters)."""
         h = conv3x3_stride2(x, self.weight)
-        return mx.maximum(batch_norm(h, self.gamma, self.beta), 0.0)
+        return batch_norm_relu(h, self.gamma, self.beta)
 
 
 class Conv4(nn.Module):
@@ -73,7 +74,7 @@ class Conv4(nn.Module):
             size = math.ceil(size / 2)
         features = size * size * filters
         limit = math.sqrt(6 / (features + num_classes))
-        self.head = nn.Linear(features, num_classes)
+        self.head = Linear(features, num_classes)
         self.head.weight = mx.random.uniform(-limit, limit, (num_classes, features))
         self.head.bias = mx.zeros((num_classes,))
 

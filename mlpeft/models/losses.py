@@ -5,6 +5,7 @@ from __future__ import annotations
 import mlx.core as mx
 
 from mlpeft.errors import ShapeError
+from mlpeft.models.ops import cross_entropy
 
 
 def cross_entropy_loss(logits: mx.array, labels: mx.array) -> mx.array:
@@ -22,8 +23,7 @@ def cross_entropy_loss(logits: mx.array, labels: mx.array) -> mx.array:
             f"cross entropy of logits {tuple(logits.shape)} and labels "
             f"{tuple(labels.shape)}: expected (n, classes) and (n,)"
         )
-    chosen = mx.take_along_axis(logits, labels[:, None], axis=-1)[:, 0]
-    return mx.mean(mx.logsumexp(logits, axis=-1) - chosen)
+    return cross_entropy(logits, labels)
 
 
 def mse_loss(predictions: mx.array, targets: mx.array) -> mx.array:

@@ -9,13 +9,15 @@ import mlx.core as mx
 import mlx.nn as nn
 
 from mlpeft.errors import ShapeError
+from mlpeft.models.layers import Linear
+from mlpeft.models.ops import relu, tanh
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 ACTIVATIONS: dict[str, Callable[[mx.array], mx.array]] = {
-    "relu": nn.relu,
-    "tanh": mx.tanh,
+    "relu": relu,
+    "tanh": tanh,
 }
 
 
@@ -46,7 +48,7 @@ class SimpleClassifier(nn.Module):
         self.activation = activation
         sizes = [input_dim, *[hidden_dim] * num_layers, num_classes]
         self.layers = [
-            nn.Linear(inputs, outputs) for inputs, outputs in itertools.pairwise(sizes)
+            Linear(inputs, outputs) for inputs, outputs in itertools.pairwise(sizes)
         ]
 
     def __call__(self, x: mx.array) -> mx.array:
@@ -74,7 +76,7 @@ class LinearClassifier(nn.Module):
     def __init__(self, input_dim: int = 2, num_classes: int = 2) -> None:
         super().__init__()
         self.input_dim = input_dim
-        self.linear = nn.Linear(input_dim, num_classes)
+        self.linear = Linear(input_dim, num_classes)
 
     def __call__(self, x: mx.array) -> mx.array:
         """Logits (n, num_classes) of inputs (n, input_dim) or (n, ...).

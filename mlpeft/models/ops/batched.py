@@ -1,0 +1,49 @@
+"""Custom functions that take the axis of `mx.vmap` as one more leading axis."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import mlx.core as mx
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+
+def batched(
+    function: Callable[..., Any], vjp: Callable[..., Any] | None = None
+) -> Callable[..., Any]:
+    """Make a function that vmaps by being called once, on arrays with an axis more.
+
+    `mx.vmap` rewrites a function primitive by primitive and puts reshapes, squeezes and
+    broadcasts between them. A function that is written for any number of leading axes
+    (`swapaxes(-1, -2)`, `axis=-1`) needs none of that.
+
+    Args:
+        function: Takes arrays and gives one array or a tuple. Where some arguments have
+            a leading axis and others have not, it must broadcast them.
+        vjp: `(arguments, gradient of the output, output) -> gradients of arguments`;
+            None: the gradient is taken through the function's code.
+    """
+    custom = mx.custom_function(function)
+    if vjp is not None:
+        custom.vjp(vjp)
+
+    @custom.vmap
+    def vectorised(
+        inputs: mx.array | Sequence[mx.array], axes: int | Sequence[int | None]
+    ) -> tuple[Any, Any]:
+        if isinstance(inputs, mx.array):  # MLX unpacks a single argument
+            inputs = [inputs]
+        if isinstance(axes, int):
+            axes = [axes]
+        moved = [
+            x if axis is None else mx.moveaxis(x, axis, 0)
+            for x, axis in zip(inputs, axes, strict=True)
+        ]
+        outputs = function(*moved)
+        if isinstance(outputs, tuple):
+            return outputs, (0,) * len(outputs)
+        return outputs, 0
+
+    return custom
