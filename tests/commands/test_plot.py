@@ -21,7 +21,7 @@ def write_run(run: Path) -> None:
 
 
 def write_comparison(run: Path) -> None:
-    row = {"meta": RESULT.to_dict(), "baseline": RESULT.to_dict(), "gain": 0.0}
+    row = {start: RESULT.to_dict() for start in ("meta", "tuned", "fresh")}
     text = json.dumps({"k_shots": {"1": row, "10": row}})
     (run / "comparison.json").write_text(text)
 
