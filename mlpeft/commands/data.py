@@ -17,6 +17,8 @@ from mlpeft.datasets.verify import Report, State, verify
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from rich.table import Table
+
     from mlpeft.datasets.catalogue import DataSet
     from mlpeft.datasets.obtain import Progress
 
@@ -45,25 +47,28 @@ _COLOURS = {
 @app.command("list")
 def list_(data_dir: DataDir = None, json_output: Json = False) -> None:
     """Show the kinds of task and the data sets, and which of them are here."""
-    from mlpeft.tasks.families import FAMILY_NAMES
+    from mlpeft.tasks.families import FAMILIES
 
     reports = [verify(known, data_dir) for known in CATALOGUE.values()]
     if json_output:
-        families = {"task_families": list(FAMILY_NAMES)}
-        typer.echo(json.dumps(families | {"data_sets": _records(reports)}, indent=1))
+        families = [
+            {"name": name, "about": entry.about, "task_params": entry.task_params}
+            for name, entry in FAMILIES.items()
+        ]
+        listed = {"task_families": families, "data_sets": _records(reports)}
+        typer.echo(json.dumps(listed, indent=1))
         return
     from rich.console import Console
-    from rich.table import Table
 
     console = Console(highlight=False)
-    console.print(f"[bold]task families[/bold]  {', '.join(FAMILY_NAMES)}\n")
-    table = Table(box=None, pad_edge=False)
-    for column in ("data set", "state", "what it is", "licence"):
-        table.add_column(column, overflow="fold")
+    kinds = _table("task family", "what its tasks are", "task_params")
+    for name, entry in FAMILIES.items():
+        kinds.add_row(name, entry.about, entry.task_params)
+    sets = _table("data set", "state", "what it is", "licence")
     for report in reports:
         known = CATALOGUE[report.name]
-        table.add_row(known.name, _coloured(report), known.about, known.licence)
-    console.print(table)
+        sets.add_row(known.name, _coloured(report), known.about, known.licence)
+    console.print(kinds, "", sets)
 
 
 @app.command("verify")
@@ -157,6 +162,15 @@ def _records(reports: list[Report]) -> list[dict[str, object]]:
         }
         for report in reports
     ]
+
+
+def _table(*columns: str) -> Table:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for number, column in enumerate(columns):
+        table.add_column(column, no_wrap=number == 0, overflow="fold")
+    return table
 
 
 def _coloured(report: Report) -> str:

@@ -50,7 +50,8 @@ def test_list_names_families_and_data_sets():
 
 def test_list_as_json_has_everything_a_script_wants():
     listed = json.loads(run("list", "--json").output)
-    assert "digits" in listed["task_families"]
+    families = {one["name"]: one["task_params"] for one in listed["task_families"]}
+    assert families["sinusoid"] == "amplitude, phase"
     omniglot = listed["data_sets"][0]
     assert omniglot["name"] == "omniglot"
     assert omniglot["state"] == "missing"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ from mlpeft.tasks.families.custom import Custom
 from mlpeft.tasks.families.digits import Digits
 from mlpeft.tasks.families.folder import Folder
 from mlpeft.tasks.families.linear import LinearClassification
-from mlpeft.tasks.families.nonlinear import NonlinearClassification
+from mlpeft.tasks.families.nonlinear import PATTERNS, NonlinearClassification
 from mlpeft.tasks.families.omniglot import Omniglot
 from mlpeft.tasks.families.sinusoid import Sinusoid
 
@@ -24,18 +25,62 @@ if TYPE_CHECKING:
 
     from mlpeft.tasks.episode import Family
 
-_MAKERS: dict[str, Callable[[str | None], Family]] = {
-    "linear_classification": lambda _: LinearClassification(),
-    "nonlinear_classification": lambda _: NonlinearClassification(),
-    "sinusoid": lambda _: Sinusoid(),
-    "omniglot": Omniglot,
-    "digits": lambda _: Digits(),
-    "folder": lambda _: Folder(),
-    "custom": lambda _: Custom("custom", regression=False),
-    "custom_regression": lambda _: Custom("custom_regression", regression=True),
-}
+_POOL = "split, rotations, classes"
 
-FAMILY_NAMES = tuple(_MAKERS)
+
+@dataclass(frozen=True, slots=True)
+class FamilyEntry:
+    """A kind of task, as people and the registry know it.
+
+    Attributes:
+        about: What its tasks are.
+        task_params: The settings that it takes.
+        make: From the folder where its data may lie.
+    """
+
+    about: str
+    task_params: str
+    make: Callable[[str | None], Family]
+
+
+FAMILIES = {
+    "linear_classification": FamilyEntry(
+        "sectors that meet in one point, in any number of classes and dimensions",
+        "rotation_angle, translation, noise",
+        lambda _: LinearClassification(),
+    ),
+    "nonlinear_classification": FamilyEntry(
+        f"patterns that no line tells apart: {', '.join(PATTERNS)}",
+        "rotation_angle, translation, noise, pattern",
+        lambda _: NonlinearClassification(),
+    ),
+    "sinusoid": FamilyEntry(
+        "regression of amplitude sin(x + phase), num_classes outputs",
+        "amplitude, phase",
+        lambda _: Sinusoid(),
+    ),
+    "omniglot": FamilyEntry(
+        "handwritten characters of 45 or 50 alphabets, 28 x 28", _POOL, Omniglot
+    ),
+    "digits": FamilyEntry(
+        "handwritten digits, 8 x 8, without a download", _POOL, lambda _: Digits()
+    ),
+    "folder": FamilyEntry(
+        "your own images: a folder with a folder for each class",
+        f"path, size, {_POOL}",
+        lambda _: Folder(),
+    ),
+    "custom": FamilyEntry(
+        "your own Python function, classification",
+        "entry_point, input_shape, any of your own",
+        lambda _: Custom("custom", regression=False),
+    ),
+    "custom_regression": FamilyEntry(
+        "your own Python function, regression",
+        "entry_point, input_shape, any of your own",
+        lambda _: Custom("custom_regression", regression=True),
+    ),
+}
 
 
 def get_family(name: str, data_dir: str | Path | None = None) -> Family:
@@ -48,9 +93,9 @@ def get_family(name: str, data_dir: str | Path | None = None) -> Family:
     Raises:
         ConfigError: If there is none, with the nearest that there is.
     """
-    if name not in _MAKERS:
+    if name not in FAMILIES:
         raise ConfigError(
-            [f"task_family: there is no {name!r}; {nearest(str(name), FAMILY_NAMES)}"]
+            [f"task_family: there is no {name!r}; {nearest(str(name), FAMILIES)}"]
         )
     # With the variable, or a change of it would go unnoticed.
     named = None if data_dir is None else str(data_dir)
@@ -77,4 +122,4 @@ def admit(
 
 @lru_cache(maxsize=32)
 def _made(name: str, folders: tuple[str | None, str | None]) -> Family:
-    return _MAKERS[name](folders[0])
+    return FAMILIES[name].make(folders[0])

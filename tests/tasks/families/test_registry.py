@@ -1,0 +1,27 @@
+"""What the list of families says is so."""
+
+from __future__ import annotations
+
+import pytest
+
+from mlpeft.errors import ConfigError
+from mlpeft.tasks.episode import TaskConfig
+from mlpeft.tasks.families import FAMILIES, get_family
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_family_answers_to_its_name(name):
+    assert get_family(name).name == name
+
+
+@pytest.mark.parametrize("name", [n for n in FAMILIES if not n.startswith("custom")])
+def test_a_family_knows_the_task_params_that_it_is_said_to(name):
+    listed = FAMILIES[name].task_params.split(", ")
+    params = dict.fromkeys(["no_such_thing", *listed], object())
+    with pytest.raises(ConfigError) as caught:
+        get_family(name).check(TaskConfig("a", name, task_params=params))
+    unknown = [p for p in caught.value.problems if "does not know it" in p]
+    assert len(unknown) == 1
+    assert "no_such_thing" in unknown[0]
+    for param in listed:
+        assert param in unknown[0] or "did you mean" in unknown[0]
