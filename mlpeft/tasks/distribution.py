@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 from mlpeft import seeds
@@ -206,15 +207,17 @@ class TaskDistribution:
             raise ConfigError(
                 [f"task_id {task_id!r} is given more than once" for task_id in twice]
             )
+        if not isinstance(seed, Integral) or seed < 0:
+            raise ConfigError([f"seed: expected a whole number from 0, got {seed!r}"])
         if not self._by_id:
             raise ConfigError(["a task distribution needs at least one task, got none"])
 
     def _part(self, chosen: Iterable[int], which: int) -> TaskDistribution:
         """Some of the tasks, with a stream of their own."""
-        part = copy.copy(self)
+        part, configs = copy.copy(self), self.configs
         part.__setstate__(
             storage.state_of(
-                [self.configs[index] for index in sorted(chosen)],
+                [configs[index] for index in sorted(chosen)],
                 seeds.seed_word(self.seed, Purpose.TASK, which),
                 self.data_dir,
                 drawn=0,

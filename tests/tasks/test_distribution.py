@@ -210,3 +210,15 @@ def test_an_episode_may_have_no_queries():
     *_, query_x, query_y = dist.sample_episode()
     assert query_x.shape == (0, 2)
     assert query_y.shape == (0,)
+
+
+@pytest.mark.parametrize("seed", [-1, 0.5, None, "1"])
+def test_a_seed_that_is_no_whole_number_is_refused(seed):
+    with pytest.raises(ConfigError, match="seed: expected a whole number from 0"):
+        TaskDistribution(configs(1), seed=seed)
+
+
+def test_a_numpy_seed_is_as_good_as_a_python_one(tmp_path):
+    dist = TaskDistribution(configs(2), seed=np.int64(3))
+    dist.save(tmp_path / "t.json")
+    assert TaskDistribution.load(tmp_path / "t.json").seed == 3
