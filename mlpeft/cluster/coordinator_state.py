@@ -196,7 +196,10 @@ class CoordinatorState:
         current = self._books.round
         lost = current.live_of(worker_id) if current else []
         for key in lost:
-            self._attempt_failed(worker, key, Cause.LOST, reason)
+            if worker.draining:  # a lease that crossed its farewell is nobody's failure
+                self._drop(key)
+            else:
+                self._attempt_failed(worker, key, Cause.LOST, reason)
         del self._books.workers[worker_id]
         again = ", ".join(f"shard {key.shard} is leased again" for key in lost)
         text = (

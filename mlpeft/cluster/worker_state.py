@@ -251,7 +251,7 @@ class WorkerState:
     def _stop_requested(self, reason: str) -> Commands:
         if self._stopping is not None:
             return []
-        if self.phase is not Phase.WORKING or not (self._running or self._queued):
+        if self.phase is not Phase.WORKING:
             commands: Commands = [self._cancel(key) for key in self._uncancelled()]
             return [*commands, *self._stop(reason, failed=False)]
         self._stopping = reason

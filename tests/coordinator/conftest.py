@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-PATIENCE_S = 60
+PATIENCE_S = 50
 """Longest wait for anything; only a failure waits so long."""
 
 CONFIG = {
@@ -66,10 +66,13 @@ class Watched:
 
     def wait_for(self, pattern: str) -> re.Match[str]:
         """The first line from here on in which the pattern is found."""
-        while (line := self._queue.get(timeout=PATIENCE_S)) is not None:
-            self.lines.append(line)
-            if found := re.search(pattern, line):
-                return found
+        try:
+            while (line := self._queue.get(timeout=PATIENCE_S)) is not None:
+                self.lines.append(line)
+                if found := re.search(pattern, line):
+                    return found
+        except queue.Empty:
+            pass
         raise AssertionError(f"no {pattern!r} in:\n" + "\n".join(self.lines))
 
     def end(self) -> int:

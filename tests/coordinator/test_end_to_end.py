@@ -89,7 +89,7 @@ def test_a_worker_told_to_stop_finishes_its_shard_and_leaves(cluster, serial_the
     worker.signal(signal.SIGTERM)
     assert worker.end() == 0, worker.text
     coordinator.wait_for("worker ada takes no more shards")
-    coordinator.wait_for("worker ada left: it ended; 0 connected")
+    coordinator.wait_for("worker ada left: it ended;.* 0 connected")
     cluster.worker("bob")
     assert coordinator.end() == 0, coordinator.text
     assert cluster.theta() == serial_theta(SLOW)
