@@ -75,3 +75,14 @@ def test_no_class_is_another_one_upside_down():
 
 def test_the_digest_names_the_images():
     assert get_family("digits").digests(task()) == {"digits": SHA256}
+
+
+@pytest.mark.parametrize("split", ["train", "val", "test"])
+def test_digits_are_turned_in_training_and_validation_only(split):
+    names = {
+        name
+        for number in range(99)
+        for name in get_family("digits").class_names(task(3, str(number), split=split))
+    }
+    turned = {name.partition("@")[2] for name in names} - {""}
+    assert turned == (set() if split == "test" else {"90", "180", "270"})
