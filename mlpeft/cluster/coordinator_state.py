@@ -88,7 +88,7 @@ class CoordinatorState:
             LocalProtocolError: If this side may not send it now; nothing changed.
         """
         self._check_legal(event, now)
-        due = self.next_wakeup()
+        due = max(self._books.now, self.next_wakeup() or now)
         self._books.now = now
         match event:
             case WorkerJoined():
@@ -110,7 +110,7 @@ class CoordinatorState:
             case RunEnded():
                 return self._end_run(event.reason)
             case TimePassed():
-                return self._time_passed(now if due is None else due)
+                return self._time_passed(due)
             case _:
                 assert_never(event)
 
@@ -402,16 +402,16 @@ class CoordinatorState:
         """If this side slept (a closed lid, a debugger), nobody else was late.
 
         Args:
-            due: When the event should have come.
+            due: When the event should have come, as far as anybody was awake to see.
         """
-        books = self._books
+        books, grace_s = self._books, self.policy.lost_after_s
         late = books.now - due
-        if late <= self.policy.lost_after_s / 2:
+        if late <= grace_s / 2:
             return
         for worker in books.workers.values():
-            worker.last_seen = min(books.now, worker.last_seen + late)
+            worker.last_seen = books.now
         for live in books.round.live.values() if books.round else ():
-            live.deadline += late
+            live.deadline = max(live.deadline + late, books.now + grace_s)
 
     def _lose_silent_workers(self) -> Commands:
         commands: Commands = []

@@ -1,0 +1,76 @@
+"""Builders that read well in tests of the state machines."""
+
+import numpy as np
+
+from mlpeft.cluster import messages as m
+from mlpeft.cluster.coordinator_state import CoordinatorState
+from mlpeft.cluster.sim import toy_shards, toy_update
+from mlpeft.cluster.worker_state import WorkerPolicy, WorkerState
+from mlpeft.params import schema
+
+THETA = np.ones(5, dtype=np.float32)
+SCHEMA = schema({"w": THETA})
+
+
+class Machine:
+    """A coordinator at a time that the test sets."""
+
+    def __init__(self, policy):
+        self.state = CoordinatorState("s", policy)
+        self.now = 0.0
+
+    def __call__(self, event, at=None):
+        self.now = self.now if at is None else at
+        commands = self.state.handle(event, self.now)
+        self.state.check_invariants()
+        return commands
+
+    def join(self, name, slots=1, incarnation=None, at=None):
+        worker = m.WorkerId(f"{name}-id")
+        incarnation = incarnation or f"{name}-process"
+        return self(m.WorkerJoined(worker, name, incarnation, slots), at)
+
+    def open(self, shards=2, version=0):
+        return self(m.RoundOpened(version, toy_shards(version, shards), SCHEMA))
+
+    def update(self, name, shard, attempt=1, round_id=1, version=0, **changes):
+        answer = toy_update(THETA, toy_shards(version, shard + 1)[shard])
+        event = {
+            "worker": m.WorkerId(f"{name}-id"),
+            "key": key(shard, attempt, round_id),
+            "version": version,
+            "update": answer,
+        }
+        return self(m.UpdateReceived(**event | changes))
+
+
+def key(shard, attempt=1, round_id=1, session="s"):
+    return m.LeaseKey(session, round_id, shard, attempt)
+
+
+def lease(shard, attempt=1, version=0, session="s", round_id=1):
+    shards = toy_shards(0, shard + 1)
+    return m.Lease(key(shard, attempt, round_id, session), version, shards[shard], 10.0)
+
+
+def of_type(commands, *kinds):
+    return [command for command in commands if isinstance(command, kinds)]
+
+
+class Hand:
+    """A worker at a time that the test sets."""
+
+    def __init__(self, **policy):
+        self.state = WorkerState(WorkerPolicy(**policy))
+        self.now = 0.0
+
+    def __call__(self, event, at=None):
+        self.now = self.now if at is None else at
+        commands = self.state.handle(event, self.now)
+        self.state.check_invariants()
+        return commands
+
+    def join(self, session="s"):
+        if self.state.phase == "idle":
+            self(m.Started())
+        return self(m.CoordinatorJoined(session, heartbeat_s=1.0))

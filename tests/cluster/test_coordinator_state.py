@@ -1,0 +1,320 @@
+"""The coordinator's state machine, command by command."""
+
+import numpy as np
+import pytest
+
+from mlpeft.cluster import messages as m
+from mlpeft.cluster.sim import toy_shards, toy_update
+from mlpeft.errors import LocalProtocolError
+from mlpeft.work import ShardUpdate
+from tests.cluster.builders import SCHEMA, THETA, key, of_type
+
+ADA, BOB = m.WorkerId("ada-id"), m.WorkerId("bob-id")
+
+
+def granted(commands):
+    return [(c.worker, c.lease.key) for c in of_type(commands, m.GrantLease)]
+
+
+def texts(commands):
+    return " | ".join(c.text for c in of_type(commands, m.Announce))
+
+
+def test_a_round_is_leased_computed_and_completed_in_the_order_of_shards(machine):
+    machine.join("ada")
+    commands = machine.open(shards=2)
+    shards = toy_shards(0, 2)
+    assert commands == [
+        m.SendTheta(ADA, 0),
+        m.GrantLease(ADA, m.Lease(key(0), 0, shards[0], 10)),
+    ]
+    assert granted(machine.update("ada", 0)) == [(ADA, key(1))]
+    (done,) = machine.update("ada", 1)
+    assert isinstance(done, m.CompleteRound)
+    assert [update.index for update in done.updates] == [0, 1]
+
+
+def test_updates_are_given_in_order_whatever_order_they_came_in(machine):
+    machine.join("ada", slots=3)
+    machine.open(shards=3)
+    machine.update("ada", 2)
+    machine.update("ada", 0)
+    (done,) = machine.update("ada", 1)
+    assert [update.index for update in done.updates] == [0, 1, 2]
+
+
+def test_theta_goes_to_a_worker_once_a_version(machine):
+    machine.join("ada")
+    machine.open(shards=1)
+    machine.update("ada", 0)
+    again = machine(m.RoundOpened(0, toy_shards(0, 1), SCHEMA))
+    assert not of_type(again, m.SendTheta)
+    machine.update("ada", 0, round_id=2)
+    assert of_type(machine.open(shards=1, version=1), m.SendTheta)
+
+
+def test_a_worker_takes_as_many_shards_as_it_has_slots(machine):
+    machine.join("ada", slots=2)
+    assert granted(machine.open(shards=3)) == [(ADA, key(0)), (ADA, key(1))]
+
+
+def test_shards_are_spread_over_workers_before_any_gets_a_second(machine):
+    machine.join("ada", slots=2)
+    machine.join("bob", slots=2)
+    assert [who for who, _ in granted(machine.open(shards=4))] == [ADA, BOB, ADA, BOB]
+
+
+def test_a_worker_that_joins_late_gets_what_waits(machine):
+    machine.join("ada")
+    machine.open(shards=2)
+    assert granted(machine.join("bob")) == [(BOB, key(1))]
+
+
+def test_a_lost_workers_shard_is_leased_again_with_the_next_attempt(machine):
+    machine.join("ada")
+    machine.open(shards=1)
+    machine.join("bob")
+    commands = machine(m.WorkerLeft(ADA, "killed"))
+    assert granted(commands) == [(BOB, key(0, attempt=2))]
+    assert "worker ada left: killed; shard 0 is leased again" in texts(commands)
+
+
+def test_a_silent_worker_is_lost_and_dismissed(machine):
+    """Ada's last sign of life is at 0; lost_after_s is 4; bob's is at 3."""
+    machine.join("ada")
+    machine.open(shards=1)
+    machine.join("bob", at=1)
+    machine(m.HeartbeatReceived(BOB), at=3)
+    assert machine.state.next_wakeup() == 4
+    commands = machine(m.TimePassed(), at=4)
+    assert granted(commands) == [(BOB, key(0, attempt=2))]
+    assert m.DismissWorker(ADA, "no heartbeat for 4.0 s", run_over=False) in commands
+
+
+def test_a_heartbeat_keeps_a_worker(machine):
+    machine.join("ada")
+    machine(m.HeartbeatReceived(ADA), at=3.9)
+    assert machine(m.TimePassed(), at=4) == []
+
+
+def test_a_coordinator_that_slept_blames_nobody(machine):
+    """Woken an hour late: the workers were not silent, nobody listened."""
+    machine.join("ada")
+    machine.open(shards=1)
+    commands = machine(m.TimePassed(), at=3600)
+    assert not of_type(commands, m.DismissWorker, m.RevokeLease)
+
+
+def test_the_first_valid_update_wins_and_the_other_worker_is_told(machine):
+    """Ada's lease runs out, bob gets the shard, then ada's update comes after all."""
+    machine.join("ada")
+    machine.open(shards=1)
+    machine.join("bob")
+    for at in (3, 6, 9):
+        machine(m.HeartbeatReceived(ADA), at=at)
+        machine(m.HeartbeatReceived(BOB), at=at)
+    commands = machine(m.TimePassed(), at=10)
+    assert granted(commands) == [(BOB, key(0, attempt=2))]
+    assert m.RevokeLease(ADA, key(0), "not done within 10 s") in commands
+    commands = machine.update("ada", 0, attempt=1)
+    assert of_type(commands, m.CompleteRound)
+    assert m.RevokeLease(BOB, key(0, attempt=2), "the shard is in") in commands
+    assert machine.update("bob", 0, attempt=2) == []
+
+
+def test_a_revoked_lease_keeps_its_slot_until_the_worker_lets_go(machine):
+    machine.join("ada")
+    machine.open(shards=1)
+    machine(m.RoundAbandoned("stop"))
+    assert granted(machine.open(shards=1)) == []
+    returned = m.LeaseReturned(ADA, key(0), failed=False, reason="as told")
+    assert granted(machine(returned)) == [(ADA, key(0, round_id=2))]
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"version": 7}, "theta version 7, expected 0"),
+        ({"fault": "checksum 1, expected 2"}, "checksum 1, expected 2"),
+        ({"update": None}, "it is not there"),
+        (
+            {"update": ShardUpdate(0, 2, {"w": THETA * np.float32("nan")})},
+            "5 values of 5 in leaf 'w' that are NaN",
+        ),
+    ],
+)
+def test_a_bad_update_is_refused_by_name_and_run_elsewhere(machine, changes, reason):
+    machine.join("ada")
+    machine.open(shards=1)
+    machine.join("bob")
+    commands = machine.update("ada", 0, **changes)
+    assert reason in texts(commands)
+    assert "by worker ada refused" in texts(commands)
+    assert granted(commands) == [(BOB, key(0, attempt=2))]
+
+
+def test_a_shard_that_failed_on_the_only_worker_is_tried_there_again(machine):
+    machine.join("ada")
+    machine.open(shards=1)
+    commands = machine(m.LeaseReturned(ADA, key(0), failed=True, reason="no memory"))
+    assert granted(commands) == [(ADA, key(0, attempt=2))]
+
+
+def test_a_failed_shard_waits_for_a_busy_worker_that_has_not_failed_it(machine):
+    machine.join("ada")
+    machine.join("bob")
+    machine.open(shards=2)
+    commands = machine(m.LeaseReturned(ADA, key(0), failed=True, reason="no memory"))
+    assert granted(commands) == []
+    wait = machine.state.status(0).wait
+    assert "shard 0: it failed elsewhere and waits for a free slot on bob" in wait
+    assert granted(machine.update("bob", 1)) == [(BOB, key(0, attempt=2))]
+
+
+def test_a_shard_that_fails_everywhere_stops_the_round_with_its_story(machine):
+    machine.join("ada")
+    machine.join("bob")
+    machine.open(shards=1)
+    machine(m.LeaseReturned(ADA, key(0), failed=True, reason="no memory"))
+    machine(m.WorkerLeft(BOB, "killed"))
+    commands = machine.update("ada", 0, attempt=3, fault="checksum")
+    (failed,) = of_type(commands, m.FailRound)
+    assert failed.story.splitlines()[:4] == [
+        "shard 0 of round 1 failed 3 times:",
+        "  attempt 1 on ada: failed: no memory",
+        "  attempt 2 on bob: lost: killed",
+        "  attempt 3 on ada: refused: checksum",
+    ]
+    assert machine.open(shards=1, version=1)
+
+
+def test_a_process_that_comes_back_is_not_blamed_for_its_broken_line(machine):
+    """Three lost connections would fail the round; a reconnect forgives them."""
+    machine.join("ada")
+    machine.open(shards=1)
+    for _ in range(5):
+        commands = machine(m.WorkerLeft(ADA, "connection lost"))
+        assert not of_type(commands, m.FailRound)
+        machine.join("ada")
+
+
+def test_a_process_that_crashes_on_a_shard_again_and_again_fails_it(machine):
+    machine.open(shards=1)
+    for life in range(3):
+        machine.join("ada", incarnation=f"life {life}")
+        commands = machine(m.WorkerLeft(ADA, "killed"))
+    assert of_type(commands, m.FailRound)
+
+
+def test_a_draining_worker_gets_no_more_and_leaves_without_blame(machine):
+    machine.join("ada")
+    machine.open(shards=2)
+    assert "takes no more" in texts(machine(m.WorkerDraining(ADA)))
+    assert machine(m.WorkerDraining(ADA)) == []
+    assert granted(machine.update("ada", 0)) == []
+    machine(m.WorkerLeft(ADA, "it ended"))
+    machine.join("bob")
+    assert machine.state.status(0).workers[0].failures == 0
+
+
+def test_the_end_of_the_run_dismisses_everybody_and_whoever_comes_later(machine):
+    machine.join("ada")
+    machine.open(shards=1)
+    assert machine(m.RunEnded("done")) == [m.DismissWorker(ADA, "done", run_over=True)]
+    assert machine(m.RunEnded("done")) == []
+    assert machine.join("bob") == [m.DismissWorker(BOB, "done", run_over=True)]
+    assert machine.state.next_wakeup() is None
+
+
+def test_messages_that_are_late_repeated_or_from_nobody_change_nothing(machine):
+    machine.join("ada")
+    machine.open(shards=2)
+    before = machine.state.status(0)
+    nobody = m.WorkerId("nobody")
+    update = toy_update(THETA, toy_shards(0, 1)[0])
+    stale = [
+        m.WorkerLeft(nobody, "gone"),
+        m.HeartbeatReceived(nobody),
+        m.UpdateReceived(nobody, key(0), 0, update),
+        m.LeaseReturned(nobody, key(0), failed=True, reason=""),
+        m.WorkerDraining(nobody),
+        m.UpdateReceived(ADA, key(0, session="old"), 0, update),
+        m.UpdateReceived(ADA, key(0, round_id=9), 0, update),
+        m.UpdateReceived(ADA, key(99), 0, update),
+        m.LeaseReturned(ADA, key(0, attempt=9), failed=True, reason=""),
+    ]
+    for event in stale:
+        assert machine(event) == []
+    assert machine.state.status(0) == before
+
+
+def test_an_update_that_comes_twice_counts_once(machine):
+    machine.join("ada", slots=2)
+    machine.open(shards=2)
+    machine.update("ada", 0)
+    assert machine.update("ada", 0) == []
+    assert machine.state.status(0).shards_in == 1
+
+
+@pytest.mark.parametrize(
+    ("event", "message"),
+    [
+        (m.RoundOpened(0, toy_shards(0, 1), SCHEMA), "while round 1 is open"),
+        (m.WorkerJoined(ADA, "ada", "x", 1), "already in use"),
+        (m.WorkerJoined(BOB, "bob", "x", 0), "has 0 slots"),
+    ],
+)
+def test_what_our_own_side_may_not_do_raises_and_changes_nothing(
+    machine, event, message
+):
+    machine.join("ada")
+    machine.open(shards=1)
+    before = machine.state.status(0)
+    with pytest.raises(LocalProtocolError, match=message):
+        machine(event)
+    assert machine.state.status(0) == before
+
+
+def test_a_round_must_have_shards_in_order_and_a_version_that_does_not_go_back(machine):
+    with pytest.raises(LocalProtocolError, match=r"shards 0 \.\. n - 1, got \[\]"):
+        machine(m.RoundOpened(0, (), SCHEMA))
+    with pytest.raises(LocalProtocolError, match=r"got \[1, 0\]"):
+        machine(m.RoundOpened(0, toy_shards(0, 2)[::-1], SCHEMA))
+    machine.open(shards=1, version=3)
+    machine(m.RoundAbandoned("stop"))
+    with pytest.raises(LocalProtocolError, match="back from 3 to 2"):
+        machine.open(shards=1, version=2)
+    machine(m.RunEnded("done"))
+    with pytest.raises(LocalProtocolError, match="after the end: done"):
+        machine.open(shards=1, version=4)
+
+
+def test_the_clock_may_not_go_back(machine):
+    machine(m.TimePassed(), at=5)
+    with pytest.raises(LocalProtocolError, match=r"back from 5 to 4"):
+        machine(m.TimePassed(), at=4)
+
+
+def test_a_round_says_every_few_seconds_what_it_waits_for(machine):
+    machine.open(shards=2)
+    assert texts(machine(m.TimePassed(), at=4.9)) == ""
+    commands = machine(m.TimePassed(), at=5)
+    assert "0 of 2 shards are in; no worker is connected: start one" in texts(commands)
+    assert machine.state.next_wakeup() == 10
+    machine.join("ada", at=6)
+    machine(m.HeartbeatReceived(ADA), at=9)
+    assert texts(machine(m.TimePassed(), at=10)) == (
+        "round 1: 0 of 2 shards are in; computing shard 0 on ada for 4 s; waiting "
+        "shard 1: all slots are taken on ada"
+    )
+
+
+def test_the_status_shows_workers_leases_and_progress(machine):
+    machine.join("ada")
+    machine.open(shards=2)
+    machine(m.HeartbeatReceived(ADA, ((key(0), 1), (key(1), 5))), at=1)
+    status = machine.state.status(3)
+    (worker,) = status.workers
+    (held,) = status.leases
+    assert (worker.name, worker.leases, worker.silent_s) == ("ada", 1, 2)
+    assert (held.worker, held.held_s, held.tasks_done, held.tasks) == ("ada", 3, 1, 2)
