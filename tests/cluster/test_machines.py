@@ -1,0 +1,214 @@
+"""Any sequence of events: invariants hold, or the event is refused."""
+
+import hypothesis.strategies as st
+from hypothesis import settings
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from mlpeft.cluster import messages as m
+from mlpeft.cluster.coordinator_state import CoordinatorState
+from mlpeft.cluster.rounds import Policy
+from mlpeft.cluster.sim import toy_shards, toy_update
+from mlpeft.cluster.worker_state import Phase, WorkerPolicy, WorkerState
+from mlpeft.work import ShardUpdate
+from tests.cluster.builders import SCHEMA, THETA, key, lease
+
+NAMES = st.sampled_from(["ada", "bob", "cyd"])
+KEYS = st.builds(
+    key,
+    shard=st.integers(0, 3),
+    attempt=st.integers(1, 3),
+    round_id=st.integers(1, 4),
+    session=st.sampled_from(["s", "s", "s", "old"]),
+)
+
+
+class CoordinatorMachine(RuleBasedStateMachine):
+    """Joins, losses, updates good and bad, leases that run out, in any order."""
+
+    def __init__(self):
+        super().__init__()
+        self.state = CoordinatorState("s", Policy(lost_after_s=4, lease_s=6))
+        self.now = 0.0
+        self.ids = {}  # newest connection by name
+        self.joins = 0
+        self.version = 0
+        self.open = False
+        self.granted = []  # (worker, lease)
+        self.completed = 0
+
+    def send(self, event):
+        for command in self.state.handle(event, self.now):
+            match command:
+                case m.GrantLease(worker, granted):
+                    assert worker in self.ids.values()
+                    self.granted.append((worker, granted))
+                case m.CompleteRound(_, updates):
+                    assert self.open
+                    expected = [
+                        toy_update(THETA, shard)
+                        for shard in toy_shards(self.version, len(updates))
+                    ]
+                    for got, want in zip(updates, expected, strict=True):
+                        assert got.total["w"].tobytes() == want.total["w"].tobytes()
+                    self.open, self.completed = False, self.completed + 1
+                case m.FailRound():
+                    assert self.open
+                    self.open = False
+                case m.DismissWorker(worker):
+                    self.ids = {n: i for n, i in self.ids.items() if i != worker}
+
+    @rule(seconds=st.floats(0, 3))
+    def time_passes(self, seconds):
+        """Stop at every wakeup on the way, as the shells do."""
+        until = self.now + seconds
+        while (wakeup := self.state.next_wakeup()) is not None and wakeup <= until:
+            assert wakeup >= self.now, "a wakeup in the past would spin"
+            self.now = wakeup
+            self.send(m.TimePassed())
+        self.now = until
+
+    @rule(name=NAMES, slots=st.integers(1, 3), crashed=st.booleans())
+    def joins(self, name, slots, crashed):
+        self.leaves(name)
+        self.joins += 1
+        self.ids[name] = m.WorkerId(f"{name}-{self.joins}")
+        process = f"{name}-{self.joins}" if crashed else name
+        self.send(m.WorkerJoined(self.ids[name], name, process, slots))
+
+    @rule(name=NAMES)
+    def leaves(self, name):
+        if name in self.ids:
+            self.send(m.WorkerLeft(self.ids.pop(name), "gone"))
+
+    @rule(name=NAMES, held=st.lists(KEYS, max_size=2))
+    def heartbeat(self, name, held):
+        worker = self.ids.get(name, m.WorkerId("nobody"))
+        self.send(m.HeartbeatReceived(worker, tuple((k, 1) for k in held)))
+
+    @rule(name=NAMES)
+    def drains(self, name):
+        self.send(m.WorkerDraining(self.ids.get(name, m.WorkerId("nobody"))))
+
+    @precondition(lambda self: not self.open)
+    @rule(shards=st.integers(1, 4))
+    def opens(self, shards):
+        self.version += 1
+        self.open = True
+        self.send(m.RoundOpened(self.version, toy_shards(self.version, shards), SCHEMA))
+
+    @rule()
+    def abandons(self):
+        self.open = False
+        self.send(m.RoundAbandoned("stop"))
+
+    @precondition(lambda self: self.granted)
+    @rule(
+        data=st.data(), bad=st.sampled_from(["", "", "", "fault", "count", "version"])
+    )
+    def answers(self, data, bad):
+        """A lease that was given out some time is answered, perhaps again."""
+        worker, held = data.draw(st.sampled_from(self.granted))
+        update = toy_update(THETA, held.shard)
+        if bad == "count":
+            update = ShardUpdate(update.index, 9, update.total, update.per_task)
+        version = held.version + (bad == "version")
+        fault = "checksum" if bad == "fault" else ""
+        self.send(m.UpdateReceived(worker, held.key, version, update, fault))
+
+    @rule(name=NAMES, lease_key=KEYS, failed=st.booleans())
+    def returns(self, name, lease_key, failed):
+        worker = self.ids.get(name, m.WorkerId("nobody"))
+        self.send(m.LeaseReturned(worker, lease_key, failed, "cannot"))
+
+    @invariant()
+    def the_books_agree(self):
+        self.state.check_invariants()
+
+
+class WorkerMachine(RuleBasedStateMachine):
+    """Streams that break, thetas and leases in any order, a compute thread in order."""
+
+    def __init__(self):
+        super().__init__()
+        self.state = WorkerState(WorkerPolicy())
+        self.now = 0.0
+        self.computing = []
+        self.cancelled = set()
+        self.send(m.Started())
+
+    def send(self, event):
+        for command in self.state.handle(event, self.now):
+            match command:
+                case m.ComputeShard(held):
+                    assert held.version == self.state.version
+                    assert held.key not in self.computing
+                    self.computing.append(held.key)
+                case m.CancelShard(held_key):
+                    assert held_key in self.computing
+                    self.cancelled.add(held_key)
+                case m.SendUpdate(held_key) | m.ReturnLease(held_key):
+                    assert self.state.phase in {Phase.WORKING, Phase.STOPPED}
+                    assert held_key not in self.computing
+
+    @rule(seconds=st.floats(0, 3))
+    def time_passes(self, seconds):
+        self.now += seconds
+        self.send(m.TimePassed())
+
+    @precondition(lambda self: self.state.phase is Phase.DIALLING)
+    @rule(session=st.sampled_from(["s", "t"]))
+    def joins(self, session):
+        self.send(m.CoordinatorJoined(session, 1.0))
+
+    @rule()
+    def loses_the_stream(self):
+        self.send(m.StreamLost("gone", 0.5))
+
+    @rule()
+    def hears_that_the_run_is_over(self):
+        self.send(m.RunOver("done", 0.5))
+
+    @rule(version=st.integers(0, 3))
+    def gets_theta(self, version):
+        self.send(m.ThetaReceived(version))
+
+    @rule(
+        shard=st.integers(0, 3),
+        attempt=st.integers(1, 3),
+        version=st.integers(0, 3),
+        session=st.sampled_from(["s", "t"]),
+    )
+    def gets_a_lease(self, shard, attempt, version, session):
+        self.send(m.LeaseGranted(lease(shard, attempt, version, session)))
+
+    @rule(lease_key=KEYS)
+    def loses_a_lease(self, lease_key):
+        self.send(m.LeaseRevoked(lease_key, "in"))
+
+    @precondition(lambda self: self.computing)
+    @rule(fails=st.booleans())
+    def computes(self, fails):
+        done = self.computing.pop(0)
+        if done in self.cancelled:
+            self.cancelled.discard(done)
+            self.send(m.ShardCancelled(done))
+        elif fails:
+            self.send(m.ShardFailed(done, "cannot"))
+        else:
+            self.send(m.ShardComputed(done, toy_update(THETA, lease(done.shard).shard)))
+
+    @rule()
+    def is_told_to_stop(self):
+        self.send(m.StopRequested("Ctrl-C"))
+
+    @invariant()
+    def the_books_agree(self):
+        self.state.check_invariants()
+
+
+TestCoordinator = CoordinatorMachine.TestCase
+TestCoordinator.settings = settings(
+    max_examples=60, stateful_step_count=40, deadline=None
+)
+TestWorker = WorkerMachine.TestCase
+TestWorker.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)

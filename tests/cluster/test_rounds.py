@@ -1,0 +1,69 @@
+"""Decisions and their reasons."""
+
+from mlpeft.cluster.joining import Versions, version_refusal, view_refusal
+from mlpeft.cluster.messages import WorkerId
+from mlpeft.cluster.rounds import Candidate, Cause, Failure, choose_worker, round_wait
+
+
+def candidate(name, free, **changes):
+    return Candidate(WorkerId(name), name, f"{name}-process", free, **changes)
+
+
+def failure(name):
+    return Failure(1, name, f"{name}-process", Cause.FAILED, "no memory")
+
+
+def test_the_worker_with_most_free_slots_is_chosen_and_the_first_among_equals():
+    workers = [candidate("ada", 1), candidate("bob", 2), candidate("cyd", 2)]
+    assert choose_worker(workers, ()) == ("bob", "bob has 2 free")
+
+
+def test_without_workers_a_shard_waits_for_one():
+    assert choose_worker((), ()) == (None, "no worker is connected")
+    draining = [candidate("ada", 0, draining=True)]
+    assert choose_worker(draining, ()) == (None, "no worker is connected")
+
+
+def test_a_worker_that_failed_is_passed_over_while_another_is_there():
+    workers = [candidate("ada", 2), candidate("bob", 1)]
+    assert choose_worker(workers, [failure("ada")]) == (
+        "bob",
+        "bob has not failed at it",
+    )
+    busy = [candidate("ada", 2), candidate("bob", 0)]
+    assert choose_worker(busy, [failure("ada")])[0] is None
+
+
+def test_when_all_have_failed_anyone_may_try_again():
+    chosen, reason = choose_worker([candidate("ada", 1)], [failure("ada")])
+    assert chosen == "ada"
+    assert reason.startswith("every connected worker has failed at it")
+
+
+def test_a_restarted_worker_of_the_same_name_has_not_failed_yet():
+    restarted = Candidate(WorkerId("2"), "ada", "another-process", 1)
+    assert choose_worker([restarted], [failure("ada")])[1] == "ada has not failed at it"
+
+
+def test_a_wait_names_a_few_and_counts_the_rest():
+    held = [f"shard {index}" for index in range(7)]
+    done, text = round_wait(done=1, total=8, connected=2, waiting=(), held=held)
+    assert not done
+    assert text == (
+        "1 of 8 shards are in; computing shard 0, shard 1, shard 2, shard 3 and 3 more"
+    )
+    assert round_wait(done=8, total=8, connected=2, waiting=(), held=())[0]
+
+
+def test_equal_versions_may_join_and_others_are_told_what_mends_it():
+    ours = Versions(1, "0.1.0", "0.32.4")
+    assert version_refusal(ours, ours) is None
+    refused = version_refusal(ours, Versions(1, "0.1.0", "0.31.0"))
+    assert refused is not None
+    assert "MLX 0.31.0 here, 0.32.4 on the coordinator" in refused
+    assert "pip install 'mlpeft==0.1.0' 'mlx==0.32.4'" in refused
+
+
+def test_another_view_of_the_run_is_refused():
+    assert view_refusal("a" * 64, "a" * 64) is None
+    assert "expected aaaaaaaaaaaa" in (view_refusal("a" * 64, "") or "")
