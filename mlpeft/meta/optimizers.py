@@ -77,20 +77,20 @@ class Adam:
     ) -> tuple[ParamTree, ParamTree]:
         """`p <- p - lr m_hat / (sqrt(v_hat) + eps)`."""
         step = state["step"] + 1.0
-        bias1 = 1.0 - self.beta1**step
-        bias2 = 1.0 - self.beta2**step
+        unbias1 = 1.0 / (1.0 - self.beta1**step)
+        unbias2 = 1.0 / (1.0 - self.beta2**step)
         new_state: ParamTree = {"step": step}
         new_params: ParamTree = {}
         for name, p in params.items():
             g = grads[name]
             v = self.beta2 * state[f"v/{name}"] + (1.0 - self.beta2) * mx.square(g)
             new_state[f"v/{name}"] = v
-            m = g
+            change = g
             if self.beta1:
                 m = self.beta1 * state[f"m/{name}"] + (1.0 - self.beta1) * g
                 new_state[f"m/{name}"] = m
-            rate = mx.sqrt(v / bias2) + self.eps
-            new_params[name] = p - self.lr * (m / bias1) / rate
+                change = m * unbias1
+            new_params[name] = p - self.lr * change / (mx.sqrt(v * unbias2) + self.eps)
         return new_params, new_state
 
 

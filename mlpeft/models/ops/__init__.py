@@ -5,7 +5,7 @@ primitives, of which 125 compute something, and its weight gradients come out as
 transposed views, which every kernel after them walks element by element. On the CPU
 backend a primitive costs microseconds to launch, on Metal a kernel launch. The
 operations here keep to a rule: few primitives, contiguous results, the same numbers.
-Each is differentiable any number of times and vmaps.
+Each is differentiable any number of times, and all but the convolution vmap.
 """
 
 from mlpeft.models.ops.activations import relu, tanh

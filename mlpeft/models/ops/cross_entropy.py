@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import mlx.core as mx
 
-from mlpeft.models.ops.batched import batched
+from mlpeft.models.ops.transforms import batched
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,7 +44,9 @@ def _gradient(logits: mx.array, labels: mx.array, dy: mx.array) -> mx.array:
 
 def _hits(logits: mx.array, labels: mx.array) -> mx.array:
     """True at the label of each example: (..., n, classes)."""
-    return labels[..., None] == mx.arange(logits.shape[-1])
+    # A constant, where mx.arange would be an operation.
+    classes = mx.array(list(range(logits.shape[-1])), labels.dtype)
+    return labels[..., None] == classes
 
 
 _CROSS_ENTROPY = batched(_cross_entropy, _cross_entropy_vjp)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import mlx.core as mx
 
-from mlpeft.models.ops.batched import batched
+from mlpeft.models.ops.transforms import differentiable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,8 +26,8 @@ def batch_norm(x: mx.array, gamma: mx.array, beta: mx.array) -> mx.array:
     References:
         Ioffe and Szegedy, "Batch Normalization", 2015, arXiv 1502.03167, algorithm 1.
     """
-    output: mx.array = _BATCH_NORM(x, gamma, beta)
-    return output
+    output: mx.array = _BATCH_NORM(x.reshape(-1, x.shape[-1]), gamma, beta)
+    return output.reshape(x.shape)
 
 
 def batch_norm_relu(x: mx.array, gamma: mx.array, beta: mx.array) -> mx.array:
@@ -38,78 +38,57 @@ def batch_norm_relu(x: mx.array, gamma: mx.array, beta: mx.array) -> mx.array:
         gamma: (c,) scale.
         beta: (c,) shift.
     """
-    output: mx.array = _BATCH_NORM_RELU(x, gamma, beta)
-    return output
+    output: mx.array = _BATCH_NORM_RELU(x.reshape(-1, x.shape[-1]), gamma, beta)
+    return output.reshape(x.shape)
 
 
 def _batch_norm(x: mx.array, gamma: mx.array, beta: mx.array) -> mx.array:
     centred, inverse = _standardise(x)
-    return centred * (inverse * _channels(gamma)) + _channels(beta)
+    return centred * (inverse * gamma) + beta
 
 
 def _batch_norm_vjp(
     primals: Sequence[mx.array], dy: mx.array, _: mx.array
 ) -> tuple[mx.array, mx.array, mx.array]:
     x, gamma, _beta = primals
-    dx, dgamma, dbeta = _gradients(x, gamma, dy)
-    return dx, dgamma, dbeta
+    return _gradients(x, gamma, dy)
 
 
 def _batch_norm_relu(x: mx.array, gamma: mx.array, beta: mx.array) -> mx.array:
-    centred, inverse = _standardise(x)
-    normalised = centred * (inverse * _channels(gamma)) + _channels(beta)
-    return mx.maximum(normalised, 0.0)
+    return mx.maximum(_batch_norm(x, gamma, beta), 0.0)
 
 
 def _batch_norm_relu_vjp(
     primals: Sequence[mx.array], dy: mx.array, y: mx.array
 ) -> tuple[mx.array, mx.array, mx.array]:
     x, gamma, _beta = primals
-    dx, dgamma, dbeta = _gradients(x, gamma, mx.where(y > 0, dy, 0.0))
-    return dx, dgamma, dbeta
+    return _gradients(x, gamma, mx.where(y > 0, dy, 0.0))
 
 
-@batched
 def _gradients(
     x: mx.array, gamma: mx.array, dy: mx.array
 ) -> tuple[mx.array, mx.array, mx.array]:
     """`gamma (dy - dbeta/M - z dgamma/M) / std`, `sum(dy z)`, `sum(dy)`.
 
-    For x, gamma and beta; z is the standardised x, M the number of a channel's values.
+    For x (M, c), gamma and beta; z is the standardised x.
     """
     # The same terms as in the forward pass: mx.compile computes them once.
     centred, inverse = _standardise(x)
-    count = _values(x)
-    dbeta = _sum(dy)
-    product = _sum(dy * centred)
-    dgamma = product * inverse
-    slope = inverse * dgamma * (1.0 / count)
-    dx = (dy - dbeta * (1.0 / count) - centred * slope) * (_channels(gamma) * inverse)
-    return dx, dgamma[..., 0, 0, 0, :], dbeta[..., 0, 0, 0, :]
+    scale = 1.0 / len(x)
+    dbeta = mx.sum(dy, axis=0, keepdims=True)
+    dgamma = mx.sum(dy * centred, axis=0, keepdims=True) * inverse
+    slope = inverse * dgamma * scale
+    dx = (dy - dbeta * scale - centred * slope) * (gamma * inverse)
+    return dx, dgamma.reshape(-1), dbeta.reshape(-1)
 
 
 def _standardise(x: mx.array) -> tuple[mx.array, mx.array]:
-    """`x - mean` and `1 / sqrt(var + eps)` per channel."""
-    scale = 1.0 / _values(x)
-    centred = x - _sum(x) * scale
-    return centred, mx.rsqrt(_sum(mx.square(centred)) * scale + EPS)
+    """`x - mean` and `1 / sqrt(var + eps)` of each column of (M, c)."""
+    scale = 1.0 / len(x)
+    centred = x - mx.sum(x, axis=0, keepdims=True) * scale
+    variance = mx.sum(mx.square(centred), axis=0, keepdims=True) * scale
+    return centred, mx.rsqrt(variance + EPS)
 
 
-def _sum(x: mx.array) -> mx.array:
-    """Sum over examples, height and width: (..., 1, 1, 1, c)."""
-    return mx.sum(x, axis=(-4, -3, -2), keepdims=True)
-
-
-def _values(x: mx.array) -> int:
-    """Values that a channel has in the batch."""
-    n, height, width = x.shape[-4:-1]
-    return n * height * width
-
-
-def _channels(leaf: mx.array) -> mx.array:
-    """(..., c) -> (..., 1, 1, 1, c)."""
-    return leaf[..., None, None, None, :]
-
-
-_BATCH_NORM = batched(_batch_norm, _batch_norm_vjp)
-_BATCH_NORM_RELU = batched(_batch_norm_relu, _batch_norm_relu_vjp)
+_BATCH_NORM = differentiable(_batch_norm, _batch_norm_vjp)
+_BATCH_NORM_RELU = differentiable(_batch_norm_relu, _batch_norm_relu_vjp)

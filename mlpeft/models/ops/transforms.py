@@ -1,4 +1,4 @@
-"""Custom functions that take the axis of `mx.vmap` as one more leading axis."""
+"""Functions with a gradient of their own, and such as `mx.vmap` need not rewrite."""
 
 from __future__ import annotations
 
@@ -8,6 +8,20 @@ import mlx.core as mx
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+
+def differentiable(
+    function: Callable[..., Any], vjp: Callable[..., Any]
+) -> Callable[..., Any]:
+    """Give a function a gradient of its own.
+
+    Args:
+        function: Takes arrays and gives one.
+        vjp: `(arguments, gradient of the output, output) -> gradients of arguments`.
+    """
+    custom = mx.custom_function(function)
+    custom.vjp(vjp)
+    return custom
 
 
 def batched(
@@ -22,8 +36,7 @@ def batched(
     Args:
         function: Takes arrays and gives one array or a tuple. Where some arguments have
             a leading axis and others have not, it must broadcast them.
-        vjp: `(arguments, gradient of the output, output) -> gradients of arguments`;
-            None: the gradient is taken through the function's code.
+        vjp: As for `differentiable`; None: the gradient is taken through the code.
     """
     custom = mx.custom_function(function)
     if vjp is not None:
