@@ -97,24 +97,10 @@ class GrpcStream:
             except grpc.aio.AioRpcError as error:
                 raise self._explain(error) from error
             if frame is grpc.aio.EOF:
-                await self._check_end()
                 return None
             message = self._decoder.feed(frame)
             if message is not None:
                 return message
-
-    async def _check_end(self) -> None:
-        """Raise if the stream did not end in order."""
-        code = await self._call.code()
-        if code is not grpc.StatusCode.OK:
-            raise self._explain(
-                grpc.aio.AioRpcError(
-                    code,
-                    grpc.aio.Metadata(),
-                    grpc.aio.Metadata(),
-                    details=await self._call.details(),
-                )
-            )
 
     async def finish(self) -> None:
         """Send what is waiting, end this side, and wait for the other."""

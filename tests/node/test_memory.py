@@ -1,0 +1,146 @@
+"""Hub and agents in one process, joined by queues."""
+
+import asyncio
+import dataclasses
+import logging
+
+import numpy as np
+import pytest
+
+from mlpeft.cluster.sim import serial_result
+from mlpeft.errors import MlpeftError, RemoteProtocolError
+from mlpeft.node.hub import RoundFailedError
+from mlpeft.node.memory import MemoryLink
+from mlpeft.rpc import wire
+from tests.node.toy import VERSIONS, ToyRunner, bounded, toy_agent, toy_hub, toy_run
+
+
+async def with_agents(hub, agents, work):
+    """Work while agents run; the result of the work."""
+    tasks = [asyncio.create_task(agent.run()) for agent in agents]
+    try:
+        return await work
+    finally:
+        hub.end("done")
+        await asyncio.gather(*tasks)
+
+
+def run_with(*runners):
+    async def scenario():
+        hub = toy_hub()
+        agents = [
+            toy_agent(MemoryLink(hub), name=f"w{index}", runner=runner)
+            for index, runner in enumerate(runners)
+        ]
+        return await with_agents(hub, agents, toy_run(hub, rounds=4))
+
+    return bounded(scenario())
+
+
+@pytest.mark.parametrize("workers", [1, 2, 5])
+def test_any_number_of_workers_gives_the_serial_bytes(workers):
+    theta = run_with(*[ToyRunner() for _ in range(workers)])
+    assert theta.tobytes() == serial_result(4).tobytes()
+
+
+def test_a_lying_worker_is_named_and_changes_no_bytes(caplog):
+    def lie(update):
+        total = {"w": update.total["w"] * np.float32("nan")}
+        return dataclasses.replace(update, total=total)
+
+    with caplog.at_level(logging.WARNING, "mlpeft.coordinator"):
+        theta = run_with(ToyRunner(lie), ToyRunner())
+    assert theta.tobytes() == serial_result(4).tobytes()
+    assert "by worker w0 refused: its sum has 5 values of 5" in caplog.text
+
+
+def test_a_worker_that_cannot_compute_stops_the_round_with_its_story():
+    def fail(update):
+        raise MemoryError("8 GB wanted")
+
+    with pytest.raises(RoundFailedError, match=r"attempt 3 on w0.*8 GB wanted"):
+        run_with(ToyRunner(fail))
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"versions": dataclasses.replace(VERSIONS, mlx="0.31.0")}, "MLX 0.31.0 here"),
+        ({"view": "another"}, "sees the run differently"),
+    ],
+)
+def test_a_worker_that_does_not_fit_is_refused_and_ends(changes, reason):
+    async def scenario():
+        return await toy_agent(MemoryLink(toy_hub()), **changes).run()
+
+    stop = bounded(scenario())
+    assert stop.failed
+    assert reason in stop.reason
+
+
+def test_a_worker_that_cannot_prepare_ends_with_the_reason():
+    def prepare(config):
+        raise MlpeftError("no Omniglot here; run mlpeft data import")
+
+    async def scenario():
+        return await toy_agent(MemoryLink(toy_hub()), prepare=prepare).run()
+
+    stop = bounded(scenario())
+    assert stop.failed
+    assert "cannot take part in the run: no Omniglot here" in stop.reason
+
+
+def test_an_error_that_nobody_expected_ends_the_worker_with_it():
+    class Broken(MemoryLink):
+        async def open(self, hello):
+            raise ZeroDivisionError
+
+    async def scenario():
+        await toy_agent(Broken(toy_hub())).run()
+
+    with pytest.raises(ZeroDivisionError):
+        bounded(scenario())
+
+
+def test_a_join_is_good_for_one_stream():
+    async def scenario():
+        hub = toy_hub()
+        link = MemoryLink(hub)
+        request = wire.JoinRequest(1, VERSIONS.mlpeft, VERSIONS.mlx, "ada", "process")
+        response = await link.join(request)
+        hello = wire.Hello(response.worker_id, "toy", "same view")
+        await link.open(hello)
+        with pytest.raises(RemoteProtocolError, match="join again"):
+            await link.open(hello)
+
+    bounded(scenario())
+
+
+def test_an_abandoned_round_has_no_result_and_the_next_one_has():
+    async def scenario():
+        hub = toy_hub()
+        first = asyncio.create_task(toy_run(hub, rounds=1))
+        await asyncio.sleep(0)
+        hub.abandon("stop")
+        with pytest.raises(RoundFailedError, match="stop"):
+            await first
+        agents = [toy_agent(MemoryLink(hub))]
+        return await with_agents(hub, agents, toy_run(hub, rounds=4))
+
+    assert bounded(scenario()).tobytes() == serial_result(4).tobytes()
+
+
+def test_an_idle_worker_can_be_told_to_stop():
+    async def scenario():
+        hub = toy_hub()
+        agent = toy_agent(MemoryLink(hub))
+        task = asyncio.create_task(agent.run())
+        await toy_run(hub, rounds=1)
+        agent.request_stop("Ctrl-C")
+        stop = await task
+        await asyncio.sleep(0)
+        return stop, hub.status().workers
+
+    stop, workers = bounded(scenario())
+    assert (stop.reason, stop.failed) == ("Ctrl-C", False)
+    assert workers == ()
