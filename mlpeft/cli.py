@@ -8,9 +8,9 @@ from typing import Annotated
 import typer
 
 from mlpeft import __version__
-from mlpeft.commands import data
 from mlpeft.commands.compare import compare
 from mlpeft.commands.config import config
+from mlpeft.commands.data import app as data
 from mlpeft.commands.demo import demo
 from mlpeft.commands.evaluate import evaluate
 from mlpeft.commands.info import info
@@ -37,7 +37,7 @@ app.command()(evaluate)
 app.command()(compare)
 app.command()(plot)
 app.command()(config)
-app.add_typer(data.app, name="data")
+app.add_typer(data, name="data")
 
 
 def _print_version(wanted: bool) -> None:

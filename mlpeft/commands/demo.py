@@ -41,6 +41,7 @@ def demo(
     from mlpeft.commands.compare import compare
     from mlpeft.commands.plot import plot
     from mlpeft.config import RunConfig, parse_yaml
+    from mlpeft.tasks.families.digits import TEST_DIGITS
 
     output.mkdir(parents=True, exist_ok=True)
     text = resources.files("mlpeft.commands").joinpath("demo.yaml").read_text("utf-8")
@@ -54,9 +55,8 @@ def demo(
     shutil.rmtree(run_dir, ignore_errors=True)
     _explain(config)
     _train(file, output)
-    typer.echo(
-        "\nDigits 3, 4, 7 and 8 were held back. Learning them from few examples:\n"
-    )
+    held_back = ", ".join(map(str, TEST_DIGITS))
+    typer.echo(f"\nLearning digits that training never saw ({held_back}):\n")
     compare(run_dir, k_shots="1,5,10", episodes=episodes)
     plot(run_dir)
     typer.echo(
