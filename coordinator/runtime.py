@@ -76,6 +76,7 @@ class Runtime:
         try:
             return self._call(self._start(host, port, local_workers))
         except BaseException:
+            self._closed = True
             self._end_loop()
             raise
 

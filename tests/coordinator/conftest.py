@@ -106,14 +106,18 @@ class Cluster:
         self.started.append(watched)
         return watched
 
+    def start_coordinator(
+        self, *arguments: str, listen: str = "127.0.0.1:0"
+    ) -> Watched:
+        """A coordinator, whatever becomes of it."""
+        config = ["--config", "tiny.yaml", "--listen", listen]
+        return self._start("coordinator.cli", [*config, *arguments])
+
     def coordinator(self, *arguments: str, listen: str = "127.0.0.1:0") -> Watched:
         """A coordinator that listens; `address` is set."""
-        watched = self._start(
-            "coordinator.cli",
-            ["--config", "tiny.yaml", "--listen", listen, *arguments],
-        )
-        self.address = watched.wait_for(r"listening on (\S+):").group(1)
-        self.address = self.address.removesuffix(":")
+        watched = self.start_coordinator(*arguments, listen=listen)
+        line = watched.wait_for(r"listening on (\S+): ")
+        self.address = line.group(1)
         return watched
 
     def worker(self, name: str, *arguments: str) -> Watched:

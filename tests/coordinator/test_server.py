@@ -47,9 +47,13 @@ class Served:
         for frame in frames:
             await call.write(frame)
         with pytest.raises(grpc.aio.AioRpcError) as caught:
-            while await call.read() is not grpc.aio.EOF:
-                pass
+            await read_to_end(call)
         return caught.value.code(), caught.value.details()
+
+
+async def read_to_end(call):
+    while await call.read() is not grpc.aio.EOF:
+        pass
 
 
 def hello(worker_id, view="same view"):

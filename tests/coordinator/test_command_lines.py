@@ -1,0 +1,70 @@
+"""What the two commands refuse, and what they say about it."""
+
+import socket
+
+
+def test_a_coordinator_listens_on_loopback_only(cluster):
+    refused = cluster.start_coordinator(listen="0.0.0.0:50051")
+    assert refused.end() == 2
+    assert "0.0.0.0 can be reached from other machines" in refused.text
+    assert "SSH tunnel" in refused.text
+
+
+def test_a_taken_port_is_one_clear_message(cluster):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        refused = cluster.start_coordinator(listen=f"127.0.0.1:{port}")
+        assert refused.end() == 2
+    assert f"cannot listen on 127.0.0.1:{port}" in refused.text
+    assert "Traceback" not in refused.text
+
+
+def test_a_missing_configuration_is_one_clear_message(cluster):
+    (cluster.folder / "tiny.yaml").unlink()
+    refused = cluster.start_coordinator()
+    assert refused.end() == 2
+    assert f"no configuration file at {cluster.folder / 'tiny.yaml'}" in refused.text
+
+
+def test_a_run_that_is_there_already_ends_coordinator_and_workers(cluster):
+    first = cluster.coordinator("--local-workers", "1")
+    assert first.end() == 0
+    again = cluster.start_coordinator()
+    assert again.end() == 2
+    assert "--resume" in again.text
+
+
+def test_a_worker_takes_only_an_address(cluster):
+    cluster.address = "nonsense"
+    worker = cluster.worker("ada")
+    assert worker.end() == 2
+    assert "--coordinator: expected host:port" in worker.text
+
+
+def test_a_worker_says_what_it_waits_for_and_can_be_stopped(cluster):
+    cluster.address = "127.0.0.1:9"
+    worker = cluster.worker("ada")
+    worker.wait_for(
+        "waiting for the coordinator: no coordinator answers at 127.0.0.1:9"
+    )
+    worker.process.terminate()
+    assert worker.end() == 0
+    assert "stopped by SIGTERM" in worker.text
+
+
+def test_a_worker_does_not_import_what_the_run_names_unless_allowed(cluster):
+    """Code does not travel, and neither does the permission to import it."""
+    (cluster.folder / "my_models.py").write_text(
+        "from mlpeft.models.mlp import SimpleClassifier\n"
+        "def tiny(input_shape, num_outputs):\n"
+        "    return SimpleClassifier(2, 8, 2)\n"
+    )
+    coordinator = cluster.start_coordinator("--set=model.backbone=my_models:tiny")
+    coordinator.wait_for("listening on")
+    cluster.address = coordinator.lines[-1].rpartition(" ")[2]
+    refused = cluster.worker("eve")
+    assert refused.end() == 2
+    assert "my_models" in refused.text
+    assert "--allow-module" in refused.text
+    cluster.worker("ada", "--allow-module", "my_models")
+    assert coordinator.end() == 0, coordinator.text
