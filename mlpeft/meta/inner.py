@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Self
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import mlx.core as mx
 import numpy as np
@@ -105,11 +106,23 @@ def grad_step(
     y: mx.array,
 ) -> tuple[ParamTree, ParamTree, mx.array]:
     """One inner step: parameters and state after it, and the loss before it."""
+    loss, grads = _gradients(functional, inner, params, x, y)
+    params, state = inner.make_optimizer().step(params, grads, state)
+    return params, state, loss
+
+
+def _gradients(
+    functional: Functional,
+    inner: InnerLoop,
+    params: ParamTree,
+    x: mx.array,
+    y: mx.array,
+) -> tuple[mx.array, ParamTree]:
+    """Loss and clipped gradients at these parameters."""
     loss, grads = mx.value_and_grad(functional.loss)(params, x, y)
     if inner.grad_clip is not None:
         grads = clip_by_global_norm(grads, inner.grad_clip)
-    params, state = inner.make_optimizer().step(params, grads, state)
-    return params, state, loss
+    return loss, grads
 
 
 def adapt(
@@ -121,31 +134,42 @@ def adapt(
     support_y: mx.array,
     *,
     batched: bool,
+    vectorised: bool = False,
 ) -> tuple[ParamTree, ParamTree, mx.array]:
-    """`num_steps` inner steps from theta on one support set.
+    """`num_steps` inner steps from theta on one support set, or one for each task.
 
     Args:
         functional: The model and its loss.
         inner: The settings.
         theta: Where to start.
         state: The inner optimiser's state to start with; {}: fresh.
-        support_x: (n, ...), or (num_steps, batch, ...) if `batched`.
+        support_x: (n, ...), or (num_steps, batch, ...) if `batched`; with an axis of
+            tasks in front if `vectorised`.
         support_y: Likewise.
         batched: Whether each step has a batch of its own.
+        vectorised: Whether there is an axis of tasks.
 
     Returns:
         Adapted parameters, the optimiser's state, and the loss of the last step's
-        examples before that step.
+        examples before that step; with an axis of tasks in front if `vectorised`,
+        but for the state's count of steps, which all tasks share.
     """
     params = theta
-    state = state or inner.make_optimizer().init(theta)
+    optimizer = inner.make_optimizer()
+    state = state or optimizer.init(theta)
     loss = mx.array(0.0)
+    gradients: Callable[..., Any] = partial(_gradients, functional, inner)
     with functional.installed():
         for step in range(inner.num_steps):
-            x, y = (
-                (support_x[step], support_y[step])
-                if batched
-                else (support_x, support_y)
-            )
-            params, state, loss = grad_step(functional, inner, params, state, x, y)
+            x, y = support_x, support_y
+            if batched:
+                x, y = (x[:, step], y[:, step]) if vectorised else (x[step], y[step])
+            run = gradients
+            if vectorised:
+                # Only the gradients: vmap would turn the optimiser's constants into
+                # arrays, and its kernels with them into strided loops. The first step
+                # starts from one theta, the later ones from each task's parameters.
+                run = mx.vmap(gradients, in_axes=(0 if step else None, 0, 0))
+            loss, grads = run(params, x, y)
+            params, state = optimizer.step(params, grads, state)
     return params, state, loss

@@ -130,7 +130,7 @@ class InnerLoops:
     def _build(
         self, vectorised: bool, batched: bool, query: bool
     ) -> Callable[..., LoopResult]:
-        def one_task(
+        def inner_loops(
             theta: ParamTree, state: ParamTree, *arrays: mx.array
         ) -> tuple[ParamTree, ParamTree, mx.array, mx.array]:
             adapted, new_state, support_loss = adapt(
@@ -141,39 +141,35 @@ class InnerLoops:
                 arrays[0],
                 arrays[1],
                 batched=batched,
+                vectorised=vectorised,
             )
+            if not self.inner.carries:
+                new_state = {}
             query_loss = mx.zeros_like(support_loss)
             if query:
+                loss = self.functional.loss
+                if vectorised:
+                    loss = mx.vmap(loss, in_axes=(0, 0, 0))
                 with self.functional.installed():
-                    query_loss = self.functional.loss(adapted, arrays[2], arrays[3])
-            return (
-                adapted,
-                new_state if self.inner.carries else {},
-                support_loss,
-                query_loss,
-            )
+                    query_loss = loss(adapted, arrays[2], arrays[3])
+            if vectorised:
+                adapted = _sum_over_tasks(adapted, theta, len(arrays[0]))
+                new_state = _sum_over_tasks(new_state, state, len(arrays[0]))
+            return adapted, new_state, support_loss, query_loss
 
-        if not vectorised:
-            run = one_task if self.strategy == "loop" else mx.compile(one_task)
-            return lambda *args: LoopResult(*run(*args))
+        run = inner_loops if self.strategy == "loop" else mx.compile(inner_loops)
+        return lambda *args: LoopResult(*run(*args))
 
-        axes = (None, None, *[0] * (4 if query else 2))
 
-        def all_tasks(
-            *args: Array,
-        ) -> tuple[ParamTree, ParamTree, mx.array, mx.array]:
-            adapted, state, support_loss, query_loss = mx.vmap(one_task, in_axes=axes)(
-                *args
-            )
-            return (
-                {k: mx.sum(leaf, axis=0) for k, leaf in adapted.items()},
-                {k: mx.sum(leaf, axis=0) for k, leaf in state.items()},
-                support_loss,
-                query_loss,
-            )
+def _sum_over_tasks(tree: ParamTree, start: ParamTree, tasks: int) -> ParamTree:
+    """Sum over the axis of tasks, which a leaf has got since the start if it has one.
 
-        compiled = mx.compile(all_tasks)
-        return lambda *args: LoopResult(*compiled(*args))
+    Adam's count of steps has none: it is the same for all tasks.
+    """
+    return {
+        name: mx.sum(leaf, axis=0) if leaf.ndim > start[name].ndim else leaf * tasks
+        for name, leaf in tree.items()
+    }
 
 
 def _same_shapes(tasks: Sequence[TaskArrays]) -> bool:
