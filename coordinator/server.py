@@ -22,6 +22,10 @@ Context: TypeAlias = Any
 """A `grpc.aio.ServicerContext`; grpcio has no types."""
 
 
+class DismissedError(MlpeftError):
+    """The hub wants no more of a worker's stream."""
+
+
 class GrpcPeer:
     """The hub's end of a stream of work: frames that wait, and how it is to end."""
 
@@ -113,7 +117,20 @@ class Server:
             worker = self._hub.connect(hello, peer)
         except MlpeftError as error:
             await _abort(context, error)
+        offence = await self._serve(context, decoder, peer, worker)
+        if offence is not None:
+            await _abort(context, offence)
+
+    async def _serve(
+        self,
+        context: Context,
+        decoder: codec.UpDecoder,
+        peer: GrpcPeer,
+        worker: WorkerId,
+    ) -> MlpeftError | None:
+        """Read and write until one of them ends; what to abort the stream with."""
         reason = "the connection broke"
+        offence: MlpeftError | None = None
         reader = asyncio.create_task(self._read(context, decoder, worker))
         writer = asyncio.create_task(_write(context, peer.outbox))
         parts: list[asyncio.Future[Any]] = [reader, writer, peer.dismissed]
@@ -121,17 +138,22 @@ class Server:
             await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
             if peer.dismissed.done():
                 reason = peer.dismissed.result()
-                await context.abort(grpc.StatusCode.ABORTED, reason)
-            if reader.done():
+                offence = DismissedError(reason)
+            elif reader.done():
                 reason = reader.result()
-        except RemoteProtocolError as error:
-            reason = f"it broke the protocol: {error}"
-            await _abort(context, error)
+        except RemoteProtocolError as broken:
+            reason, offence = f"it broke the protocol: {broken}", broken
+        except asyncio.CancelledError:
+            writer.cancel()
+            raise
         finally:
-            for part in parts:
-                part.cancel()
-            await asyncio.gather(*parts, return_exceptions=True)
             self._hub.disconnect(worker, reason)
+            reader.cancel()
+            # gRPC takes no status while a write is under way. If the worker stands
+            # still, keepalive breaks the connection, and that ends the write.
+            peer.outbox.drop()
+            await asyncio.gather(reader, writer, return_exceptions=True)
+        return offence
 
     async def _read(
         self, context: Context, decoder: codec.UpDecoder, worker: WorkerId
@@ -164,9 +186,12 @@ async def _hello(context: Context, decoder: codec.UpDecoder) -> wire.Hello:
 
 async def _abort(context: Context, error: MlpeftError) -> NoReturn:
     """End a call with the status that fits the error. The one place that maps them."""
-    refused = isinstance(error, JoinRefusedError)
-    code = grpc.StatusCode.FAILED_PRECONDITION
-    if not refused:
-        code = grpc.StatusCode.INVALID_ARGUMENT
+    match error:
+        case JoinRefusedError():
+            code = grpc.StatusCode.FAILED_PRECONDITION
+        case DismissedError():
+            code = grpc.StatusCode.ABORTED
+        case _:
+            code = grpc.StatusCode.INVALID_ARGUMENT
     await context.abort(code, str(error))
     raise AssertionError("abort returned")

@@ -79,6 +79,10 @@ if TYPE_CHECKING:
 Vector = np.ndarray[Any, np.dtype[np.float32]]
 
 
+TOY_SIZE = 16
+"""Numbers in the toy run's theta."""
+
+
 # --- the toy run ----------------------------------------------------------------------
 
 
@@ -99,11 +103,15 @@ def toy_shards(round_index: int, shards: int = 3, tasks: int = 2) -> tuple[Shard
 
 
 def toy_update(theta: Vector, shard: Shard) -> ShardUpdate:
-    """What a shard of the toy run returns: sum over tasks of (theta + pull) / 3."""
+    """What a shard of the toy run returns: sum over tasks of (theta + pull) / 3.
+
+    Pulls differ in size by powers of three: the order of a sum shows in its bits.
+    """
     total = np.zeros_like(theta)
     losses = []
     for task in shard.tasks:
-        pull = np.sin(np.arange(theta.size, dtype=np.float32) * np.float32(task.seed))
+        angles = np.arange(theta.size, dtype=np.float32) * np.float32(task.seed)
+        pull = np.sin(angles) * np.float32(3 ** (task.seed % 7))
         adapted = (theta + pull) / np.float32(3)
         total = total + adapted
         losses.append(np.abs(adapted).max())
@@ -120,7 +128,7 @@ def toy_step(theta: Vector, updates: tuple[ShardUpdate, ...]) -> Vector:
     return theta + np.float32(0.7) * (total / np.float32(count) - theta)
 
 
-def serial_result(rounds: int, size: int = 5) -> Vector:
+def serial_result(rounds: int, size: int = TOY_SIZE) -> Vector:
     """Theta after so many rounds of the toy run in one process."""
     theta = np.ones(size, dtype=np.float32)
     for index in range(rounds):
@@ -216,7 +224,7 @@ class Simulation:
         self._now = 0.0
         self._rounds = rounds
         self._done = 0  # rounds completed: with theta, the coordinator's checkpoint
-        self._theta: Vector = np.ones(5, dtype=np.float32)
+        self._theta: Vector = np.ones(TOY_SIZE, dtype=np.float32)
         self._finished = False
         self._sessions = 0
         self._lines: dict[WorkerId, tuple[_Line, _Process]] = {}
@@ -508,7 +516,9 @@ class Simulation:
         count = update.count
         match int(self._rng.integers(4)):
             case 0:
-                total["w"] = np.where(np.arange(5) == 2, np.float32("nan"), total["w"])
+                total["w"] = np.where(
+                    np.arange(TOY_SIZE) == 2, np.float32("nan"), total["w"]
+                )
             case 1:
                 total["w"] = total["w"][:-1]
             case 2:

@@ -38,6 +38,12 @@ class Outbox:
         self._finished = True
         self._wake.set()
 
+    def drop(self) -> None:
+        """Forget what waits; `frames` ends."""
+        self._small.clear()
+        self._large.clear()
+        self.finish()
+
     async def frames(self) -> AsyncIterator[bytes]:
         """Frames in the order in which they are to be sent."""
         while True:

@@ -60,7 +60,7 @@ def hello(worker_id, view="same view"):
     return next(codec.encode_up(wire.Hello(worker_id, "toy", view)))
 
 
-@pytest.mark.parametrize(("workers", "size"), [(1, 5), (3, 5), (2, 600_000)])
+@pytest.mark.parametrize(("workers", "size"), [(1, 16), (3, 16), (2, 600_000)])
 def test_workers_over_a_socket_give_the_serial_bytes(workers, size):
     """Theta in one message, and in chunks."""
 

@@ -6,7 +6,7 @@ from concurrent.futures import Future
 import numpy as np
 
 from mlpeft.cluster.joining import Versions
-from mlpeft.cluster.sim import toy_shards, toy_step, toy_update
+from mlpeft.cluster.sim import TOY_SIZE, toy_shards, toy_step, toy_update
 from mlpeft.cluster.worker_state import WorkerPolicy
 from mlpeft.config import RunConfig
 from mlpeft.node.agent import Agent
@@ -52,7 +52,7 @@ def toy_agent(
     )
 
 
-async def toy_run(hub, rounds, size=5):
+async def toy_run(hub, rounds, size=TOY_SIZE):
     """Train on a hub's workers; theta."""
     theta = np.ones(size, dtype=np.float32)
     for index in range(rounds):
