@@ -4,9 +4,9 @@ A round sends theta to N worker processes and waits for N updates of the same si
 leases, checks and all that a training round has. Baseline: the same bytes over raw
 grpc.aio (raw_echo.py), measured right after each case because machines are noisy.
 
-    python benchmarks/cluster.py                         # a table
-    python benchmarks/cluster.py --workers 1,4 --bytes 10240,10485760 --json
-    python benchmarks/cluster.py --floor path/to/script.py   # another floor beside it
+    python -m benchmarks.cluster                         # a table
+    python -m benchmarks.cluster --workers 1,4 --bytes 10240,10485760 --json
+    python -m benchmarks.cluster --floor path/to/script.py   # another floor beside it
 
 A script given with --floor is called with `--workers N --bytes B` and prints JSON lines
 with `seconds`.
@@ -25,8 +25,8 @@ import time
 from typing import TYPE_CHECKING
 
 import numpy as np
-from raw_echo import raw_rounds
 
+from benchmarks.raw_echo import raw_rounds
 from coordinator.runtime import ClusterExecutor, Runtime
 from mlpeft.cluster.worker_state import WorkerPolicy
 from mlpeft.config import RunConfig
@@ -80,7 +80,7 @@ def cluster_rounds(workers: int, size_bytes: int, rounds: int) -> list[float]:
     """Seconds of each of so many rounds on a cluster."""
     runtime = Runtime(RunConfig(), VIEW, versions.here(), prepare)
     address = runtime.start("127.0.0.1", 0)
-    command = [sys.executable, __file__, "--worker", address]
+    command = [sys.executable, "-m", "benchmarks.cluster", "--worker", address]
     children = [subprocess.Popen(command) for _ in range(workers)]
     executor = ClusterExecutor(runtime)
     leaves = 8

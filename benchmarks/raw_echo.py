@@ -96,7 +96,7 @@ class EchoServer:
 
 
 def _start(workers: int, address: str) -> list[subprocess.Popen[bytes]]:
-    command = [sys.executable, __file__, address]
+    command = [sys.executable, "-m", "benchmarks.raw_echo", address]
     return [subprocess.Popen(command) for _ in range(workers)]
 
 
