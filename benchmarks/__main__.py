@@ -1,0 +1,5 @@
+"""`make bench`: see compare.py."""
+
+from benchmarks.compare import main
+
+main()
