@@ -202,7 +202,6 @@ class WorkerState:
         self._heartbeat_due = self._now + event.heartbeat_s
         self._failures = 0
         self._announced_at = float("-inf")
-        self.version = None  # the coordinator sends theta anew on every connection
         self._session = event.session
         commands: Commands = [
             self._cancel(key)
@@ -227,7 +226,7 @@ class WorkerState:
             commands.append(Announce(Level.WARNING, f"connection lost: {reason}"))
         self.phase = Phase.DIALLING
         self._queued.clear()
-        self.version = None
+        self.version = None  # the coordinator sends theta anew on every connection
         self._failures += 1
         if self._now >= self._announced_at + self.policy.announce_s:
             self._announced_at = self._now

@@ -13,10 +13,11 @@ def test_two_in_process_workers_end_in_the_bytes_of_one_process(cluster, serial_
 
 
 def test_two_worker_processes_end_in_the_bytes_of_one_process(cluster, serial_theta):
-    coordinator = cluster.coordinator()
+    coordinator = cluster.coordinator(SLOW)
     workers = [cluster.worker(name, "--once") for name in ("ada", "bob")]
+    coordinator.wait_for("2 connected")
     assert coordinator.end() == 0, coordinator.text
-    assert cluster.theta() == serial_theta()
+    assert cluster.theta() == serial_theta(SLOW)
     for worker in workers:
         assert worker.end() == 0, worker.text
         assert "run over: run tiny: done" in worker.text

@@ -204,7 +204,10 @@ def test_the_chunks_of_a_refused_update_are_passed_over():
     decoder = up_decoder(limit=1000)
     assert "at most 1000" in decoder.feed(head).fault
     assert [decoder.feed(chunk) for chunk in chunks] == [None] * len(chunks)
-    assert decoder.feed(update_head()).fault == ""
+    small = ShardUpdate(2, 1, {"w": np.ones(INLINE_BYTES + 1, dtype=np.int8)})
+    decoder._limit_bytes = lambda: INLINE_BYTES + 1
+    got = through(decoder, codec.encode_up(wire.Update(KEY, 7, small)))
+    assert got.fault == ""
 
 
 def test_one_chunk_too_many_or_one_flipped_bit_spoils_an_update():
