@@ -18,6 +18,7 @@ from mlpeft.cluster.messages import (
     ShardComputed,
     ShardFailed,
 )
+from mlpeft.platform import wait_for_thread_end
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -75,7 +76,8 @@ class ComputeThread:
     ) -> None:
         self._prepare = prepare
         self._post = post
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="mlpeft-compute")
+        self._native_id: int | None = None  # of the thread, once it has begun
+        self._pool = ThreadPoolExecutor(1, "mlpeft-compute", self._note_native_id)
         self._lock = threading.Lock()
         self._cancelled: set[LeaseKey] = set()  # guarded by _lock
         self._prepared: Prepared | None = None  # of the thread
@@ -103,6 +105,11 @@ class ComputeThread:
         """Drop what waits, end after the task in hand, and wait for that."""
         self._closing = True
         self._pool.shutdown(wait=True, cancel_futures=True)
+        if self._native_id is not None:
+            wait_for_thread_end(self._native_id)
+
+    def _note_native_id(self) -> None:
+        self._native_id = threading.get_native_id()
 
     def _run(self, lease: Lease, meta: ParamTree) -> None:
         """Compute one shard; whatever happens, exactly one outcome is posted."""

@@ -27,6 +27,7 @@ from mlpeft.platform.machine import (
     peak_memory_bytes,
     total_memory_bytes,
 )
+from mlpeft.platform.threads import wait_for_thread_end
 
 __all__ = [
     "BLAS_VARIABLE",
@@ -43,6 +44,7 @@ __all__ = [
     "private_compile_cache",
     "set_blas_threads",
     "total_memory_bytes",
+    "wait_for_thread_end",
 ]
 
 
