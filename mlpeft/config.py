@@ -269,6 +269,9 @@ class ClusterSection(Section):
         description="host:port of the coordinator",
     )
     slots: PositiveInt = Field(default=1, description="Shards a worker takes at once")
+    min_workers: PositiveInt = Field(
+        default=1, description="Workers to wait for before the first round"
+    )
     heartbeat_s: PositiveFloat = Field(
         default=1.0, description="Seconds between a worker's heartbeats"
     )

@@ -109,6 +109,7 @@ class Books:
 
     Attributes:
         session: Unlike that of any other start of a coordinator.
+        missing: Workers that must still come before the first lease is given.
         workers: Connected workers, in the order in which they joined.
         round: The open round.
         rounds_opened: Rounds so far.
@@ -118,6 +119,7 @@ class Books:
     """
 
     session: str
+    missing: int = 0
     workers: dict[WorkerId, WorkerBook] = field(default_factory=dict)
     round: RoundBook | None = None
     rounds_opened: int = 0
@@ -134,6 +136,11 @@ class Books:
         current = self.round
         if current is None:
             return self.over or "no round is open"
+        if self.missing and self.workers:
+            return (
+                f"round {current.round_id}: {len(self.workers)} connected, and "
+                f"cluster.min_workers asks for {self.missing} more to start"
+            )
         candidates = self.candidates()
         waiting = [
             f"shard {index}: "

@@ -71,7 +71,7 @@ class CoordinatorState:
 
     def __init__(self, session: str, policy: Policy) -> None:
         self.policy = policy
-        self._books = Books(session)
+        self._books = Books(session, missing=policy.min_workers)
 
     # --- the one door -----------------------------------------------------------------
 
@@ -318,16 +318,18 @@ class CoordinatorState:
 
     def _grant(self) -> Commands:
         """Hand out waiting shards while there are free slots for them."""
-        current = self._books.round
-        if current is None:
+        books, current = self._books, self._books.round
+        if books.missing:  # once all are there, it never counts again
+            books.missing = max(0, self.policy.min_workers - len(books.workers))
+        if current is None or books.missing:
             return []
         commands: Commands = []
         for index in current.waiting():
             chosen, _ = rounds.choose_worker(
-                self._books.candidates(), current.failures.get(index, ())
+                books.candidates(), current.failures.get(index, ())
             )
             if chosen is not None:
-                commands += self._lease(current, index, self._books.workers[chosen])
+                commands += self._lease(current, index, books.workers[chosen])
         return commands
 
     def _lease(self, current: RoundBook, index: int, worker: WorkerBook) -> Commands:

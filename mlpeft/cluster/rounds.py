@@ -25,12 +25,14 @@ class Policy:
         lease_s: Seconds that a shard may take.
         max_attempts: Failures of one shard after which the round fails.
         announce_s: Seconds without a result after which a round says what it waits for.
+        min_workers: Workers that must be connected before the first lease is given.
     """
 
     lost_after_s: float = 4.0
     lease_s: float = 600.0
     max_attempts: int = 4
     announce_s: float = 5.0
+    min_workers: int = 1
 
 
 class Cause(StrEnum):

@@ -95,6 +95,7 @@ class Hub:
             lost_after_s=cluster.lost_after_s,
             lease_s=cluster.lease_s,
             max_attempts=cluster.max_attempts,
+            min_workers=cluster.min_workers,
         )
         self.config = config
         self.session = uuid.uuid4().hex[:16]

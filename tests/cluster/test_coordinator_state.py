@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 from mlpeft.cluster import messages as m
+from mlpeft.cluster.rounds import Policy
 from mlpeft.cluster.sim import toy_shards, toy_update
 from mlpeft.errors import LocalProtocolError
 from mlpeft.work import ShardUpdate
-from tests.cluster.builders import SCHEMA, THETA, key, of_type
+from tests.cluster.builders import SCHEMA, THETA, Machine, key, of_type
 
 ADA, BOB = m.WorkerId("ada-id"), m.WorkerId("bob-id")
 
@@ -224,6 +225,17 @@ def test_a_lease_that_crosses_a_farewell_is_nobodys_failure(machine):
         commands = machine(m.WorkerLeft(ADA, "it ended"))
         assert not of_type(commands, m.FailRound)
     assert granted(machine.join("bob")) == [(BOB, key(0, attempt=6))]
+
+
+def test_the_first_lease_waits_for_as_many_workers_as_asked_for():
+    machine = Machine(Policy(min_workers=2))
+    machine.join("ada")
+    assert granted(machine.open(shards=2)) == []
+    wait = machine.state.status(0).wait
+    assert "1 connected, and cluster.min_workers asks for 1 more" in wait
+    assert granted(machine.join("bob")) == [(ADA, key(0)), (BOB, key(1))]
+    assert granted(machine(m.WorkerLeft(BOB, "killed"))) == []
+    assert granted(machine.update("ada", 0)) == [(ADA, key(1, attempt=2))]
 
 
 def test_the_end_of_the_run_dismisses_everybody_and_whoever_comes_later(machine):

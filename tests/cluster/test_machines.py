@@ -27,7 +27,9 @@ class CoordinatorMachine(RuleBasedStateMachine):
 
     def __init__(self):
         super().__init__()
-        self.state = CoordinatorState("s", Policy(lost_after_s=4, lease_s=6))
+        self.state = CoordinatorState(
+            "s", Policy(lost_after_s=4, lease_s=6, min_workers=2)
+        )
         self.now = 0.0
         self.ids = {}  # newest connection by name
         self.joins = 0

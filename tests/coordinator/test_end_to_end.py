@@ -5,6 +5,9 @@ import signal
 SLOW = "--set=meta_learning.num_inner_steps=200"
 """A tenth of a second a shard or more: long enough to be hit in the middle of one."""
 
+BOTH = "--set=cluster.min_workers=2"
+"""Nothing begins before both workers are there."""
+
 
 def test_two_in_process_workers_end_in_the_bytes_of_one_process(cluster, serial_theta):
     coordinator = cluster.coordinator("--local-workers", "2")
@@ -13,11 +16,11 @@ def test_two_in_process_workers_end_in_the_bytes_of_one_process(cluster, serial_
 
 
 def test_two_worker_processes_end_in_the_bytes_of_one_process(cluster, serial_theta):
-    coordinator = cluster.coordinator(SLOW)
+    coordinator = cluster.coordinator(BOTH)
     workers = [cluster.worker(name, "--once") for name in ("ada", "bob")]
     coordinator.wait_for("2 connected")
     assert coordinator.end() == 0, coordinator.text
-    assert cluster.theta() == serial_theta(SLOW)
+    assert cluster.theta() == serial_theta()
     for worker in workers:
         assert worker.end() == 0, worker.text
         assert "run over: run tiny: done" in worker.text
@@ -25,7 +28,7 @@ def test_two_worker_processes_end_in_the_bytes_of_one_process(cluster, serial_th
 
 def test_a_worker_killed_in_mid_shard_changes_no_bytes(cluster, serial_theta):
     """SIGKILL while ada holds a lease; its shard is run again by bob."""
-    coordinator = cluster.coordinator(SLOW)
+    coordinator = cluster.coordinator(SLOW, BOTH)
     victim = cluster.worker("ada")
     cluster.worker("bob")
     coordinator.wait_for("2 connected")
@@ -39,7 +42,7 @@ def test_a_worker_killed_in_mid_shard_changes_no_bytes(cluster, serial_theta):
 def test_a_frozen_worker_is_noticed_and_changes_no_bytes(cluster, serial_theta):
     """SIGSTOP closes no socket: only silence tells."""
     quick = ("--set=cluster.lost_after_s=1", "--set=cluster.heartbeat_s=0.2")
-    coordinator = cluster.coordinator(SLOW, *quick)
+    coordinator = cluster.coordinator(SLOW, BOTH, *quick)
     victim = cluster.worker("ada")
     cluster.worker("bob")
     coordinator.wait_for("2 connected")
