@@ -59,6 +59,7 @@ class Agent:
         self._link = link
         self._make_compute = make_compute
         self._state = WorkerState(policy)
+        self._patience_s = policy.announce_s
         self._ask = wire.JoinRequest(
             protocol_version=versions.protocol,
             mlpeft_version=versions.mlpeft,
@@ -98,7 +99,11 @@ class Agent:
             self._connection.cancel()
             await asyncio.gather(self._connection, return_exceptions=True)
         await self._link.close()
-        await asyncio.to_thread(self._compute.close)
+        closing = asyncio.create_task(asyncio.to_thread(self._compute.close))
+        while not closing.done():
+            await asyncio.wait([closing], timeout=self._patience_s)
+            if not closing.done():
+                log.info("%s: letting the task in hand come to its end", self._ask.name)
 
     # --- events in --------------------------------------------------------------------
 

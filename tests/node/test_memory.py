@@ -3,6 +3,7 @@
 import asyncio
 import dataclasses
 import logging
+import threading
 
 import numpy as np
 import pytest
@@ -144,3 +145,39 @@ def test_an_idle_worker_can_be_told_to_stop():
     stop, workers = bounded(scenario())
     assert (stop.reason, stop.failed) == ("Ctrl-C", False)
     assert workers == ()
+
+
+def test_a_worker_that_ends_in_the_middle_of_a_task_says_what_it_waits_for(caplog):
+    """MLX cannot be interrupted in a task: the process must stay until it is done."""
+    said, go_on = threading.Event(), threading.Event()
+
+    class Watch(logging.Handler):
+        def emit(self, record):
+            if "letting the task in hand" in record.getMessage():
+                go_on.set()
+
+    def hold(update):
+        said.set()
+        assert go_on.wait(timeout=30)
+        return update
+
+    async def scenario():
+        hub = toy_hub()
+        task = asyncio.create_task(
+            toy_agent(MemoryLink(hub), runner=ToyRunner(hold)).run()
+        )
+        work = asyncio.create_task(toy_run(hub, rounds=1))
+        await asyncio.to_thread(said.wait, 30)
+        hub.end("stopped")
+        with pytest.raises(RoundFailedError, match="stopped"):
+            await work
+        return await task
+
+    watch = Watch()
+    log = logging.getLogger("mlpeft.worker")
+    log.addHandler(watch)
+    try:
+        with caplog.at_level(logging.INFO, "mlpeft.worker"):
+            assert bounded(scenario()).reason == "run over: stopped"
+    finally:
+        log.removeHandler(watch)

@@ -46,7 +46,7 @@ def toy_agent(
     return Agent(
         link,
         lambda post: ComputeThread(prepare or make_runner, post),
-        policy=WorkerPolicy(first_delay_s=0.01, once=True),
+        policy=WorkerPolicy(first_delay_s=0.01, announce_s=0.01, once=True),
         name=name,
         versions=versions,
     )
