@@ -11,7 +11,14 @@ import pytest
 from mlpeft.config import RunConfig
 from mlpeft.errors import ConfigError
 from mlpeft.reporting import ConsoleReporter, JsonlReporter, build_reporters
+from mlpeft.reporting.log_file import LogReporter
 from mlpeft.reporting.wandb import WandbReporter
+
+
+@pytest.fixture(autouse=True)
+def log_folder(tmp_path, monkeypatch):
+    """The log file lands there, not in the checkout."""
+    monkeypatch.chdir(tmp_path)
 
 
 def switched(name: str) -> RunConfig:
@@ -70,11 +77,11 @@ def wandb(monkeypatch: pytest.MonkeyPatch) -> FakeWandb:
     return fake
 
 
-def test_by_default_there_are_the_terminal_and_the_file(config: RunConfig) -> None:
+def test_by_default_there_are_two_files_and_the_terminal(config: RunConfig) -> None:
     kinds = [type(reporter) for reporter in build_reporters(config).reporters]
-    assert kinds == [JsonlReporter, ConsoleReporter]
+    assert kinds == [JsonlReporter, LogReporter, ConsoleReporter]
     kinds = [type(r) for r in build_reporters(config, console=False).reporters]
-    assert kinds == [JsonlReporter]
+    assert kinds == [JsonlReporter, LogReporter]
 
 
 @pytest.mark.parametrize("package", ["wandb", "tensorboard"])

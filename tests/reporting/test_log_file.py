@@ -1,0 +1,60 @@
+"""The log of a run: what is in it, and that it is let go of."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pytest
+
+from mlpeft.config import RunConfig
+from mlpeft.errors import ConfigError
+from mlpeft.reporting.log_file import LogReporter
+
+
+def configured(folder: Path, level: str = "INFO") -> RunConfig:
+    logs = {"log_dir": str(folder), "log_level": level}
+    return RunConfig.from_dict({"logging": logs})
+
+
+def test_it_holds_messages_and_what_mlpeft_logs_while_the_run_lasts(tmp_path):
+    config = configured(tmp_path / "logs")
+    logger = logging.getLogger("mlpeft.meta")
+    reporter = LogReporter(config)
+    logger.warning("before")
+    reporter.start(config, tmp_path, 7)
+    reporter.message("stopping early")
+    logger.warning("a fallback")
+    reporter.close()
+    logger.warning("after")
+    log = (tmp_path / "logs" / "run.log").read_text(encoding="utf-8")
+    told = [line.partition(": ")[2] for line in log.splitlines()]
+    assert told == [
+        f"{tmp_path}: from meta-iteration 7",
+        "stopping early",
+        "a fallback",
+    ]
+
+
+def test_a_second_run_of_the_name_is_added(tmp_path):
+    config = configured(tmp_path)
+    for _ in range(2):
+        reporter = LogReporter(config)
+        reporter.start(config, tmp_path, 0)
+        reporter.close()
+    assert len((tmp_path / "run.log").read_text(encoding="utf-8").splitlines()) == 2
+
+
+@pytest.mark.parametrize(("level", "lines"), [("DEBUG", 1), ("INFO", 0)])
+def test_checkpoints_are_noted_for_those_who_ask(tmp_path, level, lines):
+    reporter = LogReporter(configured(tmp_path, level))
+    reporter.checkpoint(5, tmp_path / "steps" / "5")
+    reporter.close()
+    log = (tmp_path / "run.log").read_text(encoding="utf-8")
+    assert log.count("saved") == lines
+
+
+def test_a_folder_that_cannot_be_is_refused_at_once(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match=r"logging\.log_dir: cannot write"):
+        LogReporter(configured(tmp_path / "file"))
