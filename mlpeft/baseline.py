@@ -11,6 +11,7 @@ from mlpeft.meta.engine import Engine
 from mlpeft.meta.functional import get_params
 from mlpeft.meta.inner import InnerLoop
 from mlpeft.models.losses import cross_entropy_loss
+from mlpeft.results import half_width
 from mlpeft.seeds import Purpose, generator
 from mlpeft.tasks.episode import Episode
 
@@ -54,7 +55,7 @@ class BaselineComparison:
 
         Returns:
             For each k: `meta_acc`, `baseline_acc`, and their 95 % intervals over
-            episodes, `meta_ci95` and `baseline_ci95`.
+            episodes, `meta_ci95` and `baseline_ci95` (NaN for one episode).
 
         Raises:
             ValueError: If there are no episodes, or an episode has not more than k
@@ -81,9 +82,8 @@ class BaselineComparison:
                         "have float targets; compare losses with mlpeft.evaluate"
                     )
                 acc = scores.acc[:, 0]
-                spread = acc.std(ddof=1) if len(acc) > 1 else 0.0
                 table[k][f"{name}_acc"] = float(acc.mean())
-                table[k][f"{name}_ci95"] = float(1.96 * spread / np.sqrt(len(acc)))
+                table[k][f"{name}_ci95"] = float(half_width(acc))
         return table
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated
 
 import typer
@@ -12,21 +11,20 @@ from mlpeft.commands.compare import compare
 from mlpeft.commands.config import config
 from mlpeft.commands.data import app as data
 from mlpeft.commands.demo import demo
+from mlpeft.commands.entry import run
 from mlpeft.commands.evaluate import evaluate
 from mlpeft.commands.info import info
 from mlpeft.commands.plot import plot
 from mlpeft.commands.train import train
 from mlpeft.commands.validate import validate
-from mlpeft.errors import MlpeftError
-
-FAILED = 2
-"""Exit code of a command that could not do what it was asked."""
 
 app = typer.Typer(
     name="mlpeft",
     help="Meta-learn the starting point of a fine-tune, on the Macs a lab already has.",
     no_args_is_help=True,
     add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(info)
@@ -63,11 +61,7 @@ def _root(
 
 def main() -> None:
     """Run the command; an expected error is one clear message and exit code 2."""
-    try:
-        app()
-    except (MlpeftError, FileNotFoundError) as error:
-        typer.secho(f"error: {error}", err=True, fg="red")
-        sys.exit(FAILED)
+    run(app)
 
 
 if __name__ == "__main__":

@@ -30,6 +30,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
+Held = Annotated[int, Field(ge=1, le=1_000_000)]
+"""How many of something are held in memory, one by one."""
+Width = Annotated[int, Field(ge=1, le=65_536)]
+"""Side of a matrix: its square still fits into a large machine."""
 
 
 class Section(BaseModel):
@@ -59,9 +63,7 @@ class MetaLearningSection(Section):
     algorithm: Literal["reptile"] = Field(
         default="reptile", description="Meta-learning algorithm"
     )
-    meta_batch_size: PositiveInt = Field(
-        default=4, description="Tasks per meta-iteration"
-    )
+    meta_batch_size: Held = Field(default=4, description="Tasks per meta-iteration")
     num_meta_iterations: PositiveInt = Field(
         default=1000, description="Meta-iterations in all"
     )
@@ -130,25 +132,25 @@ class TaskDistributionSection(Section):
         min_length=1,
         description="Kinds of task, in turn over the tasks (mlpeft data list)",
     )
-    k_shot: PositiveInt = Field(
+    k_shot: Held = Field(
         default=5,
         description="Support examples: per class for class-pool families (omniglot, "
         "digits, folder), in all for synthetic ones",
     )
-    query_size: PositiveInt = Field(
+    query_size: Held = Field(
         default=50, description="Query examples of an episode, all classes together"
     )
-    num_train_tasks: PositiveInt | None = Field(
+    num_train_tasks: Held | None = Field(
         default=100,
         description="Distinct training tasks; null: a new one for every episode",
     )
-    num_val_tasks: PositiveInt | None = Field(
+    num_val_tasks: Held | None = Field(
         default=20, description="Distinct validation tasks; null: likewise"
     )
-    num_test_tasks: PositiveInt | None = Field(
+    num_test_tasks: Held | None = Field(
         default=100, description="Distinct test tasks; null: likewise"
     )
-    num_classes: PositiveInt = Field(
+    num_classes: Width = Field(
         default=2, description="Classes of an episode (N-way), or outputs"
     )
     input_dim: PositiveInt | None = Field(
@@ -178,7 +180,7 @@ class ModelSection(Section):
         "same with tanh), logistic (no hidden layer), conv4, or module:callable of "
         "your own",
     )
-    hidden_dim: PositiveInt = Field(
+    hidden_dim: Width = Field(
         default=128, description="Units of a hidden layer, filters of conv4"
     )
     num_layers: PositiveInt = Field(default=2, description="Hidden layers")
@@ -192,10 +194,8 @@ class ModelSection(Section):
 class EvaluationSection(Section):
     """How validation and test are done."""
 
-    num_val_episodes: PositiveInt = Field(
-        default=50, description="Episodes of one validation"
-    )
-    num_test_episodes: PositiveInt = Field(
+    num_val_episodes: Held = Field(default=50, description="Episodes of one validation")
+    num_test_episodes: Held = Field(
         default=600, description="Episodes of mlpeft evaluate and compare"
     )
     num_inner_steps: PositiveInt | None = Field(
@@ -233,7 +233,9 @@ class ComputeSection(Section):
 class LoggingSection(Section):
     """What is written about a run, and where."""
 
-    log_dir: Path = Field(default=Path("logs"), description="Folder of log files")
+    log_dir: Path = Field(
+        default=Path("logs"), description="Folder of log files, one a run"
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         default="INFO", description="Least severe level that is logged"
     )
@@ -454,6 +456,10 @@ def _problem(detail: Any) -> str:
     if kind == "literal_error" and isinstance(given, str):
         valid = re.findall(r"'([^']+)'", detail["ctx"]["expected"])
         hint = f"; {nearest(given, valid)}"
+    elif kind == "list_type" and isinstance(given, str):
+        hint = f"; write [{given}]"
+    elif kind == "path_type":
+        message = "expected a path"
     return f"{path}: {message}, got {given!r}{hint}"
 
 

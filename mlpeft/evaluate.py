@@ -17,6 +17,7 @@ from mlpeft.meta.plan import test_shards, validation_shards
 from mlpeft.meta.runner import LocalExecutor, ShardRunner
 from mlpeft.models.build import build_model
 from mlpeft.npz import read_npz
+from mlpeft.results import half_width, jsonable
 from mlpeft.seeds import Purpose
 from mlpeft.train import gather
 
@@ -92,7 +93,10 @@ def _best_step(run_dir: Path) -> Path:
     found, skipped = checkpoint.newest(run_dir)
     if found is None:
         story = f": {'; '.join(skipped)}" if skipped else ""
-        raise CheckpointError(f"no sound checkpoint in {run_dir.absolute()}{story}")
+        raise CheckpointError(
+            f"no sound checkpoint in {run_dir.absolute()}{story}; give the folder of a "
+            "run, as `mlpeft train` prints it"
+        )
     return found.path
 
 
@@ -133,7 +137,7 @@ class Comparison:
         tuned_lr: That step size.
         gain: Paired difference of meta to tuned after the last step (accuracy, or for
             regression the loss that was saved).
-        gain_ci95: Its 95 % interval.
+        gain_ci95: Half width of its 95 % interval; NaN for a single episode.
     """
 
     meta: EvalResult
@@ -151,7 +155,7 @@ class Comparison:
             "tuned": self.tuned.to_dict(),
             "tuned_lr": self.tuned_lr,
             "gain": self.gain,
-            "gain_ci95": self.gain_ci95,
+            "gain_ci95": jsonable(self.gain_ci95),
         }
 
 
@@ -187,14 +191,13 @@ def compare(
         gain = _last_scores(meta) - _last_scores(tuned)
         if runner.tasks.regression:
             gain = -gain
-        spread = gain.std(ddof=1) if len(gain) > 1 else 0.0
         table[k] = Comparison(
             meta=gather(runner.steps, meta),
             fresh=gather(runner.steps, same),
             tuned=gather(runner.steps, tuned),
             tuned_lr=lr,
             gain=float(gain.mean()),
-            gain_ci95=float(1.96 * spread / np.sqrt(len(gain))),
+            gain_ci95=float(half_width(gain)),
         )
         if progress is not None:
             progress(len(table))

@@ -38,4 +38,7 @@ def read_npz(path: str | Path) -> ParamTree:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
     except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
-        raise CheckpointError(f"{path} is not an .npz checkpoint: {error}") from error
+        raise CheckpointError(
+            f"{path} is not an .npz checkpoint, or is damaged; give a file that "
+            "ReptileLearner.save wrote"
+        ) from error

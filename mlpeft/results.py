@@ -116,7 +116,7 @@ class EvalResult:
         tree: dict[str, Any] = {"steps": list(self.steps), "episodes": self.episodes}
         for name in ("acc", "acc_ci95", "loss", "loss_ci95"):
             values = getattr(self, name)
-            tree[name] = None if values is None else [_jsonable(v) for v in values]
+            tree[name] = None if values is None else [jsonable(v) for v in values]
         return tree
 
     @classmethod
@@ -161,6 +161,22 @@ def number(value: float, half_width: float, digits: int = 3) -> str:
     return f"{value:.{digits}f} ± {half_width:.{digits}f}"
 
 
+def half_width(values: np.ndarray) -> np.ndarray:
+    """Half the width of the 95 % interval of a mean over the first axis.
+
+    `1.96 s / sqrt(n)`, s the sample standard deviation; NaN for n = 1.
+
+    Args:
+        values: (n, ...), n being at least 1.
+
+    Returns:
+        (...) float64.
+    """
+    if len(values) == 1:
+        return np.full(values.shape[1:], np.nan)
+    return np.asarray(Z95 * values.std(axis=0, ddof=1) / math.sqrt(len(values)))
+
+
 def _mean_and_interval(
     name: str, values: np.ndarray, steps: int
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -170,16 +186,11 @@ def _mean_and_interval(
             f"{name} has shape {values.shape}, expected (episodes, {steps}): at least "
             "one episode, and a column for each of the steps"
         )
-    count = len(values)
-    mean = values.mean(axis=0)
-    if count == 1:
-        half = np.full(steps, np.nan)
-    else:
-        half = Z95 * values.std(axis=0, ddof=1) / math.sqrt(count)
-    return tuple(mean.tolist()), tuple(half.tolist())
+    return tuple(values.mean(axis=0).tolist()), tuple(half_width(values).tolist())
 
 
-def _jsonable(value: float) -> float | None:
+def jsonable(value: float) -> float | None:
+    """A number for JSON, which knows no NaN: None then."""
     return value if math.isfinite(value) else None
 
 

@@ -15,7 +15,7 @@ from mlpeft.commands.options import (
     MaybeConfig,
     Overrides,
 )
-from mlpeft.errors import ConfigError
+from mlpeft.results import number
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -81,8 +81,9 @@ def _numbers(text: str) -> list[int]:
     except ValueError:
         numbers = []
     if not numbers or min(numbers) < 1:
-        raise ConfigError(
-            f"--k-shots {text}: expected whole numbers from 1, such as 1,5,10"
+        raise typer.BadParameter(
+            f"expected whole numbers from 1, such as 1,5,10, got {text!r}",
+            param_hint="--k-shots",
         )
     return numbers
 
@@ -107,9 +108,14 @@ def _table(table: dict[int, Comparison]) -> Table:
             row.meta.final,
             row.fresh.final,
             f"{row.tuned.final} (lr {row.tuned_lr:g})",
-            f"{factor * row.gain:+.1f} ± {factor * row.gain_ci95:.1f}",
+            _signed(factor * row.gain, factor * row.gain_ci95),
         )
     return view
+
+
+def _signed(gain: float, half_width: float) -> str:
+    """A gain with its sign, and its interval where there is one."""
+    return "+" * (gain >= 0) + number(gain, half_width, digits=1)
 
 
 def _draw(record: dict[str, Any], path: Path) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -59,6 +60,8 @@ def evaluate(
     if transductive is not None:
         changes.append(f"model.transductive={str(transductive).lower()}")
     trained = load_trained(checkpoint, config, changes)
+    file = output or _beside(trained.path, "evaluation.json")
+    _check_writable(file)
     number = episodes or trained.config.evaluation.num_test_episodes
     with progress_bar("Evaluating", number, "episodes", quiet=json_output) as advance:
         result = score(trained, number, progress=advance)
@@ -70,13 +73,23 @@ def evaluate(
         "transductive": trained.config.model.transductive,
         **result.to_dict(),
     }
-    file = output or _beside(trained.path, "evaluation.json")
     file.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     if json_output:
         typer.echo(json.dumps(record))
         return
     Console().print(result.table())
     typer.echo(f"Written to {file}")
+
+
+def _check_writable(file: Path) -> None:
+    """Say so before the work is done if its result cannot be written."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    if file.is_dir() or not os.access(file.parent, os.W_OK):
+        raise typer.BadParameter(
+            f"cannot write a file at {file.absolute()}; give the path of a file that "
+            "you may write",
+            param_hint="--output",
+        )
 
 
 def _beside(checkpoint: Path, name: str) -> Path:

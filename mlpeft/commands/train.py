@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mlpeft.commands.entry import again
 from mlpeft.commands.options import Config, Json, Overrides
 
 if TYPE_CHECKING:
@@ -33,12 +34,14 @@ def train(
     metrics.jsonl and checkpoints. Ctrl-C saves and says how to go on.
     """
     import json
+    import shlex
 
     from mlpeft.config import RunConfig
-    from mlpeft.reporting import build_reporters
+    from mlpeft.reporting import build_reporters, setup_logger
     from mlpeft.train import train as run_training
 
     run_config = RunConfig.load(config, overrides or ())
+    setup_logger("mlpeft", level=run_config.logging.log_level)
     with asked_to_stop() as should_stop:
         result = run_training(
             run_config,
@@ -58,12 +61,12 @@ def train(
     elif result.reason == "stopped":
         typer.echo(
             f"Stopped and saved after meta-iteration {result.iteration}. Go on with: "
-            f"mlpeft train --config {config} --resume"
+            + again("mlpeft train", config, overrides)
         )
     else:
         typer.echo(
             f"Done: {result.run_dir}. Next: mlpeft evaluate --checkpoint "
-            f"{result.run_dir}"
+            f"{shlex.quote(str(result.run_dir))}"
         )
     if result.reason == "stopped":
         raise typer.Exit(INTERRUPTED)

@@ -116,9 +116,8 @@ def import_files(
                 break
         else:
             names = ", ".join(file.path.rpartition("/")[2] for file in data_set.files)
-            raise DataError(
-                f"{path.name} is no file of {data_set.name}; it has {names or 'none'}"
-            )
+            has = f"it has {names}" if names else data_set.remedy
+            raise DataError(f"{path.name} is no file of {data_set.name}; {has}")
     for name, content in contents.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         write_atomically(folder / name, content)

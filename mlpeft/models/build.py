@@ -103,7 +103,14 @@ def _own_model(name: str, input_shape: tuple[int, ...], num_outputs: int) -> nn.
             f"model.backbone: cannot import {name!r}: {error}; is its folder on "
             "PYTHONPATH?"
         ) from error
-    model = make(input_shape, num_outputs)
+    try:
+        model = make(input_shape, num_outputs)
+    except Exception as error:  # whatever the user's own code may raise
+        raise ConfigError(
+            f"model.backbone: {name}({input_shape}, {num_outputs}) failed with "
+            f"{type(error).__name__}: {error}; it is called with the shape of one "
+            "input and the number of outputs"
+        ) from error
     if not isinstance(model, nn.Module):
         raise ConfigError(
             f"model.backbone: {name} returned a {type(model).__name__}, expected "

@@ -16,6 +16,7 @@ from __future__ import annotations
 import importlib
 import math
 import re
+import traceback
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -83,9 +84,10 @@ class Custom:
 
         Raises:
             ShapeError: If an array has not the shape that the config says.
-            DataError: If a label or a number is not a possible one.
+            DataError: If a label or a number is not a possible one, or the function
+                fails.
         """
-        made = _function(config.task_params)(config, rng)
+        made = _called(_function(config.task_params), config, rng)
         if not isinstance(made, tuple | list) or len(made) != 4:
             raise ShapeError(
                 f"{config.task_params[ENTRY_POINT]} returned {type(made).__name__}; "
@@ -117,6 +119,21 @@ class Custom:
     def digests(self, config: TaskConfig) -> dict[str, str]:
         """What the function reads is not known."""
         return {}
+
+
+def _called(
+    function: Callable[..., Any], config: TaskConfig, rng: np.random.Generator
+) -> Any:
+    """What the function returns; its own errors with the place where they arose."""
+    try:
+        return function(config, rng)
+    except Exception as error:  # whatever the user's own code may raise
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        raise DataError(
+            f"{config.task_params[ENTRY_POINT]}, task {config.task_id!r}, failed with "
+            f"{type(error).__name__}: {error} ({place.filename}, line {place.lineno}); "
+            "it is called with the TaskConfig and a NumPy generator"
+        ) from error
 
 
 def _function(task_params: Mapping[str, Any]) -> Callable[..., Any]:

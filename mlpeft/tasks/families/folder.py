@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from mlpeft.errors import DataError
+from mlpeft.errors import ConfigError, DataError
 from mlpeft.tasks.families.class_pool import (
     SPLITS,
     Character,
@@ -86,6 +86,11 @@ class FolderSource:
 
 
 def _folder(task_params: Mapping[str, Any]) -> Path:
+    if "path" not in task_params:
+        raise ConfigError(
+            "task_distribution.task_params.path: the family folder needs the folder "
+            "that your class folders are in"
+        )
     return Path(str(task_params["path"])).expanduser().absolute()
 
 
@@ -97,7 +102,10 @@ def _load(folder: Path, size: int) -> dict[str, Pool]:
         DataError: If the folder is not there, or holds what cannot be read.
     """
     if not folder.is_dir():
-        raise DataError(f"no folder at {folder}; task_params.path names it")
+        raise DataError(
+            f"no folder at {folder}; set task_params.path to the folder that your "
+            "class folders are in"
+        )
     places = [one for one in folder.iterdir() if not one.name.startswith(".")]
     names = {place.name for place in places if place.is_dir()}
     if names and names <= set(SPLITS):

@@ -1,0 +1,55 @@
+"""What all our command lines end with: one clear message for what went wrong."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from typing import TYPE_CHECKING
+
+import typer
+
+from mlpeft.errors import MlpeftError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
+
+FAILED = 2
+"""Exit code of a command that could not do what it was asked."""
+
+
+def run(app: Callable[[], object]) -> None:
+    """Run a command; an expected error is one clear message and exit code 2."""
+    try:
+        app()
+    except MlpeftError as error:
+        _end(str(error))
+    except OSError as error:
+        _end(_of_the_system(error))
+    except MemoryError as error:
+        _end(
+            f"not enough memory ({str(error) or 'no more than that is known'}); lower "
+            "the sizes in the configuration, or take a machine with more"
+        )
+
+
+def again(command: str, config: Path, overrides: Iterable[str] | None) -> str:
+    """The command line that goes on with a run, as one types it into a shell."""
+    changes = [word for text in overrides or () for word in ("--set", text)]
+    words = ["--config", str(config), *changes, "--resume"]
+    return f"{command} {shlex.join(words)}"
+
+
+def _of_the_system(error: OSError) -> str:
+    """Our own text, or what the system refused, and where."""
+    if error.errno is None or error.filename is None:
+        return str(error)
+    return (
+        f"{error.filename}: {(error.strerror or 'failed').lower()}; give a path that "
+        "exists and that you may use"
+    )
+
+
+def _end(text: str) -> None:
+    typer.secho(f"error: {text}", err=True, fg="red")
+    sys.exit(FAILED)

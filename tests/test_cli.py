@@ -1,0 +1,116 @@
+"""What people do wrong: one clear message, exit code 2, and never a traceback."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from mlpeft.cli import main
+
+TINY = """
+meta_learning: {num_meta_iterations: 2, num_inner_steps: 1}
+task_distribution: {num_train_tasks: 2, num_val_tasks: 2, num_test_tasks: 2}
+model: {hidden_dim: 4}
+evaluation: {num_val_episodes: 2, num_test_episodes: 2, steps: [0, 1]}
+compute: {strategy: loop}
+"""
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch) -> Path:
+    """An empty working folder with a tiny configuration."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tiny.yaml").write_text(TINY, encoding="utf-8")
+    return tmp_path
+
+
+@pytest.fixture
+def mlpeft(here, monkeypatch, capsys):
+    """Runs the command; gives exit code, standard output and standard error."""
+
+    def run(*words: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["mlpeft", *words])
+        with pytest.raises(SystemExit) as end:
+            main()
+        return (end.value.code or 0, *capsys.readouterr())
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--config", "none.yaml"], "no configuration file at "),
+        (["--set", "model.hidden=3"], "did you mean 'hidden_dim'?"),
+        (["--set", "model.hidden_dim=1000000"], "less than or equal to 65536"),
+        (["--set", "task_distribution.num_train_tasks=10000000"], "equal to 1000000"),
+        (["--set", "task_distribution.task_families=digits"], "write [digits]"),
+        (["--set", "task_distribution.task_families=[folder]"], "task_params.path"),
+        (["--set", "model.backbone=json:dumps"], "failed with TypeError"),
+        (["--set", "paths.data_dir="], "paths.data_dir: expected a path, got None"),
+        (["--set", "paths.checkpoint_dir=tiny.yaml"], "cannot write "),
+        (["--set", "logging.log_dir=tiny.yaml"], "logging.log_dir: cannot write "),
+        (["--resume"], "start it without --resume"),
+    ],
+)
+def test_a_wrong_training_is_refused_with_what_to_do(mlpeft, words, told):
+    code, _, said = mlpeft("train", "--config", "tiny.yaml", *words)
+    assert code == 2
+    assert told in said
+    assert "Traceback" not in said
+
+
+def test_a_folder_for_an_output_file_is_refused_before_the_work(mlpeft, here):
+    mlpeft("train", "--config", "tiny.yaml", "--json")
+    code, _, said = mlpeft(
+        "evaluate", "--checkpoint", "checkpoints/tiny", "--output", str(here)
+    )
+    assert code == 2
+    assert "cannot write a file at" in said
+    assert "Evaluating" not in said
+
+
+def test_what_the_system_refuses_is_told_with_the_path(mlpeft, here):
+    mlpeft("train", "--config", "tiny.yaml", "--json")
+    code, _, said = mlpeft("plot", "checkpoints/tiny", "--output", "tiny.yaml/pictures")
+    assert code == 2
+    assert said.startswith("error: tiny.yaml")
+    assert "give a path" in said
+
+
+def test_a_file_that_is_no_checkpoint_is_called_so(mlpeft, here):
+    code, _, said = mlpeft(
+        "evaluate", "--checkpoint", "tiny.yaml", "--config", "tiny.yaml"
+    )
+    assert code == 2
+    assert "not an .npz checkpoint" in said
+    assert "pickle" not in said
+
+
+def test_a_comparison_on_one_episode_has_no_interval(mlpeft, here):
+    mlpeft("train", "--config", "tiny.yaml", "--json")
+    code, said, _ = mlpeft(
+        *("compare", "--checkpoint", "checkpoints/tiny", "--json"),
+        *("--k-shots", "2", "--episodes", "1"),
+    )
+    assert code == 0
+    row = json.loads(said)["k_shots"]["2"]
+    assert row["gain_ci95"] is None
+
+
+@pytest.mark.parametrize("shots", ["", "0", "1,,2", "five"])
+def test_support_sizes_that_are_none_are_refused(mlpeft, shots):
+    code, _, said = mlpeft("compare", "--checkpoint", "x", "--k-shots", shots)
+    assert code == 2
+    assert "whole numbers from 1" in said
+
+
+def test_a_training_leaves_a_log(mlpeft, here):
+    code, _, _ = mlpeft("train", "--config", "tiny.yaml", "--json")
+    assert code == 0
+    log = (here / "logs" / "tiny.log").read_text(encoding="utf-8")
+    assert "checkpoints/tiny: from meta-iteration 0" in log
+    assert "2/2: accuracy" in log
