@@ -2,7 +2,7 @@
 
 import signal
 
-SLOW = "--set=meta_learning.num_inner_steps=200"
+SLOW = "--set=meta_learning.num_inner_steps=120"
 """A tenth of a second a shard or more: long enough to be hit in the middle of one."""
 
 BOTH = "--set=cluster.min_workers=2"
