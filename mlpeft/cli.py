@@ -15,6 +15,7 @@ from mlpeft.commands.entry import run
 from mlpeft.commands.evaluate import evaluate
 from mlpeft.commands.info import info
 from mlpeft.commands.plot import plot
+from mlpeft.commands.status import status
 from mlpeft.commands.train import train
 from mlpeft.commands.validate import validate
 
@@ -35,6 +36,7 @@ app.command()(evaluate)
 app.command()(compare)
 app.command()(plot)
 app.command()(config)
+app.command()(status)
 app.add_typer(data, name="data")
 
 
