@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mlpeft import params
+from mlpeft.config import MetaLearningSection, checked
 from mlpeft.meta.engine import Engine
 from mlpeft.meta.functional import get_params
+from mlpeft.meta.given import as_episodes
 from mlpeft.meta.inner import InnerLoop
 from mlpeft.models.losses import cross_entropy_loss
 from mlpeft.results import half_width
@@ -59,17 +61,26 @@ class BaselineComparison:
 
         Raises:
             ValueError: If there are no episodes, or an episode has not more than k
-                examples in all, so that no query would be left.
+                examples in all, so that no query would be left, or a setting, a
+                shape or a label is not a possible one.
         """
-        whole = [Episode(*map(np.asarray, episode)) for episode in episodes]
-        if not whole:
-            raise ValueError("no episodes to compare on; sample at least one")
-        inner = InnerLoop(lr=inner_lr, num_steps=num_inner_steps)
+        inner = InnerLoop.from_config(
+            checked(
+                MetaLearningSection, inner_lr=inner_lr, num_inner_steps=num_inner_steps
+            )
+        )
         models = {"meta": meta_learned_model, "baseline": standard_model}
         engines = {
             name: (Engine(model, loss_fn, inner), params.to_numpy(get_params(model)))
             for name, model in models.items()
         }
+        outputs_of = engines["meta"][0].outputs
+        whole = [
+            Episode(*map(np.asarray, episode))
+            for episode in as_episodes(episodes, loss_fn, outputs_of)
+        ]
+        if not whole:
+            raise ValueError("no episodes to compare on; sample at least one")
         table: dict[int, dict[str, float]] = {}
         for k in k_shots:
             cut = [_with_support(episode, k) for episode in whole]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar
 
 import yaml
 from pydantic import (
@@ -42,6 +42,9 @@ class Section(BaseModel):
     model_config = ConfigDict(
         extra="forbid", frozen=True, allow_inf_nan=False, validate_default=True
     )
+
+
+SectionT = TypeVar("SectionT", bound=Section)
 
 
 class RunSection(Section):
@@ -418,6 +421,18 @@ def parse_yaml(text: str, source: str = "") -> dict[str, Any]:
             [f"expected sections such as 'meta_learning:', got a {kind}"], source
         )
     return tree
+
+
+def checked(section: type[SectionT], **keys: Any) -> SectionT:
+    """One section from its keys, for code that has no whole configuration.
+
+    Raises:
+        ConfigError: Listing every problem at once.
+    """
+    try:
+        return section(**keys)
+    except ValidationError as error:
+        raise ConfigError(_problem(detail) for detail in error.errors()) from error
 
 
 def _override(tree: dict[str, Any], text: str) -> str | None:

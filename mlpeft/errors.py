@@ -2,6 +2,7 @@
 
 MlpeftError
 ├── ConfigError            a configuration that cannot be used; lists every problem
+│                          (also a ValueError)
 ├── TaskSamplingError      a task that is not there, or cannot be drawn from
 ├── DataError              a data set that is missing, damaged or not what was said
 ├── ShapeError             arrays that do not fit (also a ValueError)
@@ -27,7 +28,7 @@ class MlpeftError(Exception):
     """Base of all errors that mlpeft raises on purpose."""
 
 
-class ConfigError(MlpeftError):
+class ConfigError(MlpeftError, ValueError):
     """A configuration that cannot be used.
 
     Args:

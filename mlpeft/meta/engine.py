@@ -84,12 +84,22 @@ class Engine:
         self.eval_inner = eval_inner or inner
         self.strategy: StrategyName = strategy or choose_strategy(model)
         functional = Functional(model, loss_fn)
+        self._functional = functional
+        self._outputs: int | None = None
         self._loops = InnerLoops(functional, inner, self.strategy)
         self._scorer = Scorer(
             functional, self.eval_inner, self.strategy, transductive=transductive
         )
         self._source: Mapping[str, Array] | None = None
         self._meta: tuple[ParamTree, ParamTree] = ({}, {})
+
+    def outputs(self, x: Array) -> int:
+        """Outputs of the model for one input; a batch of inputs gives their shape."""
+        if self._outputs is None:
+            with self._functional.installed():
+                # Its shape is all that is asked for, so nothing is computed.
+                self._outputs = int(self._functional.model(mx.array(x)).shape[-1])
+        return self._outputs
 
     def train(
         self,

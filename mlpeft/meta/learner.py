@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING
 import mlx.core as mx
 
 from mlpeft import params
+from mlpeft.config import ComputeSection, MetaLearningSection, RunSection, checked
 from mlpeft.meta import state
 from mlpeft.meta.engine import Engine
 from mlpeft.meta.functional import get_params, set_params
+from mlpeft.meta.given import as_episodes
 from mlpeft.meta.inner import InnerLoop
 from mlpeft.meta.outer import OuterStep, combine
 from mlpeft.npz import read_npz, write_npz
 from mlpeft.seeds import Purpose, generator
-from mlpeft.tasks.episode import Episode
 from mlpeft.work import ShardUpdate
 
 if TYPE_CHECKING:
@@ -53,6 +54,9 @@ class ReptileLearner:
         transductive: Whether the queries of an episode share a batch at evaluation.
         seed: Seeds the order of inner batches.
 
+    Raises:
+        ConfigError: If a setting is not a possible one (a ValueError); all are told.
+
     References:
         Nichol, Achiam and Schulman, "On First-Order Meta-Learning Algorithms", 2018,
         arXiv 1803.02999, algorithm 2.
@@ -73,24 +77,21 @@ class ReptileLearner:
         transductive: bool = True,
         seed: int = 0,
     ) -> None:
-        if num_inner_steps < 1:
-            raise ValueError(f"num_inner_steps is {num_inner_steps}, expected >= 1")
-        if inner_lr <= 0:
-            raise ValueError(f"inner_lr is {inner_lr}, expected > 0")
-        if inner_optimizer not in {"sgd", "adam"}:
-            raise ValueError(
-                f"inner_optimizer is {inner_optimizer!r}, expected 'sgd' or 'adam'"
-            )
-        self.model = model
-        self.inner = InnerLoop(
-            lr=inner_lr,
-            num_steps=num_inner_steps,
-            optimizer="adam" if inner_optimizer == "adam" else "sgd",
-            beta1=inner_beta1,
-            batch_size=inner_batch_size,
-            state="carry" if inner_state == "carry" else "reset",
+        settings = checked(
+            MetaLearningSection,
+            inner_lr=inner_lr,
+            outer_lr=outer_lr,
+            num_inner_steps=num_inner_steps,
+            inner_optimizer=inner_optimizer,
+            inner_beta1=inner_beta1,
+            inner_batch_size=inner_batch_size,
+            inner_state=inner_state,
         )
-        self.outer_lr = outer_lr
+        checked(ComputeSection, strategy=strategy or "auto")
+        checked(RunSection, seed=seed)
+        self.model = model
+        self.inner = InnerLoop.from_config(settings)
+        self.outer_lr = settings.outer_lr
         self.strategy = strategy
         self.transductive = transductive
         self.seed = seed
@@ -125,7 +126,8 @@ class ReptileLearner:
             norm of theta's change.
 
         Raises:
-            ValueError: If there are no episodes, or shapes do not fit the model.
+            ValueError: If there are no episodes, or shapes or labels do not fit the
+                model.
         """
         if not episodes:
             raise ValueError(
@@ -133,8 +135,11 @@ class ReptileLearner:
                 "[dist.sample_episode()[1:] for _ in range(4)]"
             )
         meta = state.join(params.to_numpy(get_params(self.model)), self._inner_state)
-        result = self._engine(loss_fn).train(
-            meta, [Episode(*e) for e in episodes], partial(self._rng, Purpose.BATCH)
+        engine = self._engine(loss_fn)
+        result = engine.train(
+            meta,
+            as_episodes(episodes, loss_fn, engine.outputs),
+            partial(self._rng, Purpose.BATCH),
         )
         update = ShardUpdate(index=0, count=len(episodes), total=result.total)
         outer = OuterStep(lr=self.outer_lr, state={})
@@ -166,15 +171,17 @@ class ReptileLearner:
             `num_inner_steps`. Means over episodes.
 
         Raises:
-            ValueError: If there are no episodes, or one has no queries.
+            ValueError: If there are no episodes, one has no queries, or shapes or
+                labels do not fit the model.
         """
         if not episodes:
             raise ValueError("evaluate got no episodes; sample at least one")
         steps = sorted({*STANDARD_STEPS, self.num_inner_steps})
         meta = state.join(params.to_numpy(get_params(self.model)), self._inner_state)
-        scores = self._engine(loss_fn).evaluate(
+        engine = self._engine(loss_fn)
+        scores = engine.evaluate(
             meta,
-            [Episode(*e) for e in episodes],
+            as_episodes(episodes, loss_fn, engine.outputs),
             partial(self._rng, Purpose.TEST),
             steps,
         )

@@ -14,7 +14,7 @@ from mlpeft import (
     mse_loss,
     params,
 )
-from mlpeft.errors import CheckpointError
+from mlpeft.errors import CheckpointError, ConfigError
 from mlpeft.meta.functional import get_params
 from mlpeft.models.build import seeded
 
@@ -179,3 +179,52 @@ def test_any_module_works():
 
     ours = ReptileLearner(Custom(), outer_lr=0.1)
     assert ours.meta_train_step(episodes(), cross_entropy_loss)["param_diff"] > 0
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("inner_state", "kept"),
+        ("strategy", "fast"),
+        ("inner_batch_size", 0),
+        ("inner_beta1", 1.0),
+        ("inner_lr", float("nan")),
+        ("outer_lr", -1.0),
+        ("num_inner_steps", 2.5),
+        ("seed", -1),
+    ],
+)
+def test_a_setting_that_is_none_is_refused_by_name(setting, value):
+    with pytest.raises(ConfigError, match=setting):
+        learner(**{setting: value})
+
+
+@pytest.mark.parametrize("call", ["meta_train_step", "evaluate"])
+@pytest.mark.parametrize(
+    ("label", "told"),
+    [(2, "from 0 to 2.*2 outputs"), (-1, "from -1 to"), (0.0, "floats, expected int")],
+)
+def test_a_label_that_no_output_stands_for_is_refused(call, label, told):
+    """It would give a wrong loss, even a negative one, and no error."""
+    support_x, support_y, query_x, query_y = map(np.asarray, episodes(1)[0])
+    wrong = np.zeros(query_y.shape, type(label))
+    wrong[0] = label
+    with pytest.raises(ValueError, match=told):
+        getattr(learner(), call)(
+            [(support_x, support_y, query_x, wrong)], cross_entropy_loss
+        )
+
+
+def test_an_episode_with_its_config_is_refused_with_what_to_leave_out():
+    with pytest.raises(ValueError, match=r"5 parts.*sample_episode\(\)\[1:\]"):
+        learner().meta_train_step([tasks().sample_episode()], cross_entropy_loss)
+
+
+def test_labels_are_the_loss_functions_own_affair():
+    """Only of cross_entropy_loss is it known what labels it takes."""
+    support_x, support_y, query_x, query_y = episodes(1)[0]
+    own = learner().meta_train_step(
+        [(support_x, support_y + 5, query_x, query_y + 5)],
+        lambda logits, labels: cross_entropy_loss(logits, labels - 5),
+    )
+    assert 0 < own["query_loss"] < 2
