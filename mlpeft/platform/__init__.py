@@ -6,6 +6,7 @@ Nothing in here imports mlx before it must: `prepare()` has to run before the fi
 
 from __future__ import annotations
 
+from mlpeft.platform.allocator import keep_freed_memory
 from mlpeft.platform.blas import (
     VARIABLE as BLAS_VARIABLE,
 )
@@ -38,6 +39,7 @@ __all__ = [
     "blas_threads",
     "compiler_for_compile",
     "describe_machine",
+    "keep_freed_memory",
     "load_blas",
     "peak_memory_bytes",
     "prepare",
@@ -51,11 +53,13 @@ __all__ = [
 def prepare() -> BlasInfo:
     """Make MLX ready on this machine; call it before the first `import mlx.core`.
 
-    Loads a fast BLAS and moves MLX's cache of compiled kernels to a private folder.
-    Only Linux needs either. A second call changes nothing.
+    Loads a fast BLAS, moves MLX's cache of compiled kernels to a private folder, has
+    them built for this processor and keeps freed memory. Only Linux needs any of it. A
+    second call changes nothing.
 
     Returns:
         The BLAS that MLX's matrix products run on.
     """
     private_compile_cache()
+    keep_freed_memory()
     return load_blas()
