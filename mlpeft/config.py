@@ -53,7 +53,8 @@ class RunSection(Section):
     name: str = Field(
         default="run",
         pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
-        description="Name of the run's folder under paths.checkpoint_dir",
+        description="Name of the run's folder under paths.checkpoint_dir; where a "
+        "file leaves it out, the file's own name",
     )
     seed: NonNegativeInt = Field(
         default=0, description="Seed of everything that is random in the run"
@@ -473,6 +474,8 @@ def _problem(detail: Any) -> str:
         hint = f"; {nearest(given, valid)}"
     elif kind == "list_type" and isinstance(given, str):
         hint = f"; write [{given}]"
+    elif kind == "string_type" and given is not None:
+        hint = "; put quotes around it to make it a text"
     elif kind == "path_type":
         message = "expected a path"
     return f"{path}: {message}, got {given!r}{hint}"

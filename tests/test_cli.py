@@ -51,6 +51,7 @@ def mlpeft(here, monkeypatch, capsys):
         (["--set", "task_distribution.task_families=[folder]"], "task_params.path"),
         (["--set", "model.backbone=json:dumps"], "failed with TypeError"),
         (["--set", "paths.data_dir="], "paths.data_dir: expected a path, got None"),
+        (["--set", "run.name=on"], "put quotes around it"),
         (["--set", "paths.checkpoint_dir=tiny.yaml"], "cannot write "),
         (["--set", "logging.log_dir=tiny.yaml"], "logging.log_dir: cannot write "),
         (["--resume"], "start it without --resume"),

@@ -101,7 +101,7 @@ def _own_model(name: str, input_shape: tuple[int, ...], num_outputs: int) -> nn.
     except (ImportError, AttributeError) as error:
         raise ConfigError(
             f"model.backbone: cannot import {name!r}: {error}; is its folder on "
-            "PYTHONPATH?"
+            "PYTHONPATH? (PYTHONPATH=. for the folder you are in)"
         ) from error
     try:
         model = make(input_shape, num_outputs)

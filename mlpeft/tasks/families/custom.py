@@ -162,7 +162,8 @@ def _imported(entry_point: str) -> Callable[..., Any]:
         function = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError) as error:
         raise ConfigError(
-            [f"task_params.{ENTRY_POINT}: cannot import {entry_point!r}: {error}"]
+            f"task_params.{ENTRY_POINT}: cannot import {entry_point!r}: {error}; is "
+            "its folder on PYTHONPATH? (PYTHONPATH=. for the folder you are in)"
         ) from error
     if not callable(function):
         problem = (
