@@ -115,3 +115,14 @@ def test_a_training_leaves_a_log(mlpeft, here):
     log = (here / "logs" / "tiny.log").read_text(encoding="utf-8")
     assert "checkpoints/tiny: from meta-iteration 0" in log
     assert "2/2: accuracy" in log
+
+
+def test_a_second_ctrl_c_says_how_to_go_on(mlpeft, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("mlpeft.train.train", interrupted)
+    changes = ["--set", "run.name=other"]
+    code, _, said = mlpeft("train", "--config", "tiny.yaml", *changes)
+    assert code == 130
+    assert "mlpeft train --config tiny.yaml --set run.name=other --resume" in said

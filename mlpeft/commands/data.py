@@ -29,7 +29,8 @@ app = typer.Typer(
 DataDir = Annotated[
     Path | None,
     typer.Option(
-        help="Data folder; before it come MLPEFT_DATA_DIR, after it ../shared/data.",
+        help="Data folder. New data go there; data are looked for in "
+        "MLPEFT_DATA_DIR first, and in ../shared/data last.",
         show_default="data",
     ),
 ]
@@ -115,7 +116,7 @@ def import_(
     from mlpeft.datasets.obtain import import_files
 
     with _progress() as progress:
-        made = import_files(data_set(name), files, target_folder(data_dir), progress)
+        made = import_files(data_set(name), files, _target(data_dir), progress)
     _done(data_set(name), made)
 
 
@@ -137,8 +138,13 @@ def fetch_(
         typer.echo(f"{name} is here already: {where}")
         return
     with _progress() as progress:
-        made = fetch(known, target_folder(data_dir), progress)
+        made = fetch(known, _target(data_dir), progress)
     _done(known, [made])
+
+
+def _target(data_dir: Path | None) -> Path:
+    """Where new data go: what the command was told wins over MLPEFT_DATA_DIR."""
+    return target_folder() if data_dir is None else data_dir.expanduser().absolute()
 
 
 def _done(known: DataSet, made: list[Path]) -> None:
@@ -183,12 +189,14 @@ def _progress() -> Iterator[Progress]:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+    console = Console(stderr=True)
     with Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         TextColumn("{task.percentage:>3.0f} %"),
         TimeRemainingColumn(),
-        console=Console(stderr=True),
+        console=console,
+        disable=not console.is_terminal,
     ) as bars:
         tasks = {}
 

@@ -42,13 +42,19 @@ def train(
 
     run_config = RunConfig.load(config, overrides or ())
     setup_logger("mlpeft", level=run_config.logging.log_level)
-    with asked_to_stop() as should_stop:
-        result = run_training(
-            run_config,
-            reporter=build_reporters(run_config, console=not json_output),
-            resume=resume,
-            should_stop=should_stop,
-        )
+    go_on = again("mlpeft train", config, overrides)
+    try:
+        with asked_to_stop() as should_stop:
+            result = run_training(
+                run_config,
+                reporter=build_reporters(run_config, console=not json_output),
+                resume=resume,
+                should_stop=should_stop,
+            )
+    except KeyboardInterrupt:
+        text = f"Ended at once; what was saved stands. Go on with: {go_on}"
+        typer.echo(text, err=True)
+        raise typer.Exit(INTERRUPTED) from None
     if json_output:
         best = None if result.best is None else result.best.to_dict()
         record = {
@@ -61,7 +67,7 @@ def train(
     elif result.reason == "stopped":
         typer.echo(
             f"Stopped and saved after meta-iteration {result.iteration}. Go on with: "
-            + again("mlpeft train", config, overrides)
+            f"{go_on}"
         )
     else:
         typer.echo(

@@ -95,6 +95,13 @@ def test_import_puts_a_file_where_it_is_found(folder, tmp_path):
     assert "usable" in verified.output
 
 
+def test_new_data_go_where_the_command_says_not_the_environment(folder, tmp_path):
+    source = str(small_omniglot(tmp_path / "mine.npz"))
+    run("import", "omniglot", source, "--data-dir", str(tmp_path / "there"))
+    assert (tmp_path / "there" / "omniglot.npz").is_file()
+    assert not folder.exists()
+
+
 def test_a_data_dir_can_be_given(monkeypatch, tmp_path):
     monkeypatch.delenv("MLPEFT_DATA_DIR")
     there = str(tmp_path / "there")

@@ -51,6 +51,9 @@ SOURCE = """
     def infinite(config, rng):
         x, y, query_x, query_y = labels(config, rng)
         return x, y, query_x * np.inf, query_y
+
+    def broken(config, rng):
+        return {}["nothing"]
 """
 
 _numbers = itertools.count()
@@ -174,6 +177,7 @@ def test_a_module_that_is_not_there_is_told():
         ("three", ShapeError, "expected (support_x, support_y, query_x, query_y)"),
         ("short", ShapeError, "support_x has shape (5, 4), expected (6, 4)"),
         ("too_high", DataError, "labels 1 to 2, expected 0 to 1"),
+        ("broken", DataError, "failed with KeyError: 'nothing'"),
         ("infinite", DataError, "query_x has numbers that are not finite"),
     ],
 )
