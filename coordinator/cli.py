@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import sys
+import shlex
 from typing import Annotated
 
 import typer
 
+from mlpeft.commands.entry import again, run
 from mlpeft.commands.options import Config, Overrides
 from mlpeft.commands.train import INTERRUPTED, asked_to_stop
 from mlpeft.config import RunConfig
-from mlpeft.errors import MlpeftError
 from mlpeft.node import versions
 from mlpeft.node.logs import log_to_terminal
 from mlpeft.rpc.address import check_loopback, split_address
 
-FAILED = 2
-"""Exit code of a run that could not be done."""
-
 app = typer.Typer(
-    add_completion=False, context_settings={"help_option_names": ["-h", "--help"]}
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 
@@ -79,24 +79,26 @@ def coordinator(
             reason = f"run {run_config.run.name}: {result.reason}"
         finally:
             runtime.close(reason)
+    command = "mlpeft-coordinator"
+    if listen is not None:
+        command += f" --listen {listen}"
+    if local_workers:
+        command += f" --local-workers {local_workers}"
     if result.reason == "stopped":
         typer.echo(
             f"Stopped and saved after meta-iteration {result.iteration}. Go on with: "
-            f"mlpeft-coordinator --config {config} --resume"
+            f"{again(command, config, overrides)}"
         )
         raise typer.Exit(INTERRUPTED)
     typer.echo(
-        f"Done: {result.run_dir}. Next: mlpeft evaluate --checkpoint {result.run_dir}"
+        f"Done: {result.run_dir}. Next: mlpeft evaluate --checkpoint "
+        f"{shlex.quote(str(result.run_dir))}"
     )
 
 
 def main() -> None:
     """Run the command; an expected error is one clear message and exit code 2."""
-    try:
-        app()
-    except (MlpeftError, FileNotFoundError) as error:
-        typer.secho(f"error: {error}", err=True, fg="red")
-        sys.exit(FAILED)
+    run(app)
 
 
 if __name__ == "__main__":

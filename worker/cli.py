@@ -6,7 +6,6 @@ import asyncio
 import os
 import signal
 import socket
-import sys
 from collections.abc import Callable
 from functools import partial
 from typing import Annotated
@@ -15,7 +14,7 @@ import typer
 
 from mlpeft.cluster.messages import Stop, WorkerEvent
 from mlpeft.cluster.worker_state import WorkerPolicy
-from mlpeft.errors import MlpeftError
+from mlpeft.commands.entry import FAILED, run
 from mlpeft.node import versions
 from mlpeft.node.agent import Agent
 from mlpeft.node.compute import ComputeThread
@@ -24,13 +23,14 @@ from mlpeft.node.prepare import prepare
 from mlpeft.rpc.address import join_address, split_address
 from worker.link import GrpcLink
 
-FAILED = 2
-"""Exit code of a worker that needs something put right before it is started again."""
 INTERRUPTED = 130
 """Exit code of a worker that was told twice to stop."""
 
 app = typer.Typer(
-    add_completion=False, context_settings={"help_option_names": ["-h", "--help"]}
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 
@@ -108,11 +108,7 @@ def _stop(agent: Agent, number: signal.Signals) -> None:
 
 def main() -> None:
     """Run the command; an expected error is one clear message and exit code 2."""
-    try:
-        app()
-    except MlpeftError as error:
-        typer.secho(f"error: {error}", err=True, fg="red")
-        sys.exit(FAILED)
+    run(app)
 
 
 if __name__ == "__main__":
