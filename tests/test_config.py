@@ -135,6 +135,15 @@ def test_the_flat_configuration_reads_sets_and_writes_every_key():
     assert config.to_run_config().meta_learning.num_meta_iterations == 2000
 
 
+def test_the_flat_configuration_is_read_from_a_file(tmp_path):
+    (tmp_path / "a.yaml").write_text("meta_learning: {inner_lr: 1e-3}")
+    assert MetaLearningConfig.from_yaml(tmp_path / "a.yaml").inner_lr == 1e-3
+    (tmp_path / "b.yaml").write_text("meta_learning: {inner_lrr: 1}\nmodle: {}")
+    with pytest.raises(ConfigError) as caught:
+        MetaLearningConfig.from_yaml(tmp_path / "b.yaml")
+    assert len(caught.value.problems) == 2
+
+
 def test_the_flat_configuration_refuses_what_a_file_would():
     config = MetaLearningConfig()
     with pytest.raises(ConfigError, match="did you mean 'inner_lr'"):
