@@ -337,8 +337,14 @@ class RunConfig(Section):
                 f"no configuration file at {path.absolute()}; give the path of a YAML "
                 "file, such as configs/default.yaml"
             )
-        tree = parse_yaml(path.read_text(encoding="utf-8"), str(path))
-        run = tree.setdefault("run", {})
+        try:
+            text = path.read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            raise ConfigError("not a text file (UTF-8)", str(path)) from error
+        tree = parse_yaml(text, str(path))
+        if tree.get("run") is None:
+            tree["run"] = {}
+        run = tree["run"]
         if isinstance(run, dict):
             run.setdefault("name", path.stem)
         return cls.from_dict(tree, overrides, str(path))
@@ -352,9 +358,11 @@ class RunConfig(Section):
         Raises:
             ConfigError: Listing every problem at once.
         """
+        # A section whose keys are all commented out is an empty one.
         merged = {
             name: dict(section) if isinstance(section, dict) else section
             for name, section in tree.items()
+            if section is not None
         }
         problems = [
             problem

@@ -286,7 +286,14 @@ def _check_same_run(
     """Refuse to go on with another run's checkpoint, naming the keys that differ."""
     if found.progress.config_digest == _identity_digest(config):
         return
-    text = (run_dir / "config.yaml").read_text(encoding="utf-8")
+    file = run_dir / "config.yaml"
+    if not file.is_file():
+        raise CheckpointError(
+            f"{run_dir} was made by another configuration; its config.yaml is gone: "
+            "resume with the one that it was started with, or start another run with "
+            "--set run.name=NAME"
+        )
+    text = file.read_text(encoding="utf-8")
     before = identity(RunConfig.from_dict(parse_yaml(text)))
     changes = [
         f"{key} was {before.get(key)!r}, is {value!r}"

@@ -153,3 +153,16 @@ def test_the_flat_configuration_refuses_what_a_file_would():
     with pytest.raises(AttributeError, match="did you mean 'inner_lr'"):
         _ = config.inner_lrr
     assert config.inner_lr == 0.01
+
+
+def test_a_section_without_keys_is_an_empty_one(tmp_path):
+    (tmp_path / "a.yaml").write_text("run:\nmeta_learning:\n  # inner_lr: 1\n")
+    assert RunConfig.load(tmp_path / "a.yaml") == RunConfig.from_dict(
+        {"run": {"name": "a"}}
+    )
+
+
+def test_a_file_that_is_no_text_is_called_so(tmp_path):
+    (tmp_path / "a.yaml").write_bytes(b"\x80\x81")
+    with pytest.raises(ConfigError, match="not a text file"):
+        RunConfig.load(tmp_path / "a.yaml")

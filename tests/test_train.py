@@ -145,6 +145,13 @@ def test_another_configuration_is_not_resumed_and_the_difference_named(tmp_path)
         train(changed, resume=True)
 
 
+def test_another_configuration_is_not_resumed_when_the_first_one_is_gone(tmp_path):
+    train(config(tmp_path, meta_learning__num_meta_iterations=1))
+    (tmp_path / "run" / "config.yaml").unlink()
+    with pytest.raises(CheckpointError, match=r"config\.yaml is gone"):
+        train(config(tmp_path, meta_learning__inner_lr=0.2), resume=True)
+
+
 def test_more_iterations_may_be_asked_for_where_the_schedule_allows(tmp_path):
     train(config(tmp_path))
     longer = train(config(tmp_path, meta_learning__num_meta_iterations=70), resume=True)

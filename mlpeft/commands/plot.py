@@ -87,15 +87,24 @@ def _figures(run: Path) -> Iterator[tuple[str, Figure]]:
 
 
 def compared(record: dict[str, Any]) -> dict[str, dict[int, EvalResult]]:
-    """The starting points of a comparison.json, each with its result for every k."""
+    """The starting points of a comparison.json, each with its result for every k.
+
+    Raises:
+        DataError: If it is not of that form.
+    """
     from mlpeft.results import EvalResult
 
     starts = {"meta-learned": "meta", "fresh, tuned": "tuned", "fresh": "fresh"}
-    rows = {int(k): row for k, row in record["k_shots"].items()}
-    return {
-        name: {k: EvalResult.from_dict(row[key]) for k, row in rows.items()}
-        for name, key in starts.items()
-    }
+    try:
+        rows = {int(k): row for k, row in record["k_shots"].items()}
+        return {
+            name: {k: EvalResult.from_dict(row[key]) for k, row in rows.items()}
+            for name, key in starts.items()
+        }
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise DataError(
+            "comparison.json is not what `mlpeft compare` writes; make it anew"
+        ) from error
 
 
 def _fit(run: Path) -> Fit | None:
@@ -118,7 +127,7 @@ def _fit(run: Path) -> Fit | None:
 def _read(path: Path) -> dict[str, Any]:
     try:
         tree = json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
+    except ValueError as error:
         raise DataError(f"{path} is not JSON ({error}); make it anew") from error
     if not isinstance(tree, dict):
         raise DataError(f"{path} holds no JSON object; make it anew")

@@ -68,3 +68,12 @@ def test_a_damaged_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "evaluation.json").write_text('{"steps": [0')
     with pytest.raises(DataError, match=r"evaluation\.json is not JSON"):
         plot(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "content", [b"[1", b"\x80", b"{}", b'{"k_shots": {"a": 1}}', b'{"k_shots": 3}']
+)
+def test_a_comparison_of_another_form_is_refused(tmp_path: Path, content) -> None:
+    (tmp_path / "comparison.json").write_bytes(content)
+    with pytest.raises(DataError, match="make it anew"):
+        plot(tmp_path)
