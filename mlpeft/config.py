@@ -211,8 +211,8 @@ class EvaluationSection(Section):
     )
     steps: list[NonNegativeInt] = Field(
         default=[0, 1, 5, 10],
-        description="Inner steps after which queries are scored (the last inner step "
-        "is always added)",
+        description="Inner steps after which queries are scored; the last inner step "
+        "is always added, and steps after it are left out",
     )
 
 

@@ -116,7 +116,30 @@ def _own_model(name: str, input_shape: tuple[int, ...], num_outputs: int) -> nn.
             f"model.backbone: {name} returned a {type(model).__name__}, expected "
             "an mlx.nn.Module"
         )
+    _check_outputs(name, model, input_shape, num_outputs)
     return model
+
+
+def _check_outputs(
+    name: str, model: nn.Module, input_shape: tuple[int, ...], num_outputs: int
+) -> None:
+    """A model with other outputs would learn something, and in silence."""
+    own = model.parameters()
+    try:
+        # Only its shape is looked at, so nothing is computed.
+        given = tuple(model(mx.zeros((2, *input_shape))).shape)
+    except Exception as error:  # whatever the user's own code may raise
+        raise ConfigError(
+            f"model.backbone: the model of {name} does not take inputs "
+            f"{(2, *input_shape)}: {type(error).__name__}: {error}"
+        ) from error
+    finally:
+        model.update(own)
+    if given != (2, num_outputs):
+        raise ConfigError(
+            f"model.backbone: the model of {name} gives outputs {given} for inputs "
+            f"{(2, *input_shape)}, expected {(2, num_outputs)}"
+        )
 
 
 @contextmanager

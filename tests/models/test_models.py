@@ -201,3 +201,40 @@ def test_a_model_of_ones_own_is_imported_only_where_allowed(tmp_path, monkeypatc
         build("own_models:wrong")
     with pytest.raises(ConfigError, match="cannot import"):
         build("not_there:make")
+
+
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        ("one_output", r"outputs \(2, 1\).*expected \(2, 3\)"),
+        ("other_inputs", r"does not take inputs \(2, 4\)"),
+        ("broken", "failed with KeyError"),
+    ],
+)
+def test_a_model_of_ones_own_that_does_not_fit_is_refused(
+    tmp_path, monkeypatch, make, told
+):
+    (tmp_path / "unfit_models.py").write_text(
+        "import mlx.nn as nn\n"
+        "def one_output(shape, outputs):\n"
+        "    return nn.Linear(shape[0], 1)\n"
+        "def other_inputs(shape, outputs):\n"
+        "    return nn.Linear(shape[0] + 1, outputs)\n"
+        "def broken(shape, outputs):\n"
+        "    return {}['nothing']\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(ConfigError, match=told):
+        build(f"unfit_models:{make}")
+
+
+def test_looking_at_a_models_outputs_leaves_its_statistics_alone(tmp_path, monkeypatch):
+    (tmp_path / "normed_models.py").write_text(
+        "import mlx.nn as nn\n"
+        "def make(shape, outputs):\n"
+        "    return nn.Sequential(nn.BatchNorm(shape[0]), nn.Linear(shape[0], outputs))\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    norm = build("normed_models:make").layers[0]
+    assert norm.running_mean.tolist() == [0.0] * 4
+    assert norm.running_var.tolist() == [1.0] * 4
