@@ -232,7 +232,8 @@ def test_looking_at_a_models_outputs_leaves_its_statistics_alone(tmp_path, monke
     (tmp_path / "normed_models.py").write_text(
         "import mlx.nn as nn\n"
         "def make(shape, outputs):\n"
-        "    return nn.Sequential(nn.BatchNorm(shape[0]), nn.Linear(shape[0], outputs))\n"
+        "    norm = nn.BatchNorm(shape[0])\n"
+        "    return nn.Sequential(norm, nn.Linear(shape[0], outputs))\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
     norm = build("normed_models:make").layers[0]
