@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 from pathlib import Path
 
@@ -37,7 +38,11 @@ def mlpeft(here, monkeypatch, capsys):
             main()
         return (end.value.code or 0, *capsys.readouterr())
 
-    return run
+    yield run
+    logger = logging.getLogger("mlpeft")
+    logger.propagate = True
+    for handler in logger.handlers[:]:
+        logger.removeHandler(handler)
 
 
 @pytest.mark.parametrize(
