@@ -248,7 +248,11 @@ def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path):
     file.write_text(run.to_yaml())
     command = [sys.executable, "-m", "mlpeft.cli", "train", "--config", str(file)]
     child = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=tmp_path,  # the log goes to logs/ there
     )
     try:
         for line in child.stderr:
