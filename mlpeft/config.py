@@ -203,7 +203,8 @@ class EvaluationSection(Section):
         default=600, description="Episodes of mlpeft evaluate and compare"
     )
     num_inner_steps: PositiveInt | None = Field(
-        default=None, description="Inner steps at evaluation; null: as in training"
+        default=None,
+        description="Inner steps at evaluation; null: as in training, and 10 at least",
     )
     inner_batch_size: PositiveInt | None = Field(
         default=None,

@@ -51,7 +51,7 @@ def test_evaluation_repeats_itself_and_scores_theta_before_any_step(run):
     trained = load_trained(run.run_dir)
     first, second = evaluate(trained, 30), evaluate(trained, 30)
     assert first == second
-    assert first.steps == (0, 1, 5)
+    assert first.steps == (0, 1, 5, 10)
     assert first.acc[-1] > first.acc[0]
 
 

@@ -38,7 +38,8 @@ def evaluate(
     output: Annotated[
         Path | None,
         typer.Option(
-            help="Where to write the JSON; by default evaluation.json in the run.",
+            help="Where to write the JSON; by default evaluation.json in the run, "
+            "or evaluation_5_shot.json and the like.",
             show_default=False,
         ),
     ] = None,
@@ -60,7 +61,7 @@ def evaluate(
     if transductive is not None:
         changes.append(f"model.transductive={str(transductive).lower()}")
     trained = load_trained(checkpoint, config, changes)
-    file = output or _beside(trained.path, "evaluation.json")
+    file = output or _beside(trained.path, _file_name(k_shot, transductive))
     _check_writable(file)
     number = episodes or trained.config.evaluation.num_test_episodes
     with progress_bar("Evaluating", number, "episodes", quiet=json_output) as advance:
@@ -79,6 +80,16 @@ def evaluate(
         return
     Console().print(result.table())
     typer.echo(f"Written to {file}")
+
+
+def _file_name(k_shot: int | None, transductive: bool | None) -> str:
+    """A file for each question that is asked of a run, so that none is written over."""
+    words = ["evaluation"]
+    if k_shot is not None:
+        words.append(f"{k_shot}_shot")
+    if transductive is not None:
+        words.append("transductive" if transductive else "alone")
+    return "_".join(words) + ".json"
 
 
 def _check_writable(file: Path) -> None:

@@ -36,9 +36,18 @@ if TYPE_CHECKING:
     from mlpeft.work import Shard
 
 
+LEAST_EVAL_STEPS = 10
+"""Inner steps at evaluation where neither the configuration nor training has more."""
+
+
 def eval_steps(config: RunConfig) -> list[int]:
-    """Inner steps after which queries are scored: those asked for, and the last."""
-    last = config.evaluation.num_inner_steps or config.meta_learning.num_inner_steps
+    """Inner steps after which queries are scored: those asked for, and the last.
+
+    A meta-learned start goes on gaining after the steps that it was trained with, so
+    evaluation takes ten at least unless told otherwise.
+    """
+    trained = config.meta_learning.num_inner_steps
+    last = config.evaluation.num_inner_steps or max(trained, LEAST_EVAL_STEPS)
     return sorted({k for k in config.evaluation.steps if k <= last} | {last})
 
 
