@@ -8,6 +8,10 @@ compiled.
     python -m benchmarks.scaling                        # a table
     python -m benchmarks.scaling --meta-batch 5,8 --iterations 120 --repeats 3
 
+`--one-core` gives each worker a core of its own (Linux, with taskset): MLX's two
+threads and the coordinator give a lone worker more than one core, which two workers on
+two cores do not have.
+
 A meta-batch of 5 in shards of one task leaves a worker of two idle for a sixth of the
 round: 5 / 3 = 1.67 is the most that it can gain. An even meta-batch shows the overhead.
 """
@@ -33,6 +37,7 @@ def main() -> None:
     parser.add_argument("--meta-batch", default="5,8")
     parser.add_argument("--iterations", type=int, default=100)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--one-core", action="store_true", help="a core a worker")
     parser.add_argument("--json", action="store_true", help="one JSON line a run")
     args = parser.parse_args()
     workers = [int(n) for n in args.workers.split(",")]
@@ -40,7 +45,7 @@ def main() -> None:
     rates: dict[tuple[int, int], list[float]] = {}
     for _ in range(args.repeats):
         for batch, count in product(batches, workers):
-            rate = measure(count, batch, args.iterations)
+            rate = measure(count, batch, args.iterations, one_core=args.one_core)
             rates.setdefault((batch, count), []).append(rate)
             if args.json:
                 record = {"meta_batch": batch, "workers": count, "it_per_s": rate}
@@ -62,7 +67,9 @@ def table(
             print(f"| {batch} | {count} | {rate:.2f} | {rate / first:.2f} |")
 
 
-def measure(workers: int, meta_batch: int, iterations: int) -> float:
+def measure(
+    workers: int, meta_batch: int, iterations: int, *, one_core: bool = False
+) -> float:
     """Meta-iterations a second of one run with its own processes."""
     with tempfile.TemporaryDirectory() as folder:
         changes = {
@@ -85,8 +92,11 @@ def measure(workers: int, meta_batch: int, iterations: int) -> float:
             join = [sys.executable, "-m", "worker.cli", "--once", "--coordinator"]
             join.append(_address(run))
             joined = [
-                subprocess.Popen(join, stderr=subprocess.DEVNULL)
-                for _ in range(workers)
+                subprocess.Popen(
+                    [*(["taskset", "-c", str(core)] if one_core else []), *join],
+                    stderr=subprocess.DEVNULL,
+                )
+                for core in range(workers)
             ]
             try:
                 run.communicate(timeout=600)
