@@ -37,8 +37,13 @@ class Visitor:
     serial: str
 
     def call(self, name: str) -> str:
-        """What to call a worker of theirs: what they say, but always by their name."""
-        return name if name == self.name else f"{self.name}/{name}"
+        """What to call a worker of theirs: what they say, but always by their name.
+
+        What could not be a name is left out: it goes into logs and onto terminals.
+        """
+        if name == self.name or not certificates.is_name(name):
+            return self.name
+        return f"{self.name}/{name}"
 
 
 class Door:

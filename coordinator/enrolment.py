@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from typing import TYPE_CHECKING
@@ -103,8 +104,12 @@ class EnrolmentServer:
             )
         try:
             request = codec.decode_request(data)
-            certificate = self._authority.enrol(
-                request.secret, request.name, request.certificate_request
+            # In a thread: it waits for a lock that other processes take too.
+            certificate = await asyncio.to_thread(
+                self._authority.enrol,
+                request.secret,
+                request.name,
+                request.certificate_request,
             )
         except EnrolmentError as error:
             log.warning("a join from %s was refused: %s", peer, error)

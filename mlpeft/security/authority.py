@@ -154,8 +154,8 @@ class Authority:
                     "`mlpeft-coordinator token` on the head node"
                 )
             try:
-                certificate = certificates.sign_request(self._ca, request, name)
                 _check_free(name, request, change.listing.workers, now)
+                certificate = certificates.sign_request(self._ca, request, name)
             except CertificateError as error:
                 raise EnrolmentError(str(error)) from error
             info = certificates.read(certificate)

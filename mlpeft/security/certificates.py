@@ -66,6 +66,11 @@ class CertificateInfo:
         return (self.not_after - _now()).total_seconds() / 86400
 
 
+def is_name(name: str) -> bool:
+    """Whether a worker can be called so; see `check_name`."""
+    return _NAME.fullmatch(name) is not None
+
+
 def check_name(name: str) -> str:
     """A worker's name, if it can be one.
 
@@ -73,7 +78,7 @@ def check_name(name: str) -> str:
         CertificateError: If it is not 1 to 63 letters, digits, dots, dashes and
             underscores, beginning with a letter or digit.
     """
-    if not _NAME.fullmatch(name):
+    if not is_name(name):
         raise CertificateError(
             f"{name[:80]!r} cannot be a worker's name; take up to 63 letters, digits, "
             "'.', '-' and '_', beginning with a letter or digit"

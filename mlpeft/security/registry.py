@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import time
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -17,6 +18,11 @@ from mlpeft.security.folders import SecurityError, write_private
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+    from typing import IO
+
+LOCK_S = 5.0
+"""How long a change waits for another process to finish one; they take milliseconds."""
+LOOK_S = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,12 +96,31 @@ class Registry:
 
     @contextmanager
     def change(self) -> Iterator[_Change]:
-        """Read, change and write, with nobody else between."""
+        """Read, change and write, with nobody else between.
+
+        Raises:
+            SecurityError: If the list cannot be read, or another process keeps it.
+        """
         with self._path.with_suffix(".lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            self._lock(lock)
             change = _Change(self.read())
             yield change
             write_private(self._path, _format(change.listing))
+
+    def _lock(self, lock: IO[str]) -> None:
+        deadline = time.monotonic() + LOCK_S
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                if time.monotonic() > deadline:
+                    raise SecurityError(
+                        f"another process has kept {lock.name} for {LOCK_S:g} s; is an "
+                        "mlpeft-coordinator command stopped? End it and try again"
+                    ) from error
+                time.sleep(LOOK_S)
+            else:
+                return
 
     def create(self) -> None:
         """Begin an empty list."""

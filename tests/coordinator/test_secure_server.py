@@ -8,6 +8,7 @@ import grpc
 import grpc.aio
 import pytest
 
+from coordinator.door import Visitor
 from coordinator.enrolment import EnrolmentServer
 from coordinator.server import Server
 from mlpeft.cluster.sim import serial_result
@@ -91,6 +92,12 @@ def test_a_worker_is_always_called_by_the_name_in_its_certificate(tmp_path, capl
             return [worker.name for worker in workers]
 
     assert bounded(scenario()) == ["ada/bob"]
+
+
+def test_a_name_that_could_forge_log_lines_is_left_out():
+    visitor = Visitor("ada", "1f")
+    assert visitor.call("ada\n12:00:00 worker bob joined") == "ada"
+    assert visitor.call("\x1b[2J") == "ada"
 
 
 def test_the_private_key_does_not_travel(tmp_path, monkeypatch):

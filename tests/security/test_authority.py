@@ -1,11 +1,13 @@
 """The coordinator's folder: tokens, joins, revocation."""
 
+import fcntl
 import hashlib
 import stat
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from mlpeft.security import certificates
+from mlpeft.security import certificates, registry
 from mlpeft.security.authority import Authority, EnrolmentError
 from mlpeft.security.folders import SecurityError
 
@@ -168,6 +170,31 @@ def test_without_its_list_nobody_is_let_in(authority, content):
         path.write_bytes(content)
     with pytest.raises(SecurityError, match="cannot be read"):
         authority.refusal(ada)
+
+
+def test_a_list_that_another_process_keeps_is_an_error_not_a_wait(
+    authority, monkeypatch
+):
+    monkeypatch.setattr(registry, "LOCK_S", 0.05)
+    secret = authority.new_token(ADDRESS).secret
+    with (authority.folder / "registry.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(SecurityError, match="another process has kept"):
+            authority.enrol(secret, "ada", request())
+    authority.enrol(secret, "ada", request())
+
+
+def test_joins_at_the_same_time_all_get_onto_the_list(authority, clock):
+    """Each through an Authority of its own, as processes have."""
+    secret = authority.new_token(ADDRESS).secret
+    names = [f"mac-{index}" for index in range(8)]
+
+    def join(name):
+        Authority(authority.folder, clock).enrol(secret, name, request(name))
+
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(join, names))
+    assert sorted(record.name for record in authority.workers()) == names
 
 
 def test_a_server_certificate_that_ends_soon_is_made_anew(authority, monkeypatch):
