@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import shlex
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from coordinator.security_commands import check_entry, init, token, workers
 from mlpeft.commands.entry import again, run
-from mlpeft.commands.options import Config, Overrides
+from mlpeft.commands.options import Overrides
 from mlpeft.commands.train import INTERRUPTED, asked_to_stop
 from mlpeft.config import RunConfig
 from mlpeft.node import versions
 from mlpeft.node.logs import log_to_terminal
-from mlpeft.rpc.address import check_loopback, split_address
+from mlpeft.rpc.address import split_address
 
 app = typer.Typer(
     add_completion=False,
@@ -21,11 +23,18 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.command()(init)
+app.command()(token)
+app.add_typer(workers, name="workers")
 
 
-@app.command()
+@app.callback(invoke_without_command=True)
 def coordinator(
-    config: Config,
+    context: typer.Context,
+    config: Annotated[
+        Path | None,
+        typer.Option("--config", "-c", help="The run's YAML file.", show_default=False),
+    ] = None,
     overrides: Overrides = None,
     listen: Annotated[
         str | None,
@@ -40,13 +49,32 @@ def coordinator(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the newest checkpoint.")
     ] = False,
+    security: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of certificates, from `init`; if named, TLS on loopback too.",
+            show_default="the user's",
+        ),
+    ] = None,
+    insecure: Annotated[
+        bool,
+        typer.Option(
+            "--insecure", help="Let anybody in, in the clear, whatever the address."
+        ),
+    ] = False,
 ) -> None:
     """Meta-train on a cluster of workers.
 
     Workers join and leave at any time (mlpeft-worker --coordinator HOST:PORT). The
     result is the same bytes as that of `mlpeft train`. Ctrl-C saves, tells the workers
     and says how to go on.
+
+    Off loopback it takes TLS and a join secret: `init` makes them, once.
     """
+    if context.invoked_subcommand is not None:
+        return
+    if config is None:
+        raise typer.BadParameter("needed to start a run", param_hint="--config")
     from coordinator.runtime import ClusterExecutor, Runtime
     from mlpeft.meta.runner import ShardRunner
     from mlpeft.node import fingerprint
@@ -56,10 +84,12 @@ def coordinator(
 
     run_config = RunConfig.load(config, overrides or ())
     host, port = split_address(listen or run_config.cluster.listen, "--listen")
-    check_loopback(host, "--listen")
     log_to_terminal(run_config.logging.log_level)
+    authority = check_entry(host, security, insecure=insecure)
     runner = ShardRunner.from_config(run_config)
-    runtime = Runtime(runner.config, fingerprint.of(runner), versions.here(), prepare)
+    runtime = Runtime(
+        runner.config, fingerprint.of(runner), versions.here(), prepare, authority
+    )
     reason = "the coordinator failed"
     with asked_to_stop() as should_stop:
         try:
@@ -68,6 +98,11 @@ def coordinator(
                 f"listening on {address}: mlpeft-worker --coordinator {address}",
                 err=True,
             )
+            if runtime.join_address is not None:
+                typer.echo(
+                    f"taking joins on {runtime.join_address}: mlpeft-worker join TOKEN",
+                    err=True,
+                )
             result = train(
                 run_config,
                 runner=runner,
@@ -84,6 +119,10 @@ def coordinator(
         command += f" --listen {listen}"
     if local_workers:
         command += f" --local-workers {local_workers}"
+    if security is not None:
+        command += f" --security {shlex.quote(str(security))}"
+    if insecure:
+        command += " --insecure"
     if result.reason == "stopped":
         typer.echo(
             f"Stopped and saved after meta-iteration {result.iteration}. Go on with: "

@@ -11,6 +11,7 @@ import threading
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from coordinator.enrolment import EnrolmentServer
 from coordinator.server import Server
 from mlpeft.cluster.worker_state import WorkerPolicy
 from mlpeft.errors import MlpeftError
@@ -18,6 +19,7 @@ from mlpeft.node.agent import Agent
 from mlpeft.node.compute import ComputeThread, Prepared
 from mlpeft.node.hub import Hub
 from mlpeft.node.memory import MemoryLink
+from mlpeft.rpc.address import split_address
 from mlpeft.work import RoundInterruptedError
 
 if TYPE_CHECKING:
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from mlpeft.cluster.status import ClusterStatus
     from mlpeft.config import RunConfig
     from mlpeft.params import ParamTree
+    from mlpeft.security.authority import Authority
     from mlpeft.work import Shard, ShardUpdate
 
 T = TypeVar("T")
@@ -46,6 +49,7 @@ class Runtime:
         fingerprint: The coordinator's view of the run (`node.fingerprint.of`).
         versions: The coordinator's.
         prepare: Makes the runner of an in-process worker.
+        authority: Who may enter; None: anybody, in the clear.
     """
 
     def __init__(
@@ -54,11 +58,16 @@ class Runtime:
         fingerprint: str,
         versions: Versions,
         prepare: Callable[[RunConfig], Prepared],
+        authority: Authority | None = None,
     ) -> None:
         self._config = config
         self._fingerprint = fingerprint
         self._versions = versions
         self._prepare = prepare
+        self._authority = authority
+        self._enrolment: EnrolmentServer | None = None
+        self.join_address: str | None = None
+        """Where workers join with a token, once started with an authority."""
         self._agents: list[tuple[Agent, asyncio.Task[Any]]] = []
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(
@@ -114,8 +123,14 @@ class Runtime:
 
     async def _start(self, host: str, port: int, local_workers: int) -> str:
         self._hub = Hub(self._config, self._fingerprint, self._versions)
-        self._server = Server(self._hub)
+        self._server = Server(self._hub, self._authority)
         address = await self._server.start(host, port)
+        if self._authority is not None:
+            self._enrolment = EnrolmentServer(self._authority)
+            _, chosen = split_address(address, "the coordinator")
+            self.join_address = await self._enrolment.start(
+                host, self._config.cluster.join_port, chosen
+            )
         for index in range(local_workers):
             agent = Agent(
                 MemoryLink(self._hub),
@@ -144,6 +159,8 @@ class Runtime:
 
     async def _stop(self, reason: str) -> None:
         self._hub.end(reason)
+        if self._enrolment is not None:
+            await self._enrolment.stop()
         await asyncio.gather(
             self._server.stop(GRACE_S),
             *(task for _, task in self._agents),

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
+import dataclasses
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import grpc
 import grpc.aio
 
+from coordinator.door import Door, NotAdmittedError
+from coordinator.listen import listen
 from mlpeft.errors import MlpeftError, RemoteProtocolError
 from mlpeft.node.hub import JoinRefusedError
-from mlpeft.rpc import channel, codec, wire
-from mlpeft.rpc.address import join_address
+from mlpeft.rpc import channel, codec, credentials, wire
 from mlpeft.rpc.outbox import Outbox
 
 if TYPE_CHECKING:
+    from coordinator.door import Visitor
+    from coordinator.listen import Context
     from mlpeft.cluster.messages import WorkerId
     from mlpeft.node.hub import EncodedTheta, Hub
-
-Context: TypeAlias = Any
-"""A `grpc.aio.ServicerContext`; grpcio has no types."""
+    from mlpeft.security.authority import Authority
 
 
 class DismissedError(MlpeftError):
@@ -55,10 +57,14 @@ class Server:
 
     Args:
         hub: Whose.
+        authority: Who may enter, over TLS with certificates on both sides; None:
+            anybody, in the clear.
     """
 
-    def __init__(self, hub: Hub) -> None:
+    def __init__(self, hub: Hub, authority: Authority | None = None) -> None:
         self._hub = hub
+        self._authority = authority
+        self._door = None if authority is None else Door(authority)
         self._server = grpc.aio.server(
             options=[*channel.OPTIONS, ("grpc.so_reuseport", 0)]
         )
@@ -81,16 +87,16 @@ class Server:
         Raises:
             MlpeftError: If the address cannot be had.
         """
-        address = join_address(host, port)
-        try:
-            chosen = self._server.add_insecure_port(address)
-        except RuntimeError as error:
-            raise MlpeftError(
-                f"cannot listen on {address}: is another coordinator running? Choose "
-                "another with --listen host:port (port 0: any that is free)"
-            ) from error
-        await self._server.start()
-        return join_address(host, chosen)
+        secured = None
+        if self._authority is not None:
+            secured = credentials.for_workers(self._authority)
+        return await listen(
+            self._server,
+            host,
+            port,
+            secured,
+            "Choose another with --listen host:port (port 0: any that is free)",
+        )
 
     async def stop(self, grace_s: float) -> None:
         """End: streams get so long to be read to their end."""
@@ -100,12 +106,29 @@ class Server:
 
     async def _join(self, data: bytes, context: Context) -> bytes:
         try:
-            response = self._hub.join(codec.decode_join_request(data))
+            visitor = self._admit(context)
+            request = codec.decode_join_request(data)
+            if visitor is not None:
+                name = visitor.call(request.name)
+                request = dataclasses.replace(request, name=name)
+            response = self._hub.join(request)
         except MlpeftError as error:
             await _abort(context, error)
         return codec.encode_join_response(response)
 
+    def _admit(self, context: Context) -> Visitor | None:
+        """Whoever makes a call; None in the clear.
+
+        Raises:
+            NotAdmittedError: If they may not.
+        """
+        return None if self._door is None else self._door.admit(context)
+
     async def _status(self, data: bytes, context: Context) -> bytes:
+        try:
+            self._admit(context)
+        except MlpeftError as error:
+            await _abort(context, error)
         return codec.encode_status(self._hub.config.run.name, self._hub.status())
 
     async def _work(self, requests: Any, context: Context) -> None:
@@ -113,11 +136,12 @@ class Server:
         decoder = codec.UpDecoder(self._hub.limit_bytes)
         peer = GrpcPeer()
         try:
+            visitor = self._admit(context)
             hello = await _hello(context, decoder)
             worker = self._hub.connect(hello, peer)
         except MlpeftError as error:
             await _abort(context, error)
-        offence = await self._serve(context, decoder, peer, worker)
+        offence = await self._serve(context, decoder, peer, worker, visitor)
         if offence is not None:
             await _abort(context, offence)
 
@@ -127,20 +151,26 @@ class Server:
         decoder: codec.UpDecoder,
         peer: GrpcPeer,
         worker: WorkerId,
+        visitor: Visitor | None,
     ) -> MlpeftError | None:
         """Read and write until one of them ends; what to abort the stream with."""
         reason = "the connection broke"
         offence: MlpeftError | None = None
-        reader = asyncio.create_task(self._read(context, decoder, worker))
+        reader = asyncio.create_task(self._read(context, decoder, worker, visitor))
         writer = asyncio.create_task(_write(context, peer.outbox))
-        parts: list[asyncio.Future[Any]] = [reader, writer, peer.dismissed]
+        watcher = asyncio.create_task(self._watch(visitor))
+        parts: list[asyncio.Future[Any]] = [reader, writer, peer.dismissed, watcher]
         try:
             await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
             if peer.dismissed.done():
                 reason = peer.dismissed.result()
                 offence = DismissedError(reason)
+            elif watcher.done():
+                watcher.result()
             elif reader.done():
                 reason = reader.result()
+        except NotAdmittedError as shut_out:
+            reason, offence = f"it is shut out: {shut_out}", shut_out
         except RemoteProtocolError as broken:
             reason, offence = f"it broke the protocol: {broken}", broken
         except asyncio.CancelledError:
@@ -149,23 +179,38 @@ class Server:
         finally:
             self._hub.disconnect(worker, reason)
             reader.cancel()
+            watcher.cancel()
             # gRPC takes no status while a write is under way. If the worker stands
             # still, keepalive breaks the connection, and that ends the write.
             peer.outbox.drop()
-            await asyncio.gather(reader, writer, return_exceptions=True)
+            await asyncio.gather(reader, writer, watcher, return_exceptions=True)
         return offence
 
+    async def _watch(self, visitor: Visitor | None) -> None:
+        """End only when a worker with a certificate is shut out."""
+        if self._door is None or visitor is None:
+            await asyncio.get_running_loop().create_future()
+        else:
+            await self._door.watch(visitor)
+
     async def _read(
-        self, context: Context, decoder: codec.UpDecoder, worker: WorkerId
+        self,
+        context: Context,
+        decoder: codec.UpDecoder,
+        worker: WorkerId,
+        visitor: Visitor | None,
     ) -> str:
         """Hand what comes to the hub, until the worker ends; how it ended.
 
         Raises:
             RemoteProtocolError: If what comes is not what the contract says.
+            NotAdmittedError: If it comes from somebody who has been shut out.
         """
         while (frame := await context.read()) is not grpc.aio.EOF:
             message = decoder.feed(frame)
             if message is not None:
+                if self._door is not None and visitor is not None:
+                    self._door.check(visitor)  # nothing of theirs counts any more
                 self._hub.receive(worker, message)
         return "connection lost" if context.cancelled() else "it ended"
 
@@ -189,6 +234,8 @@ async def _abort(context: Context, error: MlpeftError) -> NoReturn:
     match error:
         case JoinRefusedError():
             code = grpc.StatusCode.FAILED_PRECONDITION
+        case NotAdmittedError():
+            code = grpc.StatusCode.PERMISSION_DENIED
         case DismissedError():
             code = grpc.StatusCode.ABORTED
         case _:

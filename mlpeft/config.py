@@ -275,6 +275,12 @@ class ClusterSection(Section):
         pattern=r"^.+:\d+$",
         description="host:port of the coordinator",
     )
+    join_port: int = Field(
+        default=50052,
+        ge=0,
+        lt=1 << 16,
+        description="Port where workers join with a token, once, when there is TLS",
+    )
     slots: PositiveInt = Field(default=1, description="Shards a worker takes at once")
     min_workers: PositiveInt = Field(
         default=1, description="Workers to wait for before the first round"

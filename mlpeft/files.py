@@ -9,11 +9,20 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file under a temporary name beside it, flush it to disk and rename it."""
+def write_atomically(path: Path, content: bytes, mode: int = 0o666) -> None:
+    """Write a file under a temporary name beside it, flush it to disk and rename it.
+
+    Args:
+        path: Where; replaced if it is there.
+        content: What.
+        mode: Permissions, less the umask. The file never has others, not even while it
+            is written.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary.unlink(missing_ok=True)
     try:
-        with temporary.open("wb") as file:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+        with os.fdopen(os.open(temporary, flags, mode), "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())

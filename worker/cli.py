@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import os
 import signal
 import socket
@@ -15,12 +16,16 @@ import typer
 from mlpeft.cluster.messages import Stop, WorkerEvent
 from mlpeft.cluster.worker_state import WorkerPolicy
 from mlpeft.commands.entry import FAILED, run
+from mlpeft.commands.options import IdentityFolder, Insecure, MaybeCoordinator
+from mlpeft.commands.peer import choose
 from mlpeft.node import versions
 from mlpeft.node.agent import Agent
 from mlpeft.node.compute import ComputeThread
 from mlpeft.node.logs import log_to_terminal
 from mlpeft.node.prepare import prepare
 from mlpeft.rpc.address import join_address, split_address
+from mlpeft.security.identity import Identity
+from mlpeft.security.token import JoinToken
 from worker.link import GrpcLink
 
 INTERRUPTED = 130
@@ -34,12 +39,10 @@ app = typer.Typer(
 )
 
 
-@app.command()
+@app.callback(invoke_without_command=True)
 def worker(
-    coordinator: Annotated[
-        str,
-        typer.Option(envvar="MLPEFT_COORDINATOR", help="host:port of the coordinator."),
-    ] = "127.0.0.1:50051",
+    context: typer.Context,
+    coordinator: MaybeCoordinator = None,
     name: Annotated[
         str | None,
         typer.Option(help="What to call this worker.", show_default="host and pid"),
@@ -55,19 +58,25 @@ def worker(
             show_default=False,
         ),
     ] = None,
+    identity: IdentityFolder = None,
+    insecure: Insecure = False,
 ) -> None:
     """Compute shards for a coordinator.
 
     The run's configuration comes from the coordinator. The worker waits for one that is
     not up yet, and reconnects to one that went away. Ctrl-C finishes the shard in hand;
     a second one drops it.
+
+    For a coordinator on another machine, join it once: `join TOKEN`.
     """
-    address = join_address(*split_address(coordinator, "--coordinator"))
+    if context.invoked_subcommand is not None:
+        return
+    address, shown = choose(coordinator, identity, insecure=insecure)
     log_to_terminal()
     stop = asyncio.run(
         _work(
-            address,
-            name or f"{socket.gethostname().partition('.')[0]}-{os.getpid()}",
+            GrpcLink(address, shown),
+            name or _default_name(shown),
             WorkerPolicy(once=once),
             tuple(allow_module or ()),
         )
@@ -77,14 +86,53 @@ def worker(
         raise typer.Exit(FAILED)
 
 
+@app.command()
+def join(
+    token: Annotated[str, typer.Argument(help="From `mlpeft-coordinator token`.")],
+    name: Annotated[
+        str | None,
+        typer.Option(help="What to call this machine.", show_default="the host's name"),
+    ] = None,
+    address: Annotated[
+        str | None,
+        typer.Option(
+            help="host:port where the coordinator takes joins.",
+            show_default="the token's",
+        ),
+    ] = None,
+    identity: IdentityFolder = None,
+) -> None:
+    """Join a cluster: get a certificate for a key that never leaves this machine."""
+    from mlpeft.security.folders import worker_folder
+    from worker.enrol import enrol
+
+    ticket = JoinToken.parse(token)
+    if address is not None:
+        dialled = join_address(*split_address(address, "--address"))
+        ticket = dataclasses.replace(ticket, address=dialled)
+    made = enrol(ticket, identity or worker_folder(), name or _host_name())
+    typer.echo(
+        f"joined as {made.name}; the certificate is in {made.folder}. "
+        f"Next: mlpeft-worker (it will dial {made.address})"
+    )
+
+
+def _host_name() -> str:
+    return socket.gethostname().partition(".")[0]
+
+
+def _default_name(identity: Identity | None) -> str:
+    return identity.name if identity else f"{_host_name()}-{os.getpid()}"
+
+
 async def _work(
-    address: str, name: str, policy: WorkerPolicy, allow_modules: tuple[str, ...]
+    link: GrpcLink, name: str, policy: WorkerPolicy, allow_modules: tuple[str, ...]
 ) -> Stop:
     def make_compute(post: Callable[[WorkerEvent], None]) -> ComputeThread:
         return ComputeThread(partial(prepare, allow_modules=allow_modules), post)
 
     agent = Agent(
-        GrpcLink(address),
+        link,
         make_compute,
         policy=policy,
         name=name,

@@ -9,16 +9,20 @@ import grpc
 import grpc.aio
 
 from mlpeft.node.link import LinkLostError, LinkRefusedError
-from mlpeft.rpc import channel, codec, wire
+from mlpeft.rpc import channel, codec, credentials, wire
+from mlpeft.rpc.diagnose import obstacle
 from mlpeft.rpc.outbox import Outbox
 
 if TYPE_CHECKING:
     from mlpeft.errors import MlpeftError
+    from mlpeft.security.identity import Identity
 
 JOIN_TIMEOUT_S = 10.0
 FINISH_TIMEOUT_S = 10.0
 """How long the last update gets to be sent."""
 MOST_THETA_BYTES = 8 << 30
+_FINAL = {grpc.StatusCode.FAILED_PRECONDITION, grpc.StatusCode.PERMISSION_DENIED}
+"""With these a coordinator says that trying again does not help."""
 
 
 class GrpcLink:
@@ -26,24 +30,27 @@ class GrpcLink:
 
     Args:
         address: The coordinator's host:port.
+        identity: What this worker shows, and knows the coordinator by; None: neither,
+            in the clear.
     """
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, identity: Identity | None = None) -> None:
         self._address = address
+        self._identity = identity
         self._channel: grpc.aio.Channel | None = None
 
     async def join(self, request: wire.JoinRequest) -> wire.JoinResponse:
         """Ask to take part, over a fresh connection."""
         await self.close()
-        self._channel = grpc.aio.insecure_channel(
-            self._address, options=channel.OPTIONS
-        )
+        self._channel = credentials.worker_channel(self._address, self._identity)
         method = self._channel.unary_unary(channel.JOIN)
         try:
             data = await method(
                 codec.encode_join_request(request), timeout=JOIN_TIMEOUT_S
             )
         except grpc.aio.AioRpcError as error:
+            if error.code() is grpc.StatusCode.UNAVAILABLE:
+                await self._look_closer()
             raise self._explain(error) from error
         return codec.decode_join_response(data)
 
@@ -61,10 +68,20 @@ class GrpcLink:
             await self._channel.close()
             self._channel = None
 
+    async def _look_closer(self) -> None:
+        """Tell what will pass from what must be put right.
+
+        Raises:
+            LinkRefusedError: If waiting does not help.
+        """
+        reason = await asyncio.to_thread(obstacle, self._address, self._identity)
+        if reason is not None:
+            raise LinkRefusedError(reason)
+
     def _explain(self, error: grpc.aio.AioRpcError) -> MlpeftError:
         """A gRPC error as one of ours; the one place that maps them."""
         detail = error.details() or error.code().name
-        if error.code() is grpc.StatusCode.FAILED_PRECONDITION:
+        if error.code() in _FINAL:
             return LinkRefusedError(detail)
         if error.code() is grpc.StatusCode.UNAVAILABLE:
             return LinkLostError(f"no coordinator answers at {self._address}")

@@ -42,3 +42,23 @@ Episodes = Annotated[
     typer.Option(min=1, help="Test episodes; by default evaluation.num_test_episodes."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
+MaybeCoordinator = Annotated[
+    str | None,
+    typer.Option(
+        envvar="MLPEFT_COORDINATOR",
+        help="host:port of the coordinator.",
+        show_default="the one that was joined, else 127.0.0.1:50051",
+    ),
+]
+IdentityFolder = Annotated[
+    Path | None,
+    typer.Option(
+        "--identity",
+        help="Folder of this machine's certificate, from `mlpeft-worker join`.",
+        show_default="the user's",
+    ),
+]
+Insecure = Annotated[
+    bool,
+    typer.Option("--insecure", help="Talk in the clear, whatever the address."),
+]

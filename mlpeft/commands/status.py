@@ -3,49 +3,54 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
-from mlpeft.commands.options import Json
+from mlpeft.commands.options import IdentityFolder, Insecure, Json, MaybeCoordinator
 
 if TYPE_CHECKING:
     from mlpeft.cluster.status import ClusterStatus
+    from mlpeft.security.identity import Identity
 
 TIMEOUT_S = 5.0
 
 
 def status(
-    coordinator: Annotated[
-        str,
-        typer.Option(envvar="MLPEFT_COORDINATOR", help="host:port of the coordinator."),
-    ] = "127.0.0.1:50051",
+    coordinator: MaybeCoordinator = None,
     json_output: Json = False,
+    identity: IdentityFolder = None,
+    insecure: Insecure = False,
 ) -> None:
     """Show a coordinator's round, workers and leases, and what it waits for."""
     import json
 
-    from mlpeft.rpc.address import join_address, split_address
+    from mlpeft.commands.peer import choose
 
-    address = join_address(*split_address(coordinator, "--coordinator"))
-    run, picture = _ask(address)
+    run, picture = _ask(*choose(coordinator, identity, insecure=insecure))
     if json_output:
         typer.echo(json.dumps({"run": run} | asdict(picture)))
         return
     _show(run, picture)
 
 
-def _ask(address: str) -> tuple[str, ClusterStatus]:
+def _ask(address: str, shown: Identity | None) -> tuple[str, ClusterStatus]:
     """Name of the run and a picture of its cluster."""
     import grpc
 
     from mlpeft.errors import MlpeftError
-    from mlpeft.rpc import channel, codec
+    from mlpeft.rpc import channel, codec, credentials
+    from mlpeft.rpc.diagnose import obstacle
 
-    with grpc.insecure_channel(address, options=channel.OPTIONS) as connection:
+    with credentials.blocking_channel(address, shown) as connection:
         try:
             data = connection.unary_unary(channel.STATUS)(b"", timeout=TIMEOUT_S)
         except grpc.RpcError as error:
+            if error.code() is grpc.StatusCode.PERMISSION_DENIED:
+                raise MlpeftError(error.details()) from error
+            reason = obstacle(address, shown)
+            if reason is not None:
+                raise MlpeftError(reason) from error
             raise MlpeftError(
                 f"no coordinator answers at {address}; is it running, and is this the "
                 "address that it said it listens on?"

@@ -26,3 +26,9 @@ SERVICE = "mlpeft.rpc.Cluster"
 JOIN = f"/{SERVICE}/Join"
 WORK = f"/{SERVICE}/Work"
 STATUS = f"/{SERVICE}/Status"
+
+ENROLMENT = "mlpeft.rpc.Enrolment"
+AUTHORITY = f"/{ENROLMENT}/Authority"
+ENROL = f"/{ENROLMENT}/Enrol"
+MAX_ENROLMENT_BYTES = 16 << 10
+"""Largest message that is taken in from somebody who has no certificate yet."""

@@ -6,6 +6,34 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class AuthorityRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class AuthorityResponse(_message.Message):
+    __slots__ = ("ca_certificate",)
+    CA_CERTIFICATE_FIELD_NUMBER: _ClassVar[int]
+    ca_certificate: bytes
+    def __init__(self, ca_certificate: _Optional[bytes] = ...) -> None: ...
+
+class EnrolRequest(_message.Message):
+    __slots__ = ("secret", "name", "certificate_request")
+    SECRET_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    CERTIFICATE_REQUEST_FIELD_NUMBER: _ClassVar[int]
+    secret: str
+    name: str
+    certificate_request: bytes
+    def __init__(self, secret: _Optional[str] = ..., name: _Optional[str] = ..., certificate_request: _Optional[bytes] = ...) -> None: ...
+
+class EnrolResponse(_message.Message):
+    __slots__ = ("certificate", "port")
+    CERTIFICATE_FIELD_NUMBER: _ClassVar[int]
+    PORT_FIELD_NUMBER: _ClassVar[int]
+    certificate: bytes
+    port: int
+    def __init__(self, certificate: _Optional[bytes] = ..., port: _Optional[int] = ...) -> None: ...
+
 class JoinRequest(_message.Message):
     __slots__ = ("protocol_version", "mlpeft_version", "mlx_version", "name", "incarnation")
     PROTOCOL_VERSION_FIELD_NUMBER: _ClassVar[int]

@@ -1,4 +1,6 @@
-"""Messages to bytes and back: the only module that sees the generated classes.
+"""Messages of the service Cluster to bytes and back.
+
+This and `enrolment_codec` are the only modules that see the generated classes.
 
 What is sent is encoded to complete gRPC messages (frames), so that one theta is encoded
 once and the same frames go to every worker. What is received is checked before it is

@@ -9,7 +9,16 @@ from mlpeft.cluster.sim import TOY_SIZE, toy_shards
 from mlpeft.commands.status import status
 from mlpeft.errors import ConfigError, MlpeftError
 from mlpeft.node.compute import Prepared
+from mlpeft.security import identity
+from mlpeft.security.authority import Authority
+from mlpeft.security.folders import SecurityError, worker_folder
 from tests.node.toy import CONFIG, VERSIONS, ToyRunner
+from worker.enrol import enrol
+
+
+@pytest.fixture(autouse=True)
+def not_joined(tmp_path, monkeypatch):
+    monkeypatch.setenv("MLPEFT_CONFIG_DIR", str(tmp_path / "config"))
 
 
 @pytest.fixture
@@ -40,6 +49,46 @@ def test_scripts_get_json(address, capsys):
     record = json.loads(capsys.readouterr().out)
     assert (record["run"], record["rounds_opened"], record["version"]) == ("run", 1, 4)
     assert [worker["shards_done"] for worker in record["workers"]] == [3]
+
+
+@pytest.fixture
+def secured(tmp_path):
+    """A coordinator with TLS that this machine has joined."""
+    authority = Authority.create(tmp_path / "ca", ["127.0.0.1"])
+    config = CONFIG.with_changes(cluster={"join_port": 0})
+    runtime = Runtime(
+        config,
+        "view",
+        VERSIONS,
+        lambda _: Prepared(ToyRunner(), "toy device", "view"),
+        authority,
+    )
+    runtime.start("127.0.0.1", 0)
+    enrol(authority.new_token(runtime.join_address), worker_folder(), "ada")
+    yield authority
+    runtime.close("done")
+
+
+def test_who_has_joined_needs_no_address(secured, capsys):
+    status()
+    assert "run run: no round is open" in capsys.readouterr().out
+
+
+def test_who_is_shut_out_is_told_so(secured):
+    secured.revoke("ada")
+    with pytest.raises(MlpeftError, match="certificate of ada was revoked"):
+        status()
+
+
+def test_who_asks_in_the_clear_is_told_to_join(secured):
+    address = identity.load(worker_folder()).address
+    with pytest.raises(MlpeftError, match="wants TLS and a certificate"):
+        status(coordinator=address, insecure=True)
+
+
+def test_off_loopback_nothing_is_said_in_the_clear():
+    with pytest.raises(SecurityError, match="mlpeft-worker join TOKEN"):
+        status(coordinator="192.0.2.1:50051")
 
 
 def test_a_coordinator_that_is_not_there_is_named():

@@ -52,7 +52,12 @@ class Watched:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
-            env=os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"},
+            env=os.environ
+            | {
+                "OMP_NUM_THREADS": "1",
+                "MKL_NUM_THREADS": "1",
+                "MLPEFT_CONFIG_DIR": str(folder / "config"),
+            },
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()

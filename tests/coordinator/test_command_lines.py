@@ -3,11 +3,28 @@
 import socket
 
 
-def test_a_coordinator_listens_on_loopback_only(cluster):
-    refused = cluster.start_coordinator(listen="0.0.0.0:50051")
+def test_off_loopback_a_coordinator_refuses_to_start_without_security(cluster):
+    refused = cluster.start_coordinator(listen="0.0.0.0:0")
     assert refused.end() == 2
     assert "0.0.0.0 can be reached from other machines" in refused.text
-    assert "SSH tunnel" in refused.text
+    assert "mlpeft-coordinator init" in refused.text
+    assert "listening" not in refused.text
+
+
+def test_insecure_lets_it_start_and_says_so_loudly(cluster):
+    coordinator = cluster.start_coordinator("--insecure", listen="0.0.0.0:0")
+    coordinator.wait_for("INSECURE: whoever can reach 0.0.0.0 can read and change")
+    coordinator.wait_for("listening on")
+    coordinator.process.terminate()
+    assert coordinator.end() == 130, coordinator.text
+
+
+def test_off_loopback_a_worker_says_nothing_in_the_clear(cluster):
+    """192.0.2.1 is nobody's: the worker does not even dial."""
+    cluster.address = "192.0.2.1:50051"
+    worker = cluster.worker("ada")
+    assert worker.end() == 2
+    assert "mlpeft-worker join TOKEN" in worker.text
 
 
 def test_a_taken_port_is_one_clear_message(cluster):
