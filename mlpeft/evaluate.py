@@ -213,6 +213,7 @@ def _fresh_start(runner: ShardRunner) -> ParamTree:
         runner.tasks.num_outputs,
         config.run.seed,
         Purpose.BASELINE,
+        peft=config.peft,
     )
     return state.initial(get_params(fresh), runner.inner)
 

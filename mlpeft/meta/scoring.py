@@ -94,6 +94,10 @@ class Scorer:
         sx, sy = mx.array(support_x), mx.array(support_y)
         qx, qy = mx.array(query_x), mx.array(query_y)
         params, state = self._start(theta, state, len(make_rngs), vectorised=vectorised)
+        if self.functional.starts_episodes:
+            own = self._begin(vectorised)(params, sx, sy)
+            params = params | own
+            state = self.inner.make_optimizer().init(own) | state
         step, score = self._step(vectorised), self._score(vectorised)
         scored = []
         for number in range(max(steps) + 1):
@@ -138,6 +142,15 @@ class Scorer:
             return {k: mx.broadcast_to(v, (tasks, *v.shape)) for k, v in tree.items()}
 
         return spread(theta), spread(state)
+
+    def _begin(self, vectorised: bool) -> Callable[..., Any]:
+        """`(theta, sx, sy) -> leaves` that an episode starts with beside theta."""
+
+        def begin(theta: ParamTree, x: mx.array, y: mx.array) -> ParamTree:
+            with self.functional.installed():
+                return self.functional.episode_leaves(theta, x, y)
+
+        return self._function("begin", begin, vectorised)
 
     def _step(self, vectorised: bool) -> Callable[..., Any]:
         """`(params, state, x, y) -> (params, state)` after one inner step."""

@@ -152,6 +152,9 @@ class InnerLoops:
                     loss = mx.vmap(loss, in_axes=(0, 0, 0))
                 with self.functional.installed():
                     query_loss = loss(adapted, arrays[2], arrays[3])
+            # An episode's own leaves are for this episode only.
+            adapted = {name: adapted[name] for name in theta}
+            new_state = {name: new_state[name] for name in state if name in new_state}
             if vectorised:
                 adapted = _sum_over_tasks(adapted, theta, len(arrays[0]))
                 new_state = _sum_over_tasks(new_state, state, len(arrays[0]))

@@ -12,15 +12,18 @@ import mlx.nn as nn
 
 from mlpeft.errors import ConfigError, nearest
 from mlpeft.models.conv4 import Conv4
+from mlpeft.models.encoder import read_encoder
 from mlpeft.models.mlp import LinearClassifier, SimpleClassifier
+from mlpeft.models.sentence_classifier import SentenceClassifier
+from mlpeft.peft.wrap import wrap
 from mlpeft.seeds import Purpose, seed_word
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterator
 
-    from mlpeft.config import ModelSection
+    from mlpeft.config import ModelSection, PeftSection
 
-BACKBONES = ("linear", "tanh", "logistic", "conv4")
+BACKBONES = ("linear", "tanh", "logistic", "conv4", "encoder")
 
 
 def build_model(
@@ -30,6 +33,7 @@ def build_model(
     seed: int,
     purpose: Purpose = Purpose.INIT,
     allow_modules: Container[str] | None = None,
+    peft: PeftSection | None = None,
 ) -> nn.Module:
     """The configured model with initial parameters drawn from the seed.
 
@@ -42,12 +46,17 @@ def build_model(
         allow_modules: Modules that a backbone `module:callable` may name; None: any.
             A worker gets its configuration from the network and imports nothing that
             its own command line did not allow.
+        peft: The `peft` section: which parameters are trainable; None: all.
 
     Raises:
-        ConfigError: If the backbone is unknown or does not take such inputs.
+        ConfigError: If the backbone is unknown or does not take such inputs, or the
+            PEFT method finds nothing to change in it.
+        DataError: If pretrained weights are missing or of another architecture.
     """
     with seeded(seed_word(seed, purpose)):
         model = _construct(config, input_shape, num_outputs, allow_modules)
+        if peft is not None:
+            wrap(model, peft)
         mx.eval(model.parameters())
     return model
 
@@ -78,6 +87,20 @@ def _construct(
                     "an image family or backbone linear"
                 )
             return Conv4(num_outputs, input_shape[0], input_shape[2], config.hidden_dim)
+        case "encoder":
+            if config.weights is None:
+                raise ConfigError(
+                    "model.weights: backbone encoder needs the folder of a pretrained "
+                    "sentence encoder, such as all-MiniLM-L6-v2"
+                )
+            encoder = read_encoder(config.weights)
+            return SentenceClassifier(
+                encoder,
+                encoder.config.hidden_size,
+                num_outputs,
+                config.head,
+                config.logit_scale,
+            )
         case name if ":" in name:
             module = name.partition(":")[0]
             if allow_modules is not None and module not in allow_modules:

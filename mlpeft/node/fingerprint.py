@@ -6,6 +6,9 @@ import hashlib
 import json
 from typing import TYPE_CHECKING
 
+from mlpeft.datasets.digest import file_sha256
+from mlpeft.datasets.pretrained import model_file
+
 if TYPE_CHECKING:
     from mlpeft.meta.runner import ShardRunner
 
@@ -14,8 +17,8 @@ def of(runner: ShardRunner) -> str:
     """SHA-256, hexadecimal, over all that decides a run's bits.
 
     That is the resolved configuration (without what a run may change), the leaves of
-    theta and the digests of the data sets. Versions are compared by themselves, so that
-    a mismatch can be named.
+    theta and the digests of the data sets and of pretrained weights. Versions are
+    compared by themselves, so that a mismatch can be named.
     """
     from mlpeft.train import identity
 
@@ -23,6 +26,14 @@ def of(runner: ShardRunner) -> str:
         "config": identity(runner.config),
         "leaves": runner.schema,
         "data": runner.tasks.digests(),
+        "base": _base_digest(runner.config.model.weights),
     }
     text = json.dumps(parts, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _base_digest(weights: str | None) -> str | None:
+    """SHA-256 of the pretrained weights; None: the run has none."""
+    from mlpeft.models.encoder import WEIGHTS
+
+    return None if weights is None else file_sha256(model_file(weights, WEIGHTS))

@@ -75,6 +75,7 @@ def build_tasks(
         ConfigError: Listing every problem.
         DataError: If a data set is missing or damaged, saying what to do.
     """
+    config = _with_tokenizer(config)
     section = config.task_distribution
     data_dir = str(config.paths.data_dir)
     admit(section.task_families, section.task_params, allow_modules)
@@ -88,6 +89,16 @@ def build_tasks(
         num_outputs=section.num_classes,
         regression=families[0].regression,
     )
+
+
+def _with_tokenizer(config: RunConfig) -> RunConfig:
+    """Tasks of text take the tokenizer of the pretrained model if they name none."""
+    section = config.task_distribution
+    if "intents" not in section.task_families or config.model.weights is None:
+        return config
+    params = {"tokenizer": config.model.weights} | section.task_params
+    section = section.model_copy(update={"task_params": params})
+    return config.model_copy(update={"task_distribution": section})
 
 
 def _families(section: TaskDistributionSection, data_dir: str) -> list[Family]:

@@ -13,6 +13,7 @@ from mlpeft.tasks.families import custom
 from mlpeft.tasks.families.custom import Custom
 from mlpeft.tasks.families.digits import Digits
 from mlpeft.tasks.families.folder import Folder
+from mlpeft.tasks.families.intents import Intents
 from mlpeft.tasks.families.linear import LinearClassification
 from mlpeft.tasks.families.nonlinear import PATTERNS, NonlinearClassification
 from mlpeft.tasks.families.omniglot import Omniglot
@@ -69,6 +70,11 @@ FAMILIES = {
         "your own images: a folder with a folder for each class",
         f"path, size, {_POOL}",
         lambda _: Folder(),
+    ),
+    "intents": FamilyEntry(
+        "what an utterance asks for: CLINC150 or Banking77, as token numbers",
+        "dataset, class_split, tokenizer, split",
+        Intents,
     ),
     "custom": FamilyEntry(
         "your own Python function, classification",

@@ -1,0 +1,276 @@
+"""A BERT-type sentence encoder: token numbers in, one vector a sentence out.
+
+The architecture of Devlin et al. 2019 (arXiv 1810.04805), layer norm after each
+sublayer, with the mean over tokens of Reimers and Gurevych 2019 (arXiv 1908.10084).
+`read_encoder` fills it from a Hugging Face folder; the names of its parts follow that
+format's, shortened (`layers.0.attention.query`).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+import mlx.core as mx
+import mlx.nn as nn
+from mlx.utils import tree_flatten, tree_unflatten
+
+from mlpeft.datasets.pretrained import model_file, model_folder
+from mlpeft.errors import DataError, ShapeError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+WEIGHTS = "model.safetensors"
+_ONLY = {
+    "model_type": "bert",
+    "hidden_act": "gelu",
+    "position_embedding_type": "absolute",
+}
+_RENAMED = (
+    (r"^bert\.", ""),
+    (r"\bencoder\.layer\.", "layers."),
+    (r"\battention\.self\.", "attention."),
+    (r"\battention\.output\.dense\b", "attention.output"),
+    (r"\battention\.output\.LayerNorm\b", "attention_norm"),
+    (r"\bintermediate\.dense\b", "intermediate"),
+    (r"(layers\.\d+)\.output\.dense\b", r"\1.output"),
+    (r"(layers\.\d+)\.output\.LayerNorm\b", r"\1.output_norm"),
+    (r"\bembeddings\.LayerNorm\b", "embeddings.norm"),
+    (r"_embeddings\.weight$", ".weight"),
+)
+_MEAN = "pooling_mode_mean_tokens"
+_UNUSED = re.compile(r"^(pooler\.|cls\.|embeddings\.position_ids$)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EncoderConfig:
+    """Sizes of an encoder, by the names of Hugging Face's config.json."""
+
+    vocab_size: int
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    max_position_embeddings: int = 512
+    type_vocab_size: int = 2
+    layer_norm_eps: float = 1e-12
+    pad_token_id: int = 0
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any], source: str) -> Self:
+        """The sizes in a config.json, if it describes such an encoder.
+
+        Raises:
+            DataError: Naming each setting that is missing or that this encoder does
+                not compute.
+        """
+        problems = [
+            f"{key} is {values[key]!r}, expected {expected!r}"
+            for key, expected in _ONLY.items()
+            if values.get(key, expected) != expected
+        ]
+        if "model_type" not in values:
+            problems.append("model_type is missing, expected 'bert'")
+        needed = list(cls.__dataclass_fields__)[:5]
+        problems += [f"{key} is missing" for key in needed if key not in values]
+        if problems:
+            raise DataError(
+                f"{source} is not of a BERT-type encoder: {'; '.join(problems)}; "
+                "take a model such as all-MiniLM-L6-v2"
+            )
+        known = {key: values[key] for key in cls.__dataclass_fields__ if key in values}
+        return cls(**known)
+
+
+class Embeddings(nn.Module):
+    """Sum of word, position and type embeddings, normalised."""
+
+    def __init__(self, config: EncoderConfig) -> None:
+        super().__init__()
+        size = config.hidden_size
+        self.word = nn.Embedding(config.vocab_size, size)
+        self.position = nn.Embedding(config.max_position_embeddings, size)
+        self.token_type = nn.Embedding(config.type_vocab_size, size)
+        self.norm = nn.LayerNorm(size, eps=config.layer_norm_eps)
+
+    def __call__(self, tokens: mx.array) -> mx.array:
+        """(n, length) token numbers -> (n, length, hidden_size)."""
+        positions = self.position.weight[: tokens.shape[1]]
+        embedded = self.word(tokens) + positions + self.token_type.weight[0]
+        output: mx.array = self.norm(embedded)
+        return output
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention of all tokens to the tokens that are not padding."""
+
+    def __init__(self, config: EncoderConfig) -> None:
+        super().__init__()
+        size = config.hidden_size
+        self.num_heads = config.num_attention_heads
+        self.query = nn.Linear(size, size)
+        self.key = nn.Linear(size, size)
+        self.value = nn.Linear(size, size)
+        self.output = nn.Linear(size, size)
+
+    def __call__(self, x: mx.array, mask: mx.array) -> mx.array:
+        """(n, length, hidden_size), mask (n, 1, 1, length) -> (n, length, ...)."""
+        queries, keys, values = (
+            self._heads(part(x)) for part in (self.query, self.key, self.value)
+        )
+        attended = mx.fast.scaled_dot_product_attention(
+            queries, keys, values, scale=queries.shape[-1] ** -0.5, mask=mask
+        )
+        joined = attended.swapaxes(1, 2).reshape(x.shape)
+        output: mx.array = self.output(joined)
+        return output
+
+    def _heads(self, x: mx.array) -> mx.array:
+        n, length, size = x.shape
+        split = x.reshape(n, length, self.num_heads, size // self.num_heads)
+        return split.swapaxes(1, 2)
+
+
+class EncoderLayer(nn.Module):
+    """Attention and a two-layer perceptron, each added to its input and normalised."""
+
+    def __init__(self, config: EncoderConfig) -> None:
+        super().__init__()
+        size, eps = config.hidden_size, config.layer_norm_eps
+        self.attention = Attention(config)
+        self.attention_norm = nn.LayerNorm(size, eps=eps)
+        self.intermediate = nn.Linear(size, config.intermediate_size)
+        self.output = nn.Linear(config.intermediate_size, size)
+        self.output_norm = nn.LayerNorm(size, eps=eps)
+
+    def __call__(self, x: mx.array, mask: mx.array) -> mx.array:
+        """(n, length, hidden_size), mask (n, 1, 1, length) -> the same shape."""
+        x = self.attention_norm(x + self.attention(x, mask))
+        output: mx.array = self.output_norm(
+            x + self.output(nn.gelu(self.intermediate(x)))
+        )
+        return output
+
+
+class SentenceEncoder(nn.Module):
+    """Sentences to unit vectors: the normalised mean over tokens of the last layer.
+
+    There is no dropout: adaptation must not depend on who computes it.
+    """
+
+    def __init__(self, config: EncoderConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.embeddings = Embeddings(config)
+        self.layers = [EncoderLayer(config) for _ in range(config.num_hidden_layers)]
+
+    def __call__(self, tokens: mx.array) -> mx.array:
+        """Embeddings (n, hidden_size), float32 of length 1, of padded sentences.
+
+        Args:
+            tokens: (n, length) integers; `pad_token_id` is padding.
+
+        Raises:
+            ShapeError: If they are not of that shape, or longer than the model's
+                positions.
+        """
+        longest = self.config.max_position_embeddings
+        whole = mx.issubdtype(tokens.dtype, mx.integer)
+        if not whole or tokens.ndim != 2 or not 1 <= tokens.shape[1] <= longest:
+            raise ShapeError(
+                f"invalid shape: tokens {tuple(tokens.shape)} of {tokens.dtype}, "
+                "expected integers (sentences, length) with a length of 1 to "
+                f"{longest}; take tasks of text, such as the family intents"
+            )
+        present = tokens != self.config.pad_token_id
+        h = self.embeddings(tokens)
+        for layer in self.layers:
+            h = layer(h, present[:, None, None, :])
+        weight = present[..., None].astype(h.dtype)
+        total = mx.maximum(weight.sum(axis=1), 1.0)
+        return unit((h * weight).sum(axis=1) / total)
+
+
+def unit(x: mx.array) -> mx.array:
+    """`x / |x|` along the last axis; a zero vector stays zero."""
+    square = mx.sum(mx.square(x), axis=-1, keepdims=True)
+    return x * mx.rsqrt(mx.maximum(square, 1e-24))
+
+
+def read_encoder(where: str) -> SentenceEncoder:
+    """The encoder of a Hugging Face folder, in float32.
+
+    Args:
+        where: The folder, or `package:NAME/FOLDER` (see `model_folder`).
+
+    Raises:
+        DataError: If files or weights are missing, or it is another architecture.
+    """
+    config_file = model_file(where, "config.json")
+    try:
+        values = json.loads(config_file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DataError(f"{config_file} is not valid JSON: {error}") from error
+    encoder = SentenceEncoder(EncoderConfig.from_dict(values, str(config_file)))
+    _check_pooling(where)
+    file = model_file(where, WEIGHTS)
+    try:
+        loaded: Any = mx.load(str(file))
+    except RuntimeError as error:
+        raise DataError(f"{file} cannot be read as safetensors: {error}") from error
+    weights = {_renamed(name): leaf for name, leaf in loaded.items()}
+    weights = {k: w.astype(mx.float32) for k, w in weights.items() if _used(k)}
+    _check_weights(encoder, weights, str(file))
+    encoder.update(tree_unflatten(list(weights.items())))
+    mx.eval(encoder.parameters())
+    return encoder
+
+
+def _renamed(name: str) -> str:
+    for pattern, replacement in _RENAMED:
+        name = re.sub(pattern, replacement, name)
+    return name
+
+
+def _used(name: str) -> bool:
+    return not _UNUSED.match(name)
+
+
+def _check_weights(
+    encoder: SentenceEncoder, weights: Mapping[str, mx.array], source: str
+) -> None:
+    """The file has the encoder's leaves, no others, each of its shape."""
+    expected = {name: leaf.shape for name, leaf in tree_flatten(encoder.parameters())}
+    found = {name: leaf.shape for name, leaf in weights.items()}
+    wrong = sorted(
+        name
+        for name in expected.keys() | found.keys()
+        if expected.get(name) != found.get(name)
+    )
+    if wrong:
+        name = wrong[0]
+        raise DataError(
+            f"{source} does not fit its config.json: {len(wrong)} weights differ, "
+            f"first {name}, expected {expected.get(name)}, got {found.get(name)}"
+        )
+
+
+def _check_pooling(where: str) -> None:
+    """A sentence-transformers folder says how it pools; only the mean is computed."""
+    file = model_folder(where) / "1_Pooling" / "config.json"
+    if not file.is_file():
+        return
+    settings = json.loads(file.read_text(encoding="utf-8"))
+    others = [
+        key
+        for key, value in settings.items()
+        if key.startswith("pooling_mode_") and value and key != _MEAN
+    ]
+    if others or not settings.get(_MEAN, True):
+        raise DataError(
+            f"{file} asks for {', '.join(others) or 'no mean'}; this encoder pools by "
+            "the mean over tokens, so take a model that does"
+        )

@@ -1,0 +1,94 @@
+"""A sentence encoder with a head for episodes whose classes are always new."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+import mlx.core as mx
+import mlx.nn as nn
+
+from mlpeft.models.encoder import unit
+
+if TYPE_CHECKING:
+    from mlpeft.params import ParamTree
+
+HeadStart: TypeAlias = Literal["prototype", "zero", "learned"]
+
+
+class FewShotHead(nn.Module):
+    """`y = scale W e + b` for embeddings e of length 1.
+
+    Args:
+        dims: Numbers in one embedding.
+        num_classes: Classes of an episode.
+        scale: Inverse temperature of the logits.
+    """
+
+    def __init__(self, dims: int, num_classes: int, scale: float) -> None:
+        super().__init__()
+        self.scale = scale
+        self.weight = mx.zeros((num_classes, dims))
+        self.bias = mx.zeros((num_classes,))
+
+    def __call__(self, embeddings: mx.array) -> mx.array:
+        """(n, dims) -> logits (n, num_classes)."""
+        return self.scale * (embeddings @ self.weight.T) + self.bias
+
+
+class SentenceClassifier(nn.Module):
+    """Encoder and head.
+
+    Which label a class has in an episode is chance, so a head that is part of theta can
+    learn nothing but that. By default the head is no part of theta: every episode
+    starts with one made from its own support set, and it adapts from there.
+
+    Args:
+        encoder: (n, length) integers -> (n, dims) of length 1.
+        dims: Numbers in one embedding.
+        num_classes: Classes of an episode.
+        start: "prototype": W is the normalised mean embedding of each class, so that
+            zero inner steps classify by the nearest centroid (Snell et al. 2017, arXiv
+            1703.05175, with the cosine); "zero": the head starts from zeros; "learned":
+            it is a part of theta like any other.
+        scale: Inverse temperature of the logits.
+    """
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        dims: int,
+        num_classes: int,
+        start: HeadStart = "prototype",
+        scale: float = 10.0,
+    ) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.head = FewShotHead(dims, num_classes, scale)
+        self.start = start
+        if start != "learned":
+            self.head.freeze()
+
+    def __call__(self, tokens: mx.array) -> mx.array:
+        """Logits (n, num_classes) of token numbers (n, length)."""
+        output: mx.array = self.head(self.encoder(tokens))
+        return output
+
+    def episode_start(self, support_x: mx.array, support_y: mx.array) -> ParamTree:
+        """The leaves that an episode starts with in place of the module's own.
+
+        Args:
+            support_x: (n, length) token numbers.
+            support_y: (n,) labels.
+
+        Returns:
+            `head.weight` and `head.bias`, or nothing if the head is learned.
+        """
+        if self.start == "learned":
+            return {}
+        classes, dims = self.head.weight.shape
+        weight, bias = mx.zeros((classes, dims)), mx.zeros((classes,))
+        if self.start == "prototype":
+            member = support_y[None, :] == mx.arange(classes)[:, None]
+            # A mean and a sum have the same direction.
+            weight = unit(member.astype(mx.float32) @ self.encoder(support_x))
+        return {"head.weight": weight, "head.bias": bias}
