@@ -142,10 +142,14 @@ class Books:
                 f"cluster.min_workers asks for {self.missing} more to start"
             )
         candidates = self.candidates()
+        by_reason: dict[str, list[int]] = {}
+        for index in current.waiting():
+            failures = current.failures.get(index, ())
+            reason = rounds.choose_worker(candidates, failures)[1]
+            by_reason.setdefault(reason, []).append(index)
         waiting = [
-            f"shard {index}: "
-            + rounds.choose_worker(candidates, current.failures.get(index, ()))[1]
-            for index in current.waiting()
+            f"{rounds.shards_named(shards)}: {reason}"
+            for reason, shards in by_reason.items()
         ]
         held = [
             f"shard {key.shard} on {self.workers[live.worker].info.name} for "

@@ -153,7 +153,7 @@ def round_wait(
         done: Shards that are in.
         total: Shards of the round.
         connected: Connected workers.
-        waiting: Shards that nobody holds, each with its reason.
+        waiting: Shards that nobody holds, together where the reason is the same.
         held: Shards that are being computed, each with who holds it.
     """
     if done == total:
@@ -170,6 +170,15 @@ def round_wait(
     if waiting:
         parts.append("waiting " + _some(waiting))
     return False, "; ".join(parts)
+
+
+def shards_named(shards: Sequence[int]) -> str:
+    """A few shards by number, many by how many they are."""
+    if len(shards) == 1:
+        return f"shard {shards[0]}"
+    if len(shards) <= 3:
+        return f"shards {', '.join(map(str, shards))}"
+    return f"{len(shards)} shards"
 
 
 def _some(texts: Sequence[str], most: int = 4) -> str:

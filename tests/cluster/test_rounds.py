@@ -2,7 +2,14 @@
 
 from mlpeft.cluster.joining import Versions, version_refusal, view_refusal
 from mlpeft.cluster.messages import WorkerId
-from mlpeft.cluster.rounds import Candidate, Cause, Failure, choose_worker, round_wait
+from mlpeft.cluster.rounds import (
+    Candidate,
+    Cause,
+    Failure,
+    choose_worker,
+    round_wait,
+    shards_named,
+)
 
 
 def candidate(name, free, **changes):
@@ -67,3 +74,9 @@ def test_equal_versions_may_join_and_others_are_told_what_mends_it():
 def test_another_view_of_the_run_is_refused():
     assert view_refusal("a" * 64, "a" * 64) is None
     assert "expected aaaaaaaaaaaa" in (view_refusal("a" * 64, "") or "")
+
+
+def test_many_shards_are_told_by_their_number_and_few_by_name():
+    assert shards_named([7]) == "shard 7"
+    assert shards_named([2, 5, 9]) == "shards 2, 5, 9"
+    assert shards_named(range(2, 10)) == "8 shards"
