@@ -83,6 +83,7 @@ def test_a_server_that_sends_another_range_is_asked_from_the_start(
 def test_a_server_that_says_no_length_will_do(remote, target, server):
     server.faults = ["no length"]
     fetch(remote, target)
+    assert target.read_bytes() == CONTENT
 
 
 def test_what_is_all_there_already_is_only_checked(remote, target, server):

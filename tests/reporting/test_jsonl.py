@@ -122,5 +122,7 @@ def test_half_a_line_and_other_dirt_are_passed_over(tmp_path: Path) -> None:
 def test_closing_twice_is_harmless(tmp_path: Path, config, clock) -> None:
     reporter = JsonlReporter(clock)
     reporter.start(config, tmp_path, 0)
+    reporter.iteration(1, {"support_loss": 0.5})
     reporter.close()
     reporter.close()
+    assert iterations(tmp_path / "metrics.jsonl") == [1]
