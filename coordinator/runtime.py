@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
 
     from mlpeft.cluster.joining import Versions
-    from mlpeft.cluster.messages import WorkerEvent
     from mlpeft.cluster.status import ClusterStatus
+    from mlpeft.cluster.worker_messages import WorkerEvent
     from mlpeft.config import RunConfig
     from mlpeft.params import ParamTree
     from mlpeft.security.authority import Authority

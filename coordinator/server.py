@@ -13,7 +13,7 @@ from coordinator.door import Door, NotAdmittedError
 from coordinator.listen import listen
 from mlpeft.errors import MlpeftError, RemoteProtocolError
 from mlpeft.node.hub import JoinRefusedError
-from mlpeft.rpc import channel, codec, credentials, wire
+from mlpeft.rpc import channel, codec, credentials, join_codec, status_codec, wire
 from mlpeft.rpc.outbox import Outbox
 
 if TYPE_CHECKING:
@@ -107,14 +107,14 @@ class Server:
     async def _join(self, data: bytes, context: Context) -> bytes:
         try:
             visitor = self._admit(context)
-            request = codec.decode_join_request(data)
+            request = join_codec.decode_join_request(data)
             if visitor is not None:
                 name = visitor.call(request.name)
                 request = dataclasses.replace(request, name=name)
             response = self._hub.join(request)
         except MlpeftError as error:
             await _abort(context, error)
-        return codec.encode_join_response(response)
+        return join_codec.encode_join_response(response)
 
     def _admit(self, context: Context) -> Visitor | None:
         """Whoever makes a call; None in the clear.
@@ -129,7 +129,7 @@ class Server:
             self._admit(context)
         except MlpeftError as error:
             await _abort(context, error)
-        return codec.encode_status(self._hub.config.run.name, self._hub.status())
+        return status_codec.encode_status(self._hub.config.run.name, self._hub.status())
 
     async def _work(self, requests: Any, context: Context) -> None:
         """One worker's stream, from Hello to its end."""

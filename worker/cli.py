@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from mlpeft.cluster.messages import Stop, WorkerEvent
+from mlpeft.cluster.worker_messages import Stop, WorkerEvent
 from mlpeft.cluster.worker_state import WorkerPolicy
 from mlpeft.commands.entry import FAILED, run
 from mlpeft.commands.options import IdentityFolder, Insecure, MaybeCoordinator

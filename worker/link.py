@@ -9,7 +9,7 @@ import grpc
 import grpc.aio
 
 from mlpeft.node.link import LinkLostError, LinkRefusedError
-from mlpeft.rpc import channel, codec, credentials, wire
+from mlpeft.rpc import channel, codec, credentials, join_codec, wire
 from mlpeft.rpc.diagnose import obstacle
 from mlpeft.rpc.outbox import Outbox
 
@@ -46,13 +46,13 @@ class GrpcLink:
         method = self._channel.unary_unary(channel.JOIN)
         try:
             data = await method(
-                codec.encode_join_request(request), timeout=JOIN_TIMEOUT_S
+                join_codec.encode_join_request(request), timeout=JOIN_TIMEOUT_S
             )
         except grpc.aio.AioRpcError as error:
             if error.code() is grpc.StatusCode.UNAVAILABLE:
                 await self._look_closer()
             raise self._explain(error) from error
-        return codec.decode_join_response(data)
+        return join_codec.decode_join_response(data)
 
     async def open(self, hello: wire.Hello) -> GrpcStream:
         """Open the stream of work of a join."""

@@ -12,7 +12,8 @@ from mlpeft.cluster import rounds
 from mlpeft.cluster.rounds import Candidate
 
 if TYPE_CHECKING:
-    from mlpeft.cluster.messages import Lease, LeaseKey, WorkerId, WorkerJoined
+    from mlpeft.cluster.coordinator_messages import WorkerJoined
+    from mlpeft.cluster.messages import Lease, LeaseKey, WorkerId
     from mlpeft.cluster.rounds import Failure
     from mlpeft.params import Schema
     from mlpeft.work import Shard, ShardUpdate

@@ -26,9 +26,7 @@ from typing import TYPE_CHECKING, assert_never
 
 from mlpeft.cluster import gate, rounds, status
 from mlpeft.cluster.books import Books, LiveLease, RoundBook, WorkerBook
-from mlpeft.cluster.invariants import check_books
-from mlpeft.cluster.messages import (
-    Announce,
+from mlpeft.cluster.coordinator_messages import (
     CompleteRound,
     CoordinatorCommand,
     CoordinatorEvent,
@@ -36,21 +34,25 @@ from mlpeft.cluster.messages import (
     FailRound,
     GrantLease,
     HeartbeatReceived,
-    Lease,
-    LeaseKey,
     LeaseReturned,
-    Level,
     RevokeLease,
     RoundAbandoned,
     RoundOpened,
     RunEnded,
     SendTheta,
-    TimePassed,
     UpdateReceived,
     WorkerDraining,
-    WorkerId,
     WorkerJoined,
     WorkerLeft,
+)
+from mlpeft.cluster.invariants import check_books
+from mlpeft.cluster.messages import (
+    Announce,
+    Lease,
+    LeaseKey,
+    Level,
+    TimePassed,
+    WorkerId,
 )
 from mlpeft.cluster.rounds import Cause, Failure, Policy
 from mlpeft.errors import LocalProtocolError

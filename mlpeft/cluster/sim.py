@@ -21,30 +21,36 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mlpeft.cluster.coordinator_state import CoordinatorState
-from mlpeft.cluster.messages import (
-    Announce,
-    CancelShard,
+from mlpeft.cluster.coordinator_messages import (
     CompleteRound,
-    ComputeShard,
-    CoordinatorJoined,
-    DialCoordinator,
     DismissWorker,
     FailRound,
     GrantLease,
     HeartbeatReceived,
-    Lease,
-    LeaseGranted,
     LeaseReturned,
-    LeaseRevoked,
-    ReturnLease,
     RevokeLease,
     RoundOpened,
     RunEnded,
+    SendTheta,
+    UpdateReceived,
+    WorkerDraining,
+    WorkerJoined,
+    WorkerLeft,
+)
+from mlpeft.cluster.coordinator_state import CoordinatorState
+from mlpeft.cluster.messages import Announce, Lease, TimePassed, WorkerId
+from mlpeft.cluster.rounds import Policy
+from mlpeft.cluster.worker_messages import (
+    CancelShard,
+    ComputeShard,
+    CoordinatorJoined,
+    DialCoordinator,
+    LeaseGranted,
+    LeaseRevoked,
+    ReturnLease,
     RunOver,
     SendDraining,
     SendHeartbeat,
-    SendTheta,
     SendUpdate,
     ShardCancelled,
     ShardComputed,
@@ -53,14 +59,7 @@ from mlpeft.cluster.messages import (
     Stop,
     StreamLost,
     ThetaReceived,
-    TimePassed,
-    UpdateReceived,
-    WorkerDraining,
-    WorkerId,
-    WorkerJoined,
-    WorkerLeft,
 )
-from mlpeft.cluster.rounds import Policy
 from mlpeft.cluster.worker_state import WorkerPolicy, WorkerState
 from mlpeft.params import schema
 from mlpeft.work import Kind, Shard, ShardUpdate, TaskSpec
@@ -68,12 +67,8 @@ from mlpeft.work import Kind, Shard, ShardUpdate, TaskSpec
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from mlpeft.cluster.messages import (
-        CoordinatorCommand,
-        CoordinatorEvent,
-        WorkerCommand,
-        WorkerEvent,
-    )
+    from mlpeft.cluster.coordinator_messages import CoordinatorCommand, CoordinatorEvent
+    from mlpeft.cluster.worker_messages import WorkerCommand, WorkerEvent
     from mlpeft.params import ParamTree
 
 Vector = np.ndarray[Any, np.dtype[np.float32]]

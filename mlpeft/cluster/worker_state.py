@@ -22,18 +22,15 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, assert_never
 
-from mlpeft.cluster.messages import (
-    Announce,
+from mlpeft.cluster.messages import Announce, Lease, LeaseKey, Level, TimePassed
+from mlpeft.cluster.worker_messages import (
     CancelShard,
     ComputeShard,
     CoordinatorJoined,
     DialCoordinator,
     JoinRefused,
-    Lease,
     LeaseGranted,
-    LeaseKey,
     LeaseRevoked,
-    Level,
     ProgressMade,
     ReturnLease,
     RunOver,
@@ -48,7 +45,6 @@ from mlpeft.cluster.messages import (
     StopRequested,
     StreamLost,
     ThetaReceived,
-    TimePassed,
     WorkerCommand,
     WorkerEvent,
 )

@@ -39,7 +39,7 @@ def _ask(address: str, shown: Identity | None) -> tuple[str, ClusterStatus]:
     import grpc
 
     from mlpeft.errors import MlpeftError
-    from mlpeft.rpc import channel, codec, credentials
+    from mlpeft.rpc import channel, credentials, status_codec
     from mlpeft.rpc.diagnose import obstacle
 
     with credentials.blocking_channel(address, shown) as connection:
@@ -55,7 +55,7 @@ def _ask(address: str, shown: Identity | None) -> tuple[str, ClusterStatus]:
                 f"no coordinator answers at {address}; is it running, and is this the "
                 "address that it said it listens on?"
             ) from error
-    return codec.decode_status(data)
+    return status_codec.decode_status(data)
 
 
 def _show(run: str, picture: ClusterStatus) -> None:

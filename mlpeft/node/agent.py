@@ -13,6 +13,7 @@ import uuid
 from typing import TYPE_CHECKING
 
 from mlpeft.cluster import messages as m
+from mlpeft.cluster import worker_messages as wm
 from mlpeft.cluster.worker_state import WorkerPolicy, WorkerState
 from mlpeft.config import RunConfig, parse_yaml
 from mlpeft.errors import MlpeftError, RemoteProtocolError
@@ -50,7 +51,7 @@ class Agent:
     def __init__(
         self,
         link: Link,
-        make_compute: Callable[[Callable[[m.WorkerEvent], None]], ComputeThread],
+        make_compute: Callable[[Callable[[wm.WorkerEvent], None]], ComputeThread],
         *,
         policy: WorkerPolicy,
         name: str,
@@ -75,20 +76,20 @@ class Agent:
         self._timer: asyncio.TimerHandle | None = None
         self._connection: asyncio.Task[None] | None = None
 
-    async def run(self) -> m.Stop:
+    async def run(self) -> wm.Stop:
         """Work until there is nothing more to do; why, and whether it is a failure."""
         self._loop = asyncio.get_running_loop()
-        self._stopped: asyncio.Future[m.Stop] = self._loop.create_future()
+        self._stopped: asyncio.Future[wm.Stop] = self._loop.create_future()
         self._compute = self._make_compute(self._post)
         try:
-            self._handle(m.Started())
+            self._handle(wm.Started())
             return await self._stopped
         finally:
             await self._release()
 
     def request_stop(self, reason: str) -> None:
         """Finish the shard in hand, then end. To be called on the event loop."""
-        self._handle(m.StopRequested(reason))
+        self._handle(wm.StopRequested(reason))
 
     async def _release(self) -> None:
         if self._timer is not None:
@@ -107,11 +108,11 @@ class Agent:
 
     # --- events in --------------------------------------------------------------------
 
-    def _post(self, event: m.WorkerEvent) -> None:
+    def _post(self, event: wm.WorkerEvent) -> None:
         """Take an event from the compute thread."""
         self._loop.call_soon_threadsafe(self._handle, event)
 
-    def _handle(self, event: m.WorkerEvent) -> None:
+    def _handle(self, event: wm.WorkerEvent) -> None:
         """The only way into the state machine. A bug in it ends the worker, loudly."""
         if self._stopped.done():
             return
@@ -139,25 +140,25 @@ class Agent:
 
     # --- commands out -----------------------------------------------------------------
 
-    def _obey(self, command: m.WorkerCommand) -> None:
+    def _obey(self, command: wm.WorkerCommand) -> None:
         match command:
-            case m.DialCoordinator(delay_s):
+            case wm.DialCoordinator(delay_s):
                 self._connection = self._loop.create_task(self._connect(delay_s))
-            case m.ComputeShard(lease):
+            case wm.ComputeShard(lease):
                 self._compute.submit(lease, self._thetas[lease.version])
-            case m.CancelShard(key):
+            case wm.CancelShard(key):
                 self._compute.cancel(key)
-            case m.SendHeartbeat(progress):
+            case wm.SendHeartbeat(progress):
                 self._send(wire.Heartbeat(progress))
-            case m.SendUpdate(key, version, update):
+            case wm.SendUpdate(key, version, update):
                 self._send(wire.Update(key, version, update))
-            case m.ReturnLease(key, failed, reason):
+            case wm.ReturnLease(key, failed, reason):
                 self._send(wire.LeaseReturn(key, failed, reason))
-            case m.SendDraining():
+            case wm.SendDraining():
                 self._send(wire.Draining())
             case m.Announce(level, text):
                 log.log(_LEVELS[level], text)
-            case m.Stop():
+            case wm.Stop():
                 self._stopped.set_result(command)
 
     def _send(self, message: wire.UpMessage) -> None:
@@ -169,19 +170,19 @@ class Agent:
 
     async def _connect(self, delay_s: float) -> None:
         """Join, and read until the stream ends; then tell the state machine how."""
-        event: m.WorkerEvent
+        event: wm.WorkerEvent
         try:
             await asyncio.sleep(delay_s)
             event = await self._serve()
         except LinkRefusedError as error:
-            event = m.JoinRefused(str(error))
+            event = wm.JoinRefused(str(error))
         except LinkLostError as error:
-            event = m.StreamLost(str(error), self._random.random())
+            event = wm.StreamLost(str(error), self._random.random())
         except RemoteProtocolError as error:
             reason = f"the coordinator broke the protocol: {error}"
-            event = m.StreamLost(reason, self._random.random())
+            event = wm.StreamLost(reason, self._random.random())
         except MlpeftError as error:
-            event = m.JoinRefused(f"this worker cannot take part in the run: {error}")
+            event = wm.JoinRefused(f"this worker cannot take part in the run: {error}")
         except Exception as error:  # noqa: BLE001 - raised again by run()
             self._fail(error)
             return
@@ -192,7 +193,7 @@ class Agent:
         self._thetas.clear()
         self._handle(event)
 
-    async def _serve(self) -> m.WorkerEvent:
+    async def _serve(self) -> wm.WorkerEvent:
         """One connection from joining to its end."""
         response = await self._link.join(self._ask)
         prepared = await self._prepare(response.config_yaml)
@@ -202,22 +203,22 @@ class Agent:
             message = await self._stream.receive()
             match message:
                 case wire.Welcome(heartbeat_s):
-                    self._handle(m.CoordinatorJoined(response.session, heartbeat_s))
+                    self._handle(wm.CoordinatorJoined(response.session, heartbeat_s))
                 case wire.Theta(version, meta):
                     self._hold(version, meta)
                 case wire.LeaseOffer(lease):
-                    self._handle(m.LeaseGranted(lease))
+                    self._handle(wm.LeaseGranted(lease))
                 case wire.LeaseRevocation(key, reason):
-                    self._handle(m.LeaseRevoked(key, reason))
+                    self._handle(wm.LeaseRevoked(key, reason))
                 case wire.RunOver(reason):
-                    return m.RunOver(reason, self._random.random())
+                    return wm.RunOver(reason, self._random.random())
                 case None:
                     raise LinkLostError("the coordinator ended the stream")
 
     def _hold(self, version: int, meta: ParamTree) -> None:
         """Keep theta where leases will look for it, then say that it is here."""
         self._thetas[version] = meta
-        self._handle(m.ThetaReceived(version))
+        self._handle(wm.ThetaReceived(version))
         newest = self._state.version
         for old in [held for held in self._thetas if held != newest]:
             del self._thetas[old]

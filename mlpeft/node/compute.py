@@ -12,7 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from mlpeft.cluster.messages import (
+from mlpeft.cluster.worker_messages import (
     ProgressMade,
     ShardCancelled,
     ShardComputed,
@@ -23,7 +23,8 @@ from mlpeft.platform import wait_for_thread_end
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from mlpeft.cluster.messages import Lease, LeaseKey, WorkerEvent
+    from mlpeft.cluster.messages import Lease, LeaseKey
+    from mlpeft.cluster.worker_messages import WorkerEvent
     from mlpeft.config import RunConfig
     from mlpeft.params import ParamTree
     from mlpeft.work import Shard, ShardUpdate

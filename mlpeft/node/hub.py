@@ -12,6 +12,7 @@ import uuid
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
+from mlpeft.cluster import coordinator_messages as cm
 from mlpeft.cluster import messages as m
 from mlpeft.cluster.coordinator_state import CoordinatorState
 from mlpeft.cluster.joining import Versions, version_refusal, view_refusal
@@ -127,16 +128,16 @@ class Hub:
             size = sum(leaf.nbytes for leaf in meta.values())
             self._limit_bytes = size + SLACK_BYTES
         self._round = result
-        self._handle(m.RoundOpened(version, tuple(shards), schema(meta)))
+        self._handle(cm.RoundOpened(version, tuple(shards), schema(meta)))
 
     def abandon(self, reason: str) -> None:
         """Give up the open round, if there is one."""
-        self._handle(m.RoundAbandoned(reason))
+        self._handle(cm.RoundAbandoned(reason))
         self._settle(RoundFailedError(reason))
 
     def end(self, reason: str) -> None:
         """Tell everybody that the run is over."""
-        self._handle(m.RunEnded(reason))
+        self._handle(cm.RunEnded(reason))
         self._settle(RoundFailedError(reason))
         if self._timer is not None:
             self._timer.cancel()
@@ -191,7 +192,7 @@ class Hub:
         self._names[worker] = request.name
         peer.send(wire.Welcome(self.config.cluster.heartbeat_s))
         self._handle(
-            m.WorkerJoined(
+            cm.WorkerJoined(
                 worker,
                 request.name,
                 request.incarnation,
@@ -209,25 +210,25 @@ class Hub:
         """
         match message:
             case wire.Heartbeat(progress):
-                self._handle(m.HeartbeatReceived(worker, progress))
+                self._handle(cm.HeartbeatReceived(worker, progress))
             case wire.Update(key, version, update, fault):
-                self._handle(m.UpdateReceived(worker, key, version, update, fault))
+                self._handle(cm.UpdateReceived(worker, key, version, update, fault))
             case wire.LeaseReturn(key, failed, reason):
-                self._handle(m.LeaseReturned(worker, key, failed, reason))
+                self._handle(cm.LeaseReturned(worker, key, failed, reason))
             case wire.Draining():
-                self._handle(m.WorkerDraining(worker))
+                self._handle(cm.WorkerDraining(worker))
             case wire.Hello():
                 raise RemoteProtocolError("a second Hello on one stream")
 
     def disconnect(self, worker: m.WorkerId, reason: str) -> None:
         """A worker's stream ended."""
         if self._peers.pop(worker, None) is not None:
-            self._handle(m.WorkerLeft(worker, reason))
+            self._handle(cm.WorkerLeft(worker, reason))
         self._names.pop(worker, None)
 
     # --- events in, commands out ------------------------------------------------------
 
-    def _handle(self, event: m.CoordinatorEvent) -> None:
+    def _handle(self, event: cm.CoordinatorEvent) -> None:
         """The only way into the state machine. A bug in it ends the round, loudly."""
         try:
             for command in self._state.handle(event, self._loop.time()):
@@ -247,25 +248,25 @@ class Hub:
             else self._loop.call_at(wakeup, self._handle, m.TimePassed())
         )
 
-    def _obey(self, command: m.CoordinatorCommand) -> None:  # noqa: C901 - one match
+    def _obey(self, command: cm.CoordinatorCommand) -> None:  # noqa: C901 - one match
         match command:
-            case m.SendTheta(worker):
+            case cm.SendTheta(worker):
                 if self._theta is not None:
                     self._peers[worker].send_theta(self._theta)
-            case m.GrantLease(worker, lease):
+            case cm.GrantLease(worker, lease):
                 log.debug("%s leased to %s", lease.key, self._names[worker])
                 self._peers[worker].send(wire.LeaseOffer(lease))
-            case m.RevokeLease(worker, key, reason):
+            case cm.RevokeLease(worker, key, reason):
                 self._peers[worker].send(wire.LeaseRevocation(key, reason))
-            case m.DismissWorker(worker, reason, run_over):
+            case cm.DismissWorker(worker, reason, run_over):
                 peer = self._peers.pop(worker, None)
                 if peer is not None:
                     peer.dismiss(reason, run_over=run_over)
-            case m.CompleteRound(_, updates):
+            case cm.CompleteRound(_, updates):
                 if self._round is not None:
                     result, self._round = self._round, None
                     result.set_result(list(updates))
-            case m.FailRound(_, story):
+            case cm.FailRound(_, story):
                 self._settle(RoundFailedError(story))
             case m.Announce(level, text):
                 log.log(_LEVELS[level], text)

@@ -1,6 +1,6 @@
-"""Messages of the service Cluster to bytes and back.
+"""Messages of the stream of work to bytes and back.
 
-This and `enrolment_codec` are the only modules that see the generated classes.
+The codecs (this, `*_codec`, `parsing`) alone see the generated classes.
 
 What is sent is encoded to complete gRPC messages (frames), so that one theta is encoded
 once and the same frames go to every worker. What is received is checked before it is
@@ -14,13 +14,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from google.protobuf.message import DecodeError
-
-from mlpeft.cluster.messages import Lease, LeaseKey, WorkerId
-from mlpeft.cluster.status import ClusterStatus, LeaseStatus, WorkerStatus
+from mlpeft.cluster.messages import Lease
 from mlpeft.errors import RemoteProtocolError
 from mlpeft.rpc import cluster_pb2 as pb
 from mlpeft.rpc import wire
+from mlpeft.rpc.parsing import decode_key, encode_key, parse
 from mlpeft.rpc.tensors import (
     CHUNK_BYTES,
     Assembler,
@@ -33,8 +31,6 @@ from mlpeft.work import Kind, Shard, ShardUpdate, TaskSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
-
-    from google.protobuf.message import Message
 
     from mlpeft.params import Array
 
@@ -57,9 +53,9 @@ def encode_up(message: wire.UpMessage) -> Iterator[bytes]:
         case wire.Heartbeat():
             out.heartbeat.SetInParent()
             for key, tasks_done in message.progress:
-                out.heartbeat.progress.add(lease=_key(key), tasks_done=tasks_done)
+                out.heartbeat.progress.add(lease=encode_key(key), tasks_done=tasks_done)
         case wire.Update(key, version, update):
-            out.update.lease.CopyFrom(_key(key))
+            out.update.lease.CopyFrom(encode_key(key))
             out.update.version = version
             if update is not None:
                 groups = [Group(update.total), Group(update.per_task)]
@@ -67,7 +63,7 @@ def encode_up(message: wire.UpMessage) -> Iterator[bytes]:
                 out.update.total.CopyFrom(_group(groups[0]))
                 out.update.per_task.CopyFrom(_group(groups[1]))
         case wire.LeaseReturn(key, failed, reason):
-            out.lease_return.lease.CopyFrom(_key(key))
+            out.lease_return.lease.CopyFrom(encode_key(key))
             out.lease_return.failed = failed
             out.lease_return.reason = reason
         case wire.Draining():
@@ -88,7 +84,7 @@ def encode_down(message: wire.DownMessage) -> Iterator[bytes]:
             out.theta.version = version
             out.theta.meta.CopyFrom(_group(groups[0]))
         case wire.LeaseOffer(lease):
-            out.lease.key.CopyFrom(_key(lease.key))
+            out.lease.key.CopyFrom(encode_key(lease.key))
             out.lease.version = lease.version
             out.lease.lease_s = lease.lease_s
             out.lease.round = lease.shard.round
@@ -96,7 +92,7 @@ def encode_down(message: wire.DownMessage) -> Iterator[bytes]:
             for task in lease.shard.tasks:
                 out.lease.tasks.add(task_id=task.task_id, seed=task.seed)
         case wire.LeaseRevocation(key, reason):
-            out.lease_revocation.lease.CopyFrom(_key(key))
+            out.lease_revocation.lease.CopyFrom(encode_key(key))
             out.lease_revocation.reason = reason
         case wire.RunOver(reason):
             out.run_over.reason = reason
@@ -119,15 +115,6 @@ def _varint(value: int) -> bytes:
         value >>= 7
     out.append(value)
     return bytes(out)
-
-
-def _key(key: LeaseKey) -> pb.LeaseKey:
-    return pb.LeaseKey(
-        session=key.session,
-        round_id=key.round_id,
-        shard=key.shard,
-        attempt=key.attempt,
-    )
 
 
 def _group(group: Group) -> pb.TensorGroup:
@@ -201,7 +188,7 @@ class UpDecoder:
         chunk = _chunk_of(frame)
         if chunk is not None:
             return self._chunk(chunk)
-        message = _parse(pb.WorkerMessage, frame)
+        message = parse(pb.WorkerMessage, frame)
         match message.WhichOneof("message"):
             case "hello":
                 hello = message.hello
@@ -209,7 +196,7 @@ class UpDecoder:
             case "heartbeat":
                 return wire.Heartbeat(
                     tuple(
-                        (_lease_key(entry.lease), entry.tasks_done)
+                        (decode_key(entry.lease), entry.tasks_done)
                         for entry in message.heartbeat.progress
                     )
                 )
@@ -218,7 +205,7 @@ class UpDecoder:
             case "lease_return":
                 back = message.lease_return
                 return wire.LeaseReturn(
-                    _lease_key(back.lease), back.failed, back.reason
+                    decode_key(back.lease), back.failed, back.reason
                 )
             case "draining":
                 return wire.Draining()
@@ -258,7 +245,7 @@ class UpDecoder:
             return None
         self._pending = None
         try:
-            return wire.Update(_lease_key(head.lease), head.version, pending.result())
+            return wire.Update(decode_key(head.lease), head.version, pending.result())
         except RemoteProtocolError as error:
             return _faulty(head, error)
 
@@ -286,7 +273,7 @@ class DownDecoder:
                 raise RemoteProtocolError(f"a chunk of {len(chunk)} bytes is homeless")
             self._pending.feed(chunk)
             return self._settle(self._pending)
-        message = _parse(pb.CoordinatorMessage, frame)
+        message = parse(pb.CoordinatorMessage, frame)
         match message.WhichOneof("message"):
             case "welcome":
                 return wire.Welcome(message.welcome.heartbeat_s)
@@ -296,7 +283,7 @@ class DownDecoder:
                 return wire.LeaseOffer(_lease(message.lease))
             case "lease_revocation":
                 revoked = message.lease_revocation
-                return wire.LeaseRevocation(_lease_key(revoked.lease), revoked.reason)
+                return wire.LeaseRevocation(decode_key(revoked.lease), revoked.reason)
             case "run_over":
                 return wire.RunOver(message.run_over.reason)
             case other:
@@ -344,21 +331,6 @@ def _chunk_of(frame: bytes) -> memoryview | None:
     return memoryview(frame)[at:]
 
 
-def _parse(kind: type[Any], frame: bytes) -> Any:
-    message: Message = kind()
-    try:
-        message.ParseFromString(frame)
-    except DecodeError as error:
-        raise RemoteProtocolError(
-            f"{len(frame)} bytes are no {kind.DESCRIPTOR.name}: {error}"
-        ) from error
-    return message
-
-
-def _lease_key(key: pb.LeaseKey) -> LeaseKey:
-    return LeaseKey(key.session, key.round_id, key.shard, key.attempt)
-
-
 def _lease(lease: pb.Lease) -> Lease:
     try:
         kind = Kind(lease.kind)
@@ -368,7 +340,7 @@ def _lease(lease: pb.Lease) -> Lease:
         raise RemoteProtocolError("a shard without tasks")
     tasks = tuple(TaskSpec(task.task_id, task.seed) for task in lease.tasks)
     shard = Shard(lease.round, lease.key.shard, kind, tasks)
-    return Lease(_lease_key(lease.key), lease.version, shard, lease.lease_s)
+    return Lease(decode_key(lease.key), lease.version, shard, lease.lease_s)
 
 
 def _spec(group: pb.TensorGroup, limit_bytes: int) -> tuple[GroupSpec, bytes]:
@@ -389,132 +361,4 @@ def _shard_update(head: pb.Update, trees: list[Mapping[str, Array]]) -> ShardUpd
 
 
 def _faulty(head: pb.Update, error: RemoteProtocolError) -> wire.Update:
-    return wire.Update(_lease_key(head.lease), head.version, None, str(error))
-
-
-# --- unary calls ----------------------------------------------------------------------
-
-
-def encode_join_request(request: wire.JoinRequest) -> bytes:
-    """The bytes of a Join call."""
-    return pb.JoinRequest(
-        protocol_version=request.protocol_version,
-        mlpeft_version=request.mlpeft_version,
-        mlx_version=request.mlx_version,
-        name=request.name,
-        incarnation=request.incarnation,
-    ).SerializeToString()
-
-
-def decode_join_request(data: bytes) -> wire.JoinRequest:
-    """What a worker asks for.
-
-    Raises:
-        RemoteProtocolError: If it is something else.
-    """
-    request = _parse(pb.JoinRequest, data)
-    return wire.JoinRequest(
-        protocol_version=request.protocol_version,
-        mlpeft_version=request.mlpeft_version,
-        mlx_version=request.mlx_version,
-        name=request.name,
-        incarnation=request.incarnation,
-    )
-
-
-def encode_join_response(response: wire.JoinResponse) -> bytes:
-    """The bytes of a Join call's answer."""
-    return pb.JoinResponse(
-        worker_id=response.worker_id,
-        session=response.session,
-        config_yaml=response.config_yaml,
-    ).SerializeToString()
-
-
-def decode_join_response(data: bytes) -> wire.JoinResponse:
-    """What the coordinator answers.
-
-    Raises:
-        RemoteProtocolError: If it is something else.
-    """
-    response = _parse(pb.JoinResponse, data)
-    return wire.JoinResponse(
-        worker_id=response.worker_id,
-        session=response.session,
-        config_yaml=response.config_yaml,
-    )
-
-
-def encode_status(run: str, status: ClusterStatus) -> bytes:
-    """The bytes of a Status call's answer."""
-    out = pb.StatusResponse(
-        run=run,
-        rounds_opened=status.rounds_opened,
-        version=status.version,
-        shards_in=status.shards_in,
-        shards=status.shards,
-        wait=status.wait,
-    )
-    for worker in status.workers:
-        out.workers.add(
-            worker_id=worker.worker,
-            name=worker.name,
-            device=worker.device,
-            slots=worker.slots,
-            leases=worker.leases,
-            shards_done=worker.shards_done,
-            failures=worker.failures,
-            silent_s=worker.silent_s,
-            draining=worker.draining,
-        )
-    for lease in status.leases:
-        out.leases.add(
-            key=_key(lease.key),
-            worker=lease.worker,
-            held_s=lease.held_s,
-            tasks_done=lease.tasks_done,
-            tasks=lease.tasks,
-        )
-    return out.SerializeToString()
-
-
-def decode_status(data: bytes) -> tuple[str, ClusterStatus]:
-    """Name of the run, and the picture of its cluster.
-
-    Raises:
-        RemoteProtocolError: If it is something else.
-    """
-    status = _parse(pb.StatusResponse, data)
-    workers = tuple(
-        WorkerStatus(
-            worker=WorkerId(worker.worker_id),
-            name=worker.name,
-            device=worker.device,
-            slots=worker.slots,
-            leases=worker.leases,
-            shards_done=worker.shards_done,
-            failures=worker.failures,
-            silent_s=worker.silent_s,
-            draining=worker.draining,
-        )
-        for worker in status.workers
-    )
-    leases = tuple(
-        LeaseStatus(
-            key=_lease_key(lease.key),
-            worker=lease.worker,
-            held_s=lease.held_s,
-            tasks_done=lease.tasks_done,
-            tasks=lease.tasks,
-        )
-        for lease in status.leases
-    )
-    return status.run, ClusterStatus(
-        rounds_opened=status.rounds_opened,
-        version=status.version if status.HasField("version") else None,
-        shards_in=status.shards_in,
-        shards=status.shards,
-        workers=workers,
-        leases=leases,
-        wait=status.wait,
-    )
+    return wire.Update(decode_key(head.lease), head.version, None, str(error))

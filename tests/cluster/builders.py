@@ -2,7 +2,9 @@
 
 import numpy as np
 
+from mlpeft.cluster import coordinator_messages as cm
 from mlpeft.cluster import messages as m
+from mlpeft.cluster import worker_messages as wm
 from mlpeft.cluster.coordinator_state import CoordinatorState
 from mlpeft.cluster.sim import toy_shards, toy_update
 from mlpeft.cluster.worker_state import WorkerPolicy, WorkerState
@@ -28,10 +30,10 @@ class Machine:
     def join(self, name, slots=1, incarnation=None, at=None):
         worker = m.WorkerId(f"{name}-id")
         incarnation = incarnation or f"{name}-process"
-        return self(m.WorkerJoined(worker, name, incarnation, slots), at)
+        return self(cm.WorkerJoined(worker, name, incarnation, slots), at)
 
     def open(self, shards=2, version=0):
-        return self(m.RoundOpened(version, toy_shards(version, shards), SCHEMA))
+        return self(cm.RoundOpened(version, toy_shards(version, shards), SCHEMA))
 
     def update(self, name, shard, attempt=1, round_id=1, version=0, **changes):
         answer = toy_update(THETA, toy_shards(version, shard + 1)[shard])
@@ -41,7 +43,7 @@ class Machine:
             "version": version,
             "update": answer,
         }
-        return self(m.UpdateReceived(**event | changes))
+        return self(cm.UpdateReceived(**event | changes))
 
 
 def key(shard, attempt=1, round_id=1, session="s"):
@@ -72,5 +74,5 @@ class Hand:
 
     def join(self, session="s"):
         if self.state.phase == "idle":
-            self(m.Started())
-        return self(m.CoordinatorJoined(session, heartbeat_s=1.0))
+            self(wm.Started())
+        return self(wm.CoordinatorJoined(session, heartbeat_s=1.0))

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from mlpeft.cluster import coordinator_messages as cm
 from mlpeft.cluster import messages as m
 from mlpeft.cluster.rounds import Policy
 from mlpeft.cluster.sim import toy_shards, toy_update
@@ -14,7 +15,7 @@ ADA, BOB = m.WorkerId("ada-id"), m.WorkerId("bob-id")
 
 
 def granted(commands):
-    return [(c.worker, c.lease.key) for c in of_type(commands, m.GrantLease)]
+    return [(c.worker, c.lease.key) for c in of_type(commands, cm.GrantLease)]
 
 
 def texts(commands):
@@ -26,12 +27,12 @@ def test_a_round_is_leased_computed_and_completed_in_the_order_of_shards(machine
     commands = machine.open(shards=2)
     shards = toy_shards(0, 2)
     assert commands == [
-        m.SendTheta(ADA, 0),
-        m.GrantLease(ADA, m.Lease(key(0), 0, shards[0], 10)),
+        cm.SendTheta(ADA, 0),
+        cm.GrantLease(ADA, m.Lease(key(0), 0, shards[0], 10)),
     ]
     assert granted(machine.update("ada", 0)) == [(ADA, key(1))]
     (done,) = machine.update("ada", 1)
-    assert isinstance(done, m.CompleteRound)
+    assert isinstance(done, cm.CompleteRound)
     assert [update.index for update in done.updates] == [0, 1]
 
 
@@ -48,10 +49,10 @@ def test_theta_goes_to_a_worker_once_a_version(machine):
     machine.join("ada")
     machine.open(shards=1)
     machine.update("ada", 0)
-    again = machine(m.RoundOpened(0, toy_shards(0, 1), SCHEMA))
-    assert not of_type(again, m.SendTheta)
+    again = machine(cm.RoundOpened(0, toy_shards(0, 1), SCHEMA))
+    assert not of_type(again, cm.SendTheta)
     machine.update("ada", 0, round_id=2)
-    assert of_type(machine.open(shards=1, version=1), m.SendTheta)
+    assert of_type(machine.open(shards=1, version=1), cm.SendTheta)
 
 
 def test_a_worker_takes_as_many_shards_as_it_has_slots(machine):
@@ -75,7 +76,7 @@ def test_a_lost_workers_shard_is_leased_again_with_the_next_attempt(machine):
     machine.join("ada")
     machine.open(shards=1)
     machine.join("bob")
-    commands = machine(m.WorkerLeft(ADA, "killed"))
+    commands = machine(cm.WorkerLeft(ADA, "killed"))
     assert granted(commands) == [(BOB, key(0, attempt=2))]
     assert "worker ada left: killed; shard 0 is leased again" in texts(commands)
 
@@ -85,16 +86,16 @@ def test_a_silent_worker_is_lost_and_dismissed(machine):
     machine.join("ada")
     machine.open(shards=1)
     machine.join("bob", at=1)
-    machine(m.HeartbeatReceived(BOB), at=3)
+    machine(cm.HeartbeatReceived(BOB), at=3)
     assert machine.state.next_wakeup() == 4
     commands = machine(m.TimePassed(), at=4)
     assert granted(commands) == [(BOB, key(0, attempt=2))]
-    assert m.DismissWorker(ADA, "no heartbeat for 4.0 s", run_over=False) in commands
+    assert cm.DismissWorker(ADA, "no heartbeat for 4.0 s", run_over=False) in commands
 
 
 def test_a_heartbeat_keeps_a_worker(machine):
     machine.join("ada")
-    machine(m.HeartbeatReceived(ADA), at=3.9)
+    machine(cm.HeartbeatReceived(ADA), at=3.9)
     assert machine(m.TimePassed(), at=4) == []
 
 
@@ -103,7 +104,7 @@ def test_a_coordinator_that_slept_blames_nobody(machine):
     machine.join("ada")
     machine.open(shards=1)
     commands = machine(m.TimePassed(), at=3600)
-    assert not of_type(commands, m.DismissWorker, m.RevokeLease)
+    assert not of_type(commands, cm.DismissWorker, cm.RevokeLease)
 
 
 def test_the_first_valid_update_wins_and_the_other_worker_is_told(machine):
@@ -112,23 +113,23 @@ def test_the_first_valid_update_wins_and_the_other_worker_is_told(machine):
     machine.open(shards=1)
     machine.join("bob")
     for at in (3, 6, 9):
-        machine(m.HeartbeatReceived(ADA), at=at)
-        machine(m.HeartbeatReceived(BOB), at=at)
+        machine(cm.HeartbeatReceived(ADA), at=at)
+        machine(cm.HeartbeatReceived(BOB), at=at)
     commands = machine(m.TimePassed(), at=10)
     assert granted(commands) == [(BOB, key(0, attempt=2))]
-    assert m.RevokeLease(ADA, key(0), "not done within 10 s") in commands
+    assert cm.RevokeLease(ADA, key(0), "not done within 10 s") in commands
     commands = machine.update("ada", 0, attempt=1)
-    assert of_type(commands, m.CompleteRound)
-    assert m.RevokeLease(BOB, key(0, attempt=2), "the shard is in") in commands
+    assert of_type(commands, cm.CompleteRound)
+    assert cm.RevokeLease(BOB, key(0, attempt=2), "the shard is in") in commands
     assert machine.update("bob", 0, attempt=2) == []
 
 
 def test_a_revoked_lease_keeps_its_slot_until_the_worker_lets_go(machine):
     machine.join("ada")
     machine.open(shards=1)
-    machine(m.RoundAbandoned("stop"))
+    machine(cm.RoundAbandoned("stop"))
     assert granted(machine.open(shards=1)) == []
-    returned = m.LeaseReturned(ADA, key(0), failed=False, reason="as told")
+    returned = cm.LeaseReturned(ADA, key(0), failed=False, reason="as told")
     assert granted(machine(returned)) == [(ADA, key(0, round_id=2))]
 
 
@@ -157,7 +158,7 @@ def test_a_bad_update_is_refused_by_name_and_run_elsewhere(machine, changes, rea
 def test_a_shard_that_failed_on_the_only_worker_is_tried_there_again(machine):
     machine.join("ada")
     machine.open(shards=1)
-    commands = machine(m.LeaseReturned(ADA, key(0), failed=True, reason="no memory"))
+    commands = machine(cm.LeaseReturned(ADA, key(0), failed=True, reason="no memory"))
     assert granted(commands) == [(ADA, key(0, attempt=2))]
 
 
@@ -165,7 +166,7 @@ def test_a_failed_shard_waits_for_a_busy_worker_that_has_not_failed_it(machine):
     machine.join("ada")
     machine.join("bob")
     machine.open(shards=2)
-    commands = machine(m.LeaseReturned(ADA, key(0), failed=True, reason="no memory"))
+    commands = machine(cm.LeaseReturned(ADA, key(0), failed=True, reason="no memory"))
     assert granted(commands) == []
     wait = machine.state.status(0).wait
     assert "shard 0: it failed elsewhere and waits for a free slot on bob" in wait
@@ -176,10 +177,10 @@ def test_a_shard_that_fails_everywhere_stops_the_round_with_its_story(machine):
     machine.join("ada")
     machine.join("bob")
     machine.open(shards=1)
-    machine(m.LeaseReturned(ADA, key(0), failed=True, reason="no memory"))
-    machine(m.WorkerLeft(BOB, "killed"))
+    machine(cm.LeaseReturned(ADA, key(0), failed=True, reason="no memory"))
+    machine(cm.WorkerLeft(BOB, "killed"))
     commands = machine.update("ada", 0, attempt=3, fault="checksum")
-    (failed,) = of_type(commands, m.FailRound)
+    (failed,) = of_type(commands, cm.FailRound)
     assert failed.story.splitlines()[:4] == [
         "shard 0 of round 1 failed 3 times:",
         "  attempt 1 on ada: failed: no memory",
@@ -194,8 +195,8 @@ def test_a_process_that_comes_back_is_not_blamed_for_its_broken_line(machine):
     machine.join("ada")
     machine.open(shards=1)
     for _ in range(5):
-        commands = machine(m.WorkerLeft(ADA, "connection lost"))
-        assert not of_type(commands, m.FailRound)
+        commands = machine(cm.WorkerLeft(ADA, "connection lost"))
+        assert not of_type(commands, cm.FailRound)
         machine.join("ada")
 
 
@@ -203,15 +204,15 @@ def test_a_process_that_crashes_on_a_shard_again_and_again_fails_it(machine):
     machine.open(shards=1)
     for life in range(3):
         machine.join("ada", incarnation=f"life {life}")
-        commands = machine(m.WorkerLeft(ADA, "killed"))
-    assert of_type(commands, m.FailRound)
+        commands = machine(cm.WorkerLeft(ADA, "killed"))
+    assert of_type(commands, cm.FailRound)
 
 
 def test_a_draining_worker_gets_no_more_shards(machine):
     machine.join("ada")
     machine.open(shards=2)
-    assert "takes no more" in texts(machine(m.WorkerDraining(ADA)))
-    assert machine(m.WorkerDraining(ADA)) == []
+    assert "takes no more" in texts(machine(cm.WorkerDraining(ADA)))
+    assert machine(cm.WorkerDraining(ADA)) == []
     assert granted(machine.update("ada", 0)) == []
     assert granted(machine.join("bob")) == [(BOB, key(1))]
 
@@ -221,9 +222,9 @@ def test_a_lease_that_crosses_a_farewell_is_nobodys_failure(machine):
     machine.open(shards=1)
     for life in range(5):
         machine.join("ada", incarnation=f"life {life}")
-        machine(m.WorkerDraining(ADA))
-        commands = machine(m.WorkerLeft(ADA, "it ended"))
-        assert not of_type(commands, m.FailRound)
+        machine(cm.WorkerDraining(ADA))
+        commands = machine(cm.WorkerLeft(ADA, "it ended"))
+        assert not of_type(commands, cm.FailRound)
     assert granted(machine.join("bob")) == [(BOB, key(0, attempt=6))]
 
 
@@ -234,16 +235,18 @@ def test_the_first_lease_waits_for_as_many_workers_as_asked_for():
     wait = machine.state.status(0).wait
     assert "1 connected, and cluster.min_workers asks for 1 more" in wait
     assert granted(machine.join("bob")) == [(ADA, key(0)), (BOB, key(1))]
-    assert granted(machine(m.WorkerLeft(BOB, "killed"))) == []
+    assert granted(machine(cm.WorkerLeft(BOB, "killed"))) == []
     assert granted(machine.update("ada", 0)) == [(ADA, key(1, attempt=2))]
 
 
 def test_the_end_of_the_run_dismisses_everybody_and_whoever_comes_later(machine):
     machine.join("ada")
     machine.open(shards=1)
-    assert machine(m.RunEnded("done")) == [m.DismissWorker(ADA, "done", run_over=True)]
-    assert machine(m.RunEnded("done")) == []
-    assert machine.join("bob") == [m.DismissWorker(BOB, "done", run_over=True)]
+    assert machine(cm.RunEnded("done")) == [
+        cm.DismissWorker(ADA, "done", run_over=True)
+    ]
+    assert machine(cm.RunEnded("done")) == []
+    assert machine.join("bob") == [cm.DismissWorker(BOB, "done", run_over=True)]
     assert machine.state.next_wakeup() is None
 
 
@@ -254,15 +257,15 @@ def test_messages_that_are_late_repeated_or_from_nobody_change_nothing(machine):
     nobody = m.WorkerId("nobody")
     update = toy_update(THETA, toy_shards(0, 1)[0])
     stale = [
-        m.WorkerLeft(nobody, "gone"),
-        m.HeartbeatReceived(nobody),
-        m.UpdateReceived(nobody, key(0), 0, update),
-        m.LeaseReturned(nobody, key(0), failed=True, reason=""),
-        m.WorkerDraining(nobody),
-        m.UpdateReceived(ADA, key(0, session="old"), 0, update),
-        m.UpdateReceived(ADA, key(0, round_id=9), 0, update),
-        m.UpdateReceived(ADA, key(99), 0, update),
-        m.LeaseReturned(ADA, key(0, attempt=9), failed=True, reason=""),
+        cm.WorkerLeft(nobody, "gone"),
+        cm.HeartbeatReceived(nobody),
+        cm.UpdateReceived(nobody, key(0), 0, update),
+        cm.LeaseReturned(nobody, key(0), failed=True, reason=""),
+        cm.WorkerDraining(nobody),
+        cm.UpdateReceived(ADA, key(0, session="old"), 0, update),
+        cm.UpdateReceived(ADA, key(0, round_id=9), 0, update),
+        cm.UpdateReceived(ADA, key(99), 0, update),
+        cm.LeaseReturned(ADA, key(0, attempt=9), failed=True, reason=""),
     ]
     for event in stale:
         assert machine(event) == []
@@ -281,9 +284,9 @@ def test_an_update_that_comes_twice_counts_once(machine):
 @pytest.mark.parametrize(
     ("event", "message"),
     [
-        (m.RoundOpened(0, toy_shards(0, 1), SCHEMA), "while round 1 is open"),
-        (m.WorkerJoined(ADA, "ada", "x", 1), "already in use"),
-        (m.WorkerJoined(BOB, "bob", "x", 0), "has 0 slots"),
+        (cm.RoundOpened(0, toy_shards(0, 1), SCHEMA), "while round 1 is open"),
+        (cm.WorkerJoined(ADA, "ada", "x", 1), "already in use"),
+        (cm.WorkerJoined(BOB, "bob", "x", 0), "has 0 slots"),
     ],
 )
 def test_what_our_own_side_may_not_do_raises_and_changes_nothing(
@@ -299,14 +302,14 @@ def test_what_our_own_side_may_not_do_raises_and_changes_nothing(
 
 def test_a_round_must_have_shards_in_order_and_a_version_that_does_not_go_back(machine):
     with pytest.raises(LocalProtocolError, match=r"shards 0 \.\. n - 1, got \[\]"):
-        machine(m.RoundOpened(0, (), SCHEMA))
+        machine(cm.RoundOpened(0, (), SCHEMA))
     with pytest.raises(LocalProtocolError, match=r"got \[1, 0\]"):
-        machine(m.RoundOpened(0, toy_shards(0, 2)[::-1], SCHEMA))
+        machine(cm.RoundOpened(0, toy_shards(0, 2)[::-1], SCHEMA))
     machine.open(shards=1, version=3)
-    machine(m.RoundAbandoned("stop"))
+    machine(cm.RoundAbandoned("stop"))
     with pytest.raises(LocalProtocolError, match="back from 3 to 2"):
         machine.open(shards=1, version=2)
-    machine(m.RunEnded("done"))
+    machine(cm.RunEnded("done"))
     with pytest.raises(LocalProtocolError, match="after the end: done"):
         machine.open(shards=1, version=4)
 
@@ -324,7 +327,7 @@ def test_a_round_says_every_few_seconds_what_it_waits_for(machine):
     assert "0 of 2 shards are in; no worker is connected: start one" in texts(commands)
     assert machine.state.next_wakeup() == 10
     machine.join("ada", at=6)
-    machine(m.HeartbeatReceived(ADA), at=9)
+    machine(cm.HeartbeatReceived(ADA), at=9)
     assert texts(machine(m.TimePassed(), at=10)) == (
         "round 1: 0 of 2 shards are in; computing shard 0 on ada for 4 s; waiting "
         "shard 1: all slots are taken on ada"
@@ -334,7 +337,7 @@ def test_a_round_says_every_few_seconds_what_it_waits_for(machine):
 def test_the_status_shows_workers_leases_and_progress(machine):
     machine.join("ada")
     machine.open(shards=2)
-    machine(m.HeartbeatReceived(ADA, ((key(0), 1), (key(1), 5))), at=1)
+    machine(cm.HeartbeatReceived(ADA, ((key(0), 1), (key(1), 5))), at=1)
     status = machine.state.status(3)
     (worker,) = status.workers
     (held,) = status.leases

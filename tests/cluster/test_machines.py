@@ -4,7 +4,9 @@ import hypothesis.strategies as st
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from mlpeft.cluster import coordinator_messages as cm
 from mlpeft.cluster import messages as m
+from mlpeft.cluster import worker_messages as wm
 from mlpeft.cluster.coordinator_state import CoordinatorState
 from mlpeft.cluster.rounds import Policy
 from mlpeft.cluster.sim import toy_shards, toy_update
@@ -41,10 +43,10 @@ class CoordinatorMachine(RuleBasedStateMachine):
     def send(self, event):
         for command in self.state.handle(event, self.now):
             match command:
-                case m.GrantLease(worker, granted):
+                case cm.GrantLease(worker, granted):
                     assert worker in self.ids.values()
                     self.granted.append((worker, granted))
-                case m.CompleteRound(_, updates):
+                case cm.CompleteRound(_, updates):
                     assert self.open
                     expected = [
                         toy_update(THETA, shard)
@@ -53,10 +55,10 @@ class CoordinatorMachine(RuleBasedStateMachine):
                     for got, want in zip(updates, expected, strict=True):
                         assert got.total["w"].tobytes() == want.total["w"].tobytes()
                     self.open, self.completed = False, self.completed + 1
-                case m.FailRound():
+                case cm.FailRound():
                     assert self.open
                     self.open = False
-                case m.DismissWorker(worker):
+                case cm.DismissWorker(worker):
                     self.ids = {n: i for n, i in self.ids.items() if i != worker}
 
     @rule(seconds=st.floats(0, 3))
@@ -75,33 +77,35 @@ class CoordinatorMachine(RuleBasedStateMachine):
         self.joins += 1
         self.ids[name] = m.WorkerId(f"{name}-{self.joins}")
         process = f"{name}-{self.joins}" if crashed else name
-        self.send(m.WorkerJoined(self.ids[name], name, process, slots))
+        self.send(cm.WorkerJoined(self.ids[name], name, process, slots))
 
     @rule(name=NAMES)
     def leaves(self, name):
         if name in self.ids:
-            self.send(m.WorkerLeft(self.ids.pop(name), "gone"))
+            self.send(cm.WorkerLeft(self.ids.pop(name), "gone"))
 
     @rule(name=NAMES, held=st.lists(KEYS, max_size=2))
     def heartbeat(self, name, held):
         worker = self.ids.get(name, m.WorkerId("nobody"))
-        self.send(m.HeartbeatReceived(worker, tuple((k, 1) for k in held)))
+        self.send(cm.HeartbeatReceived(worker, tuple((k, 1) for k in held)))
 
     @rule(name=NAMES)
     def drains(self, name):
-        self.send(m.WorkerDraining(self.ids.get(name, m.WorkerId("nobody"))))
+        self.send(cm.WorkerDraining(self.ids.get(name, m.WorkerId("nobody"))))
 
     @precondition(lambda self: not self.open)
     @rule(shards=st.integers(1, 4))
     def opens(self, shards):
         self.version += 1
         self.open = True
-        self.send(m.RoundOpened(self.version, toy_shards(self.version, shards), SCHEMA))
+        self.send(
+            cm.RoundOpened(self.version, toy_shards(self.version, shards), SCHEMA)
+        )
 
     @rule()
     def abandons(self):
         self.open = False
-        self.send(m.RoundAbandoned("stop"))
+        self.send(cm.RoundAbandoned("stop"))
 
     @precondition(lambda self: self.granted)
     @rule(
@@ -115,12 +119,12 @@ class CoordinatorMachine(RuleBasedStateMachine):
             update = ShardUpdate(update.index, 9, update.total, update.per_task)
         version = held.version + (bad == "version")
         fault = "checksum" if bad == "fault" else ""
-        self.send(m.UpdateReceived(worker, held.key, version, update, fault))
+        self.send(cm.UpdateReceived(worker, held.key, version, update, fault))
 
     @rule(name=NAMES, lease_key=KEYS, failed=st.booleans())
     def returns(self, name, lease_key, failed):
         worker = self.ids.get(name, m.WorkerId("nobody"))
-        self.send(m.LeaseReturned(worker, lease_key, failed, "cannot"))
+        self.send(cm.LeaseReturned(worker, lease_key, failed, "cannot"))
 
     @invariant()
     def the_books_agree(self):
@@ -136,19 +140,19 @@ class WorkerMachine(RuleBasedStateMachine):
         self.now = 0.0
         self.computing = []
         self.cancelled = set()
-        self.send(m.Started())
+        self.send(wm.Started())
 
     def send(self, event):
         for command in self.state.handle(event, self.now):
             match command:
-                case m.ComputeShard(held):
+                case wm.ComputeShard(held):
                     assert held.version == self.state.version
                     assert held.key not in self.computing
                     self.computing.append(held.key)
-                case m.CancelShard(held_key):
+                case wm.CancelShard(held_key):
                     assert held_key in self.computing
                     self.cancelled.add(held_key)
-                case m.SendUpdate(held_key) | m.ReturnLease(held_key):
+                case wm.SendUpdate(held_key) | wm.ReturnLease(held_key):
                     assert self.state.phase in {Phase.WORKING, Phase.STOPPED}
                     assert held_key not in self.computing
 
@@ -160,19 +164,19 @@ class WorkerMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.state.phase is Phase.DIALLING)
     @rule(session=st.sampled_from(["s", "t"]))
     def joins(self, session):
-        self.send(m.CoordinatorJoined(session, 1.0))
+        self.send(wm.CoordinatorJoined(session, 1.0))
 
     @rule()
     def loses_the_stream(self):
-        self.send(m.StreamLost("gone", 0.5))
+        self.send(wm.StreamLost("gone", 0.5))
 
     @rule()
     def hears_that_the_run_is_over(self):
-        self.send(m.RunOver("done", 0.5))
+        self.send(wm.RunOver("done", 0.5))
 
     @rule(version=st.integers(0, 3))
     def gets_theta(self, version):
-        self.send(m.ThetaReceived(version))
+        self.send(wm.ThetaReceived(version))
 
     @rule(
         shard=st.integers(0, 3),
@@ -181,11 +185,11 @@ class WorkerMachine(RuleBasedStateMachine):
         session=st.sampled_from(["s", "t"]),
     )
     def gets_a_lease(self, shard, attempt, version, session):
-        self.send(m.LeaseGranted(lease(shard, attempt, version, session)))
+        self.send(wm.LeaseGranted(lease(shard, attempt, version, session)))
 
     @rule(lease_key=KEYS)
     def loses_a_lease(self, lease_key):
-        self.send(m.LeaseRevoked(lease_key, "in"))
+        self.send(wm.LeaseRevoked(lease_key, "in"))
 
     @precondition(lambda self: self.computing)
     @rule(fails=st.booleans())
@@ -193,15 +197,17 @@ class WorkerMachine(RuleBasedStateMachine):
         done = self.computing.pop(0)
         if done in self.cancelled:
             self.cancelled.discard(done)
-            self.send(m.ShardCancelled(done))
+            self.send(wm.ShardCancelled(done))
         elif fails:
-            self.send(m.ShardFailed(done, "cannot"))
+            self.send(wm.ShardFailed(done, "cannot"))
         else:
-            self.send(m.ShardComputed(done, toy_update(THETA, lease(done.shard).shard)))
+            self.send(
+                wm.ShardComputed(done, toy_update(THETA, lease(done.shard).shard))
+            )
 
     @rule()
     def is_told_to_stop(self):
-        self.send(m.StopRequested("Ctrl-C"))
+        self.send(wm.StopRequested("Ctrl-C"))
 
     @invariant()
     def the_books_agree(self):

@@ -11,7 +11,7 @@ import pytest
 from coordinator.server import Server
 from mlpeft.cluster.sim import serial_result
 from mlpeft.errors import MlpeftError
-from mlpeft.rpc import channel, codec, wire
+from mlpeft.rpc import channel, codec, join_codec, status_codec, wire
 from tests.node.toy import VERSIONS, bounded, toy_agent, toy_hub, toy_run
 from worker.link import GrpcLink
 
@@ -37,9 +37,9 @@ class Served:
     async def join(self):
         request = wire.JoinRequest(1, VERSIONS.mlpeft, VERSIONS.mlx, "eve", "process")
         data = await self.channel.unary_unary(channel.JOIN)(
-            codec.encode_join_request(request)
+            join_codec.encode_join_request(request)
         )
-        return codec.decode_join_response(data).worker_id
+        return join_codec.decode_join_response(data).worker_id
 
     async def work(self, *frames):
         """What ends a stream on which these frames were sent."""
@@ -149,7 +149,7 @@ def test_the_status_can_be_asked_for():
             data = await served.channel.unary_unary(channel.STATUS)(b"")
             served.hub.end("done")
             await task
-            return codec.decode_status(data)
+            return status_codec.decode_status(data)
 
     run, status = bounded(scenario())
     assert (run, status.rounds_opened, status.version) == ("run", 2, 1)

@@ -6,7 +6,7 @@ import threading
 import numpy as np
 import pytest
 
-from mlpeft.cluster import messages as m
+from mlpeft.cluster import worker_messages as wm
 from mlpeft.config import RunConfig
 from mlpeft.node.compute import ComputeThread, Prepared
 from tests.cluster.builders import key, lease
@@ -33,10 +33,10 @@ def test_shards_are_computed_in_order_with_progress(compute, posted):
     compute.submit(lease(1), META)
     events = [posted.get(timeout=30) for _ in range(4)]
     assert [(type(event), event.key) for event in events] == [
-        (m.ProgressMade, key(0)),
-        (m.ShardComputed, key(0)),
-        (m.ProgressMade, key(1)),
-        (m.ShardComputed, key(1)),
+        (wm.ProgressMade, key(0)),
+        (wm.ShardComputed, key(0)),
+        (wm.ProgressMade, key(1)),
+        (wm.ShardComputed, key(1)),
     ]
 
 
@@ -63,7 +63,7 @@ def test_a_cancelled_shard_is_dropped_before_it_begins(compute, posted):
     compute.prepare(RunConfig())
     compute.cancel(key(0))
     compute.submit(lease(0), META)
-    assert posted.get(timeout=30) == m.ShardCancelled(key(0))
+    assert posted.get(timeout=30) == wm.ShardCancelled(key(0))
 
 
 def test_a_shard_is_dropped_at_the_task_that_it_is_at(posted):
@@ -76,7 +76,7 @@ def test_a_shard_is_dropped_at_the_task_that_it_is_at(posted):
     compute = ComputeThread(lambda _: Prepared(Cancelling(), "toy", ""), posted.put)
     compute.prepare(RunConfig())
     compute.submit(lease(0), META)
-    assert posted.get(timeout=30) == m.ShardCancelled(key(0))
+    assert posted.get(timeout=30) == wm.ShardCancelled(key(0))
     compute.close()
 
 
@@ -96,10 +96,10 @@ def test_an_error_is_told_and_the_thread_goes_on(posted):
     compute.submit(lease(1), META)
     events = [posted.get(timeout=30) for _ in range(4)]
     compute.close()
-    assert events[1] == m.ShardFailed(key(0), "MemoryError: 8 GB wanted")
-    assert isinstance(events[3], m.ShardComputed)
+    assert events[1] == wm.ShardFailed(key(0), "MemoryError: 8 GB wanted")
+    assert isinstance(events[3], wm.ShardComputed)
 
 
 def test_a_lease_before_a_configuration_is_a_failure(compute, posted):
     compute.submit(lease(0), META)
-    assert isinstance(posted.get(timeout=30), m.ShardFailed)
+    assert isinstance(posted.get(timeout=30), wm.ShardFailed)

@@ -10,7 +10,7 @@ from mlpeft.cluster.messages import Lease, LeaseKey, WorkerId
 from mlpeft.cluster.status import ClusterStatus, LeaseStatus, WorkerStatus
 from mlpeft.errors import LocalProtocolError, RemoteProtocolError
 from mlpeft.rpc import cluster_pb2 as pb
-from mlpeft.rpc import codec, wire
+from mlpeft.rpc import codec, join_codec, status_codec, wire
 from mlpeft.rpc.dtypes import BFLOAT16
 from mlpeft.rpc.tensors import CHUNK_BYTES, INLINE_BYTES
 from mlpeft.work import Kind, Shard, ShardUpdate, TaskSpec
@@ -306,9 +306,9 @@ def test_any_frames_in_any_order_give_messages_or_a_remote_protocol_error(frames
 @settings(max_examples=100, deadline=None)
 def test_any_bytes_are_a_call_or_a_remote_protocol_error(data):
     for decode in (
-        codec.decode_join_request,
-        codec.decode_join_response,
-        codec.decode_status,
+        join_codec.decode_join_request,
+        join_codec.decode_join_response,
+        status_codec.decode_status,
     ):
         try:
             decode(data)
@@ -318,9 +318,15 @@ def test_any_bytes_are_a_call_or_a_remote_protocol_error(data):
 
 def test_joins_come_through():
     request = wire.JoinRequest(1, "0.1.0", "0.32.4", "ada", "process")
-    assert codec.decode_join_request(codec.encode_join_request(request)) == request
+    assert (
+        join_codec.decode_join_request(join_codec.encode_join_request(request))
+        == request
+    )
     response = wire.JoinResponse("id", "session", "run: {name: x}\n")
-    assert codec.decode_join_response(codec.encode_join_response(response)) == response
+    assert (
+        join_codec.decode_join_response(join_codec.encode_join_response(response))
+        == response
+    )
 
 
 @pytest.mark.parametrize("version", [None, 0, 5])
@@ -334,4 +340,7 @@ def test_a_status_comes_through(version):
         leases=(LeaseStatus(KEY, "ada", 1.5, 1, 2),),
         wait="round 3: ...",
     )
-    assert codec.decode_status(codec.encode_status("tiny", status)) == ("tiny", status)
+    assert status_codec.decode_status(status_codec.encode_status("tiny", status)) == (
+        "tiny",
+        status,
+    )

@@ -1,0 +1,207 @@
+"""What the coordinator's machine hears (events) and says (commands)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+from mlpeft.cluster.messages import Announce, Lease, LeaseKey, TimePassed, WorkerId
+
+if TYPE_CHECKING:
+    from mlpeft.params import Schema
+    from mlpeft.work import Shard, ShardUpdate
+
+
+# --- events ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerJoined:
+    """A worker was checked and has opened its stream of work.
+
+    Attributes:
+        worker: The new connection.
+        name: What people call the worker; need not be unique.
+        incarnation: The same for all connections of one worker process. A process that
+            comes back had lost its connection, and had not crashed.
+        slots: Shards that it takes at once.
+        device: What it computes on, for the status.
+    """
+
+    worker: WorkerId
+    name: str
+    incarnation: str
+    slots: int
+    device: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerLeft:
+    """A worker's stream ended, for whatever reason."""
+
+    worker: WorkerId
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class HeartbeatReceived:
+    """A worker is alive; with tasks done so far for each of its leases."""
+
+    worker: WorkerId
+    progress: tuple[tuple[LeaseKey, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateReceived:
+    """A worker returned a shard.
+
+    Attributes:
+        worker: Who sent it.
+        key: The lease that it answers.
+        version: The version of theta that it says it started from.
+        update: What came; None if it could not be decoded.
+        fault: What was wrong with it on the wire ("" if nothing).
+    """
+
+    worker: WorkerId
+    key: LeaseKey
+    version: int
+    update: ShardUpdate | None
+    fault: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseReturned:
+    """A worker gives a lease back without an update.
+
+    Attributes:
+        worker: Who had it.
+        key: Which lease.
+        failed: True: it tried and could not. False: it was told to stop, or is leaving.
+        reason: Why, in the worker's words.
+    """
+
+    worker: WorkerId
+    key: LeaseKey
+    failed: bool
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerDraining:
+    """A worker finishes what it has and wants no more."""
+
+    worker: WorkerId
+
+
+@dataclass(frozen=True, slots=True)
+class RoundOpened:
+    """The training loop asks for the updates of a round.
+
+    Attributes:
+        version: Version of theta; never less than that of the round before.
+        shards: What to compute; indices 0 .. len - 1.
+        schema: Leaves that `total` of a training shard must have.
+    """
+
+    version: int
+    shards: tuple[Shard, ...]
+    schema: Schema
+
+
+@dataclass(frozen=True, slots=True)
+class RoundAbandoned:
+    """The training loop no longer wants the round (it was interrupted)."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunEnded:
+    """The training loop is done with the cluster."""
+
+    reason: str
+
+
+CoordinatorEvent: TypeAlias = (
+    WorkerJoined
+    | WorkerLeft
+    | HeartbeatReceived
+    | UpdateReceived
+    | LeaseReturned
+    | WorkerDraining
+    | RoundOpened
+    | RoundAbandoned
+    | RunEnded
+    | TimePassed
+)
+
+
+# --- commands -------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class SendTheta:
+    """Send theta of this version; once a version to a worker."""
+
+    worker: WorkerId
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class GrantLease:
+    """Send a lease."""
+
+    worker: WorkerId
+    lease: Lease
+
+
+@dataclass(frozen=True, slots=True)
+class RevokeLease:
+    """Tell a worker that a lease's update is no longer wanted."""
+
+    worker: WorkerId
+    key: LeaseKey
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class DismissWorker:
+    """End a worker's stream.
+
+    Attributes:
+        worker: Whose.
+        reason: Told to the worker.
+        run_over: True: there is nothing more to do. False: it may come back.
+    """
+
+    worker: WorkerId
+    reason: str
+    run_over: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CompleteRound:
+    """Give the updates, in the order of their index, to the training loop."""
+
+    round_id: int
+    updates: tuple[ShardUpdate, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FailRound:
+    """Tell the training loop that the round cannot be done, and why."""
+
+    round_id: int
+    story: str
+
+
+CoordinatorCommand: TypeAlias = (
+    SendTheta
+    | GrantLease
+    | RevokeLease
+    | DismissWorker
+    | CompleteRound
+    | FailRound
+    | Announce
+)

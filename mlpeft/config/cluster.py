@@ -1,0 +1,39 @@
+"""The coordinator and its workers."""
+
+from __future__ import annotations
+
+from pydantic import Field, PositiveFloat, PositiveInt
+
+from mlpeft.config.base import Section
+
+
+class ClusterSection(Section):
+    """The coordinator and its workers. Decides no bits."""
+
+    listen: str = Field(
+        default="127.0.0.1:50051",
+        pattern=r"^.+:\d+$",
+        description="host:port of the coordinator",
+    )
+    join_port: int = Field(
+        default=50052,
+        ge=0,
+        lt=1 << 16,
+        description="Port where workers join with a token, once, when there is TLS",
+    )
+    slots: PositiveInt = Field(default=1, description="Shards a worker takes at once")
+    min_workers: PositiveInt = Field(
+        default=1, description="Workers to wait for before the first round"
+    )
+    heartbeat_s: PositiveFloat = Field(
+        default=1.0, description="Seconds between a worker's heartbeats"
+    )
+    lost_after_s: PositiveFloat = Field(
+        default=4.0, description="Seconds without a heartbeat until a worker is lost"
+    )
+    lease_s: PositiveFloat = Field(
+        default=600.0, description="Longest time that a shard may take, in seconds"
+    )
+    max_attempts: PositiveInt = Field(
+        default=4, description="Failures of one shard after which the run stops"
+    )

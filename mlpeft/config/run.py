@@ -1,0 +1,132 @@
+"""A run's whole configuration."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import yaml
+from pydantic import ValidationError, model_validator
+
+from mlpeft.config.base import Section
+from mlpeft.config.cluster import ClusterSection
+from mlpeft.config.learning import (
+    EvaluationSection,
+    MetaLearningSection,
+    RunSection,
+    TaskDistributionSection,
+)
+from mlpeft.config.machine import ComputeSection, LoggingSection, PathsSection
+from mlpeft.config.model import ModelSection, PeftSection
+from mlpeft.config.problems import describe
+from mlpeft.config.reading import override, parse_yaml
+from mlpeft.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+
+class RunConfig(Section):
+    """All of a run's configuration."""
+
+    run: RunSection = RunSection()
+    meta_learning: MetaLearningSection = MetaLearningSection()
+    task_distribution: TaskDistributionSection = TaskDistributionSection()
+    model: ModelSection = ModelSection()
+    peft: PeftSection = PeftSection()
+    evaluation: EvaluationSection = EvaluationSection()
+    compute: ComputeSection = ComputeSection()
+    logging: LoggingSection = LoggingSection()
+    paths: PathsSection = PathsSection()
+    cluster: ClusterSection = ClusterSection()
+
+    @model_validator(mode="after")
+    def _keys_that_belong_together(self) -> Self:
+        meta = self.meta_learning
+        shard = self.compute.shard_size
+        if shard is not None and shard > meta.meta_batch_size:
+            raise ValueError(
+                f"compute.shard_size: {shard} is more than "
+                f"meta_learning.meta_batch_size {meta.meta_batch_size}; lower it"
+            )
+        if self.cluster.lost_after_s <= self.cluster.heartbeat_s:
+            raise ValueError(
+                f"cluster.lost_after_s: {self.cluster.lost_after_s} must be more than "
+                f"cluster.heartbeat_s {self.cluster.heartbeat_s}"
+            )
+        return self
+
+    @classmethod
+    def load(cls, path: str | Path, overrides: Iterable[str] = ()) -> RunConfig:
+        """Read a YAML file and apply `a.b=c` overrides.
+
+        A run that does not name itself is named after the file.
+
+        Raises:
+            FileNotFoundError: Naming the absolute path that was looked at.
+            ConfigError: Listing every problem of file and overrides at once.
+        """
+        path = Path(path)
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"no configuration file at {path.absolute()}; give the path of a YAML "
+                "file, such as configs/default.yaml"
+            )
+        try:
+            text = path.read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            raise ConfigError("not a text file (UTF-8)", str(path)) from error
+        tree = parse_yaml(text, str(path))
+        if tree.get("run") is None:
+            tree["run"] = {}
+        run = tree["run"]
+        if isinstance(run, dict):
+            run.setdefault("name", path.stem)
+        return cls.from_dict(tree, overrides, str(path))
+
+    @classmethod
+    def from_dict(
+        cls, tree: Mapping[str, Any], overrides: Iterable[str] = (), source: str = ""
+    ) -> RunConfig:
+        """Check a nested dict and apply `a.b=c` overrides.
+
+        Raises:
+            ConfigError: Listing every problem at once.
+        """
+        # A section whose keys are all commented out is an empty one.
+        merged = {
+            name: dict(section) if isinstance(section, dict) else section
+            for name, section in tree.items()
+            if section is not None
+        }
+        problems = [
+            problem
+            for text in overrides
+            if (problem := override(merged, text)) is not None
+        ]
+        try:
+            config = cls.model_validate(merged)
+        except ValidationError as error:
+            problems += [describe(detail, cls) for detail in error.errors()]
+        if problems:
+            raise ConfigError(problems, source)
+        return config
+
+    def with_changes(self, **sections: Mapping[str, Any]) -> RunConfig:
+        """The same configuration with some keys of some sections changed.
+
+        Raises:
+            ConfigError: Listing every problem at once.
+        """
+        tree = self.to_dict()
+        for section, changes in sections.items():
+            tree[section] = tree[section] | dict(changes)
+        return RunConfig.from_dict(tree)
+
+    def to_dict(self) -> dict[str, Any]:
+        """A nested dict of plain values, as in a YAML file."""
+        return self.model_dump(mode="json")
+
+    def to_yaml(self) -> str:
+        """The whole configuration as YAML; `from_dict(parse_yaml(...))` reads it."""
+        return yaml.safe_dump(self.to_dict(), sort_keys=False)

@@ -1,0 +1,57 @@
+"""The call Join to bytes and back."""
+
+from __future__ import annotations
+
+from mlpeft.rpc import cluster_pb2 as pb
+from mlpeft.rpc import wire
+from mlpeft.rpc.parsing import parse
+
+
+def encode_join_request(request: wire.JoinRequest) -> bytes:
+    """The bytes of a Join call."""
+    return pb.JoinRequest(
+        protocol_version=request.protocol_version,
+        mlpeft_version=request.mlpeft_version,
+        mlx_version=request.mlx_version,
+        name=request.name,
+        incarnation=request.incarnation,
+    ).SerializeToString()
+
+
+def decode_join_request(data: bytes) -> wire.JoinRequest:
+    """What a worker asks for.
+
+    Raises:
+        RemoteProtocolError: If it is something else.
+    """
+    request = parse(pb.JoinRequest, data)
+    return wire.JoinRequest(
+        protocol_version=request.protocol_version,
+        mlpeft_version=request.mlpeft_version,
+        mlx_version=request.mlx_version,
+        name=request.name,
+        incarnation=request.incarnation,
+    )
+
+
+def encode_join_response(response: wire.JoinResponse) -> bytes:
+    """The bytes of a Join call's answer."""
+    return pb.JoinResponse(
+        worker_id=response.worker_id,
+        session=response.session,
+        config_yaml=response.config_yaml,
+    ).SerializeToString()
+
+
+def decode_join_response(data: bytes) -> wire.JoinResponse:
+    """What the coordinator answers.
+
+    Raises:
+        RemoteProtocolError: If it is something else.
+    """
+    response = parse(pb.JoinResponse, data)
+    return wire.JoinResponse(
+        worker_id=response.worker_id,
+        session=response.session,
+        config_yaml=response.config_yaml,
+    )
