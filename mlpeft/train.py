@@ -300,6 +300,8 @@ def _check_same_run(
         for key, value in identity(config).items()
         if before.get(key) != value
     ]
+    if not changes:  # a newer mlpeft has more keys, all at their defaults
+        return
     raise CheckpointError(
         f"{run_dir} was made by another configuration: {'; '.join(changes)}. Resume "
         "with the same, or start another run with --set run.name=NAME"

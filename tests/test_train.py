@@ -145,6 +145,21 @@ def test_another_configuration_is_not_resumed_and_the_difference_named(tmp_path)
         train(changed, resume=True)
 
 
+def test_a_key_that_is_new_since_the_run_began_stops_no_resume(tmp_path, monkeypatch):
+    """An older mlpeft did not know peft.rank; it is at its default here."""
+    with monkeypatch.context() as older:
+        older.setattr(
+            "mlpeft.train.identity",
+            lambda config: {
+                k: v for k, v in identity(config).items() if "rank" not in k
+            },
+        )
+        train(config(tmp_path), should_stop=stop_after(3))
+    assert (
+        train(config(tmp_path), resume=True, should_stop=stop_after(3)).iteration == 6
+    )
+
+
 def test_another_configuration_is_not_resumed_when_the_first_one_is_gone(tmp_path):
     train(config(tmp_path, meta_learning__num_meta_iterations=1))
     (tmp_path / "run" / "config.yaml").unlink()

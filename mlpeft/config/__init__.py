@@ -20,7 +20,8 @@ from mlpeft.config.learning import (
     TaskDistributionSection,
 )
 from mlpeft.config.machine import ComputeSection, LoggingSection, PathsSection
-from mlpeft.config.model import ModelSection, PeftSection
+from mlpeft.config.model import ModelSection
+from mlpeft.config.peft import PeftSection
 from mlpeft.config.problems import describe
 from mlpeft.config.reading import parse_yaml
 from mlpeft.config.run import RunConfig

@@ -1,4 +1,4 @@
-"""Which model, and which few of its parameters adapt."""
+"""Which model is meta-learned."""
 
 from __future__ import annotations
 
@@ -39,34 +39,4 @@ class ModelSection(Section):
         default=True,
         description="Queries of an episode share one batch-norm batch at evaluation; "
         "false: each is classified alone beside the support set",
-    )
-
-
-class PeftSection(Section):
-    """Which few parameters of the model adapt; the rest is frozen."""
-
-    method: Literal["none", "lora", "bitfit", "head"] = Field(
-        default="none",
-        description="none (all parameters adapt), lora, bitfit (biases), or head "
-        "(train_also alone)",
-    )
-    rank: Width = Field(default=8, description="Rank of lora")
-    scale: PositiveFloat = Field(
-        default=2.0,
-        description="Factor of lora's change, as in mlx-lm (Hugging Face PEFT: "
-        "lora_alpha / r)",
-    )
-    keys: list[str] | None = Field(
-        default=None,
-        min_length=1,
-        description="Linear layers to change, by name or pattern (query, "
-        "layers.0.*); null: the method's own (lora: query and value projections; "
-        "bitfit: all)",
-    )
-    num_layers: PositiveInt | None = Field(
-        default=None, description="Only so many of the last layers; null: all"
-    )
-    train_also: list[str] = Field(
-        default=["head"],
-        description="Modules that are not frozen, by name or pattern",
     )

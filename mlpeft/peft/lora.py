@@ -1,11 +1,14 @@
 """LoRA: a low-rank change beside each chosen linear layer.
 
 Names and layout are mlx-lm's. Its `scale` multiplies directly; Hugging Face PEFT's is
-`lora_alpha / r`, and its `lora_A` is (r, input_dims), ours transposed.
+`lora_alpha / r`, or `lora_alpha / sqrt(r)` where it is rank-stabilised (rsLoRA), and
+its `lora_A` is (r, input_dims), ours transposed.
 
 References:
     Hu et al., "LoRA: Low-Rank Adaptation of Large Language Models", 2021,
     arXiv 2106.09685.
+    Kalajdzievski, "A Rank Stabilization Scaling Factor for Fine-Tuning with LoRA",
+    2023, arXiv 2312.03732.
 """
 
 from __future__ import annotations
@@ -14,18 +17,22 @@ import math
 from typing import TYPE_CHECKING
 
 import mlx.core as mx
-import mlx.nn as nn
 
+from mlpeft.peft.linear import plain, sizes, weight
+from mlpeft.peft.method import AdaptedLinear, Method
 from mlpeft.peft.targets import linear_layers, replace
 
 if TYPE_CHECKING:
+    import mlx.nn as nn
+
     from mlpeft.config import PeftSection
+    from mlpeft.peft.linear import Linear
 
 DEFAULT_KEYS = ("query", "value", "q_proj", "v_proj")
 """As in the paper: the projections to queries and values."""
 
 
-class LoRALinear(nn.Module):
+class LoRALinear(AdaptedLinear):
     """`y = linear(x) + scale (x A) B`, with A at random and B zero at the start.
 
     Args:
@@ -34,11 +41,9 @@ class LoRALinear(nn.Module):
         scale: Factor of the change.
     """
 
-    def __init__(self, linear: nn.Linear, rank: int = 8, scale: float = 2.0) -> None:
-        super().__init__()
-        output_dims, input_dims = linear.weight.shape
-        self.linear = linear
-        self.linear.freeze()
+    def __init__(self, linear: Linear, rank: int = 8, scale: float = 2.0) -> None:
+        super().__init__(linear)
+        output_dims, input_dims = sizes(linear)
         self.scale = scale
         bound = 1.0 / math.sqrt(input_dims)
         self.lora_a = mx.random.uniform(-bound, bound, (input_dims, rank))
@@ -46,44 +51,40 @@ class LoRALinear(nn.Module):
 
     def __call__(self, x: mx.array) -> mx.array:
         """(..., input_dims) -> (..., output_dims)."""
-        change = (x @ self.lora_a) @ self.lora_b
-        output: mx.array = self.linear(x) + self.scale * change
+        base = self.linear(x)
+        output: mx.array = base + self.change(x).astype(base.dtype)
         return output
 
+    def change(self, x: mx.array) -> mx.array:
+        """`scale (x A) B`, which is added to the layer's own output."""
+        return self.scale * ((x @ self.lora_a) @ self.lora_b)
+
+    def changed_weight(self) -> mx.array:
+        """`W + scale (A B)^T`, (output_dims, input_dims)."""
+        own = weight(self.linear)
+        return own + (self.scale * (self.lora_a @ self.lora_b).T).astype(own.dtype)
+
     def merged(self) -> nn.Linear:
-        """A plain linear layer that computes the same: `W + scale (A B)^T`."""
-        output_dims, input_dims = self.linear.weight.shape
-        bias = "bias" in self.linear
-        plain = nn.Linear(input_dims, output_dims, bias=bias)
-        plain.weight = self.linear.weight + self.scale * (self.lora_a @ self.lora_b).T
-        if bias:
-            plain.bias = self.linear.bias
-        return plain
+        """A plain linear layer that computes the same."""
+        return plain(self.changed_weight(), self.linear.get("bias"))
 
 
-def apply(model: nn.Module, section: PeftSection) -> None:
-    """Put a LoRALinear in the place of each chosen linear layer.
+class LoRA(Method):
+    """A LoRALinear in the place of each chosen linear layer."""
 
-    Raises:
-        ConfigError: If no linear layer is chosen.
-    """
-    chosen = linear_layers(model, section.keys or DEFAULT_KEYS, section.num_layers)
-    replace(
-        model,
-        {
-            path: LoRALinear(layer, section.rank, section.scale)
-            for path, layer in chosen.items()
-        },
-    )
+    name = "lora"
 
+    def apply(self, model: nn.Module, section: PeftSection) -> None:
+        """Put the layers in.
 
-def merge(model: nn.Module) -> None:
-    """Put a plain linear layer in the place of each LoRALinear."""
-    replace(
-        model,
-        {
-            path: module.merged()
-            for path, module in model.named_modules()
-            if isinstance(module, LoRALinear)
-        },
-    )
+        Raises:
+            ConfigError: If no linear layer is chosen.
+        """
+        chosen = linear_layers(model, section.keys, DEFAULT_KEYS, section.num_layers)
+        replace(
+            model,
+            {
+                path: LoRALinear(layer, section.rank, section.factor)
+                for path, layer in chosen.items()
+            },
+        )

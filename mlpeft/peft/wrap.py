@@ -6,34 +6,29 @@ over the wire; everything else is frozen and stays byte for byte what it was.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from mlx.utils import tree_flatten
 
 from mlpeft.errors import ConfigError
-from mlpeft.peft import bitfit, lora
-from mlpeft.peft.targets import matches
+from mlpeft.peft.bitfit import BitFit
+from mlpeft.peft.bottleneck import Bottleneck
+from mlpeft.peft.ia3 import IA3
+from mlpeft.peft.lora import LoRA
+from mlpeft.peft.targets import inside
+from mlpeft.peft.whole import Full, Head
 
 if TYPE_CHECKING:
     import mlx.nn as nn
 
     from mlpeft.config import PeftSection
+    from mlpeft.peft.method import Method
 
-
-class Method(Protocol):
-    """A way to adapt a frozen model by few leaves."""
-
-    def apply(self, model: nn.Module, section: PeftSection) -> None:
-        """Make the method's leaves: the only trainable ones beside `train_also`."""
-        ...
-
-    def merge(self, model: nn.Module) -> None:
-        """Fold the leaves into the base: the same function, without the method."""
-        ...
-
-
-METHODS: dict[str, Method] = {"lora": lora, "bitfit": bitfit}
-"""By `peft.method`; `head` has no leaves of its own, `none` changes nothing."""
+METHODS: dict[str, Method] = {
+    method.name: method
+    for method in (Full(), Head(), BitFit(), LoRA(), IA3(), Bottleneck())
+}
+"""By `peft.method`; `none`, which changes nothing, is not among them."""
 
 
 def wrap(model: nn.Module, section: PeftSection) -> None:
@@ -50,11 +45,12 @@ def wrap(model: nn.Module, section: PeftSection) -> None:
     """
     if section.method == "none":
         return
+    method = METHODS[section.method]
+    kept = method.keeps(model, section)
     for path, module in model.named_modules():
-        if not _kept(path, section):
+        if path not in kept and not inside(path, section.train_also):
             module.freeze(recurse=False)
-    if section.method != "head":
-        METHODS[section.method].apply(model, section)
+    method.apply(model, section)
     if not tree_flatten(model.trainable_parameters()):
         raise ConfigError(
             f"peft.method: with {section.method} nothing is left to meta-learn: "
@@ -69,13 +65,17 @@ def merge(model: nn.Module, section: PeftSection) -> None:
     Args:
         model: What `wrap` was given, with any values in its leaves.
         section: What `wrap` was given.
+
+    Raises:
+        ConfigError: If no plain model computes the same.
     """
-    if section.method in METHODS:
-        METHODS[section.method].merge(model)
-
-
-def _kept(path: str, section: PeftSection) -> bool:
-    """Whether a module, or one that it is part of, is named by `train_also`."""
-    parts = path.split(".")
-    prefixes = (".".join(parts[: end + 1]) for end in range(len(parts)))
-    return any(matches(prefix, section.train_also) for prefix in prefixes)
+    if section.method == "none":
+        return
+    method = METHODS[section.method]
+    if not method.merges:
+        names = ", ".join(name for name, other in METHODS.items() if other.merges)
+        raise ConfigError(
+            f"peft.method: what {section.method} adds is no part of any plain layer, "
+            f"so it cannot be merged; keep the adapter, or take one of {names}"
+        )
+    method.merge(model)

@@ -1,0 +1,71 @@
+"""Which few parameters of the model adapt."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+from pydantic import Field, PositiveFloat, PositiveInt, ValidationInfo, field_validator
+
+from mlpeft.config.base import Section, Width
+
+
+class PeftSection(Section):
+    """Which few parameters of the model adapt; the rest is frozen."""
+
+    method: Literal["none", "full", "head", "bitfit", "lora", "ia3", "adapter"] = Field(
+        default="none",
+        description="none (all parameters adapt), full (all of the layers that keys "
+        "and num_layers choose), head (train_also alone), bitfit (biases), lora, ia3, "
+        "or adapter (bottleneck adapters); docs/peft.md compares them",
+    )
+    rank: Width = Field(
+        default=8, description="Rank of lora, units of a bottleneck adapter"
+    )
+    scale: PositiveFloat = Field(
+        default=2.0,
+        description="Factor of lora's change, as in mlx-lm; alpha comes before it",
+    )
+    alpha: PositiveFloat | None = Field(
+        default=None,
+        description="lora_alpha of Hugging Face PEFT: the factor is alpha / rank; "
+        "null: scale",
+    )
+    rslora: bool = Field(
+        default=False,
+        description="Rank-stabilised: the factor is alpha / sqrt(rank); needs alpha",
+    )
+    keys: list[str] | None = Field(
+        default=None,
+        min_length=1,
+        description="Layers to change, by name or pattern (query, layers.0.*); null: "
+        "the method's own (lora: query and value projections; ia3: keys, values and "
+        "feed-forward outputs; adapter: attention and feed-forward outputs; bitfit: "
+        "all linear layers; full: all)",
+    )
+    feedforward_keys: list[str] | None = Field(
+        default=None,
+        description="Layers whose input ia3 scales instead of their output; null: the "
+        "last of each feed-forward network",
+    )
+    num_layers: PositiveInt | None = Field(
+        default=None, description="Only so many of the last layers; null: all"
+    )
+    train_also: list[str] = Field(
+        default=["head"],
+        description="Modules that are not frozen, by name or pattern",
+    )
+
+    @property
+    def factor(self) -> float:
+        """What lora's change is multiplied by."""
+        if self.alpha is None:
+            return self.scale
+        return self.alpha / (math.sqrt(self.rank) if self.rslora else self.rank)
+
+    @field_validator("rslora")
+    @classmethod
+    def _has_alpha(cls, value: bool, info: ValidationInfo) -> bool:
+        if value and info.data.get("alpha") is None:
+            raise ValueError("it divides alpha by sqrt(rank); set peft.alpha too")
+        return value

@@ -1,0 +1,86 @@
+"""IA3: each chosen linear layer's output, or input, times a learned vector.
+
+Keys and values are scaled as they come out, the feed-forward network's hidden units as
+they go into its last layer: Hugging Face PEFT's `target_modules` and
+`feedforward_modules`.
+
+References:
+    Liu et al., "Few-Shot Parameter-Efficient Fine-Tuning is Better and Cheaper than
+    In-Context Learning", 2022, arXiv 2205.05638.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import mlx.core as mx
+
+from mlpeft.peft.linear import plain, sizes, weight
+from mlpeft.peft.method import AdaptedLinear, Method
+from mlpeft.peft.targets import linear_layers, matches, replace
+
+if TYPE_CHECKING:
+    import mlx.nn as nn
+
+    from mlpeft.config import PeftSection
+    from mlpeft.peft.linear import Linear
+
+FEEDFORWARD_KEYS = ("layers.[0-9].output", "layers.[0-9][0-9].output", "down_proj")
+"""The last layer of each feed-forward network."""
+DEFAULT_KEYS = ("key", "value", "k_proj", "v_proj", *FEEDFORWARD_KEYS)
+
+
+class IA3Linear(AdaptedLinear):
+    """`y = l * linear(x)`, or for a feed-forward layer `y = linear(l * x)`.
+
+    l is one at the start, so that nothing is changed.
+
+    Args:
+        linear: The layer to change; frozen here.
+        feedforward: Whether the input is scaled instead of the output.
+    """
+
+    def __init__(self, linear: Linear, *, feedforward: bool) -> None:
+        super().__init__(linear)
+        self.feedforward = feedforward
+        self.ia3_l = mx.ones((sizes(linear)[1 if feedforward else 0],))
+
+    def __call__(self, x: mx.array) -> mx.array:
+        """(..., input_dims) -> (..., output_dims)."""
+        scale = self.ia3_l.astype(x.dtype)
+        output: mx.array = (
+            self.linear(scale * x) if self.feedforward else scale * self.linear(x)
+        )
+        return output
+
+    def merged(self) -> nn.Linear:
+        """A plain linear layer that computes the same."""
+        own, bias = weight(self.linear), self.linear.get("bias")
+        scale = self.ia3_l.astype(own.dtype)
+        if self.feedforward:
+            return plain(own * scale, bias)
+        return plain(own * scale[:, None], None if bias is None else bias * scale)
+
+
+class IA3(Method):
+    """An IA3Linear in the place of each chosen linear layer."""
+
+    name = "ia3"
+
+    def apply(self, model: nn.Module, section: PeftSection) -> None:
+        """Put the layers in.
+
+        Raises:
+            ConfigError: If no linear layer is chosen.
+        """
+        chosen = linear_layers(model, section.keys, DEFAULT_KEYS, section.num_layers)
+        inputs = section.feedforward_keys
+        if inputs is None:
+            inputs = list(FEEDFORWARD_KEYS)
+        replace(
+            model,
+            {
+                path: IA3Linear(layer, feedforward=matches(path, inputs))
+                for path, layer in chosen.items()
+            },
+        )
