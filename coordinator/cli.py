@@ -95,7 +95,7 @@ def coordinator(
         try:
             address = runtime.start(host, port, local_workers)
             typer.echo(
-                f"listening on {address}: mlpeft-worker --coordinator {address}",
+                f"listening on {address}: {runtime.invitation}",
                 err=True,
             )
             if runtime.join_address is not None:

@@ -12,6 +12,7 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from coordinator.enrolment import EnrolmentServer
+from coordinator.invitation import invitation
 from coordinator.server import Server
 from mlpeft.cluster.worker_state import WorkerPolicy
 from mlpeft.errors import MlpeftError
@@ -68,6 +69,8 @@ class Runtime:
         self._enrolment: EnrolmentServer | None = None
         self.join_address: str | None = None
         """Where workers join with a token, once started with an authority."""
+        self.invitation = ""
+        """The command that starts a worker, once started."""
         self._agents: list[tuple[Agent, asyncio.Task[Any]]] = []
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(
@@ -125,6 +128,8 @@ class Runtime:
         self._hub = Hub(self._config, self._fingerprint, self._versions)
         self._server = Server(self._hub, self._authority)
         address = await self._server.start(host, port)
+        self.invitation = invitation(address, self._authority)
+        self._hub.invite(self.invitation)
         if self._authority is not None:
             self._enrolment = EnrolmentServer(self._authority)
             _, chosen = split_address(address, "the coordinator")

@@ -117,6 +117,7 @@ class Books:
         version: Version of theta in the newest round.
         over: Why the run ended; None while it has not.
         now: The time of the newest event.
+        invitation: The command that starts a worker for this coordinator, for people.
     """
 
     session: str
@@ -127,6 +128,7 @@ class Books:
     version: int | None = None
     over: str | None = None
     now: float = float("-inf")
+    invitation: str = "mlpeft-worker"
 
     def candidates(self) -> list[Candidate]:
         """Connected workers, in the order in which they joined."""
@@ -163,5 +165,6 @@ class Books:
             connected=len(self.workers),
             waiting=waiting,
             held=held,
+            invitation=self.invitation,
         )
         return f"round {current.round_id}: {reason}"

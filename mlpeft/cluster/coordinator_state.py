@@ -75,6 +75,10 @@ class CoordinatorState:
         self.policy = policy
         self._books = Books(session, missing=policy.min_workers)
 
+    def invite(self, command: str) -> None:
+        """Say how a worker is started; it decides nothing, but stands in messages."""
+        self._books.invitation = command
+
     # --- the one door -----------------------------------------------------------------
 
     def handle(  # noqa: C901, PLR0911 - one exhaustive match

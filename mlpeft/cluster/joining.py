@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from packaging.version import InvalidVersion, Version
+
 
 @dataclass(frozen=True, slots=True)
 class Versions:
@@ -27,22 +29,42 @@ def version_refusal(ours: Versions, theirs: Versions) -> str | None:
         ours: The coordinator's.
         theirs: The worker's.
     """
-    mend = f"pip install 'mlpeft=={ours.mlpeft}' 'mlx=={ours.mlx}'"
     pairs = [
-        ("the cluster protocol", theirs.protocol, ours.protocol),
+        ("cluster protocol", theirs.protocol, ours.protocol),
         ("mlpeft", theirs.mlpeft, ours.mlpeft),
         ("MLX", theirs.mlx, ours.mlx),
     ]
     different = [
-        f"{what} {their or 'unknown'} here, {our} on the coordinator"
+        f"{what} {their or 'unknown'} on the worker, {our} on the coordinator"
         for what, their, our in pairs
         if their != our
     ]
     if not different:
         return None
-    return (
-        f"versions differ: {'; '.join(different)}. Make them the same on both: {mend}"
+    refusal = (
+        f"versions differ: {'; '.join(different)}. To take part, run on the worker: "
+        f"{_install(ours)}"
     )
+    if _is_newer(theirs, ours):
+        refusal += (
+            f"; or, to keep the newer, on the coordinator: {_install(theirs)} and "
+            "start it again with --resume, and likewise on all other workers"
+        )
+    return refusal
+
+
+def _install(versions: Versions) -> str:
+    return f"pip install 'mlpeft=={versions.mlpeft}' 'mlx[cpu]=={versions.mlx}'"
+
+
+def _is_newer(theirs: Versions, ours: Versions) -> bool:
+    """Whether a part of theirs is newer than ours and none is older."""
+    try:
+        our = Version(ours.mlpeft), Version(ours.mlx)
+        their = Version(theirs.mlpeft), Version(theirs.mlx)
+    except InvalidVersion:
+        return False
+    return their != our and their[0] >= our[0] and their[1] >= our[1]
 
 
 def view_refusal(ours: str, theirs: str) -> str | None:

@@ -146,6 +146,7 @@ def round_wait(
     connected: int,
     waiting: Sequence[str],
     held: Sequence[str],
+    invitation: str,
 ) -> tuple[bool, str]:
     """Whether a round is complete, and if not, what it waits for.
 
@@ -155,15 +156,13 @@ def round_wait(
         connected: Connected workers.
         waiting: Shards that nobody holds, together where the reason is the same.
         held: Shards that are being computed, each with who holds it.
+        invitation: The command that starts a worker for this coordinator.
     """
     if done == total:
         return True, f"all {total} shards are in"
     have = f"{done} of {total} shards are in"
     if connected == 0:
-        return False, (
-            f"{have}; no worker is connected: start one with "
-            "`mlpeft-worker --coordinator HOST:PORT`"
-        )
+        return False, f"{have}; no worker is connected: start one with `{invitation}`"
     parts = [have]
     if held:
         parts.append("computing " + _some(held))

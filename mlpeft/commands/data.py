@@ -29,9 +29,9 @@ app = typer.Typer(
 DataDir = Annotated[
     Path | None,
     typer.Option(
-        help="Data folder. New data go there; data are looked for in "
-        "MLPEFT_DATA_DIR first, and in ../shared/data last.",
-        show_default="data",
+        help="Data folder: new data go there, and it is looked into first; then "
+        "MLPEFT_DATA_DIR, data and ../shared/data.",
+        show_default="MLPEFT_DATA_DIR, else data",
     ),
 ]
 Name = Annotated[

@@ -1,8 +1,9 @@
 """Where data sets lie: the folders that are searched, in order.
 
-1. the environment variable MLPEFT_DATA_DIR,
-2. the configuration's `paths.data_dir` (or what a command was given),
-3. `../shared/data` beside the checkout.
+1. the folder that a command was given with `--data-dir`,
+2. the environment variable MLPEFT_DATA_DIR,
+3. the configuration's `paths.data_dir`,
+4. `../shared/data` beside the checkout.
 """
 
 from __future__ import annotations
@@ -17,14 +18,19 @@ DEFAULT_DATA_DIR = Path("data")
 _CHECKOUT = Path(__file__).resolve().parents[2]
 
 
-def data_folders(data_dir: str | Path | None = None) -> tuple[Path, ...]:
+def data_folders(
+    data_dir: str | Path | None = None, given: Path | None = None
+) -> tuple[Path, ...]:
     """The folders in which data sets are looked for, the first one first.
 
     Args:
         data_dir: The configuration's; None: `data`.
+        given: What a command was given; it comes before everything.
     """
     named = os.environ.get(DATA_DIR_VARIABLE)
-    folders = [Path(named).expanduser()] if named else []
+    folders = [] if given is None else [given.expanduser()]
+    if named:
+        folders.append(Path(named).expanduser())
     folders.append(
         Path(DEFAULT_DATA_DIR if data_dir is None else data_dir).expanduser()
     )
@@ -32,18 +38,24 @@ def data_folders(data_dir: str | Path | None = None) -> tuple[Path, ...]:
     return tuple(dict.fromkeys(folder.absolute() for folder in folders))
 
 
-def find(file: str, data_dir: str | Path | None = None, remedy: str = "") -> Path:
+def find(
+    file: str,
+    data_dir: str | Path | None = None,
+    remedy: str = "",
+    given: Path | None = None,
+) -> Path:
     """The first of the folders' files of this name.
 
     Args:
         file: Path inside a data folder.
         data_dir: See `data_folders`.
         remedy: What to do when there is none, for the message.
+        given: See `data_folders`.
 
     Raises:
         DataError: If no folder has it, naming all that were looked at.
     """
-    folders = data_folders(data_dir)
+    folders = data_folders(data_dir, given)
     for folder in folders:
         if (folder / file).is_file():
             return folder / file

@@ -50,19 +50,19 @@ class Report:
 _WORST = (State.DAMAGED, State.MISSING, State.USABLE, State.WHOLE)
 
 
-def verify(data_set: DataSet, data_dir: str | Path | None = None) -> Report:
+def verify(data_set: DataSet, given: Path | None = None) -> Report:
     """Look for a data set's files and check them.
 
     Args:
         data_set: Which one.
-        data_dir: See `mlpeft.datasets.folders`.
+        given: Folder to look into first, see `mlpeft.datasets.folders`.
     """
     if data_set.name == digits.NAME:
         return _look_at_digits()
     states, paths, details = [], [], []
     for file in data_set.files:
         try:
-            path = find(file.path, data_dir, data_set.remedy)
+            path = find(file.path, remedy=data_set.remedy, given=given)
         except DataError as error:
             states.append(State.MISSING)
             details.append(str(error))

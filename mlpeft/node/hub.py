@@ -113,6 +113,10 @@ class Hub:
         self._round: Future[list[ShardUpdate]] | None = None
         self._limit_bytes = SLACK_BYTES
 
+    def invite(self, command: str) -> None:
+        """Say how a worker is started, for what people are told while none is there."""
+        self._state.invite(command)
+
     # --- the training loop's side -----------------------------------------------------
 
     def submit(

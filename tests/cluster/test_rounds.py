@@ -1,5 +1,7 @@
 """Decisions and their reasons."""
 
+import pytest
+
 from mlpeft.cluster.joining import Versions, version_refusal, view_refusal
 from mlpeft.cluster.messages import WorkerId
 from mlpeft.cluster.rounds import (
@@ -54,12 +56,16 @@ def test_a_restarted_worker_of_the_same_name_has_not_failed_yet():
 
 def test_a_wait_names_a_few_and_counts_the_rest():
     held = [f"shard {index}" for index in range(7)]
-    done, text = round_wait(done=1, total=8, connected=2, waiting=(), held=held)
+    done, text = round_wait(
+        done=1, total=8, connected=2, waiting=(), held=held, invitation=""
+    )
     assert not done
     assert text == (
         "1 of 8 shards are in; computing shard 0, shard 1, shard 2, shard 3 and 3 more"
     )
-    assert round_wait(done=8, total=8, connected=2, waiting=(), held=())[0]
+    assert round_wait(done=8, total=8, connected=2, waiting=(), held=(), invitation="")[
+        0
+    ]
 
 
 def test_equal_versions_may_join_and_others_are_told_what_mends_it():
@@ -67,8 +73,36 @@ def test_equal_versions_may_join_and_others_are_told_what_mends_it():
     assert version_refusal(ours, ours) is None
     refused = version_refusal(ours, Versions(1, "0.1.0", "0.31.0"))
     assert refused is not None
-    assert "MLX 0.31.0 here, 0.32.4 on the coordinator" in refused
-    assert "pip install 'mlpeft==0.1.0' 'mlx==0.32.4'" in refused
+    assert refused == (
+        "versions differ: MLX 0.31.0 on the worker, 0.32.4 on the coordinator. To take "
+        "part, run on the worker: pip install 'mlpeft==0.1.0' 'mlx[cpu]==0.32.4'"
+    )
+
+
+@pytest.mark.parametrize(
+    ("theirs", "newer"),
+    [
+        (Versions(1, "0.2.0", "0.32.4"), True),
+        (Versions(2, "0.10.0", "0.33.0"), True),
+        (Versions(1, "0.2.0", "0.31.0"), False),
+        (Versions(2, "0.1.0", "0.32.4"), False),
+        (Versions(1, "0.2.0; rm -rf ~", "0.32.4"), False),
+    ],
+)
+def test_a_newer_worker_is_told_that_the_coordinator_may_follow(theirs, newer):
+    """A command is never made of a text that is no version."""
+    refused = version_refusal(Versions(1, "0.1.0", "0.32.4"), theirs) or ""
+    command = f"pip install 'mlpeft=={theirs.mlpeft}' 'mlx[cpu]=={theirs.mlx}'"
+    assert (f"on the coordinator: {command}" in refused) is newer
+    assert "on the worker: pip install 'mlpeft==0.1.0' 'mlx[cpu]==0.32.4'" in refused
+
+
+def test_a_wait_without_workers_says_how_to_start_one():
+    command = "mlpeft-worker --coordinator 10.0.0.5:50051"
+    waits = round_wait(
+        done=0, total=2, connected=0, waiting=(), held=(), invitation=command
+    )
+    assert f"start one with `{command}`" in waits[1]
 
 
 def test_another_view_of_the_run_is_refused():

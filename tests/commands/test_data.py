@@ -67,6 +67,15 @@ def test_verify_fails_for_what_is_asked_for_and_missing():
     assert "mlpeft data fetch omniglot" in result.output
 
 
+def test_the_folder_that_verify_is_given_comes_before_the_variable(folder, tmp_path):
+    small_omniglot(folder / "omniglot.npz").write_bytes(b"PK damaged")
+    small_omniglot(tmp_path / "mine" / "omniglot.npz")
+    given = run("verify", "omniglot", "--data-dir", str(tmp_path / "mine"))
+    assert given.exit_code == 0, given.output
+    assert str(tmp_path / "mine" / "omniglot.npz") in given.output.replace("\n", "")
+    assert run("verify", "omniglot").exit_code == 1
+
+
 def test_verify_of_all_does_not_mind_what_is_missing():
     assert run("verify").exit_code == 0
 

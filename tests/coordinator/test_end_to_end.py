@@ -82,6 +82,9 @@ def test_a_coordinator_told_to_stop_saves_and_can_go_on(cluster, serial_theta):
 
 def test_a_coordinator_without_workers_can_be_stopped(cluster):
     coordinator = cluster.coordinator()
+    coordinator.wait_for(
+        f"start one with `mlpeft-worker --coordinator {cluster.address}`"
+    )
     coordinator.signal(signal.SIGTERM)
     assert coordinator.end() == 130, coordinator.text
 

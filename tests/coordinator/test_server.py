@@ -87,7 +87,7 @@ def test_a_worker_of_another_version_is_refused_with_the_command_that_mends_it()
 
     stop = bounded(scenario())
     assert stop.failed
-    assert "pip install 'mlpeft==0.1.0'" in stop.reason
+    assert "run on the worker: pip install 'mlpeft==0.1.0'" in stop.reason
 
 
 def test_a_worker_that_sees_other_data_is_refused():

@@ -1,0 +1,28 @@
+"""The command that a coordinator prints for its workers."""
+
+import socket
+from types import SimpleNamespace
+
+import pytest
+
+from coordinator.invitation import invitation
+
+AUTHORITY = SimpleNamespace(names=("head.local", "localhost"))
+
+
+@pytest.mark.parametrize(
+    ("address", "authority", "command"),
+    [
+        ("127.0.0.1:50051", None, "--coordinator 127.0.0.1:50051"),
+        ("10.0.0.5:50051", AUTHORITY, "--coordinator 10.0.0.5:50051"),
+        ("0.0.0.0:50051", AUTHORITY, "--coordinator head.local:50051"),
+        ("[::]:7", AUTHORITY, "--coordinator head.local:7"),
+        ("10.0.0.5:50051", None, "--coordinator 10.0.0.5:50051 --insecure"),
+    ],
+)
+def test_it_names_an_address_that_others_can_dial(address, authority, command):
+    assert invitation(address, authority) == f"mlpeft-worker {command}"
+
+
+def test_without_certificates_the_machine_goes_by_its_own_name():
+    assert f"--coordinator {socket.gethostname()}:1 " in invitation("0.0.0.0:1", None)
