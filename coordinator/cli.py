@@ -14,7 +14,6 @@ from mlpeft.commands.options import Overrides
 from mlpeft.commands.train import INTERRUPTED, asked_to_stop
 from mlpeft.config import RunConfig
 from mlpeft.node import versions
-from mlpeft.node.logs import log_to_terminal
 from mlpeft.rpc.address import split_address
 
 app = typer.Typer(
@@ -79,12 +78,12 @@ def coordinator(
     from mlpeft.meta.runner import ShardRunner
     from mlpeft.node import fingerprint
     from mlpeft.node.prepare import prepare
-    from mlpeft.reporting import build_reporters
+    from mlpeft.reporting import build_reporters, setup_logger
     from mlpeft.train import train
 
     run_config = RunConfig.load(config, overrides or ())
     host, port = split_address(listen or run_config.cluster.listen, "--listen")
-    log_to_terminal(run_config.logging.log_level)
+    setup_logger("mlpeft", level=run_config.logging.log_level)
     authority = check_entry(host, security, insecure=insecure)
     runner = ShardRunner.from_config(run_config)
     runtime = Runtime(

@@ -14,6 +14,7 @@ from mlpeft.commands.demo import demo
 from mlpeft.commands.entry import run
 from mlpeft.commands.evaluate import evaluate
 from mlpeft.commands.info import info
+from mlpeft.commands.logs import logs
 from mlpeft.commands.plot import plot
 from mlpeft.commands.status import status
 from mlpeft.commands.train import train
@@ -37,6 +38,7 @@ app.command()(compare)
 app.command()(plot)
 app.command()(config)
 app.command()(status)
+app.command()(logs)
 app.add_typer(data, name="data")
 
 

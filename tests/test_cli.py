@@ -117,9 +117,10 @@ def test_support_sizes_that_are_none_are_refused(mlpeft, shots):
 def test_a_training_leaves_a_log(mlpeft, here):
     code, _, _ = mlpeft("train", "--config", "tiny.yaml", "--json")
     assert code == 0
-    log = (here / "logs" / "tiny.log").read_text(encoding="utf-8")
-    assert "checkpoints/tiny: from meta-iteration 0" in log
-    assert "2/2: accuracy" in log
+    code, shown, _ = mlpeft("logs", "checkpoints/tiny")
+    assert code == 0
+    assert "checkpoints/tiny: from meta-iteration 0" in shown
+    assert "2/2: accuracy" in shown
 
 
 def test_a_second_ctrl_c_says_how_to_go_on(mlpeft, monkeypatch):

@@ -9,6 +9,7 @@ import signal
 import socket
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -21,8 +22,9 @@ from mlpeft.commands.peer import choose
 from mlpeft.node import versions
 from mlpeft.node.agent import Agent
 from mlpeft.node.compute import ComputeThread
-from mlpeft.node.logs import log_to_terminal
 from mlpeft.node.prepare import prepare
+from mlpeft.reporting import setup_logger
+from mlpeft.reporting.logs import log_to_file
 from mlpeft.rpc.address import join_address, split_address
 from mlpeft.security.identity import Identity
 from mlpeft.security.token import JoinToken
@@ -60,6 +62,14 @@ def worker(
     ] = None,
     identity: IdentityFolder = None,
     insecure: Insecure = False,
+    log_file: Annotated[
+        Path | None,
+        typer.Option(
+            help="File that gets the log too, as JSON lines; `mlpeft logs FILE` shows "
+            "it.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Compute shards for a coordinator.
 
@@ -72,11 +82,14 @@ def worker(
     if context.invoked_subcommand is not None:
         return
     address, shown = choose(coordinator, identity, insecure=insecure)
-    log_to_terminal()
+    called = name or _default_name(shown)
+    setup_logger("mlpeft")
+    if log_file is not None:
+        log_to_file("mlpeft", log_file, worker=called)
     stop = asyncio.run(
         _work(
             GrpcLink(address, shown),
-            name or _default_name(shown),
+            called,
             WorkerPolicy(once=once),
             tuple(allow_module or ()),
         )

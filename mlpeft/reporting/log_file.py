@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from mlpeft.errors import ConfigError
-from mlpeft.reporting.logs import LINE
+from mlpeft.reporting.log_lines import file_handler
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,8 +16,16 @@ if TYPE_CHECKING:
     from mlpeft.results import EvalResult
 
 
+SUFFIX: Final = ".jsonl"
+
+
+def log_path(config: RunConfig) -> Path:
+    """Where a run's log is: `logging.log_dir / RUN.jsonl`."""
+    return config.logging.log_dir / f"{config.run.name}{SUFFIX}"
+
+
 class LogReporter:
-    """Appends to `log_dir/RUN.log`, with whatever mlpeft logs meanwhile.
+    """Appends to the run's log, with whatever mlpeft logs meanwhile.
 
     Args:
         config: The run's configuration: name, folder and level.
@@ -28,18 +36,15 @@ class LogReporter:
 
     def __init__(self, config: RunConfig) -> None:
         settings = config.logging
-        path = settings.log_dir / f"{config.run.name}.log"
+        path = log_path(config)
         try:
-            settings.log_dir.mkdir(parents=True, exist_ok=True)
-            path.touch()
+            # Opened by the first line: who is never started need not be closed.
+            self._handler = file_handler(path, run=config.run.name)
         except OSError as error:
             raise ConfigError(
                 f"logging.log_dir: cannot write {path.absolute()} ({error.strerror}); "
                 "choose a folder that you may write"
             ) from error
-        # Opened by the first line: a reporter that is never started is never closed.
-        self._handler = logging.FileHandler(path, encoding="utf-8", delay=True)
-        self._handler.setFormatter(logging.Formatter(LINE, "%Y-%m-%d %H:%M:%S"))
         self._log = logging.Logger(  # noqa: LOG001 - the terminal must not get it too
             "mlpeft.run", settings.log_level
         )
@@ -56,11 +61,15 @@ class LogReporter:
 
     def validation(self, iteration: int, result: EvalResult) -> None:
         """Note the score."""
-        self._log.info("%d/%d: %s", iteration, self._total, result.headline)
+        self._log.info(
+            "%d/%d: %s",
+            *(iteration, self._total, result.headline),
+            extra={"iteration": iteration},
+        )
 
     def checkpoint(self, iteration: int, path: Path) -> None:
         """Note where it is."""
-        self._log.debug("saved %s", path)
+        self._log.debug("saved %s", path, extra={"iteration": iteration})
 
     def message(self, text: str) -> None:
         """Note it."""

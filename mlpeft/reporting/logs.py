@@ -6,6 +6,7 @@ import logging
 from pathlib import Path
 from typing import Final
 
+from mlpeft.reporting.log_lines import file_handler
 from mlpeft.reporting.terminal import progress_console
 
 LINE: Final = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
@@ -39,6 +40,20 @@ def setup_logger(
         folder.mkdir(parents=True, exist_ok=True)
         _attach(logger, _FileHandler(folder / f"{name}.log"), "%Y-%m-%d %H:%M:%S")
     return logger
+
+
+def log_to_file(name: str, path: Path, **context: str) -> None:
+    """Let a logger that was set up write JSON lines to a file too; see `log_lines`.
+
+    Args:
+        name: The logger's name.
+        path: The file; its folder is made if it is not there.
+        context: What all lines are about: keys of `log_lines.CONTEXT`.
+
+    Raises:
+        OSError: If the file cannot be written.
+    """
+    logging.getLogger(name).addHandler(file_handler(path, **context))
 
 
 class _Ours(logging.Handler):

@@ -10,6 +10,7 @@ import pytest
 from mlpeft.config import RunConfig
 from mlpeft.errors import ConfigError
 from mlpeft.reporting.log_file import LogReporter
+from mlpeft.reporting.log_lines import read_log
 
 
 def configured(folder: Path, level: str = "INFO") -> RunConfig:
@@ -27,9 +28,9 @@ def test_it_holds_messages_and_what_mlpeft_logs_while_the_run_lasts(tmp_path):
     logger.warning("a fallback")
     reporter.close()
     logger.warning("after")
-    log = (tmp_path / "logs" / "run.log").read_text(encoding="utf-8")
-    told = [line.partition(": ")[2] for line in log.splitlines()]
-    assert told == [
+    lines = list(read_log(tmp_path / "logs" / "run.jsonl"))
+    assert {line.context["run"] for line in lines} == {"run"}
+    assert [line.text for line in lines] == [
         f"{tmp_path}: from meta-iteration 7",
         "stopping early",
         "a fallback",
@@ -42,7 +43,7 @@ def test_a_second_run_of_the_name_is_added(tmp_path):
         reporter = LogReporter(config)
         reporter.start(config, tmp_path, 0)
         reporter.close()
-    assert len((tmp_path / "run.log").read_text(encoding="utf-8").splitlines()) == 2
+    assert len(list(read_log(tmp_path / "run.jsonl"))) == 2
 
 
 @pytest.mark.parametrize(("level", "lines"), [("DEBUG", 1), ("INFO", 0)])
@@ -50,8 +51,9 @@ def test_checkpoints_are_noted_for_those_who_ask(tmp_path, level, lines):
     reporter = LogReporter(configured(tmp_path, level))
     reporter.checkpoint(5, tmp_path / "steps" / "5")
     reporter.close()
-    log = (tmp_path / "run.log").read_text(encoding="utf-8")
-    assert log.count("saved") == lines
+    found = list(read_log(tmp_path / "run.jsonl"))
+    assert len(found) == lines
+    assert all(line.context["iteration"] == 5 for line in found)
 
 
 def test_a_folder_that_cannot_be_is_refused_at_once(tmp_path):

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from mlpeft.reporting import setup_logger
+from mlpeft.reporting.log_lines import read_log
+from mlpeft.reporting.logs import log_to_file
 
 
 @pytest.fixture
@@ -77,3 +79,12 @@ def test_a_long_line_is_not_wrapped(
 ) -> None:
     setup_logger(name).info("x" * 500)
     assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_a_file_of_json_lines_says_whom_they_are_about(name: str, tmp_path: Path):
+    logger = setup_logger(name)
+    log_to_file(name, tmp_path / "logs" / "ada.jsonl", worker="ada")
+    logger.warning("slow")
+    (line,) = read_log(tmp_path / "logs" / "ada.jsonl")
+    assert (line.level, line.logger, line.text) == ("WARNING", name, "slow")
+    assert line.context == {"worker": "ada"}
