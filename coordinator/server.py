@@ -10,6 +10,7 @@ import grpc
 import grpc.aio
 
 from coordinator.door import Door, NotAdmittedError
+from coordinator.health import StandardServices
 from coordinator.listen import listen
 from mlpeft.errors import MlpeftError, RemoteProtocolError
 from mlpeft.node.hub import JoinRefusedError
@@ -80,6 +81,7 @@ class Server:
                 )
             ]
         )
+        self._standard = StandardServices(self._server, self._let_in)
 
     async def start(self, host: str, port: int) -> str:
         """Listen; the address, with the port that was chosen if 0 was asked for.
@@ -90,16 +92,19 @@ class Server:
         secured = None
         if self._authority is not None:
             secured = credentials.for_workers(self._authority)
-        return await listen(
+        address = await listen(
             self._server,
             host,
             port,
             secured,
             "Choose another with --listen host:port (port 0: any that is free)",
         )
+        await self._standard.serving()
+        return address
 
     async def stop(self, grace_s: float) -> None:
         """End: streams get so long to be read to their end."""
+        await self._standard.ending()
         await self._server.stop(grace_s)
 
     # --- methods ----------------------------------------------------------------------
@@ -123,6 +128,13 @@ class Server:
             NotAdmittedError: If they may not.
         """
         return None if self._door is None else self._door.admit(context)
+
+    async def _let_in(self, context: Context) -> Visitor | None:
+        """Whoever makes a call, or the end of it if they may not."""
+        try:
+            return self._admit(context)
+        except MlpeftError as error:
+            await _abort(context, error)
 
     async def _status(self, data: bytes, context: Context) -> bytes:
         try:
