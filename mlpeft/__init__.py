@@ -14,6 +14,9 @@ from typing import TYPE_CHECKING, Any
 from mlpeft.platform import prepare
 
 if TYPE_CHECKING:
+    from mlpeft.adapters.adapter import Adapter as Adapter
+    from mlpeft.adapters.learn import adapt as adapt
+    from mlpeft.adapters.store import load_adapter as load_adapter
     from mlpeft.baseline import BaselineComparison as BaselineComparison
     from mlpeft.config import RunConfig as RunConfig
     from mlpeft.errors import CheckpointError as CheckpointError
@@ -40,6 +43,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Adapter": "mlpeft.adapters.adapter",
     "BaselineComparison": "mlpeft.baseline",
     "CheckpointError": "mlpeft.errors",
     "ConfigError": "mlpeft.errors",
@@ -59,7 +63,9 @@ _HOMES = {
     "TaskDistribution": "mlpeft.tasks.distribution",
     "TaskSamplingError": "mlpeft.errors",
     "accuracy": "mlpeft.models.losses",
+    "adapt": "mlpeft.adapters.learn",
     "cross_entropy_loss": "mlpeft.models.losses",
+    "load_adapter": "mlpeft.adapters.store",
     "mse_loss": "mlpeft.models.losses",
     "setup_logger": "mlpeft.reporting",
 }

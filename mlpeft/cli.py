@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from mlpeft import __version__
+from mlpeft.commands.adapt import adapt
 from mlpeft.commands.compare import compare
 from mlpeft.commands.config import config
 from mlpeft.commands.data import app as data
@@ -16,6 +17,7 @@ from mlpeft.commands.evaluate import evaluate
 from mlpeft.commands.info import info
 from mlpeft.commands.logs import logs
 from mlpeft.commands.plot import plot
+from mlpeft.commands.predict import predict
 from mlpeft.commands.status import status
 from mlpeft.commands.train import train
 from mlpeft.commands.validate import validate
@@ -35,6 +37,8 @@ app.command()(demo)
 app.command()(train)
 app.command()(evaluate)
 app.command()(compare)
+app.command()(adapt)
+app.command()(predict)
 app.command()(plot)
 app.command()(config)
 app.command()(status)

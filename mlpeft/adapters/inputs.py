@@ -1,0 +1,40 @@
+"""From texts to what a pretrained model takes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mlpeft.datasets.pretrained import model_file
+from mlpeft.datasets.tokens import TOKENIZER, Tokeniser
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+
+    from mlpeft.config import RunConfig
+
+MAX_TOKENS = 64
+"""Where the run's `task_distribution.input_dim` leaves it open, as in its tasks."""
+
+
+class Texts:
+    """Texts to (n, length) token numbers, by the base's own tokenizer.
+
+    Args:
+        config: The run's configuration.
+
+    Raises:
+        DataError: If the tokenizer is missing or damaged.
+    """
+
+    def __init__(self, config: RunConfig) -> None:
+        section = config.task_distribution
+        where = str(section.task_params.get("tokenizer", config.model.weights))
+        longest = section.input_dim or MAX_TOKENS
+        self.shape = (longest,)
+        self._tokenise = Tokeniser(model_file(where, TOKENIZER), longest)
+
+    def __call__(self, texts: Sequence[str]) -> np.ndarray:
+        """Token numbers int32, padded to the longest of at least one text."""
+        return self._tokenise(texts).rows

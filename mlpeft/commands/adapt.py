@@ -1,0 +1,66 @@
+"""`mlpeft adapt`: an adapter from a few examples of one's own."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mlpeft.commands.options import Checkpoint, Json, MaybeConfig, Overrides
+
+
+def adapt(
+    checkpoint: Checkpoint,
+    support: Annotated[
+        Path,
+        typer.Option(
+            help="Labelled texts: a .jsonl or .csv file with text and label.",
+            show_default=False,
+        ),
+    ],
+    output: Annotated[
+        Path, typer.Option(help="Folder for the adapter.", show_default=False)
+    ],
+    steps: Annotated[
+        int | None,
+        typer.Option(
+            min=0, help="Inner steps.", show_default="as the run's evaluation"
+        ),
+    ] = None,
+    config: MaybeConfig = None,
+    overrides: Overrides = None,
+    json_output: Json = False,
+) -> None:
+    """Adapt a trained start to your own labelled texts.
+
+    Any number of labels, and of examples of each. `mlpeft predict` uses the result.
+    """
+    from mlpeft.adapters.learn import adapt as learn
+
+    began = time.perf_counter()
+    adapter = learn(
+        checkpoint,
+        support,
+        output,
+        steps=steps,
+        config=config,
+        overrides=overrides or (),
+    )
+    seconds = time.perf_counter() - began
+    story = adapter.story
+    if json_output:
+        told = {key: value for key, value in story.items() if key != "results"}
+        record = {"output": str(output), "labels": list(adapter.labels), **told}
+        typer.echo(json.dumps(record | {"seconds": round(seconds, 3)}))
+        return
+    typer.echo(
+        f"Learned {len(adapter.labels)} labels from {story['examples']} examples in "
+        f"{story['steps']} steps ({seconds:.1f} s): loss {story['loss_before']:.3f} "
+        f"before, {story['loss_after']:.3f} after"
+    )
+    words = ["mlpeft", "predict", "--adapter", str(output), "a text of yours"]
+    typer.echo(f"Written to {output}; use it with: {shlex.join(words)}")

@@ -1,0 +1,58 @@
+"""Labelled texts are read as they are, or the line that is wrong is named."""
+
+from __future__ import annotations
+
+import pytest
+
+from mlpeft.datasets.labelled import Labelled, read_labelled
+from mlpeft.errors import DataError
+
+JSON_LINES = """\
+{"text": "where, is it", "label": "delivery", "id": 1}
+
+{"text": "grüße", "label": 7}
+"""
+EXPECTED = [Labelled("where, is it", "delivery"), Labelled("grüße", "7")]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.jsonl", JSON_LINES),
+        ("a.csv", 'id,text,label\n1,"where, is it",delivery\n2,grüße,7\n'),
+        ("bom.csv", '\ufefftext,label\r\n"where, is it",delivery\r\ngrüße,7\r\n'),
+    ],
+)
+def test_both_formats_are_read(tmp_path, name, text):
+    (tmp_path / name).write_text(text, encoding="utf-8", newline="")
+    assert read_labelled(tmp_path / name) == EXPECTED
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "told"),
+    [
+        ("a.jsonl", '{"text": "x", "label": "y"}\n{"text": "x"}\n', "line 2"),
+        ("a.jsonl", "not json\n", "line 1"),
+        ("a.jsonl", '["x", "y"]\n', "line 1"),
+        ("a.jsonl", '{"text": " ", "label": "y"}\n', "line 1"),
+        ("a.csv", "text,label\nx,\n", "line 2"),
+        ("a.csv", "sentence,intent\nx,y\n", "line 2"),
+        ("a.csv", "", "has no examples"),
+        ("a.txt", "x", r"not a \.jsonl or \.csv file"),
+    ],
+)
+def test_what_is_no_example_is_told(tmp_path, name, text, told):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(DataError, match=told):
+        read_labelled(tmp_path / name)
+
+
+def test_a_file_that_is_not_there_is_told(tmp_path):
+    with pytest.raises(DataError, match="no examples at"):
+        read_labelled(tmp_path / "a.csv")
+
+
+def test_a_file_that_is_no_text_is_told(tmp_path):
+    (tmp_path / "a.csv").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(DataError, match="not a text file"):
+        read_labelled(tmp_path / "a.csv")
