@@ -9,11 +9,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from mlpeft.cluster import rounds
+from mlpeft.cluster.outliers import NormHistory
 from mlpeft.cluster.rounds import Candidate
 
 if TYPE_CHECKING:
     from mlpeft.cluster.coordinator_messages import WorkerJoined
     from mlpeft.cluster.messages import Lease, LeaseKey, WorkerId
+    from mlpeft.cluster.outliers import OutlierCheck
     from mlpeft.cluster.rounds import Failure
     from mlpeft.params import Schema
     from mlpeft.work import Shard, ShardUpdate
@@ -73,6 +75,7 @@ class RoundBook:
         version: Version of theta that its shards start from.
         shards: What is computed.
         schema: Leaves that the sum of a training shard must have.
+        outliers: How far its updates move theta.
         announced_at: When people were last told what it waits for.
         updates: What is in, by shard.
         attempts: Leases given out so far, by shard.
@@ -84,6 +87,7 @@ class RoundBook:
     version: int
     shards: tuple[Shard, ...]
     schema: Schema
+    outliers: OutlierCheck
     announced_at: float
     updates: dict[int, ShardUpdate] = field(default_factory=dict)
     attempts: dict[int, int] = field(default_factory=dict)
@@ -116,6 +120,8 @@ class Books:
         rounds_opened: Rounds so far.
         version: Version of theta in the newest round.
         over: Why the run ended; None while it has not.
+        norms: How far updates of closed rounds moved theta.
+        refused: Updates that the gate refused, since the start.
         now: The time of the newest event.
         invitation: The command that starts a worker for this coordinator, for people.
     """
@@ -127,6 +133,8 @@ class Books:
     rounds_opened: int = 0
     version: int | None = None
     over: str | None = None
+    norms: NormHistory = field(default_factory=NormHistory)
+    refused: int = 0
     now: float = float("-inf")
     invitation: str = "mlpeft-worker"
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from mlpeft.cluster.messages import Announce, Lease, LeaseKey, TimePassed, WorkerId
 
 if TYPE_CHECKING:
-    from mlpeft.params import Schema
+    from mlpeft.params import ParamTree
     from mlpeft.work import Shard, ShardUpdate
 
 
@@ -101,12 +101,13 @@ class RoundOpened:
     Attributes:
         version: Version of theta; never less than that of the round before.
         shards: What to compute; indices 0 .. len - 1.
-        schema: Leaves that `total` of a training shard must have.
+        meta: The meta-state of that version; `total` of a training shard must have its
+            leaves.
     """
 
     version: int
     shards: tuple[Shard, ...]
-    schema: Schema
+    meta: ParamTree
 
 
 @dataclass(frozen=True, slots=True)

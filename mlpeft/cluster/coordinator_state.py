@@ -54,11 +54,14 @@ from mlpeft.cluster.messages import (
     TimePassed,
     WorkerId,
 )
+from mlpeft.cluster.outliers import OutlierCheck, Verdict
 from mlpeft.cluster.rounds import Cause, Failure, Policy
 from mlpeft.errors import LocalProtocolError
+from mlpeft.params import schema
+from mlpeft.work import Kind
 
 if TYPE_CHECKING:
-    from mlpeft.work import Shard
+    from mlpeft.work import Shard, ShardUpdate
 
 Commands = list[CoordinatorCommand]
 
@@ -247,16 +250,49 @@ class CoordinatorState:
         refused = _refusal(current, shard, event)
         if event.update is None or refused is not None:
             return self._refuse(worker, event.key, refused or "it is not there")
+        verdict = self._judge(current, event.key, event.update, worker)
+        if verdict.refusal is not None:
+            return self._refuse(worker, event.key, verdict.refusal)
+        commands = self._clear(event.key, worker, verdict)
         current.updates[shard.index] = event.update
         worker.shards_done += 1
-        commands = self._revoke_others(current, shard.index)
+        commands += self._revoke_others(current, shard.index)
         if len(current.updates) < len(current.shards):
             return commands + self._grant()
         self._books.round = None
+        self._books.norms.add(current.outliers.norms())
         updates = tuple(current.updates[index] for index in range(len(current.shards)))
         return [*commands, CompleteRound(current.round_id, updates)]
 
+    def _judge(
+        self, current: RoundBook, key: LeaseKey, update: ShardUpdate, worker: WorkerBook
+    ) -> Verdict:
+        """Whether an update that is sound moves theta as others do."""
+        if current.shards[key.shard].kind is not Kind.TRAIN:
+            return Verdict()
+        able = [other for other in self._books.candidates() if not other.draining]
+        return current.outliers.judge(
+            update, key.attempt, worker.info.incarnation, alone=len(able) <= 1
+        )
+
+    def _clear(self, key: LeaseKey, worker: WorkerBook, verdict: Verdict) -> Commands:
+        """Whoever found an outlier that is confirmed did not fail."""
+        if not verdict.confirmed:
+            return []
+        found = [
+            other
+            for other in self._books.workers.values()
+            if other.info.incarnation in verdict.confirmed
+        ]
+        for other in found:
+            other.failures = max(0, other.failures - 1)
+        names = " and ".join(
+            dict.fromkeys(other.info.name for other in [*found, worker])
+        )
+        return [Announce(Level.INFO, f"{key} is unusual but right: {names} agree")]
+
     def _refuse(self, worker: WorkerBook, key: LeaseKey, refused: str) -> Commands:
+        self._books.refused += 1
         text = f"update of {key} by worker {worker.info.name} refused: {refused}"
         if self._is_live(worker, key):
             self._attempt_failed(worker, key, Cause.REFUSED, refused)
@@ -362,7 +398,10 @@ class CoordinatorState:
             round_id=books.rounds_opened,
             version=event.version,
             shards=event.shards,
-            schema=event.schema,
+            schema=schema(event.meta),
+            outliers=OutlierCheck(
+                books.norms.limit(self.policy.norm_factor), event.meta
+            ),
             announced_at=books.now,
         )
         return self._grant()

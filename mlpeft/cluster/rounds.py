@@ -6,6 +6,7 @@ by when, whether a shard has failed too often, and what a round waits for.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -26,6 +27,8 @@ class Policy:
         max_attempts: Failures of one shard after which the round fails.
         announce_s: Seconds without a result after which a round says what it waits for.
         min_workers: Workers that must be connected before the first lease is given.
+        norm_factor: Spreads above the median beyond which an update that moves theta
+            needs a second opinion; 0: none does.
     """
 
     lost_after_s: float = 4.0
@@ -33,6 +36,7 @@ class Policy:
     max_attempts: int = 4
     announce_s: float = 5.0
     min_workers: int = 1
+    norm_factor: float = 0.0
 
 
 class Cause(StrEnum):
@@ -97,9 +101,9 @@ def choose_worker(
 ) -> tuple[WorkerId | None, str]:
     """The worker that gets a shard, and why; or None, and what the shard waits for.
 
-    A worker on which the shard has failed gets it again only if no other connected
-    worker is left to try. Among equals the one with the most free slots is taken, then
-    the one that joined first.
+    The workers on which the shard has failed least are asked: one on which it has
+    failed gets it again only when it has failed on all, and then all take turns. Among
+    equals the one with the most free slots is taken, then the one that joined first.
 
     Args:
         candidates: Connected workers, in the order in which they joined.
@@ -108,9 +112,10 @@ def choose_worker(
     able = [candidate for candidate in candidates if not candidate.draining]
     if not able:
         return None, "no worker is connected"
-    tried = {failure.incarnation for failure in failures}
-    fresh = [candidate for candidate in able if candidate.incarnation not in tried]
-    pool = fresh or able
+    tried = Counter(failure.incarnation for failure in failures)
+    fewest = min(tried[candidate.incarnation] for candidate in able)
+    pool = [each for each in able if tried[each.incarnation] == fewest]
+    fresh = fewest == 0
     best = max(pool, key=lambda candidate: candidate.free)
     if best.free <= 0:
         who = ", ".join(candidate.name for candidate in pool)

@@ -16,7 +16,7 @@ from __future__ import annotations
 import heapq
 import itertools
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -39,6 +39,7 @@ from mlpeft.cluster.coordinator_messages import (
 )
 from mlpeft.cluster.coordinator_state import CoordinatorState
 from mlpeft.cluster.messages import Announce, Lease, TimePassed, WorkerId
+from mlpeft.cluster.outliers import LEAST_NORMS
 from mlpeft.cluster.rounds import Policy
 from mlpeft.cluster.worker_messages import (
     CancelShard,
@@ -61,7 +62,6 @@ from mlpeft.cluster.worker_messages import (
     ThetaReceived,
 )
 from mlpeft.cluster.worker_state import WorkerPolicy, WorkerState
-from mlpeft.params import schema
 from mlpeft.work import Kind, Shard, ShardUpdate, TaskSpec
 
 if TYPE_CHECKING:
@@ -143,6 +143,8 @@ class Faults:
         delay_s: Mean of the exponential delay of a message; reorders them, too.
         duplicate: Chance that a message is delivered twice.
         lie: Chance that an update comes back spoiled.
+        exaggerate: Chance that an update comes back a million times as large, once the
+            coordinator has seen enough to tell.
         fail: Chance that a worker cannot compute a shard.
         drops: Connections that break, at random times.
         crashes: Workers that die in the middle of something, and are started again.
@@ -154,6 +156,7 @@ class Faults:
     delay_s: float = 0.05
     duplicate: float = 0.1
     lie: float = 0.1
+    exaggerate: float = 0.0
     fail: float = 0.05
     drops: int = 4
     crashes: int = 3
@@ -222,6 +225,7 @@ class Simulation:
         self._theta: Vector = np.ones(TOY_SIZE, dtype=np.float32)
         self._finished = False
         self._sessions = 0
+        self._seen = 0
         self._lines: dict[WorkerId, tuple[_Line, _Process]] = {}
         self._processes = [self._new_process(f"w{index}") for index in range(workers)]
 
@@ -310,6 +314,7 @@ class Simulation:
     def _start_coordinator(self) -> None:
         """Start it, or kill it and start it again from what it had completed."""
         self._sessions += 1
+        self._seen = 0  # updates that counted in this session
         self._coordinator = CoordinatorState(f"session{self._sessions}", self.policy)
         for line, _ in list(self._lines.values()):
             self._break(line, "the coordinator died")
@@ -317,8 +322,8 @@ class Simulation:
 
     def _open_round(self) -> None:
         shards = toy_shards(self._done)
-        leaves = schema({"w": self._theta})
-        self._to_coordinator(RoundOpened(self._done, shards, leaves), self._coordinator)
+        meta = {"w": self._theta}
+        self._to_coordinator(RoundOpened(self._done, shards, meta), self._coordinator)
 
     def _to_coordinator(self, event: CoordinatorEvent, state: CoordinatorState) -> None:
         """Deliver an event to the coordinator that it was meant for, if it lives."""
@@ -353,6 +358,7 @@ class Simulation:
             case CompleteRound(_, updates):
                 self._theta = toy_step(self._theta, updates)
                 self._done += 1
+                self._seen += len(updates)
                 if self._done < self._rounds:
                     self._open_round()
                 else:
@@ -447,9 +453,7 @@ class Simulation:
             case SendHeartbeat(progress):
                 self._up(process, lambda worker: HeartbeatReceived(worker, progress))
             case SendUpdate(key, version, update):
-                spoiled = (
-                    self._spoil(update) if self._chance(self.faults.lie) else update
-                )
+                spoiled = self._as_sent(update)
                 self._up(
                     process,
                     lambda worker: UpdateReceived(worker, key, version, spoiled),
@@ -504,6 +508,22 @@ class Simulation:
             update = toy_update(theta, lease.shard)
             self._to_worker(process, ShardComputed(lease.key, update))
         self._compute(process)
+
+    def _as_sent(self, update: ShardUpdate) -> ShardUpdate:
+        """The update, or what a worker makes of it that lies."""
+        if self._chance(self.faults.lie):
+            return self._spoil(update)
+        # No draw where it cannot happen: schedules of other faults stay what they were.
+        if self.faults.exaggerate and self._chance(self.faults.exaggerate):
+            return self._exaggerate(update)
+        return update
+
+    def _exaggerate(self, update: ShardUpdate) -> ShardUpdate:
+        """Finite nonsense, no two alike."""
+        if self._seen < LEAST_NORMS:
+            return update
+        factor = np.float32(self._rng.uniform(1e6, 1e7))
+        return replace(update, total={"w": update.total["w"] * factor})
 
     def _spoil(self, update: ShardUpdate) -> ShardUpdate:
         """The update with something wrong that the gate can see."""

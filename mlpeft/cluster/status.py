@@ -68,6 +68,7 @@ class ClusterStatus:
         workers: Connected workers, in the order in which they joined.
         leases: Shards that are being computed.
         wait: What the open round waits for, or why none is open.
+        refused: Updates that the gate refused in this session.
     """
 
     rounds_opened: int
@@ -77,6 +78,7 @@ class ClusterStatus:
     workers: tuple[WorkerStatus, ...]
     leases: tuple[LeaseStatus, ...]
     wait: str
+    refused: int
 
 
 def picture(books: Books, now: float) -> ClusterStatus:
@@ -119,4 +121,5 @@ def picture(books: Books, now: float) -> ClusterStatus:
         workers=workers,
         leases=leases,
         wait=books.wait(),
+        refused=books.refused,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
 from mlpeft.config.base import Section
 
@@ -36,4 +36,9 @@ class ClusterSection(Section):
     )
     max_attempts: PositiveInt = Field(
         default=4, description="Failures of one shard after which the run stops"
+    )
+    norm_factor: NonNegativeFloat = Field(
+        default=30.0,
+        description="An update that moves theta by more than the median of recent ones "
+        "and so many times their spread must be found by a second worker; 0: none must",
     )

@@ -18,7 +18,6 @@ from mlpeft.cluster.coordinator_state import CoordinatorState
 from mlpeft.cluster.joining import Versions, version_refusal, view_refusal
 from mlpeft.cluster.rounds import Policy
 from mlpeft.errors import MlpeftError, RemoteProtocolError
-from mlpeft.params import schema
 from mlpeft.rpc import wire
 from mlpeft.rpc.codec import encode_down
 
@@ -97,6 +96,7 @@ class Hub:
             lease_s=cluster.lease_s,
             max_attempts=cluster.max_attempts,
             min_workers=cluster.min_workers,
+            norm_factor=cluster.norm_factor,
         )
         self.config = config
         self.session = uuid.uuid4().hex[:16]
@@ -132,7 +132,7 @@ class Hub:
             size = sum(leaf.nbytes for leaf in meta.values())
             self._limit_bytes = size + SLACK_BYTES
         self._round = result
-        self._handle(cm.RoundOpened(version, tuple(shards), schema(meta)))
+        self._handle(cm.RoundOpened(version, tuple(shards), meta))
 
     def abandon(self, reason: str) -> None:
         """Give up the open round, if there is one."""

@@ -233,7 +233,7 @@ class StatusRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class StatusResponse(_message.Message):
-    __slots__ = ("run", "rounds_opened", "version", "shards_in", "shards", "workers", "leases", "wait")
+    __slots__ = ("run", "rounds_opened", "version", "shards_in", "shards", "workers", "leases", "wait", "refused")
     RUN_FIELD_NUMBER: _ClassVar[int]
     ROUNDS_OPENED_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
@@ -242,6 +242,7 @@ class StatusResponse(_message.Message):
     WORKERS_FIELD_NUMBER: _ClassVar[int]
     LEASES_FIELD_NUMBER: _ClassVar[int]
     WAIT_FIELD_NUMBER: _ClassVar[int]
+    REFUSED_FIELD_NUMBER: _ClassVar[int]
     run: str
     rounds_opened: int
     version: int
@@ -250,7 +251,8 @@ class StatusResponse(_message.Message):
     workers: _containers.RepeatedCompositeFieldContainer[WorkerStatus]
     leases: _containers.RepeatedCompositeFieldContainer[LeaseStatus]
     wait: str
-    def __init__(self, run: _Optional[str] = ..., rounds_opened: _Optional[int] = ..., version: _Optional[int] = ..., shards_in: _Optional[int] = ..., shards: _Optional[int] = ..., workers: _Optional[_Iterable[_Union[WorkerStatus, _Mapping]]] = ..., leases: _Optional[_Iterable[_Union[LeaseStatus, _Mapping]]] = ..., wait: _Optional[str] = ...) -> None: ...
+    refused: int
+    def __init__(self, run: _Optional[str] = ..., rounds_opened: _Optional[int] = ..., version: _Optional[int] = ..., shards_in: _Optional[int] = ..., shards: _Optional[int] = ..., workers: _Optional[_Iterable[_Union[WorkerStatus, _Mapping]]] = ..., leases: _Optional[_Iterable[_Union[LeaseStatus, _Mapping]]] = ..., wait: _Optional[str] = ..., refused: _Optional[int] = ...) -> None: ...
 
 class WorkerStatus(_message.Message):
     __slots__ = ("worker_id", "name", "device", "slots", "leases", "shards_done", "failures", "silent_s", "draining")

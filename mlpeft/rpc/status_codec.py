@@ -17,6 +17,7 @@ def encode_status(run: str, status: ClusterStatus) -> bytes:
         shards_in=status.shards_in,
         shards=status.shards,
         wait=status.wait,
+        refused=status.refused,
     )
     for worker in status.workers:
         out.workers.add(
@@ -80,4 +81,5 @@ def decode_status(data: bytes) -> tuple[str, ClusterStatus]:
         workers=workers,
         leases=leases,
         wait=status.wait,
+        refused=status.refused,
     )

@@ -8,10 +8,9 @@ from mlpeft.cluster import worker_messages as wm
 from mlpeft.cluster.coordinator_state import CoordinatorState
 from mlpeft.cluster.sim import toy_shards, toy_update
 from mlpeft.cluster.worker_state import WorkerPolicy, WorkerState
-from mlpeft.params import schema
 
 THETA = np.ones(5, dtype=np.float32)
-SCHEMA = schema({"w": THETA})
+META = {"w": THETA}
 
 
 class Machine:
@@ -33,7 +32,7 @@ class Machine:
         return self(cm.WorkerJoined(worker, name, incarnation, slots), at)
 
     def open(self, shards=2, version=0):
-        return self(cm.RoundOpened(version, toy_shards(version, shards), SCHEMA))
+        return self(cm.RoundOpened(version, toy_shards(version, shards), META))
 
     def update(self, name, shard, attempt=1, round_id=1, version=0, **changes):
         answer = toy_update(THETA, toy_shards(version, shard + 1)[shard])

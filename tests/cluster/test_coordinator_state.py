@@ -9,7 +9,7 @@ from mlpeft.cluster.rounds import Policy
 from mlpeft.cluster.sim import toy_shards, toy_update
 from mlpeft.errors import LocalProtocolError
 from mlpeft.work import ShardUpdate
-from tests.cluster.builders import SCHEMA, THETA, Machine, key, of_type
+from tests.cluster.builders import META, THETA, Machine, key, of_type
 
 ADA, BOB = m.WorkerId("ada-id"), m.WorkerId("bob-id")
 
@@ -49,7 +49,7 @@ def test_theta_goes_to_a_worker_once_a_version(machine):
     machine.join("ada")
     machine.open(shards=1)
     machine.update("ada", 0)
-    again = machine(cm.RoundOpened(0, toy_shards(0, 1), SCHEMA))
+    again = machine(cm.RoundOpened(0, toy_shards(0, 1), META))
     assert not of_type(again, cm.SendTheta)
     machine.update("ada", 0, round_id=2)
     assert of_type(machine.open(shards=1, version=1), cm.SendTheta)
@@ -284,7 +284,7 @@ def test_an_update_that_comes_twice_counts_once(machine):
 @pytest.mark.parametrize(
     ("event", "message"),
     [
-        (cm.RoundOpened(0, toy_shards(0, 1), SCHEMA), "while round 1 is open"),
+        (cm.RoundOpened(0, toy_shards(0, 1), META), "while round 1 is open"),
         (cm.WorkerJoined(ADA, "ada", "x", 1), "already in use"),
         (cm.WorkerJoined(BOB, "bob", "x", 0), "has 0 slots"),
     ],
@@ -302,9 +302,9 @@ def test_what_our_own_side_may_not_do_raises_and_changes_nothing(
 
 def test_a_round_must_have_shards_in_order_and_a_version_that_does_not_go_back(machine):
     with pytest.raises(LocalProtocolError, match=r"shards 0 \.\. n - 1, got \[\]"):
-        machine(cm.RoundOpened(0, (), SCHEMA))
+        machine(cm.RoundOpened(0, (), META))
     with pytest.raises(LocalProtocolError, match=r"got \[1, 0\]"):
-        machine(cm.RoundOpened(0, toy_shards(0, 2)[::-1], SCHEMA))
+        machine(cm.RoundOpened(0, toy_shards(0, 2)[::-1], META))
     machine.open(shards=1, version=3)
     machine(cm.RoundAbandoned("stop"))
     with pytest.raises(LocalProtocolError, match="back from 3 to 2"):

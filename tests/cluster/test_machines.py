@@ -12,7 +12,7 @@ from mlpeft.cluster.rounds import Policy
 from mlpeft.cluster.sim import toy_shards, toy_update
 from mlpeft.cluster.worker_state import Phase, WorkerPolicy, WorkerState
 from mlpeft.work import ShardUpdate
-from tests.cluster.builders import SCHEMA, THETA, key, lease
+from tests.cluster.builders import META, THETA, key, lease
 
 NAMES = st.sampled_from(["ada", "bob", "cyd"])
 KEYS = st.builds(
@@ -98,9 +98,7 @@ class CoordinatorMachine(RuleBasedStateMachine):
     def opens(self, shards):
         self.version += 1
         self.open = True
-        self.send(
-            cm.RoundOpened(self.version, toy_shards(self.version, shards), SCHEMA)
-        )
+        self.send(cm.RoundOpened(self.version, toy_shards(self.version, shards), META))
 
     @rule()
     def abandons(self):

@@ -49,6 +49,13 @@ def test_when_all_have_failed_anyone_may_try_again():
     assert reason.startswith("every connected worker has failed at it")
 
 
+def test_when_all_have_failed_they_take_turns():
+    workers = [candidate("ada", 2), candidate("bob", 1)]
+    once = [failure("ada"), failure("bob"), failure("ada")]
+    assert choose_worker(workers, once)[0] == "bob"
+    assert choose_worker(workers, [*once, failure("bob")])[0] == "ada"
+
+
 def test_a_restarted_worker_of_the_same_name_has_not_failed_yet():
     restarted = Candidate(WorkerId("2"), "ada", "another-process", 1)
     assert choose_worker([restarted], [failure("ada")])[1] == "ada has not failed at it"

@@ -339,6 +339,7 @@ def test_a_status_comes_through(version):
         workers=(WorkerStatus(WorkerId("i"), "ada", "cpu", 2, 1, 7, 1, 0.5, True),),
         leases=(LeaseStatus(KEY, "ada", 1.5, 1, 2),),
         wait="round 3: ...",
+        refused=2,
     )
     assert status_codec.decode_status(status_codec.encode_status("tiny", status)) == (
         "tiny",
