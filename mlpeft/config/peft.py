@@ -7,24 +7,37 @@ from typing import Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, ValidationInfo, field_validator
 
-from mlpeft.config.base import Section, Width
+from mlpeft.config.base import Held, Section, Width
 
 
 class PeftSection(Section):
     """Which few parameters of the model adapt; the rest is frozen."""
 
-    method: Literal["none", "full", "head", "bitfit", "lora", "ia3", "adapter"] = Field(
+    method: Literal[
+        "none",
+        "full",
+        "head",
+        "bitfit",
+        "lora",
+        "dora",
+        "ia3",
+        "adapter",
+        "prompt",
+        "prefix",
+    ] = Field(
         default="none",
         description="none (all parameters adapt), full (all of the layers that keys "
-        "and num_layers choose), head (train_also alone), bitfit (biases), lora, ia3, "
-        "or adapter (bottleneck adapters); docs/peft.md compares them",
+        "and num_layers choose), head (train_also alone), bitfit (biases), lora, dora, "
+        "ia3, adapter (bottleneck adapters), prompt or prefix (virtual tokens); "
+        "docs/peft.md compares them",
     )
     rank: Width = Field(
-        default=8, description="Rank of lora, units of a bottleneck adapter"
+        default=8, description="Rank of lora and dora, units of a bottleneck adapter"
     )
     scale: PositiveFloat = Field(
         default=2.0,
-        description="Factor of lora's change, as in mlx-lm; alpha comes before it",
+        description="Factor of lora's and dora's change, as in mlx-lm; alpha comes "
+        "before it",
     )
     alpha: PositiveFloat | None = Field(
         default=None,
@@ -39,14 +52,17 @@ class PeftSection(Section):
         default=None,
         min_length=1,
         description="Layers to change, by name or pattern (query, layers.0.*); null: "
-        "the method's own (lora: query and value projections; ia3: keys, values and "
-        "feed-forward outputs; adapter: attention and feed-forward outputs; bitfit: "
-        "all linear layers; full: all)",
+        "the method's own (lora, dora: query and value projections; ia3: keys, values "
+        "and feed-forward outputs; adapter: attention and feed-forward outputs; "
+        "bitfit: all linear layers; full: all)",
     )
     feedforward_keys: list[str] | None = Field(
         default=None,
         description="Layers whose input ia3 scales instead of their output; null: the "
         "last of each feed-forward network",
+    )
+    num_virtual_tokens: Held = Field(
+        default=8, description="Vectors of prompt, keys and values of prefix"
     )
     num_layers: PositiveInt | None = Field(
         default=None, description="Only so many of the last layers; null: all"

@@ -96,10 +96,19 @@ class Embeddings(nn.Module):
         self.token_type = nn.Embedding(config.type_vocab_size, size)
         self.norm = nn.LayerNorm(size, eps=config.layer_norm_eps)
 
-    def __call__(self, tokens: mx.array) -> mx.array:
-        """(n, length) token numbers -> (n, length, hidden_size)."""
-        positions = self.position.weight[: tokens.shape[1]]
-        embedded = self.word(tokens) + positions + self.token_type.weight[0]
+    def __call__(
+        self, tokens: mx.array, soft_prompt: mx.array | None = None
+    ) -> mx.array:
+        """(n, length) token numbers -> (n, length, hidden_size).
+
+        A soft prompt (count, hidden_size) comes before the words: length + count then.
+        """
+        words = self.word(tokens)
+        if soft_prompt is not None:
+            shape = (len(tokens), *soft_prompt.shape)
+            words = mx.concatenate([mx.broadcast_to(soft_prompt, shape), words], axis=1)
+        positions = self.position.weight[: words.shape[1]]
+        embedded = words + positions + self.token_type.weight[0]
         output: mx.array = self.norm(embedded)
         return output
 
@@ -111,6 +120,7 @@ class Attention(nn.Module):
         super().__init__()
         size = config.hidden_size
         self.num_heads = config.num_attention_heads
+        self.prefix_dims = size
         self.query = nn.Linear(size, size)
         self.key = nn.Linear(size, size)
         self.value = nn.Linear(size, size)
@@ -121,6 +131,10 @@ class Attention(nn.Module):
         queries, keys, values = (
             self._heads(part(x)) for part in (self.query, self.key, self.value)
         )
+        if "prefix_keys" in self:
+            keys = self._after(self.prefix_keys, keys)
+            values = self._after(self.prefix_values, values)
+            mask = _seen(mask, len(self.prefix_keys))
         attended = mx.fast.scaled_dot_product_attention(
             queries, keys, values, scale=queries.shape[-1] ** -0.5, mask=mask
         )
@@ -128,10 +142,22 @@ class Attention(nn.Module):
         output: mx.array = self.output(joined)
         return output
 
+    def _after(self, prefix: mx.array, heads: mx.array) -> mx.array:
+        """Put (count, hidden_size) of a prefix before (n, heads, length, head_size)."""
+        own = self._heads(prefix[None]).astype(heads.dtype)
+        own = mx.broadcast_to(own, (len(heads), *own.shape[1:]))
+        return mx.concatenate([own, heads], axis=2)
+
     def _heads(self, x: mx.array) -> mx.array:
         n, length, size = x.shape
         split = x.reshape(n, length, self.num_heads, size // self.num_heads)
         return split.swapaxes(1, 2)
+
+
+def _seen(mask: mx.array, count: int) -> mx.array:
+    """The mask (..., count + length) of keys that have so many more before them."""
+    shape = (*mask.shape[:-1], count)
+    return mx.concatenate([mx.ones(shape, dtype=mask.dtype), mask], axis=-1)
 
 
 class EncoderLayer(nn.Module):
@@ -158,6 +184,8 @@ class EncoderLayer(nn.Module):
 class SentenceEncoder(nn.Module):
     """Sentences to unit vectors: the normalised mean over tokens of the last layer.
 
+    The vectors of a `soft_prompt`, if there is one, are tokens like others.
+
     There is no dropout: adaptation must not depend on who computes it.
     """
 
@@ -166,6 +194,16 @@ class SentenceEncoder(nn.Module):
         self.config = config
         self.embeddings = Embeddings(config)
         self.layers = [EncoderLayer(config) for _ in range(config.num_hidden_layers)]
+
+    @property
+    def vocab_size(self) -> int:
+        """How many tokens there are."""
+        return self.config.vocab_size
+
+    def word_vectors(self, tokens: mx.array) -> mx.array:
+        """(n,) token numbers -> (n, hidden_size), before positions are added."""
+        vectors: mx.array = self.embeddings.word(tokens)
+        return vectors
 
     def __call__(self, tokens: mx.array) -> mx.array:
         """Embeddings (n, hidden_size), float32 of length 1, of padded sentences.
@@ -177,7 +215,9 @@ class SentenceEncoder(nn.Module):
             ShapeError: If they are not of that shape, or longer than the model's
                 positions.
         """
-        longest = self.config.max_position_embeddings
+        prompt = self.get("soft_prompt")
+        count = 0 if prompt is None else len(prompt)
+        longest = self.config.max_position_embeddings - count
         whole = mx.issubdtype(tokens.dtype, mx.integer)
         if not whole or tokens.ndim != 2 or not 1 <= tokens.shape[1] <= longest:
             raise ShapeError(
@@ -186,7 +226,9 @@ class SentenceEncoder(nn.Module):
                 f"{longest}; take tasks of text, such as the family intents"
             )
         present = tokens != self.config.pad_token_id
-        h = self.embeddings(tokens)
+        if count:
+            present = _seen(present, count)
+        h = self.embeddings(tokens, prompt)
         for layer in self.layers:
             h = layer(h, present[:, None, None, :])
         weight = present[..., None].astype(h.dtype)

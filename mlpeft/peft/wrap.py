@@ -13,8 +13,11 @@ from mlx.utils import tree_flatten
 from mlpeft.errors import ConfigError
 from mlpeft.peft.bitfit import BitFit
 from mlpeft.peft.bottleneck import Bottleneck
+from mlpeft.peft.dora import DoRA
 from mlpeft.peft.ia3 import IA3
 from mlpeft.peft.lora import LoRA
+from mlpeft.peft.prefix import Prefix
+from mlpeft.peft.prompt import Prompt
 from mlpeft.peft.targets import inside
 from mlpeft.peft.whole import Full, Head
 
@@ -26,7 +29,17 @@ if TYPE_CHECKING:
 
 METHODS: dict[str, Method] = {
     method.name: method
-    for method in (Full(), Head(), BitFit(), LoRA(), IA3(), Bottleneck())
+    for method in (
+        Full(),
+        Head(),
+        BitFit(),
+        LoRA(),
+        DoRA(),
+        IA3(),
+        Bottleneck(),
+        Prompt(),
+        Prefix(),
+    )
 }
 """By `peft.method`; `none`, which changes nothing, is not among them."""
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from mlpeft.peft.bottleneck import BottleneckLinear
+from mlpeft.peft.dora import DoRALinear
 from mlpeft.peft.ia3 import IA3Linear
 from mlpeft.peft.linear import sizes, weight
 from mlpeft.peft.lora import LoRALinear
@@ -33,6 +34,32 @@ def test_lora_is_the_product_beside_the_layer():
     x = mx.array([[1.0, 2.0]])
     np.testing.assert_allclose(layer(x), [[19.0, 26.0]])
     np.testing.assert_allclose(layer.merged()(x), [[19.0, 26.0]])
+
+
+def test_dora_turns_and_stretches_the_rows():
+    """W = [[3, 0], [0, 2]], A = (0, 2)^T, B = (1, 0), scale 2: V = [[3, 4], [0, 2]].
+
+    |V| = (5, 2); m = (10, 4): W' = [[6, 8], [0, 4]]; x = (1, 1), b = (1, 0).
+    """
+    layer = DoRALinear(linear([[3.0, 0.0], [0.0, 2.0]], [1.0, 0.0]), rank=1, scale=2.0)
+    np.testing.assert_allclose(layer.m, [3.0, 2.0])
+    layer.lora_a, layer.lora_b = mx.array([[0.0], [2.0]]), mx.array([[1.0, 0.0]])
+    layer.m = mx.array([10.0, 4.0])
+    x = mx.array([[1.0, 1.0]])
+    np.testing.assert_allclose(layer(x), [[15.0, 4.0]], rtol=1e-6)
+    np.testing.assert_allclose(layer.merged()(x), [[15.0, 4.0]], rtol=1e-6)
+
+
+def test_doras_norm_has_no_gradient():
+    """With W = (3, 4), |V| = 5 held: dy/dB = m / 5 scale (x A) = 1 * 2 * 1 = 2."""
+    layer = DoRALinear(linear([[3.0, 4.0]]), rank=1, scale=2.0)
+    layer.lora_a = mx.array([[1.0], [0.0]])
+
+    def output(b: mx.array) -> mx.array:
+        layer.lora_b = b
+        return layer(mx.array([[1.0, 0.0]])).sum()
+
+    np.testing.assert_allclose(mx.grad(output)(mx.array([[0.0]])), [[2.0]])
 
 
 @pytest.mark.parametrize(

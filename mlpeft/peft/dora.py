@@ -1,0 +1,83 @@
+"""DoRA: LoRA of a weight's direction, with its magnitude as a leaf of its own.
+
+Names and layout are mlx-lm's; Hugging Face PEFT calls `m` the `lora_magnitude_vector`.
+
+References:
+    Liu et al., "DoRA: Weight-Decomposed Low-Rank Adaptation", 2024, arXiv 2402.09353.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import mlx.core as mx
+
+from mlpeft.peft.linear import plain, weight
+from mlpeft.peft.lora import DEFAULT_KEYS, LoRALinear
+from mlpeft.peft.method import Method
+from mlpeft.peft.targets import linear_layers, replace
+
+if TYPE_CHECKING:
+    import mlx.nn as nn
+
+    from mlpeft.config import PeftSection
+    from mlpeft.peft.linear import Linear
+
+
+class DoRALinear(LoRALinear):
+    """`y = x W'^T + b` with `W' = m V / |V|`, `V = W + scale (A B)^T`.
+
+    |V| is the Euclidean norm of each row and, as in the paper (section 4.3), has no
+    gradient. m is |W| at the start, so that nothing is changed.
+
+    Args:
+        linear: The layer to change; frozen here.
+        rank: Inner dimension of the product A B.
+        scale: Factor of the change of direction.
+    """
+
+    def __init__(self, linear: Linear, rank: int = 8, scale: float = 2.0) -> None:
+        super().__init__(linear, rank, scale)
+        self.m = _row_norms(weight(linear))
+
+    def __call__(self, x: mx.array) -> mx.array:
+        """(..., input_dims) -> (..., output_dims)."""
+        base = x @ weight(self.linear).T
+        output: mx.array = (self._shrink() * (base + self.change(x))).astype(base.dtype)
+        return output + self.linear.bias if "bias" in self.linear else output
+
+    def merged(self) -> nn.Linear:
+        """A plain linear layer that computes the same."""
+        changed = self.changed_weight()
+        matrix = (self._shrink()[:, None] * changed).astype(changed.dtype)
+        return plain(matrix, self.linear.get("bias"))
+
+    def _shrink(self) -> mx.array:
+        """`m / |V|`, (output_dims,)."""
+        ratio: mx.array = self.m / mx.stop_gradient(_row_norms(self.changed_weight()))
+        return ratio
+
+
+def _row_norms(matrix: mx.array) -> mx.array:
+    return mx.linalg.norm(matrix.astype(mx.float32), axis=1)
+
+
+class DoRA(Method):
+    """A DoRALinear in the place of each chosen linear layer."""
+
+    name = "dora"
+
+    def apply(self, model: nn.Module, section: PeftSection) -> None:
+        """Put the layers in.
+
+        Raises:
+            ConfigError: If no linear layer is chosen.
+        """
+        chosen = linear_layers(model, section.keys, DEFAULT_KEYS, section.num_layers)
+        replace(
+            model,
+            {
+                path: DoRALinear(layer, section.rank, section.factor)
+                for path, layer in chosen.items()
+            },
+        )

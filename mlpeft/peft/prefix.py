@@ -1,0 +1,74 @@
+"""Prefix tuning: learned keys and values before those of each attention.
+
+The leaves are the keys and values themselves, not made by a perceptron from a smaller
+table: the paper's reparametrisation is for long training runs.
+
+References:
+    Li and Liang, "Prefix-Tuning: Optimizing Continuous Prompts for Generation", 2021,
+    arXiv 2101.00190.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+import mlx.core as mx
+
+from mlpeft.errors import ConfigError
+from mlpeft.peft.method import Method
+from mlpeft.peft.targets import block, last_blocks
+
+if TYPE_CHECKING:
+    import mlx.nn as nn
+
+    from mlpeft.config import PeftSection
+
+START_STD = 0.02
+"""Standard deviation of the keys and values at the start."""
+
+
+@runtime_checkable
+class TakesPrefix(Protocol):
+    """An attention that attends to keys and values of a prefix, if it is given one.
+
+    Its call must honour `prefix_keys` and `prefix_values`, arrays (num_virtual_tokens,
+    dims) that `apply` sets as attributes and that are not there before.
+    """
+
+    prefix_dims: int
+    """Numbers in one token's keys, and in its values, of all heads."""
+
+
+class Prefix(Method):
+    """`prefix_keys` and `prefix_values` in each attention that takes them."""
+
+    name = "prefix"
+    merges = False
+
+    def apply(self, model: nn.Module, section: PeftSection) -> None:
+        """Give the attentions of the chosen layers their prefixes.
+
+        Raises:
+            ConfigError: If no attention takes one.
+        """
+        takers = {
+            path: module
+            for path, module in sorted(model.named_modules())
+            if isinstance(module, TakesPrefix)
+        }
+        last = last_blocks(takers, section.num_layers)
+        chosen = [
+            module
+            for path, module in takers.items()
+            if last is None or block(path) in last
+        ]
+        if not chosen:
+            raise ConfigError(
+                "peft.method: prefix needs a model whose attentions take keys and "
+                "values (mlpeft.peft.prefix.TakesPrefix), such as backbone encoder; "
+                "take lora"
+            )
+        for module in chosen:
+            shape = (section.num_virtual_tokens, module.prefix_dims)
+            for name in ("prefix_keys", "prefix_values"):
+                setattr(module, name, START_STD * mx.random.normal(shape))
