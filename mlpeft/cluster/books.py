@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from mlpeft.cluster import rounds
 from mlpeft.cluster.outliers import NormHistory
 from mlpeft.cluster.rounds import Candidate
 
@@ -122,6 +121,8 @@ class Books:
         over: Why the run ended; None while it has not.
         norms: How far updates of closed rounds moved theta.
         refused: Updates that the gate refused, since the start.
+        drained: Worker processes that are to end, and why.
+        paused: Why no leases are given out; None while they are.
         now: The time of the newest event.
         invitation: The command that starts a worker for this coordinator, for people.
     """
@@ -135,44 +136,19 @@ class Books:
     over: str | None = None
     norms: NormHistory = field(default_factory=NormHistory)
     refused: int = 0
+    drained: dict[str, str] = field(default_factory=dict)
+    paused: str | None = None
     now: float = float("-inf")
     invitation: str = "mlpeft-worker"
+
+    def named(self, worker: str) -> tuple[WorkerId, ...]:
+        """Connections of the worker with this name or id."""
+        return tuple(
+            worker_id
+            for worker_id, book in self.workers.items()
+            if worker in {worker_id, book.info.name}
+        )
 
     def candidates(self) -> list[Candidate]:
         """Connected workers, in the order in which they joined."""
         return [worker.candidate() for worker in self.workers.values()]
-
-    def wait(self) -> str:
-        """What the open round waits for, or why there is none."""
-        current = self.round
-        if current is None:
-            return self.over or "no round is open"
-        if self.missing and self.workers:
-            return (
-                f"round {current.round_id}: {len(self.workers)} connected, and "
-                f"cluster.min_workers asks for {self.missing} more to start"
-            )
-        candidates = self.candidates()
-        by_reason: dict[str, list[int]] = {}
-        for index in current.waiting():
-            failures = current.failures.get(index, ())
-            reason = rounds.choose_worker(candidates, failures)[1]
-            by_reason.setdefault(reason, []).append(index)
-        waiting = [
-            f"{rounds.shards_named(shards)}: {reason}"
-            for reason, shards in by_reason.items()
-        ]
-        held = [
-            f"shard {key.shard} on {self.workers[live.worker].info.name} for "
-            f"{self.now - live.granted_at:.0f} s"
-            for key, live in current.live.items()
-        ]
-        _, reason = rounds.round_wait(
-            done=len(current.updates),
-            total=len(current.shards),
-            connected=len(self.workers),
-            waiting=waiting,
-            held=held,
-            invitation=self.invitation,
-        )
-        return f"round {current.round_id}: {reason}"

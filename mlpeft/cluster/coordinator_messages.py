@@ -124,6 +124,32 @@ class RunEnded:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class PauseRequested:
+    """Someone wants no more leases to be given out; shards in hand are finished."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ResumeRequested:
+    """Someone wants leases to be given out again."""
+
+
+@dataclass(frozen=True, slots=True)
+class DrainRequested:
+    """Someone wants a worker to finish the shard in hand and end its process.
+
+    Attributes:
+        worker: Name or id. All connections of that name are meant; nobody of that name
+            is legal, since a worker may leave just before it is asked to.
+        reason: Told to the worker.
+    """
+
+    worker: str
+    reason: str
+
+
 CoordinatorEvent: TypeAlias = (
     WorkerJoined
     | WorkerLeft
@@ -134,6 +160,9 @@ CoordinatorEvent: TypeAlias = (
     | RoundOpened
     | RoundAbandoned
     | RunEnded
+    | PauseRequested
+    | ResumeRequested
+    | DrainRequested
     | TimePassed
 )
 
@@ -163,6 +192,14 @@ class RevokeLease:
 
     worker: WorkerId
     key: LeaseKey
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class DrainWorker:
+    """Tell a worker to finish the shard in hand, take no more, and end its process."""
+
+    worker: WorkerId
     reason: str
 
 
@@ -201,6 +238,7 @@ CoordinatorCommand: TypeAlias = (
     SendTheta
     | GrantLease
     | RevokeLease
+    | DrainWorker
     | DismissWorker
     | CompleteRound
     | FailRound

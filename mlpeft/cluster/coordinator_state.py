@@ -24,17 +24,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, assert_never
 
-from mlpeft.cluster import gate, rounds, status
+from mlpeft.cluster import gate, rounds, status, waits
 from mlpeft.cluster.books import Books, LiveLease, RoundBook, WorkerBook
 from mlpeft.cluster.coordinator_messages import (
     CompleteRound,
     CoordinatorCommand,
     CoordinatorEvent,
     DismissWorker,
+    DrainRequested,
+    DrainWorker,
     FailRound,
     GrantLease,
     HeartbeatReceived,
     LeaseReturned,
+    PauseRequested,
+    ResumeRequested,
     RevokeLease,
     RoundAbandoned,
     RoundOpened,
@@ -84,7 +88,7 @@ class CoordinatorState:
 
     # --- the one door -----------------------------------------------------------------
 
-    def handle(  # noqa: C901, PLR0911 - one exhaustive match
+    def handle(  # noqa: C901, PLR0911, PLR0912 - one exhaustive match
         self, event: CoordinatorEvent, now: float
     ) -> Commands:
         """Take in what happened; return what to do about it, in order.
@@ -118,6 +122,12 @@ class CoordinatorState:
                 return self._close_round(event.reason)
             case RunEnded():
                 return self._end_run(event.reason)
+            case PauseRequested():
+                return self._pause(event.reason)
+            case ResumeRequested():
+                return self._resume()
+            case DrainRequested():
+                return self._drain(event)
             case TimePassed():
                 return self._time_passed(due)
             case _:
@@ -133,6 +143,10 @@ class CoordinatorState:
             times += [live.deadline for live in books.round.live.values()]
             times.append(books.round.announced_at + policy.announce_s)
         return min(times, default=None)
+
+    def named(self, worker: str) -> tuple[WorkerId, ...]:
+        """Connections of the worker with this name or id."""
+        return self._books.named(worker)
 
     def status(self, now: float) -> status.ClusterStatus:
         """A picture of everything, for people and scripts."""
@@ -185,7 +199,10 @@ class CoordinatorState:
         books.workers[event.worker] = WorkerBook(info=event, last_seen=books.now)
         self._forgive(event.incarnation)
         text = f"worker {event.name} joined ({len(books.workers)} connected)"
-        return [Announce(Level.INFO, text), *self._grant()]
+        commands: Commands = [Announce(Level.INFO, text)]
+        if event.incarnation in books.drained:  # it may not have heard: its line broke
+            commands += self._drain_worker(event.worker)
+        return commands + self._grant()
 
     def _forgive(self, incarnation: str) -> None:
         """A process that comes back did not crash on a shard: only the line broke."""
@@ -363,7 +380,7 @@ class CoordinatorState:
         books, current = self._books, self._books.round
         if books.missing:  # once all are there, it never counts again
             books.missing = max(0, self.policy.min_workers - len(books.workers))
-        if current is None or books.missing:
+        if current is None or books.missing or books.paused is not None:
             return []
         commands: Commands = []
         for index in current.waiting():
@@ -434,6 +451,38 @@ class CoordinatorState:
         workers, self._books.workers = self._books.workers, {}
         return [DismissWorker(worker, reason, run_over=True) for worker in workers]
 
+    # --- steering ---------------------------------------------------------------------
+
+    def _pause(self, reason: str) -> Commands:
+        if self._books.paused is not None:
+            return []
+        self._books.paused = reason
+        text = f"paused: {reason}; shards in hand are finished, no others begin"
+        return [Announce(Level.INFO, text)]
+
+    def _resume(self) -> Commands:
+        if self._books.paused is None:
+            return []
+        self._books.paused = None
+        return [Announce(Level.INFO, "resumed"), *self._grant()]
+
+    def _drain(self, event: DrainRequested) -> Commands:
+        commands: Commands = []
+        for worker_id in self._books.named(event.worker):
+            worker = self._books.workers[worker_id]
+            if worker.info.incarnation in self._books.drained:
+                continue
+            self._books.drained[worker.info.incarnation] = event.reason
+            text = f"worker {worker.info.name} is drained: {event.reason}"
+            commands.append(Announce(Level.INFO, text))
+            commands += self._drain_worker(worker_id)
+        return commands
+
+    def _drain_worker(self, worker_id: WorkerId) -> Commands:
+        worker = self._books.workers[worker_id]
+        worker.draining = True
+        return [DrainWorker(worker_id, self._books.drained[worker.info.incarnation])]
+
     # --- time -------------------------------------------------------------------------
 
     def _time_passed(self, due: float) -> Commands:
@@ -443,7 +492,7 @@ class CoordinatorState:
         if current is None or now < current.announced_at + self.policy.announce_s:
             return commands
         current.announced_at = now
-        return [*commands, Announce(Level.INFO, self._books.wait())]
+        return [*commands, Announce(Level.INFO, waits.wait(self._books))]
 
     def _forgive_stall(self, due: float) -> None:
         """If this side slept (a closed lid, a debugger), nobody else was late.

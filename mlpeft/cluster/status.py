@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from mlpeft.cluster import waits
+
 if TYPE_CHECKING:
     from mlpeft.cluster.books import Books
     from mlpeft.cluster.messages import LeaseKey, WorkerId
@@ -69,6 +71,7 @@ class ClusterStatus:
         leases: Shards that are being computed.
         wait: What the open round waits for, or why none is open.
         refused: Updates that the gate refused in this session.
+        paused: Why no leases are given out; "" while they are.
     """
 
     rounds_opened: int
@@ -79,6 +82,7 @@ class ClusterStatus:
     leases: tuple[LeaseStatus, ...]
     wait: str
     refused: int
+    paused: str
 
 
 def picture(books: Books, now: float) -> ClusterStatus:
@@ -120,6 +124,7 @@ def picture(books: Books, now: float) -> ClusterStatus:
         shards=len(current.shards) if current else 0,
         workers=workers,
         leases=leases,
-        wait=books.wait(),
+        wait=waits.wait(books),
         refused=books.refused,
+        paused=books.paused or "",
     )

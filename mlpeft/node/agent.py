@@ -210,6 +210,8 @@ class Agent:
                     self._handle(wm.LeaseGranted(lease))
                 case wire.LeaseRevocation(key, reason):
                     self._handle(wm.LeaseRevoked(key, reason))
+                case wire.Drain(reason):
+                    self._handle(wm.StopRequested(f"drained: {reason}"))
                 case wire.RunOver(reason):
                     return wm.RunOver(reason, self._random.random())
                 case None:

@@ -52,6 +52,10 @@ class RoundFailedError(MlpeftError):
     """A round that cannot be completed; the message is its story."""
 
 
+class UnknownWorkerError(MlpeftError):
+    """Nobody of this name is connected."""
+
+
 class EncodedTheta:
     """A version of theta, encoded once for all peers that need bytes."""
 
@@ -149,6 +153,36 @@ class Hub:
     def status(self) -> ClusterStatus:
         """A picture of the cluster."""
         return self._state.status(self._loop.time())
+
+    # --- the operator's side ----------------------------------------------------------
+
+    def pause(self, reason: str) -> None:
+        """Give out no more leases; shards in hand are finished."""
+        self._handle(cm.PauseRequested(reason))
+
+    def resume(self) -> None:
+        """Give out leases again."""
+        self._handle(cm.ResumeRequested())
+
+    def drain(self, worker: str, reason: str) -> None:
+        """Have a worker finish the shard in hand and end its process.
+
+        Args:
+            worker: Name or id.
+            reason: Told to the worker.
+
+        Raises:
+            UnknownWorkerError: If nobody of that name is connected.
+        """
+        self._known(worker)
+        self._handle(cm.DrainRequested(worker, reason))
+
+    def _known(self, worker: str) -> None:
+        if not self._state.named(worker):
+            names = ", ".join(book.name for book in self.status().workers) or "nobody"
+            raise UnknownWorkerError(
+                f"no worker {worker!r} is connected; connected: {names}"
+            )
 
     # --- the transport's side ---------------------------------------------------------
 
@@ -262,6 +296,8 @@ class Hub:
                 self._peers[worker].send(wire.LeaseOffer(lease))
             case cm.RevokeLease(worker, key, reason):
                 self._peers[worker].send(wire.LeaseRevocation(key, reason))
+            case cm.DrainWorker(worker, reason):
+                self._peers[worker].send(wire.Drain(reason))
             case cm.DismissWorker(worker, reason, run_over):
                 peer = self._peers.pop(worker, None)
                 if peer is not None:

@@ -127,20 +127,22 @@ class Draining(_message.Message):
     def __init__(self) -> None: ...
 
 class CoordinatorMessage(_message.Message):
-    __slots__ = ("welcome", "theta", "lease", "chunk", "lease_revocation", "run_over")
+    __slots__ = ("welcome", "theta", "lease", "chunk", "lease_revocation", "run_over", "drain")
     WELCOME_FIELD_NUMBER: _ClassVar[int]
     THETA_FIELD_NUMBER: _ClassVar[int]
     LEASE_FIELD_NUMBER: _ClassVar[int]
     CHUNK_FIELD_NUMBER: _ClassVar[int]
     LEASE_REVOCATION_FIELD_NUMBER: _ClassVar[int]
     RUN_OVER_FIELD_NUMBER: _ClassVar[int]
+    DRAIN_FIELD_NUMBER: _ClassVar[int]
     welcome: Welcome
     theta: Theta
     lease: Lease
     chunk: bytes
     lease_revocation: LeaseRevocation
     run_over: RunOver
-    def __init__(self, welcome: _Optional[_Union[Welcome, _Mapping]] = ..., theta: _Optional[_Union[Theta, _Mapping]] = ..., lease: _Optional[_Union[Lease, _Mapping]] = ..., chunk: _Optional[bytes] = ..., lease_revocation: _Optional[_Union[LeaseRevocation, _Mapping]] = ..., run_over: _Optional[_Union[RunOver, _Mapping]] = ...) -> None: ...
+    drain: Drain
+    def __init__(self, welcome: _Optional[_Union[Welcome, _Mapping]] = ..., theta: _Optional[_Union[Theta, _Mapping]] = ..., lease: _Optional[_Union[Lease, _Mapping]] = ..., chunk: _Optional[bytes] = ..., lease_revocation: _Optional[_Union[LeaseRevocation, _Mapping]] = ..., run_over: _Optional[_Union[RunOver, _Mapping]] = ..., drain: _Optional[_Union[Drain, _Mapping]] = ...) -> None: ...
 
 class Welcome(_message.Message):
     __slots__ = ("heartbeat_s",)
@@ -200,6 +202,12 @@ class LeaseRevocation(_message.Message):
     reason: str
     def __init__(self, lease: _Optional[_Union[LeaseKey, _Mapping]] = ..., reason: _Optional[str] = ...) -> None: ...
 
+class Drain(_message.Message):
+    __slots__ = ("reason",)
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    reason: str
+    def __init__(self, reason: _Optional[str] = ...) -> None: ...
+
 class RunOver(_message.Message):
     __slots__ = ("reason",)
     REASON_FIELD_NUMBER: _ClassVar[int]
@@ -233,7 +241,7 @@ class StatusRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class StatusResponse(_message.Message):
-    __slots__ = ("run", "rounds_opened", "version", "shards_in", "shards", "workers", "leases", "wait", "refused")
+    __slots__ = ("run", "rounds_opened", "version", "shards_in", "shards", "workers", "leases", "wait", "refused", "paused")
     RUN_FIELD_NUMBER: _ClassVar[int]
     ROUNDS_OPENED_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
@@ -243,6 +251,7 @@ class StatusResponse(_message.Message):
     LEASES_FIELD_NUMBER: _ClassVar[int]
     WAIT_FIELD_NUMBER: _ClassVar[int]
     REFUSED_FIELD_NUMBER: _ClassVar[int]
+    PAUSED_FIELD_NUMBER: _ClassVar[int]
     run: str
     rounds_opened: int
     version: int
@@ -252,7 +261,8 @@ class StatusResponse(_message.Message):
     leases: _containers.RepeatedCompositeFieldContainer[LeaseStatus]
     wait: str
     refused: int
-    def __init__(self, run: _Optional[str] = ..., rounds_opened: _Optional[int] = ..., version: _Optional[int] = ..., shards_in: _Optional[int] = ..., shards: _Optional[int] = ..., workers: _Optional[_Iterable[_Union[WorkerStatus, _Mapping]]] = ..., leases: _Optional[_Iterable[_Union[LeaseStatus, _Mapping]]] = ..., wait: _Optional[str] = ..., refused: _Optional[int] = ...) -> None: ...
+    paused: str
+    def __init__(self, run: _Optional[str] = ..., rounds_opened: _Optional[int] = ..., version: _Optional[int] = ..., shards_in: _Optional[int] = ..., shards: _Optional[int] = ..., workers: _Optional[_Iterable[_Union[WorkerStatus, _Mapping]]] = ..., leases: _Optional[_Iterable[_Union[LeaseStatus, _Mapping]]] = ..., wait: _Optional[str] = ..., refused: _Optional[int] = ..., paused: _Optional[str] = ...) -> None: ...
 
 class WorkerStatus(_message.Message):
     __slots__ = ("worker_id", "name", "device", "slots", "leases", "shards_done", "failures", "silent_s", "draining")

@@ -94,6 +94,8 @@ def encode_down(message: wire.DownMessage) -> Iterator[bytes]:
         case wire.LeaseRevocation(key, reason):
             out.lease_revocation.lease.CopyFrom(encode_key(key))
             out.lease_revocation.reason = reason
+        case wire.Drain(reason):
+            out.drain.reason = reason
         case wire.RunOver(reason):
             out.run_over.reason = reason
     yield out.SerializeToString()
@@ -261,7 +263,9 @@ class DownDecoder:
         self._limit_bytes = limit_bytes
         self._pending: _Pending | None = None
 
-    def feed(self, frame: bytes) -> wire.DownMessage | None:
+    def feed(  # noqa: PLR0911 - one match
+        self, frame: bytes
+    ) -> wire.DownMessage | None:
         """The message that this frame completes, if any.
 
         Raises:
@@ -284,6 +288,8 @@ class DownDecoder:
             case "lease_revocation":
                 revoked = message.lease_revocation
                 return wire.LeaseRevocation(decode_key(revoked.lease), revoked.reason)
+            case "drain":
+                return wire.Drain(message.drain.reason)
             case "run_over":
                 return wire.RunOver(message.run_over.reason)
             case other:

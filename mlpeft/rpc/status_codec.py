@@ -18,6 +18,7 @@ def encode_status(run: str, status: ClusterStatus) -> bytes:
         shards=status.shards,
         wait=status.wait,
         refused=status.refused,
+        paused=status.paused,
     )
     for worker in status.workers:
         out.workers.add(
@@ -82,4 +83,5 @@ def decode_status(data: bytes) -> tuple[str, ClusterStatus]:
         leases=leases,
         wait=status.wait,
         refused=status.refused,
+        paused=status.paused,
     )

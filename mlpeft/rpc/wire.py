@@ -112,6 +112,13 @@ class LeaseRevocation:
 
 
 @dataclass(frozen=True, slots=True)
+class Drain:
+    """Finish the shard in hand, take no more, and end."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class RunOver:
     """There is nothing more to do."""
 
@@ -119,4 +126,6 @@ class RunOver:
 
 
 UpMessage: TypeAlias = Hello | Heartbeat | Update | LeaseReturn | Draining
-DownMessage: TypeAlias = Welcome | Theta | LeaseOffer | LeaseRevocation | RunOver
+DownMessage: TypeAlias = (
+    Welcome | Theta | LeaseOffer | LeaseRevocation | Drain | RunOver
+)

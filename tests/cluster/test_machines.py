@@ -37,6 +37,7 @@ class CoordinatorMachine(RuleBasedStateMachine):
         self.joins = 0
         self.version = 0
         self.open = False
+        self.paused = False
         self.granted = []  # (worker, lease)
         self.completed = 0
 
@@ -45,6 +46,7 @@ class CoordinatorMachine(RuleBasedStateMachine):
             match command:
                 case cm.GrantLease(worker, granted):
                     assert worker in self.ids.values()
+                    assert not self.paused
                     self.granted.append((worker, granted))
                 case cm.CompleteRound(_, updates):
                     assert self.open
@@ -92,6 +94,20 @@ class CoordinatorMachine(RuleBasedStateMachine):
     @rule(name=NAMES)
     def drains(self, name):
         self.send(cm.WorkerDraining(self.ids.get(name, m.WorkerId("nobody"))))
+
+    @rule(name=NAMES)
+    def is_drained(self, name):
+        self.send(cm.DrainRequested(name, "wanted elsewhere"))
+
+    @rule()
+    def pauses(self):
+        self.send(cm.PauseRequested("maintenance"))
+        self.paused = True
+
+    @rule()
+    def resumes(self):
+        self.paused = False
+        self.send(cm.ResumeRequested())
 
     @precondition(lambda self: not self.open)
     @rule(shards=st.integers(1, 4))

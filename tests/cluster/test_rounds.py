@@ -9,9 +9,8 @@ from mlpeft.cluster.rounds import (
     Cause,
     Failure,
     choose_worker,
-    round_wait,
-    shards_named,
 )
+from mlpeft.cluster.waits import round_wait, shards_named
 
 
 def candidate(name, free, **changes):

@@ -10,7 +10,7 @@ import pytest
 
 from mlpeft.cluster.sim import serial_result
 from mlpeft.errors import MlpeftError, RemoteProtocolError
-from mlpeft.node.hub import RoundFailedError
+from mlpeft.node.hub import RoundFailedError, UnknownWorkerError
 from mlpeft.node.memory import MemoryLink
 from mlpeft.rpc import wire
 from tests.node.toy import VERSIONS, ToyRunner, bounded, toy_agent, toy_hub, toy_run
@@ -24,6 +24,12 @@ async def with_agents(hub, agents, work):
     finally:
         hub.end("done")
         await asyncio.gather(*tasks)
+
+
+async def joined(hub, name):
+    """Wait until a worker is connected."""
+    while name not in [worker.name for worker in hub.status().workers]:  # noqa: ASYNC110 - no event
+        await asyncio.sleep(0)
 
 
 def run_with(*runners):
@@ -66,7 +72,10 @@ def test_a_worker_that_cannot_compute_stops_the_round_with_its_story():
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"versions": dataclasses.replace(VERSIONS, mlx="0.31.0")}, "MLX 0.31.0 here"),
+        (
+            {"versions": dataclasses.replace(VERSIONS, mlx="0.31.0")},
+            "MLX 0.31.0 on the worker",
+        ),
         ({"view": "another"}, "sees the run differently"),
     ],
 )
@@ -181,3 +190,44 @@ def test_a_worker_that_ends_in_the_middle_of_a_task_says_what_it_waits_for(caplo
             assert bounded(scenario()).reason == "run over: stopped"
     finally:
         log.removeHandler(watch)
+
+
+def test_a_drained_worker_ends_in_order_and_the_others_finish(caplog):
+    """Drained before the first round: bob alone computes; ada's process has ended."""
+
+    async def scenario():
+        hub = toy_hub()
+        ada, bob = (toy_agent(MemoryLink(hub), name=name) for name in ("ada", "bob"))
+        work = asyncio.create_task(ada.run())
+        await joined(hub, "ada")
+        hub.drain("ada", "wanted elsewhere")
+        stop = await work
+        assert (stop.failed, stop.reason) == (False, "drained: wanted elsewhere")
+        return await with_agents(hub, [bob], toy_run(hub, rounds=2))
+
+    assert bounded(scenario()).tobytes() == serial_result(2).tobytes()
+
+
+def test_draining_nobody_says_who_is_there():
+    async def scenario():
+        hub = toy_hub()
+        with pytest.raises(UnknownWorkerError, match="'eve' is connected; connected: "):
+            hub.drain("eve", "wanted elsewhere")
+
+    bounded(scenario())
+
+
+def test_a_paused_hub_goes_on_where_it_was_when_it_is_resumed():
+    async def scenario():
+        hub = toy_hub()
+        hub.pause("lunch")
+        work = asyncio.create_task(
+            with_agents(hub, [toy_agent(MemoryLink(hub))], toy_run(hub, rounds=2))
+        )
+        await joined(hub, "ada")
+        assert hub.status().shards_in == 0
+        assert not hub.status().leases
+        hub.resume()
+        return await work
+
+    assert bounded(scenario()).tobytes() == serial_result(2).tobytes()

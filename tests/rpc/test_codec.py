@@ -79,6 +79,7 @@ def test_what_a_worker_says_comes_through(message):
         wire.Welcome(0.5),
         wire.LeaseOffer(Lease(KEY, 7, SHARD, 600.0)),
         wire.LeaseRevocation(KEY, "the shard is in"),
+        wire.Drain("wanted elsewhere"),
         wire.RunOver("done"),
     ],
 )
@@ -340,6 +341,7 @@ def test_a_status_comes_through(version):
         leases=(LeaseStatus(KEY, "ada", 1.5, 1, 2),),
         wait="round 3: ...",
         refused=2,
+        paused="lunch",
     )
     assert status_codec.decode_status(status_codec.encode_status("tiny", status)) == (
         "tiny",

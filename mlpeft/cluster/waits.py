@@ -1,0 +1,111 @@
+"""What the coordinator waits for, in words: no wait is silent."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mlpeft.cluster import rounds
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mlpeft.cluster.books import Books, RoundBook
+
+
+def wait(books: Books) -> str:
+    """What the open round waits for, or why there is none."""
+    current = books.round
+    if current is None:
+        why = books.over or "no round is open"
+        return f"{why}; {_paused(books)}" if books.paused is not None else why
+    if books.missing and books.workers:
+        reason = (
+            f"{len(books.workers)} connected, and cluster.min_workers asks for "
+            f"{books.missing} more to start"
+        )
+    else:
+        _, reason = round_wait(
+            done=len(current.updates),
+            total=len(current.shards),
+            connected=len(books.workers),
+            waiting=_waiting(books, current),
+            held=_held(books, current),
+            invitation=books.invitation,
+        )
+    if books.paused is not None:
+        reason = f"{_paused(books)}; {reason}"
+    return f"round {current.round_id}: {reason}"
+
+
+def _paused(books: Books) -> str:
+    return f"paused ({books.paused}), `mlpeft resume` goes on"
+
+
+def _waiting(books: Books, current: RoundBook) -> list[str]:
+    """Shards that nobody holds, together where the reason is the same."""
+    candidates = books.candidates()
+    by_reason: dict[str, list[int]] = {}
+    for index in current.waiting():
+        failures = current.failures.get(index, ())
+        _, reason = rounds.choose_worker(candidates, failures)
+        if books.paused is not None:
+            reason = "paused"
+        by_reason.setdefault(reason, []).append(index)
+    return [f"{shards_named(shards)}: {why}" for why, shards in by_reason.items()]
+
+
+def _held(books: Books, current: RoundBook) -> list[str]:
+    """Shards that are being computed, each with who holds it."""
+    return [
+        f"shard {key.shard} on {books.workers[live.worker].info.name} for "
+        f"{books.now - live.granted_at:.0f} s"
+        for key, live in current.live.items()
+    ]
+
+
+def round_wait(
+    *,
+    done: int,
+    total: int,
+    connected: int,
+    waiting: Sequence[str],
+    held: Sequence[str],
+    invitation: str,
+) -> tuple[bool, str]:
+    """Whether a round is complete, and if not, what it waits for.
+
+    Args:
+        done: Shards that are in.
+        total: Shards of the round.
+        connected: Connected workers.
+        waiting: Shards that nobody holds, together where the reason is the same.
+        held: Shards that are being computed, each with who holds it.
+        invitation: The command that starts a worker for this coordinator.
+    """
+    if done == total:
+        return True, f"all {total} shards are in"
+    have = f"{done} of {total} shards are in"
+    if connected == 0:
+        return False, f"{have}; no worker is connected: start one with `{invitation}`"
+    parts = [have]
+    if held:
+        parts.append("computing " + _some(held))
+    if waiting:
+        parts.append("waiting " + _some(waiting))
+    return False, "; ".join(parts)
+
+
+def shards_named(shards: Sequence[int]) -> str:
+    """A few shards by number, many by how many they are."""
+    if len(shards) == 1:
+        return f"shard {shards[0]}"
+    if len(shards) <= 3:
+        return f"shards {', '.join(map(str, shards))}"
+    return f"{len(shards)} shards"
+
+
+def _some(texts: Sequence[str], most: int = 4) -> str:
+    """A few of many, for a line that people read."""
+    rest = len(texts) - most
+    shown = ", ".join(texts[:most])
+    return f"{shown} and {rest} more" if rest > 0 else shown
