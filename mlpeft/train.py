@@ -18,7 +18,8 @@ from mlpeft import checkpoint, params
 from mlpeft.checkpoint import Progress
 from mlpeft.config import RunConfig, parse_yaml
 from mlpeft.errors import CheckpointError, MlpeftError
-from mlpeft.meta.outer import OuterStep, combine
+from mlpeft.meta.aggregate import combine
+from mlpeft.meta.outer import OuterStep
 from mlpeft.meta.plan import train_shards, validation_shards
 from mlpeft.meta.runner import LocalExecutor, ShardRunner
 from mlpeft.reporting import JsonlReporter
@@ -155,7 +156,8 @@ def _loop(
             return "stopped"
         shards = train_shards(run.config, runner.tasks, progress.iteration)
         updates = executor.run(progress.iteration, run.meta, shards)
-        moved = run.outer.step(run.meta, combine(updates), progress.iteration)
+        mean = combine(updates, settings.aggregation, settings.trim_fraction)
+        moved = run.outer.step(run.meta, mean, progress.iteration)
         metrics = _metrics(updates) | {
             "param_diff": moved.param_diff,
             "outer_lr": moved.outer_lr,

@@ -81,6 +81,18 @@ class MetaLearningSection(Section):
     outer_lr_final: NonNegativeFloat = Field(
         default=0.0, description="outer_lr at the end of a linear or cosine schedule"
     )
+    aggregation: Literal["mean", "trimmed_mean", "coordinate_median"] = Field(
+        default="mean",
+        description="How a meta-batch becomes one: its mean, or, number by number, a "
+        "trimmed mean or the median over shards, which a few bad ones cannot move far "
+        "(compute.shard_size is then 1 unless set)",
+    )
+    trim_fraction: float = Field(
+        default=0.25,
+        gt=0,
+        lt=0.5,
+        description="Share of the shards that trimmed_mean leaves out at each end",
+    )
     update_clip: PositiveFloat | None = Field(
         default=None, description="Clip the outer pseudo-gradient to this global norm"
     )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 import yaml
 from pydantic import ValidationError, model_validator
 
+from mlpeft.config import aggregation
 from mlpeft.config.base import Section
 from mlpeft.config.cluster import ClusterSection
 from mlpeft.config.learning import (
@@ -50,6 +51,9 @@ class RunConfig(Section):
                 f"compute.shard_size: {shard} is more than "
                 f"meta_learning.meta_batch_size {meta.meta_batch_size}; lower it"
             )
+        problem = aggregation.problem(meta, shard or 1)
+        if problem is not None:
+            raise ValueError(problem)
         if self.cluster.lost_after_s <= self.cluster.heartbeat_s:
             raise ValueError(
                 f"cluster.lost_after_s: {self.cluster.lost_after_s} must be more than "

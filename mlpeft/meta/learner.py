@@ -10,11 +10,12 @@ import mlx.core as mx
 from mlpeft import params
 from mlpeft.config import ComputeSection, MetaLearningSection, RunSection, checked
 from mlpeft.meta import state
+from mlpeft.meta.aggregate import combine
 from mlpeft.meta.engine import Engine
 from mlpeft.meta.functional import get_params, set_params
 from mlpeft.meta.given import as_episodes
 from mlpeft.meta.inner import InnerLoop
-from mlpeft.meta.outer import OuterStep, combine
+from mlpeft.meta.outer import OuterStep
 from mlpeft.npz import read_npz, write_npz
 from mlpeft.seeds import Purpose, generator
 from mlpeft.work import ShardUpdate

@@ -1,4 +1,4 @@
-"""The outer step: from the updates of a round to the next meta-state.
+"""The outer step: from what a round came to, to the next meta-state.
 
 NumPy in float32 and in a fixed order, so that a coordinator needs no accelerator and
 gets the same bits for the same updates.
@@ -17,36 +17,10 @@ from mlpeft.meta import reptile
 from mlpeft.meta.state import join, split
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from mlpeft.config import MetaLearningSection
     from mlpeft.params import ParamTree
-    from mlpeft.work import ShardUpdate
 
 Schedule = Literal["constant", "linear", "cosine"]
-
-
-def combine(updates: Sequence[ShardUpdate]) -> ParamTree:
-    """Mean over the tasks of all shards: `sum_shards(total) / sum_shards(count)`.
-
-    Summed in the order of the shards' index, in float32, so that the order of arrival
-    leaves no trace.
-
-    Args:
-        updates: Every shard of the round, in any order.
-
-    Raises:
-        ValueError: If there are no updates, or no tasks in them.
-    """
-    ordered = sorted(updates, key=lambda update: update.index)
-    tasks = sum(update.count for update in ordered)
-    if tasks == 0:
-        raise ValueError("no tasks to average: a round needs at least one shard update")
-    total = dict(ordered[0].total)
-    for update in ordered[1:]:
-        total = params.add(total, update.total)
-    divisor = np.float32(tasks)
-    return {name: leaf / divisor for name, leaf in total.items()}
 
 
 def scheduled(
@@ -128,7 +102,7 @@ class OuterStep:
 
         Args:
             meta: Theta and carried inner state before the round, NumPy float32.
-            mean: `combine` of the round's updates.
+            mean: What `aggregate.combine` made of the round's updates.
             done: Meta-iterations done before this one.
         """
         theta, _ = split(meta)

@@ -184,7 +184,8 @@ def resolved(config: RunConfig, model: nn.Module) -> RunConfig:
         strategy = choose_strategy(model)
     size = compute.shard_size
     if size is None:
-        size = config.meta_learning.meta_batch_size if strategy == "vmap" else 1
+        together = strategy == "vmap" and config.meta_learning.aggregation == "mean"
+        size = config.meta_learning.meta_batch_size if together else 1
     settled = compute.model_copy(update={"strategy": strategy, "shard_size": size})
     return config.model_copy(update={"compute": settled})
 

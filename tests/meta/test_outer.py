@@ -2,11 +2,10 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from mlpeft import params
-from mlpeft.meta.outer import OuterStep, combine, scheduled
+from mlpeft.meta.aggregate import combine
+from mlpeft.meta.outer import OuterStep, scheduled
 from mlpeft.work import ShardUpdate
 
 
@@ -46,29 +45,6 @@ def test_param_diff_is_the_distance_that_theta_moved():
     """Six numbers move by 2 each: sqrt(6 x 4)."""
     result = OuterStep(lr=0.5, state={}).step(tree(1.0), tree(5.0), 0)
     assert result.param_diff == pytest.approx(np.sqrt(24.0))
-
-
-def test_the_mean_weighs_tasks_not_shards():
-    mean = combine([update(0, 1.0, 1.0, 1.0), update(1, 5.0)])
-    assert mean["w"][0, 0] == 2.0
-
-
-@given(order=st.permutations(range(6)), seed=st.integers(0, 1000))
-def test_the_order_of_arrival_leaves_no_trace(order, seed):
-    rng = np.random.default_rng(seed)
-    updates = [
-        ShardUpdate(i, 2, {"w": rng.normal(size=(4,)).astype(np.float32)})
-        for i in range(6)
-    ]
-    shuffled = [updates[i] for i in order]
-    assert params.digest(combine(updates)) == params.digest(combine(shuffled))
-
-
-def test_a_round_without_tasks_is_an_error():
-    with pytest.raises(ValueError, match="no tasks"):
-        combine([])
-    with pytest.raises(ValueError, match="no tasks"):
-        combine([ShardUpdate(0, 0, tree(1.0))])
 
 
 def test_a_large_pseudo_gradient_is_clipped_to_its_norm():

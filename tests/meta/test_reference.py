@@ -14,10 +14,11 @@ import numpy as np
 import pytest
 
 from mlpeft import params
+from mlpeft.meta.aggregate import combine
 from mlpeft.meta.engine import Engine
 from mlpeft.meta.functional import Functional
 from mlpeft.meta.inner import InnerLoop, adapt
-from mlpeft.meta.outer import OuterStep, combine
+from mlpeft.meta.outer import OuterStep
 from mlpeft.models.conv4 import Conv4
 from mlpeft.models.losses import cross_entropy_loss, mse_loss
 from mlpeft.models.mlp import SimpleClassifier
