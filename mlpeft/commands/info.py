@@ -18,6 +18,8 @@ EXTRAS = {
     "plots": "matplotlib",
     "digits": "scikit-learn",
     "images": "pillow",
+    "text": "tokenizers",
+    "lm": "mlx-lm",
     "wandb": "wandb",
     "tensorboard": "tensorboard",
 }
@@ -60,6 +62,7 @@ def gather() -> dict[str, Any]:
             "threads": platform.blas_threads(),
             "remedy": blas.remedy,
         },
+        "base_dtype": asdict(platform.best_base_dtype()),
         "kernel_cache": None if cache is None else str(cache),
         "extras": {extra: version(package) for extra, package in EXTRAS.items()},
     }
@@ -81,6 +84,8 @@ def _rows(facts: dict[str, Any]) -> list[tuple[str, str]]:
     rows.append(("device", facts["device"]))
     rows.append(("Metal", facts["explanation"] or "available"))
     rows.append(("BLAS", _blas(facts["blas"])))
+    base = facts["base_dtype"]
+    rows.append(("frozen base", f"{base['dtype']}: {base['reason']}"))
     memory = f"{facts['memory_bytes'] / 1e9:.1f} GB"
     free = facts["available_memory_bytes"]
     if free is not None:

@@ -16,7 +16,8 @@ class ModelSection(Section):
         default="linear",
         description="linear (num_layers hidden layers of hidden_dim, ReLU), tanh (the "
         "same with tanh), logistic (no hidden layer), conv4, encoder (a pretrained "
-        "sentence encoder, see weights), or module:callable of your own",
+        "sentence encoder, see weights), causal_lm (a pretrained language model, see "
+        "weights), or module:callable of your own",
     )
     hidden_dim: Width = Field(
         default=128, description="Units of a hidden layer, filters of conv4"
@@ -24,8 +25,15 @@ class ModelSection(Section):
     num_layers: PositiveInt = Field(default=2, description="Hidden layers")
     weights: str | None = Field(
         default=None,
-        description="Pretrained model of backbone encoder: its Hugging Face folder, "
-        "or package:NAME/FOLDER inside an installed package",
+        description="Pretrained model of backbone encoder or causal_lm: its Hugging "
+        "Face folder, OWNER/NAME of the hub, package:NAME/FOLDER inside an installed "
+        "package, or for causal_lm a GGUF file",
+    )
+    base_dtype: Literal["auto", "stored", "float32", "bfloat16"] = Field(
+        default="auto",
+        description="How backbone causal_lm holds its frozen weights: as the files "
+        "have them, quantised ones quantised (stored), or dequantised to this type; "
+        "auto: stored on a GPU, float32 on a CPU (mlpeft info)",
     )
     head: Literal["prototype", "zero", "learned"] = Field(
         default="prototype",

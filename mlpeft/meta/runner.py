@@ -18,7 +18,7 @@ from mlpeft.meta.engine import Engine
 from mlpeft.meta.functional import get_params
 from mlpeft.meta.inner import InnerLoop
 from mlpeft.meta.strategies import choose_strategy
-from mlpeft.models.build import build_model
+from mlpeft.models.build import base_dtype, build_model
 from mlpeft.models.losses import cross_entropy_loss, mse_loss
 from mlpeft.platform import set_blas_threads
 from mlpeft.seeds import Purpose, generator
@@ -174,9 +174,10 @@ class LocalExecutor:
 
 
 def resolved(config: RunConfig, model: nn.Module) -> RunConfig:
-    """The configuration with `compute` settled: what a run records and workers follow.
+    """The configuration without `auto`: what a run records and workers follow.
 
-    Strategy and shard size change bits, so they are chosen here once, by rule.
+    Strategy, shard size and the dtype of a language model's base change bits, so they
+    are chosen here once, by rule.
     """
     compute = config.compute
     strategy = compute.strategy
@@ -187,7 +188,10 @@ def resolved(config: RunConfig, model: nn.Module) -> RunConfig:
         together = strategy == "vmap" and config.meta_learning.aggregation == "mean"
         size = config.meta_learning.meta_batch_size if together else 1
     settled = compute.model_copy(update={"strategy": strategy, "shard_size": size})
-    return config.model_copy(update={"compute": settled})
+    base = config.model
+    if base.backbone == "causal_lm":
+        base = base.model_copy(update={"base_dtype": base_dtype(base)})
+    return config.model_copy(update={"compute": settled, "model": base})
 
 
 def _batch_rng(shard: Shard, index: int) -> np.random.Generator:

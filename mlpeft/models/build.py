@@ -11,19 +11,22 @@ import mlx.core as mx
 import mlx.nn as nn
 
 from mlpeft.errors import ConfigError, nearest
+from mlpeft.models.causal_lm import read_causal_lm
 from mlpeft.models.conv4 import Conv4
 from mlpeft.models.encoder import read_encoder
 from mlpeft.models.mlp import LinearClassifier, SimpleClassifier
 from mlpeft.models.sentence_classifier import SentenceClassifier
 from mlpeft.peft.wrap import wrap
+from mlpeft.platform import best_base_dtype
 from mlpeft.seeds import Purpose, seed_word
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterator
 
     from mlpeft.config import ModelSection, PeftSection
+    from mlpeft.platform import BaseDtype
 
-BACKBONES = ("linear", "tanh", "logistic", "conv4", "encoder")
+BACKBONES = ("linear", "tanh", "logistic", "conv4", "encoder", "causal_lm")
 
 
 def build_model(
@@ -61,6 +64,13 @@ def build_model(
     return model
 
 
+def base_dtype(config: ModelSection) -> BaseDtype:
+    """How the base is held: as configured, or for `auto` as suits this machine."""
+    if config.base_dtype == "auto":
+        return best_base_dtype().dtype
+    return config.base_dtype
+
+
 def _construct(
     config: ModelSection,
     input_shape: tuple[int, ...],
@@ -87,20 +97,8 @@ def _construct(
                     "an image family or backbone linear"
                 )
             return Conv4(num_outputs, input_shape[0], input_shape[2], config.hidden_dim)
-        case "encoder":
-            if config.weights is None:
-                raise ConfigError(
-                    "model.weights: backbone encoder needs the folder of a pretrained "
-                    "sentence encoder, such as all-MiniLM-L6-v2"
-                )
-            encoder = read_encoder(config.weights)
-            return SentenceClassifier(
-                encoder,
-                encoder.config.hidden_size,
-                num_outputs,
-                config.head,
-                config.logit_scale,
-            )
+        case "encoder" | "causal_lm" as name:
+            return _pretrained(name, config, num_outputs)
         case name if ":" in name:
             module = name.partition(":")[0]
             if allow_modules is not None and module not in allow_modules:
@@ -114,6 +112,30 @@ def _construct(
                 f"model.backbone: unknown backbone {name!r}; "
                 f"{nearest(name, BACKBONES)}, or module:callable of your own"
             )
+
+
+def _pretrained(name: str, config: ModelSection, num_outputs: int) -> nn.Module:
+    """A pretrained sentence encoder with a head, or a language model as it is."""
+    if config.weights is None:
+        raise ConfigError(
+            f"model.weights: backbone {name} needs a pretrained model: a Hugging Face "
+            "folder, or OWNER/NAME of the hub, such as "
+            + (
+                "sentence-transformers/all-MiniLM-L6-v2"
+                if name == "encoder"
+                else "HuggingFaceTB/SmolLM2-135M-Instruct"
+            )
+        )
+    if name == "causal_lm":
+        return read_causal_lm(config.weights, base_dtype(config))
+    encoder = read_encoder(config.weights)
+    return SentenceClassifier(
+        encoder,
+        encoder.config.hidden_size,
+        num_outputs,
+        config.head,
+        config.logit_scale,
+    )
 
 
 def _own_model(name: str, input_shape: tuple[int, ...], num_outputs: int) -> nn.Module:

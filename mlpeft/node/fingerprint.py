@@ -7,7 +7,7 @@ import json
 from typing import TYPE_CHECKING
 
 from mlpeft.datasets.digest import file_sha256
-from mlpeft.datasets.pretrained import model_file
+from mlpeft.datasets.pretrained import weight_files
 
 if TYPE_CHECKING:
     from mlpeft.meta.runner import ShardRunner
@@ -33,7 +33,10 @@ def of(runner: ShardRunner) -> str:
 
 
 def _base_digest(weights: str | None) -> str | None:
-    """SHA-256 of the pretrained weights; None: the run has none."""
-    from mlpeft.models.encoder import WEIGHTS
-
-    return None if weights is None else file_sha256(model_file(weights, WEIGHTS))
+    """SHA-256 of the pretrained weights, or of several files'; None: there are none."""
+    if weights is None:
+        return None
+    digests = [file_sha256(file) for file in weight_files(weights)]
+    if len(digests) == 1:
+        return digests[0]
+    return hashlib.sha256("".join(digests).encode()).hexdigest()

@@ -7,6 +7,7 @@ Nothing in here imports mlx before it must: `prepare()` has to run before the fi
 from __future__ import annotations
 
 from mlpeft.platform.allocator import keep_freed_memory
+from mlpeft.platform.base_dtype import BaseChoice, BaseDtype, best_base_dtype
 from mlpeft.platform.blas import (
     VARIABLE as BLAS_VARIABLE,
 )
@@ -32,10 +33,13 @@ from mlpeft.platform.threads import wait_for_thread_end
 
 __all__ = [
     "BLAS_VARIABLE",
+    "BaseChoice",
+    "BaseDtype",
     "BlasInfo",
     "BlasWarning",
     "Machine",
     "available_memory_bytes",
+    "best_base_dtype",
     "blas_threads",
     "compiler_for_compile",
     "describe_machine",

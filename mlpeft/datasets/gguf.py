@@ -1,0 +1,139 @@
+"""GGUF files: weights and metadata, and the tokenizer that the metadata holds.
+
+The format is that of ggml (its docs/gguf.md). MLX reads it: Q4_0, Q4_1 and Q8_0 tensors
+become MLX's quantised triples NAME.weight, NAME.scales, NAME.biases with groups of 32;
+other types become float16.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import mlx.core as mx
+
+from mlpeft.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+GROUP_SIZE = 32
+"""Weights that share a scale, in every quantised type of ggml that MLX keeps."""
+_CONTROL = 3
+_USER_DEFINED = 4
+"""Token types whose text is one token wherever it stands."""
+_DIGITS_APART = ("smollm", "refact", "starcoder", "command-r")
+"""Values of tokenizer.ggml.pre that split numbers into digits, else as GPT-2 does."""
+_LIKE_GPT2 = ("gpt-2", "default", "")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Gguf:
+    """What a GGUF file holds.
+
+    Attributes:
+        path: The file.
+        weights: Tensors by ggml's names.
+        metadata: Values by their keys; numbers as Python's, lists of text as such.
+    """
+
+    path: Path
+    weights: dict[str, mx.array]
+    metadata: dict[str, Any]
+
+    def value(self, key: str) -> Any:
+        """A value of the metadata.
+
+        Raises:
+            DataError: If the file does not have it.
+        """
+        if key not in self.metadata:
+            raise DataError(f"{self.path} has no {key}; it is not a whole model")
+        return self.metadata[key]
+
+
+def read_gguf(path: Path) -> Gguf:
+    """Read a GGUF file.
+
+    Raises:
+        DataError: If it cannot be read.
+    """
+    try:
+        loaded: Any = mx.load(str(path), return_metadata=True)
+    except (RuntimeError, ValueError) as error:
+        raise DataError(f"{path} cannot be read as GGUF: {error}") from error
+    weights, metadata = loaded
+    return Gguf(path, weights, {key: _plain(metadata[key]) for key in metadata})
+
+
+@lru_cache(maxsize=4)
+def read_gguf_tokenizer(path: Path) -> tuple[Any, int | None]:
+    """The file's tokenizer, as of the package tokenizers, and its end-of-text number.
+
+    Raises:
+        DataError: If it is not a byte-level BPE, or of a kind not known here.
+    """
+    gguf = read_gguf(path)
+    return _byte_level_bpe(gguf), gguf.metadata.get("tokenizer.ggml.eos_token_id")
+
+
+def _byte_level_bpe(gguf: Gguf) -> Any:
+    from tokenizers import (
+        AddedToken,
+        Tokenizer,
+        decoders,
+        models,
+        pre_tokenizers,
+        processors,
+    )
+
+    kind = gguf.value("tokenizer.ggml.model")
+    split = gguf.metadata.get("tokenizer.ggml.pre", "")
+    if kind != "gpt2" or split not in _DIGITS_APART + _LIKE_GPT2:
+        raise DataError(
+            f"{gguf.path} has a tokenizer of kind {kind!r}, {split!r}; only byte-level "
+            "BPE that splits text as GPT-2 or SmolLM does is read from GGUF: take the "
+            "model's Hugging Face folder"
+        )
+    texts: list[str] = gguf.value("tokenizer.ggml.tokens")
+    merges = [tuple(pair.split(" ", 1)) for pair in gguf.value("tokenizer.ggml.merges")]
+    vocabulary = {text: number for number, text in enumerate(texts)}
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=merges))
+    steps: list[Any] = [pre_tokenizers.ByteLevel(add_prefix_space=False)]
+    if split in _DIGITS_APART:
+        steps.insert(0, pre_tokenizers.Digits(individual_digits=True))
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(steps)
+    tokenizer.decoder = decoders.ByteLevel()
+    types: list[int] = gguf.value("tokenizer.ggml.token_type")
+    for token_type, special in ((_CONTROL, True), (_USER_DEFINED, False)):
+        tokenizer.add_tokens(
+            [
+                AddedToken(text, special=special, normalized=False)
+                for text, its_type in zip(texts, types, strict=True)
+                if its_type == token_type
+            ]
+        )
+    if gguf.metadata.get("tokenizer.ggml.add_bos_token", False):
+        start = gguf.value("tokenizer.ggml.bos_token_id")
+        tokenizer.post_processor = processors.TemplateProcessing(
+            single=f"{texts[start]} $A", special_tokens=[(texts[start], start)]
+        )
+    return tokenizer
+
+
+def _plain(value: Any) -> Any:
+    """A number for an array of one, a list for others."""
+    if not isinstance(value, mx.array):
+        return value
+    return value.item() if value.size == 1 and value.ndim == 0 else value.tolist()
+
+
+def quantised_bits(weights: Mapping[str, mx.array], name: str) -> int | None:
+    """Bits of a weight that is quantised in groups of 32; None: it is not."""
+    scales = weights.get(f"{name}.scales")
+    if scales is None:
+        return None
+    packed = weights[f"{name}.weight"].shape[-1]
+    return int(32 * packed // (scales.shape[-1] * GROUP_SIZE))
