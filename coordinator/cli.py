@@ -10,8 +10,8 @@ import typer
 
 from coordinator.security_commands import check_entry, init, token, workers
 from mlpeft.commands.entry import again, run
-from mlpeft.commands.options import Overrides
-from mlpeft.commands.train import INTERRUPTED, asked_to_stop
+from mlpeft.commands.options import Json, Overrides
+from mlpeft.commands.train import INTERRUPTED, asked_to_stop, tell_end
 from mlpeft.config import RunConfig
 from mlpeft.node import versions
 from mlpeft.rpc.address import split_address
@@ -61,6 +61,7 @@ def coordinator(
             "--insecure", help="Let anybody in, in the clear, whatever the address."
         ),
     ] = False,
+    json_output: Json = False,
 ) -> None:
     """Meta-train on a cluster of workers.
 
@@ -106,9 +107,9 @@ def coordinator(
                 run_config,
                 runner=runner,
                 executor=ClusterExecutor(runtime, should_stop),
-                reporter=build_reporters(run_config),
+                reporter=build_reporters(run_config, console=not json_output),
                 resume=resume,
-                should_stop=should_stop,
+                should_stop=lambda: should_stop() or runtime.stopping(),
             )
             reason = f"run {run_config.run.name}: {result.reason}"
         finally:
@@ -122,16 +123,9 @@ def coordinator(
         command += f" --security {shlex.quote(str(security))}"
     if insecure:
         command += " --insecure"
-    if result.reason == "stopped":
-        typer.echo(
-            f"Stopped and saved after meta-iteration {result.iteration}. Go on with: "
-            f"{again(command, config, overrides)}"
-        )
+    tell_end(result, again(command, config, overrides), as_json=json_output)
+    if result.reason == "stopped" and should_stop():
         raise typer.Exit(INTERRUPTED)
-    typer.echo(
-        f"Done: {result.run_dir}. Next: mlpeft evaluate --checkpoint "
-        f"{shlex.quote(str(result.run_dir))}"
-    )
 
 
 def main() -> None:

@@ -20,7 +20,8 @@ from mlpeft.node.agent import Agent
 from mlpeft.node.compute import ComputeThread, Prepared
 from mlpeft.node.hub import Hub
 from mlpeft.node.memory import MemoryLink
-from mlpeft.rpc.address import split_address
+from mlpeft.rpc.address import from_here, join_address, split_address
+from mlpeft.security import operator
 from mlpeft.work import RoundInterruptedError
 
 if TYPE_CHECKING:
@@ -110,6 +111,10 @@ class Runtime:
 
         return self._call(ask())
 
+    def stopping(self) -> bool:
+        """Whether an operator asked that the run end after the round under way."""
+        return self._server.control.stopping
+
     def submit(
         self, version: int, meta: ParamTree, shards: Sequence[Shard]
     ) -> Future[list[ShardUpdate]]:
@@ -133,6 +138,7 @@ class Runtime:
         if self._authority is not None:
             self._enrolment = EnrolmentServer(self._authority)
             _, chosen = split_address(address, "the coordinator")
+            operator.renew(self._authority, join_address(from_here(host), chosen))
             self.join_address = await self._enrolment.start(
                 host, self._config.cluster.join_port, chosen
             )

@@ -14,7 +14,7 @@ from mlpeft.commands.options import Json
 from mlpeft.rpc.address import is_loopback, join_address
 from mlpeft.security.authority import Authority
 from mlpeft.security.folders import SecurityError, coordinator_folder
-from mlpeft.security.registry import WorkerRecord
+from mlpeft.security.registry import OPERATOR, WORKER, WorkerRecord
 
 JOIN_PORT = 50052
 """As cluster.join_port is by default."""
@@ -68,15 +68,22 @@ def token(
     ] = None,
     port: Port = JOIN_PORT,
     minutes: Minutes = 60.0,
+    operator: Annotated[
+        bool,
+        typer.Option(
+            "--operator", help="Machines that join with it may steer runs as well."
+        ),
+    ] = False,
 ) -> None:
     """Make another join token; a running coordinator knows it at once."""
     authority = Authority(folder or coordinator_folder())
-    _print_token(authority, port, minutes, name)
+    role = OPERATOR if operator else WORKER
+    _print_token(authority, port, minutes, name, role)
 
 
 @workers.command("list")
 def list_workers(folder: Folder = None, json_output: Json = False) -> None:
-    """Show who has a certificate."""
+    """Show who has a certificate, and what it is for."""
     records = Authority(folder or coordinator_folder()).workers()
     if json_output:
         typer.echo(json.dumps([_public(record) for record in records]))
@@ -137,11 +144,15 @@ def check_entry(
 
 
 def _print_token(
-    authority: Authority, port: int, minutes: float, name: str | None = None
+    authority: Authority,
+    port: int,
+    minutes: float,
+    name: str | None = None,
+    role: str = WORKER,
 ) -> None:
     """The token alone on standard output, for scripts; what to do with it beside it."""
     address = join_address(name or authority.names[0], port)
-    made = authority.new_token(address, minutes * 60)
+    made = authority.new_token(address, minutes * 60, role)
     typer.echo(
         f"On each Mac, within {minutes:g} minutes, while the coordinator runs: "
         "mlpeft-worker join TOKEN, with this token:",
@@ -154,6 +165,7 @@ def _public(record: WorkerRecord) -> dict[str, str | float | bool]:
     return {
         "name": record.name,
         "serial": record.serial,
+        "role": record.role,
         "state": _state(record),
         "issued": record.issued,
         "expires": record.expires,
@@ -173,10 +185,11 @@ def _show(records: tuple[WorkerRecord, ...]) -> None:
     if not records:
         typer.echo("nobody has joined yet; `mlpeft-coordinator token` makes a token")
         return
-    table = Table("worker", "state", "joined", "certificate ends", "serial")
+    table = Table("name", "role", "state", "joined", "certificate ends", "serial")
     for record in records:
         table.add_row(
             record.name,
+            record.role,
             _state(record),
             _date(record.issued),
             _date(record.expires),

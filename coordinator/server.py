@@ -9,12 +9,21 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import grpc
 import grpc.aio
 
+from coordinator.control import Control, NotOperatorError
 from coordinator.door import Door, NotAdmittedError
 from coordinator.health import StandardServices
 from coordinator.listen import listen
 from mlpeft.errors import MlpeftError, RemoteProtocolError
-from mlpeft.node.hub import JoinRefusedError
-from mlpeft.rpc import channel, codec, credentials, join_codec, status_codec, wire
+from mlpeft.node.hub import JoinRefusedError, UnknownWorkerError
+from mlpeft.rpc import (
+    channel,
+    codec,
+    control_codec,
+    credentials,
+    join_codec,
+    status_codec,
+    wire,
+)
 from mlpeft.rpc.outbox import Outbox
 
 if TYPE_CHECKING:
@@ -66,6 +75,7 @@ class Server:
         self._hub = hub
         self._authority = authority
         self._door = None if authority is None else Door(authority)
+        self.control = Control(hub, authority)
         self._server = grpc.aio.server(
             options=[*channel.OPTIONS, ("grpc.so_reuseport", 0)]
         )
@@ -77,6 +87,7 @@ class Server:
                         "Join": grpc.unary_unary_rpc_method_handler(self._join),
                         "Work": grpc.stream_stream_rpc_method_handler(self._work),
                         "Status": grpc.unary_unary_rpc_method_handler(self._status),
+                        "Control": grpc.unary_unary_rpc_method_handler(self._control),
                     },
                 )
             ]
@@ -142,6 +153,15 @@ class Server:
         except MlpeftError as error:
             await _abort(context, error)
         return status_codec.encode_status(self._hub.config.run.name, self._hub.status())
+
+    async def _control(self, data: bytes, context: Context) -> bytes:
+        try:
+            visitor = self._admit(context)
+            request = control_codec.decode_request(data)
+            text = self.control.obey(request, visitor)
+        except MlpeftError as error:
+            await _abort(context, error)
+        return control_codec.encode_response(text)
 
     async def _work(self, requests: Any, context: Context) -> None:
         """One worker's stream, from Hello to its end."""
@@ -246,7 +266,9 @@ async def _abort(context: Context, error: MlpeftError) -> NoReturn:
     match error:
         case JoinRefusedError():
             code = grpc.StatusCode.FAILED_PRECONDITION
-        case NotAdmittedError():
+        case UnknownWorkerError():
+            code = grpc.StatusCode.NOT_FOUND
+        case NotAdmittedError() | NotOperatorError():
             code = grpc.StatusCode.PERMISSION_DENIED
         case DismissedError():
             code = grpc.StatusCode.ABORTED

@@ -19,6 +19,7 @@ from mlpeft.commands.logs import logs
 from mlpeft.commands.plot import plot
 from mlpeft.commands.predict import predict
 from mlpeft.commands.status import status
+from mlpeft.commands.steer import drain, pause, resume, stop
 from mlpeft.commands.train import train
 from mlpeft.commands.validate import validate
 
@@ -43,6 +44,10 @@ app.command()(plot)
 app.command()(config)
 app.command()(status)
 app.command()(logs)
+app.command()(pause)
+app.command()(resume)
+app.command()(stop)
+app.command()(drain)
 app.add_typer(data, name="data")
 
 

@@ -7,9 +7,15 @@ from typing import TYPE_CHECKING
 import typer
 
 from mlpeft.rpc.address import is_loopback, join_address, split_address
+from mlpeft.rpc.diagnose import takes_tls
 from mlpeft.security import identity
 from mlpeft.security.certificates import RENEW_DAYS
-from mlpeft.security.folders import SecurityError, worker_folder
+from mlpeft.security.folders import (
+    SecurityError,
+    coordinator_folder,
+    worker_folder,
+)
+from mlpeft.security.operator import operator_folder
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -54,6 +60,28 @@ def choose(
     if held is not None:
         _warn_of_end(held)
     return address, held
+
+
+def choose_to_steer(
+    coordinator: str | None, folder: Path | None, *, insecure: bool
+) -> tuple[str, Identity | None]:
+    """As `choose`, but on a head node with the identity that its coordinator made.
+
+    Without that, or where another coordinator is meant, it is what `choose` says.
+    """
+    place = operator_folder(coordinator_folder())
+    if insecure or folder is not None or not identity.exists(place):
+        return choose(coordinator, folder, insecure=insecure)
+    held = identity.load(place)
+    address = held.address if coordinator is None else _address(coordinator)
+    # A coordinator may have been started without TLS since: then nobody is told.
+    if address == held.address and takes_tls(address):
+        return address, held
+    host, _ = split_address(address, "--coordinator")
+    elsewhere = address != held.address and not is_loopback(host)
+    if elsewhere and not identity.exists(worker_folder()):
+        return address, held
+    return choose(coordinator, folder, insecure=insecure)
 
 
 def _address(text: str) -> str:

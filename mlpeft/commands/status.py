@@ -11,9 +11,6 @@ from mlpeft.commands.options import IdentityFolder, Insecure, Json, MaybeCoordin
 
 if TYPE_CHECKING:
     from mlpeft.cluster.status import ClusterStatus
-    from mlpeft.security.identity import Identity
-
-TIMEOUT_S = 5.0
 
 
 def status(
@@ -25,37 +22,16 @@ def status(
     """Show a coordinator's round, workers and leases, and what it waits for."""
     import json
 
-    from mlpeft.commands.peer import choose
+    from mlpeft.commands.ask import ask
+    from mlpeft.commands.peer import choose_to_steer
+    from mlpeft.rpc import channel, status_codec
 
-    run, picture = _ask(*choose(coordinator, identity, insecure=insecure))
+    address, shown = choose_to_steer(coordinator, identity, insecure=insecure)
+    run, picture = status_codec.decode_status(ask(address, shown, channel.STATUS, b""))
     if json_output:
         typer.echo(json.dumps({"run": run} | asdict(picture)))
         return
     _show(run, picture)
-
-
-def _ask(address: str, shown: Identity | None) -> tuple[str, ClusterStatus]:
-    """Name of the run and a picture of its cluster."""
-    import grpc
-
-    from mlpeft.errors import MlpeftError
-    from mlpeft.rpc import channel, credentials, status_codec
-    from mlpeft.rpc.diagnose import obstacle
-
-    with credentials.blocking_channel(address, shown) as connection:
-        try:
-            data = connection.unary_unary(channel.STATUS)(b"", timeout=TIMEOUT_S)
-        except grpc.RpcError as error:
-            if error.code() is grpc.StatusCode.PERMISSION_DENIED:
-                raise MlpeftError(error.details()) from error
-            reason = obstacle(address, shown)
-            if reason is not None:
-                raise MlpeftError(reason) from error
-            raise MlpeftError(
-                f"no coordinator answers at {address}; is it running, and is this the "
-                "address that it said it listens on?"
-            ) from error
-    return status_codec.decode_status(data)
 
 
 def _show(run: str, picture: ClusterStatus) -> None:

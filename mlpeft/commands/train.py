@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import FrameType
 
+    from mlpeft.train import TrainResult
+
 INTERRUPTED = 130
 """Exit code of a training that was asked to stop."""
 
@@ -33,9 +35,6 @@ def train(
     The run's folder (paths.checkpoint_dir/run.name) gets the resolved configuration,
     metrics.jsonl and checkpoints. Ctrl-C saves and says how to go on.
     """
-    import json
-    import shlex
-
     from mlpeft.config import RunConfig
     from mlpeft.reporting import build_reporters, setup_logger
     from mlpeft.train import train as run_training
@@ -55,7 +54,23 @@ def train(
         text = f"Ended at once; what was saved stands. Go on with: {go_on}"
         typer.echo(text, err=True)
         raise typer.Exit(INTERRUPTED) from None
-    if json_output:
+    tell_end(result, go_on, as_json=json_output)
+    if result.reason == "stopped":
+        raise typer.Exit(INTERRUPTED)
+
+
+def tell_end(result: TrainResult, go_on: str, *, as_json: bool) -> None:
+    """Print how a training ended, and what comes next.
+
+    Args:
+        result: How it ended.
+        go_on: The command that goes on with it.
+        as_json: For scripts.
+    """
+    import json
+    import shlex
+
+    if as_json:
         best = None if result.best is None else result.best.to_dict()
         record = {
             "run_dir": str(result.run_dir),
@@ -74,8 +89,6 @@ def train(
             f"Done: {result.run_dir}. Next: mlpeft evaluate --checkpoint "
             f"{shlex.quote(str(result.run_dir))}"
         )
-    if result.reason == "stopped":
-        raise typer.Exit(INTERRUPTED)
 
 
 @contextmanager

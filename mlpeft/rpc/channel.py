@@ -26,6 +26,7 @@ SERVICE = "mlpeft.rpc.Cluster"
 JOIN = f"/{SERVICE}/Join"
 WORK = f"/{SERVICE}/Work"
 STATUS = f"/{SERVICE}/Status"
+CONTROL = f"/{SERVICE}/Control"
 
 ENROLMENT = "mlpeft.rpc.Enrolment"
 AUTHORITY = f"/{ENROLMENT}/Authority"

@@ -299,3 +299,17 @@ class LeaseStatus(_message.Message):
     tasks_done: int
     tasks: int
     def __init__(self, key: _Optional[_Union[LeaseKey, _Mapping]] = ..., worker: _Optional[str] = ..., held_s: _Optional[float] = ..., tasks_done: _Optional[int] = ..., tasks: _Optional[int] = ...) -> None: ...
+
+class ControlRequest(_message.Message):
+    __slots__ = ("action", "worker")
+    ACTION_FIELD_NUMBER: _ClassVar[int]
+    WORKER_FIELD_NUMBER: _ClassVar[int]
+    action: str
+    worker: str
+    def __init__(self, action: _Optional[str] = ..., worker: _Optional[str] = ...) -> None: ...
+
+class ControlResponse(_message.Message):
+    __slots__ = ("text",)
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    text: str
+    def __init__(self, text: _Optional[str] = ...) -> None: ...

@@ -43,13 +43,29 @@ def _look(address: str, identity: Identity | None) -> str | None:
         return None
 
 
-def _of_plaintext(connection: socket.socket, address: str) -> str | None:
+def takes_tls(address: str) -> bool:
+    """Whether somebody answers at an address, and speaks TLS."""
+    host, port = split_address(address, "--coordinator")
+    try:
+        with socket.create_connection((host, port), TIMEOUT_S) as connection:
+            return _speaks_tls(connection)
+    except OSError:
+        return False
+
+
+def _speaks_tls(connection: socket.socket) -> bool:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE  # nothing is said to it: does it speak TLS?
     try:
         context.wrap_socket(connection, server_hostname=COORDINATOR_NAME).close()
     except OSError:
+        return False
+    return True
+
+
+def _of_plaintext(connection: socket.socket, address: str) -> str | None:
+    if not _speaks_tls(connection):
         return None
     return (
         f"the coordinator at {address} wants TLS and a certificate, and this side has "

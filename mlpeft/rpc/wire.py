@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
@@ -32,6 +33,23 @@ class JoinResponse:
     worker_id: str
     session: str
     config_yaml: str
+
+
+class Action(StrEnum):
+    """What an operator may ask for; as in cluster.proto."""
+
+    DRAIN = "drain"
+    PAUSE = "pause"
+    RESUME = "resume"
+    STOP = "stop"
+
+
+@dataclass(frozen=True, slots=True)
+class ControlRequest:
+    """An operator steers; `worker` is a name, for drain."""
+
+    action: Action
+    worker: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,11 +22,19 @@ from mlpeft.security.folders import (
     read_private,
     write_private,
 )
-from mlpeft.security.registry import Registry, TokenRecord, WorkerRecord
+from mlpeft.security.registry import (
+    OPERATOR,
+    WORKER,
+    Registry,
+    TokenRecord,
+    WorkerRecord,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
+
+    from mlpeft.security.registry import Change
 
 TOKEN_S = 3600.0
 """How long a join token is good for, unless asked otherwise."""
@@ -113,12 +121,15 @@ class Authority:
 
     # --- joining ----------------------------------------------------------------------
 
-    def new_token(self, address: str, lifetime_s: float = TOKEN_S) -> token.JoinToken:
-        """A token with which workers may join for so long.
+    def new_token(
+        self, address: str, lifetime_s: float = TOKEN_S, role: str = WORKER
+    ) -> token.JoinToken:
+        """A token with which machines may join for so long.
 
         Args:
             address: host:port where the coordinator takes joins.
             lifetime_s: From now, in seconds.
+            role: What their certificates are for: WORKER, or OPERATOR.
         """
         made = token.JoinToken(
             address,
@@ -126,7 +137,7 @@ class Authority:
             token.new_secret(),
         )
         now = self._clock()
-        record = TokenRecord(_digest(made.secret), now + lifetime_s)
+        record = TokenRecord(_digest(made.secret), now + lifetime_s, role)
         with self._registry.change() as change:
             live = [old for old in change.listing.tokens if old.expires > now]
             change.replace_tokens((*live, record))
@@ -148,21 +159,57 @@ class Authority:
         """
         with self._registry.change() as change:
             now = self._clock()
-            if not _matches(secret, change.listing.tokens, now):
+            role = _role(secret, change.listing.tokens, now)
+            if role is None:
                 raise EnrolmentError(
                     "the join token is unknown or has expired; get another with "
                     "`mlpeft-coordinator token` on the head node"
                 )
             try:
-                _check_free(name, request, change.listing.workers, now)
-                certificate = certificates.sign_request(self._ca, request, name)
+                return self._issue(change, name, request, role)
             except CertificateError as error:
                 raise EnrolmentError(str(error)) from error
-            info = certificates.read(certificate)
-            record = WorkerRecord(
-                name, info.serial, certificate.decode(), now, info.not_after.timestamp()
+
+    def appoint(self, name: str, request: bytes) -> bytes:
+        """An operator's certificate for a key of this machine, without a token; PEM.
+
+        It takes the place of earlier ones of that name, which are revoked.
+
+        Args:
+            name: What it is called.
+            request: Certificate request, PEM.
+
+        Raises:
+            EnrolmentError: If a worker is called so.
+        """
+        with self._registry.change() as change:
+            now = self._clock()
+            change.replace_workers(
+                tuple(
+                    replace(record, revoked=now)
+                    if (record.name, record.role, record.revoked)
+                    == (name, OPERATOR, None)
+                    else record
+                    for record in change.listing.workers
+                )
             )
-            change.replace_workers((*change.listing.workers, record))
+            return self._issue(change, name, request, OPERATOR)
+
+    def _issue(self, change: Change, name: str, request: bytes, role: str) -> bytes:
+        """A certificate, put on the list."""
+        now = self._clock()
+        _check_free(name, request, change.listing.workers, now)
+        certificate = certificates.sign_request(self._ca, request, name)
+        info = certificates.read(certificate)
+        record = WorkerRecord(
+            name,
+            info.serial,
+            certificate.decode(),
+            now,
+            info.not_after.timestamp(),
+            role=role,
+        )
+        change.replace_workers((*change.listing.workers, record))
         return certificate
 
     # --- afterwards -------------------------------------------------------------------
@@ -186,6 +233,19 @@ class Authority:
                 "join again with a new token"
             )
         return "this certificate is not on the coordinator's list; join with a token"
+
+    def may_steer(self, serial: str) -> bool:
+        """Whether a certificate is an operator's, and not revoked.
+
+        Raises:
+            SecurityError: If the list cannot be read.
+        """
+        return any(
+            record.serial == serial
+            and record.role == OPERATOR
+            and record.revoked is None
+            for record in self._registry.read().workers
+        )
 
     def workers(self) -> tuple[WorkerRecord, ...]:
         """Every certificate that was issued, in the order of issue."""
@@ -229,14 +289,15 @@ def _check_free(
             )
 
 
-def _matches(secret: str, tokens: Sequence[TokenRecord], now: float) -> bool:
-    """Whether a secret is that of a live token, in time that tells nothing of it."""
+def _role(secret: str, tokens: Sequence[TokenRecord], now: float) -> str | None:
+    """The role of the live token with this secret, in time that tells nothing of it."""
     digest = _digest(secret)
-    found = False
+    role = None
     for record in tokens:
         same = hmac.compare_digest(digest, record.secret_sha256)
-        found |= same and record.expires > now
-    return found
+        if same and record.expires > now:
+            role = record.role
+    return role
 
 
 def _digest(secret: str) -> str:

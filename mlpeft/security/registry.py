@@ -24,13 +24,24 @@ LOCK_S = 5.0
 """How long a change waits for another process to finish one; they take milliseconds."""
 LOOK_S = 0.02
 
+WORKER = "worker"
+OPERATOR = "operator"
+"""What a certificate is for: to compute, or to steer as well."""
+
 
 @dataclass(frozen=True, slots=True)
 class TokenRecord:
-    """A token that was handed out: the hash of its secret, and its end (Unix time)."""
+    """A token that was handed out.
+
+    Attributes:
+        secret_sha256: Hash of its secret.
+        expires: Unix time.
+        role: What the certificates are for that it is traded for.
+    """
 
     secret_sha256: str
     expires: float
+    role: str = WORKER
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +55,7 @@ class WorkerRecord:
         issued: When.
         expires: When it ends by itself.
         revoked: When it was revoked, or None.
+        role: What it is for; kept here, where nobody but the coordinator writes.
     """
 
     name: str
@@ -52,6 +64,7 @@ class WorkerRecord:
     issued: float
     expires: float
     revoked: float | None = None
+    role: str = WORKER
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +108,7 @@ class Registry:
         return self._listing
 
     @contextmanager
-    def change(self) -> Iterator[_Change]:
+    def change(self) -> Iterator[Change]:
         """Read, change and write, with nobody else between.
 
         Raises:
@@ -103,7 +116,7 @@ class Registry:
         """
         with self._path.with_suffix(".lock").open("w") as lock:
             self._lock(lock)
-            change = _Change(self.read())
+            change = Change(self.read())
             yield change
             write_private(self._path, _format(change.listing))
 
@@ -127,16 +140,18 @@ class Registry:
         write_private(self._path, _format(Listing()))
 
 
-class _Change:
+class Change:
     """A list that is about to be written."""
 
     def __init__(self, listing: Listing) -> None:
         self.listing = listing
 
     def replace_tokens(self, tokens: tuple[TokenRecord, ...]) -> None:
+        """Have these tokens, and no others."""
         self.listing = replace(self.listing, tokens=tokens)
 
     def replace_workers(self, workers: tuple[WorkerRecord, ...]) -> None:
+        """Have these certificates on the list, and no others."""
         self.listing = replace(self.listing, workers=workers)
 
 

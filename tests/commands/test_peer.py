@@ -2,10 +2,15 @@
 
 import pytest
 
-from mlpeft.commands.peer import choose
+from mlpeft.commands.peer import choose, choose_to_steer
 from mlpeft.errors import ConfigError
 from mlpeft.security import certificates, identity
-from mlpeft.security.folders import SecurityError, worker_folder
+from mlpeft.security.folders import (
+    SecurityError,
+    coordinator_folder,
+    worker_folder,
+)
+from mlpeft.security.operator import operator_folder
 
 JOINED = "head.local:50051"
 
@@ -64,3 +69,55 @@ def test_a_certificate_that_ends_soon_says_so(monkeypatch, capsys):
     monkeypatch.setattr("mlpeft.commands.peer.RENEW_DAYS", 400)
     choose(None, None, insecure=False)
     assert "ends in 397 days; join again" in capsys.readouterr().err
+
+
+HERE = "127.0.0.1:50051"
+
+
+@pytest.fixture
+def head_node(monkeypatch):
+    """An identity that a coordinator made here; whether it runs with TLS."""
+
+    def make(*, tls=True):
+        monkeypatch.setattr("mlpeft.commands.peer.takes_tls", lambda _: tls)
+        return join(HERE, operator_folder(coordinator_folder()))
+
+    return make
+
+
+def steer(coordinator=None, folder=None, *, insecure=False):
+    return choose_to_steer(coordinator, folder, insecure=insecure)
+
+
+def test_the_user_of_a_head_node_is_its_operator(head_node):
+    held = head_node()
+    assert steer() == (HERE, held)
+    assert steer(HERE) == (HERE, held)
+    assert steer("head.local:50051") == ("head.local:50051", held)
+
+
+def test_a_head_node_that_joined_elsewhere_steers_both(head_node):
+    operator, worker = head_node(), join()
+    assert steer() == (HERE, operator)
+    assert steer(JOINED) == (JOINED, worker)
+
+
+def test_where_the_coordinator_runs_without_tls_or_not_at_all_nothing_is_shown(
+    head_node,
+):
+    head_node(tls=False)
+    assert steer() == (HERE, None)
+    worker = join()
+    assert steer() == (JOINED, worker)
+
+
+def test_what_the_user_says_comes_first(head_node, tmp_path):
+    head_node()
+    named = join(folder=tmp_path / "named")
+    assert steer(folder=named.folder) == (JOINED, named)
+    assert steer(insecure=True) == (HERE, None)
+
+
+def test_a_machine_that_is_no_head_node_shows_what_it_joined_with():
+    worker = join()
+    assert steer() == (JOINED, worker)

@@ -133,8 +133,11 @@ class Cluster:
 
     def theta(self, iteration: int = 6) -> bytes:
         """The bytes of theta in a checkpoint."""
-        step = self.folder / "checkpoints" / "tiny" / "steps" / f"{iteration:08d}"
-        return (step / "theta.safetensors").read_bytes()
+        return (self.step(iteration) / "theta.safetensors").read_bytes()
+
+    def step(self, iteration: int) -> Path:
+        """The folder of a checkpoint."""
+        return self.folder / "checkpoints" / "tiny" / "steps" / f"{iteration:08d}"
 
 
 @pytest.fixture

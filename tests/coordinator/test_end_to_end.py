@@ -2,6 +2,8 @@
 
 import signal
 
+from mlpeft.commands.steer import stop
+
 SLOW = "--set=meta_learning.num_inner_steps=120"
 """A tenth of a second a shard or more: long enough to be hit in the middle of one."""
 
@@ -75,6 +77,20 @@ def test_a_coordinator_told_to_stop_saves_and_can_go_on(cluster, serial_theta):
     coordinator.signal(signal.SIGTERM)
     assert coordinator.end() == 130, coordinator.text
     assert worker.end() == 0, worker.text
+    again = cluster.coordinator(SLOW, "--resume", "--local-workers", "1")
+    assert again.end() == 0, again.text
+    assert cluster.theta() == serial_theta(SLOW)
+
+
+def test_mlpeft_stop_ends_a_run_after_its_round_and_it_can_go_on(cluster, serial_theta):
+    """Unlike a signal, it lets the round end, and that is no failure: exit code 0."""
+    coordinator = cluster.coordinator(SLOW)
+    worker = cluster.worker("ada", "--once")
+    coordinator.wait_for("round 2 shard 1 .*leased to ada")
+    stop(coordinator=cluster.address)
+    assert coordinator.end() == 0, coordinator.text
+    assert worker.end() == 0, worker.text
+    assert not cluster.step(6).exists()
     again = cluster.coordinator(SLOW, "--resume", "--local-workers", "1")
     assert again.end() == 0, again.text
     assert cluster.theta() == serial_theta(SLOW)

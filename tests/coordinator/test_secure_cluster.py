@@ -50,9 +50,11 @@ def test_two_workers_under_certificates_end_in_the_bytes_of_one_process(
     for worker in workers:
         assert worker.end() == 0, worker.text
         assert "run over: run tiny: done" in worker.text
-    assert [record.name for record in Authority(Path(folder)).workers()] == [
-        "ada",
-        "bob",
+    records = Authority(Path(folder)).workers()
+    assert [(record.name, record.role) for record in records] == [
+        ("operator", "operator"),  # the head node's own
+        ("ada", "worker"),
+        ("bob", "worker"),
     ]
 
 

@@ -1,0 +1,79 @@
+"""`mlpeft drain`, `pause`, `resume` and `stop`: steering a coordinator."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mlpeft.commands.options import IdentityFolder, Insecure, MaybeCoordinator
+
+if TYPE_CHECKING:
+    from mlpeft.rpc.wire import ControlRequest
+
+Worker = Annotated[
+    str, typer.Argument(help="As `mlpeft status` shows it.", metavar="WORKER")
+]
+
+
+def drain(
+    worker: Worker,
+    coordinator: MaybeCoordinator = None,
+    identity: IdentityFolder = None,
+    insecure: Insecure = False,
+) -> None:
+    """Let a worker finish the shard in hand and end its process."""
+    from mlpeft.rpc.wire import Action, ControlRequest
+
+    _steer(ControlRequest(Action.DRAIN, worker), coordinator, identity, insecure)
+
+
+def pause(
+    coordinator: MaybeCoordinator = None,
+    identity: IdentityFolder = None,
+    insecure: Insecure = False,
+) -> None:
+    """Give no more shards to anybody; what is under way is finished and counts."""
+    from mlpeft.rpc.wire import Action, ControlRequest
+
+    _steer(ControlRequest(Action.PAUSE), coordinator, identity, insecure)
+
+
+def resume(
+    coordinator: MaybeCoordinator = None,
+    identity: IdentityFolder = None,
+    insecure: Insecure = False,
+) -> None:
+    """Go on after `mlpeft pause`."""
+    from mlpeft.rpc.wire import Action, ControlRequest
+
+    _steer(ControlRequest(Action.RESUME), coordinator, identity, insecure)
+
+
+def stop(
+    coordinator: MaybeCoordinator = None,
+    identity: IdentityFolder = None,
+    insecure: Insecure = False,
+) -> None:
+    """End the run after the round under way: saved, and ready for --resume."""
+    from mlpeft.rpc.wire import Action, ControlRequest
+
+    _steer(ControlRequest(Action.STOP), coordinator, identity, insecure)
+
+
+def _steer(
+    request: ControlRequest,
+    coordinator: str | None,
+    identity: Path | None,
+    insecure: bool,
+) -> None:
+    from mlpeft.commands.ask import ask
+    from mlpeft.commands.peer import choose_to_steer
+    from mlpeft.rpc import channel, control_codec
+
+    address, shown = choose_to_steer(coordinator, identity, insecure=insecure)
+    question = control_codec.encode_request(request)
+    typer.echo(
+        control_codec.decode_response(ask(address, shown, channel.CONTROL, question))
+    )
