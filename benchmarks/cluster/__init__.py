@@ -1,0 +1,1 @@
+"""Measures the cluster: python -m benchmarks.cluster."""

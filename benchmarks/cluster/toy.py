@@ -1,0 +1,155 @@
+"""A cluster whose workers compute nothing, or sleep: what the measurements share."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from coordinator.runtime import Runtime
+from mlpeft.cluster.worker_state import WorkerPolicy
+from mlpeft.config import RunConfig
+from mlpeft.node import versions
+from mlpeft.node.agent import Agent
+from mlpeft.node.compute import ComputeThread, Prepared
+from mlpeft.security import identity
+from mlpeft.security.authority import Authority
+from mlpeft.work import Kind, Shard, ShardUpdate, TaskSpec
+from worker.enrol import enrol
+from worker.link import GrpcLink
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from mlpeft.params import ParamTree
+
+VIEW = "benchmark"
+LEAVES = 8
+
+
+class SleepingRunner:
+    """Returns theta as the sum of one task, after a while."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+
+    def run(
+        self,
+        meta: ParamTree,
+        shard: Shard,
+        progress: Callable[[int], None] | None = None,
+    ) -> ShardUpdate:
+        """The update of one shard."""
+        del progress
+        time.sleep(self._seconds)
+        loss = np.zeros(1, dtype=np.float32)
+        return ShardUpdate(shard.index, 1, meta, {"support_loss": loss})
+
+
+def theta_of(size_bytes: int) -> ParamTree:
+    """So many bytes of float32 noise in a few leaves."""
+    numbers = np.random.default_rng(0).standard_normal
+    return {
+        f"layers.{index}.weight": numbers(size_bytes // 4 // LEAVES, dtype=np.float32)
+        for index in range(LEAVES)
+    }
+
+
+def shards_of(count: int, version: int) -> list[Shard]:
+    """So many shards of one task."""
+    return [
+        Shard(version, index, Kind.TRAIN, (TaskSpec("no-op", index),))
+        for index in range(count)
+    ]
+
+
+def work(address: str, name: str, seconds: float, folder: Path | None) -> None:
+    """One worker, until the run is over."""
+
+    def prepare(_config: RunConfig) -> Prepared:
+        return Prepared(SleepingRunner(seconds), "none", VIEW)
+
+    shown = None if folder is None else identity.load(folder)
+    agent = Agent(
+        GrpcLink(address, shown),
+        lambda post: ComputeThread(prepare, post),
+        policy=WorkerPolicy(once=True),
+        name=name,
+        versions=versions.here(),
+    )
+    asyncio.run(agent.run())
+
+
+class ToyCluster:
+    """A coordinator in this process, and worker processes by name."""
+
+    def __init__(self, runtime: Runtime, address: str) -> None:
+        self.runtime = runtime
+        self.address = address
+        self.workers: dict[str, subprocess.Popen[bytes]] = {}
+
+    def start_worker(
+        self, name: str, seconds: float = 0.0, folder: Path | None = None
+    ) -> None:
+        """Start one more."""
+        command = [sys.executable, "-m", "benchmarks.cluster", "--worker", self.address]
+        command += ["--name", name, "--seconds", str(seconds)]
+        if folder is not None:
+            command += ["--identity", str(folder)]
+        self.workers[name] = subprocess.Popen(command)
+
+    def wait_for_workers(self, count: int, patience_s: float = 60) -> None:
+        """Until so many are connected."""
+        deadline = time.monotonic() + patience_s
+        while len(self.runtime.status().workers) < count:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{count} workers did not connect")
+            time.sleep(0.02)
+
+
+@contextmanager
+def toy_cluster(
+    workers: int, *, seconds: float = 0.0, tls_folder: Path | None = None
+) -> Iterator[ToyCluster]:
+    """A running cluster; its processes end with it.
+
+    Args:
+        workers: Worker processes, w0, w1 ...
+        seconds: How long each shard takes.
+        tls_folder: Empty folder for certificates of a cluster under mTLS.
+    """
+    config = RunConfig.from_dict({"cluster": {"join_port": 0}})
+    authority = None
+    if tls_folder is not None:
+        authority = Authority.create(tls_folder / "ca", ["127.0.0.1"])
+
+    def no_local_worker(_config: RunConfig) -> Prepared:
+        raise NotImplementedError("workers are processes here")
+
+    runtime = Runtime(config, VIEW, versions.here(), no_local_worker, authority)
+    made = ToyCluster(runtime, runtime.start("127.0.0.1", 0))
+    try:
+        for index in range(workers):
+            name, folder = f"w{index}", None
+            if authority is not None and tls_folder is not None:
+                assert runtime.join_address is not None  # noqa: S101 - it has one
+                token = authority.new_token(runtime.join_address)
+                folder = tls_folder / name
+                enrol(token, folder, name)
+            made.start_worker(name, seconds, folder)
+        made.wait_for_workers(workers)
+        yield made
+    finally:
+        runtime.close("measured")
+        for process in made.workers.values():
+            try:
+                process.wait(timeout=30)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
