@@ -46,7 +46,10 @@ def coordinator(
         int, typer.Option(min=0, help="Workers to start in this process.")
     ] = 0,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on from the newest checkpoint.")
+        bool,
+        typer.Option(
+            "--resume", help="Go on, also with a run that is done; there must be one."
+        ),
     ] = False,
     security: Annotated[
         Path | None,
@@ -67,7 +70,8 @@ def coordinator(
 
     Workers join and leave at any time (mlpeft-worker --coordinator HOST:PORT). The
     result is the same bytes as that of `mlpeft train`. Ctrl-C saves, tells the workers
-    and says how to go on.
+    and says how to go on. After that, or if it was killed, the same command goes on
+    from the newest checkpoint.
 
     Off loopback it takes TLS and a join secret: `init` makes them, once.
     """
@@ -80,40 +84,48 @@ def coordinator(
     from mlpeft.node import fingerprint
     from mlpeft.node.prepare import prepare
     from mlpeft.reporting import build_reporters, setup_logger
-    from mlpeft.train import train
+    from mlpeft.run_lock import locked
+    from mlpeft.runs import begin_or_go_on, check_unfinished, run_folder
+    from mlpeft.train import train_run
 
     run_config = RunConfig.load(config, overrides or ())
     host, port = split_address(listen or run_config.cluster.listen, "--listen")
     setup_logger("mlpeft", level=run_config.logging.log_level)
     authority = check_entry(host, security, insecure=insecure)
-    runner = ShardRunner.from_config(run_config)
-    runtime = Runtime(
-        runner.config, fingerprint.of(runner), versions.here(), prepare, authority
-    )
-    reason = "the coordinator failed"
-    with asked_to_stop() as should_stop:
-        try:
-            address = runtime.start(host, port, local_workers)
-            typer.echo(
-                f"listening on {address}: {runtime.invitation}",
-                err=True,
-            )
-            if runtime.join_address is not None:
+    # All that can be refused comes before the port: nobody is to join for nothing.
+    with locked(run_folder(run_config)):
+        runner = ShardRunner.from_config(run_config)
+        run_state = begin_or_go_on(runner, resume=True if resume else None)
+        if not resume:
+            check_unfinished(run_state)
+        reporter = build_reporters(run_config, console=not json_output)
+        runtime = Runtime(
+            runner.config, fingerprint.of(runner), versions.here(), prepare, authority
+        )
+        reason = "the coordinator failed"
+        with asked_to_stop() as should_stop:
+            try:
+                address = runtime.start(host, port, local_workers)
                 typer.echo(
-                    f"taking joins on {runtime.join_address}: mlpeft-worker join TOKEN",
+                    f"listening on {address}: {runtime.invitation}",
                     err=True,
                 )
-            result = train(
-                run_config,
-                runner=runner,
-                executor=ClusterExecutor(runtime, should_stop),
-                reporter=build_reporters(run_config, console=not json_output),
-                resume=resume,
-                should_stop=lambda: should_stop() or runtime.stopping(),
-            )
-            reason = f"run {run_config.run.name}: {result.reason}"
-        finally:
-            runtime.close(reason)
+                if runtime.join_address is not None:
+                    typer.echo(
+                        f"taking joins on {runtime.join_address}: mlpeft-worker join "
+                        "TOKEN",
+                        err=True,
+                    )
+                result = train_run(
+                    run_state,
+                    runner,
+                    executor=ClusterExecutor(runtime, should_stop),
+                    reporter=reporter,
+                    should_stop=lambda: should_stop() or runtime.stopping(),
+                )
+                reason = f"run {run_config.run.name}: {result.reason}"
+            finally:
+                runtime.close(reason)
     command = "mlpeft-coordinator"
     if listen is not None:
         command += f" --listen {listen}"

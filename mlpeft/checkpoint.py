@@ -16,10 +16,10 @@ the digests; the newest step that verifies is taken, and broken ones are named.
 from __future__ import annotations
 
 import errno
-import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -29,6 +29,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from mlpeft.errors import CheckpointError
+from mlpeft.files import write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,6 +51,7 @@ class Progress:
         best_iteration: Meta-iterations before the best validation; -1: none yet.
         best: That validation, as `EvalResult.to_dict`.
         stale: Validations since then.
+        validation_due: This iteration is still to be validated.
     """
 
     iteration: int = 0
@@ -57,6 +59,7 @@ class Progress:
     best_iteration: int = -1
     best: dict[str, Any] = field(default_factory=dict)
     stale: int = 0
+    validation_due: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +90,8 @@ def save(run_dir: Path, meta: ParamTree, outer: ParamTree, progress: Progress) -
     """
     name = f"{progress.iteration:08d}"
     final = run_dir / STEPS / name
-    partial = run_dir / STEPS / f".{name}.partial"
+    partial = final.with_name(f".{name}.partial")
+    before = final.with_name(f".{name}.before")
     try:
         if partial.exists():
             shutil.rmtree(partial)
@@ -102,12 +106,13 @@ def save(run_dir: Path, meta: ParamTree, outer: ParamTree, progress: Progress) -
         state.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
         _flush(state)
         if final.exists():
-            shutil.rmtree(final)
+            final.rename(before)
         partial.rename(final)
+        shutil.rmtree(before, ignore_errors=True)
         _flush_folder(final.parent)
     except (OSError, SafetensorError) as error:
         shutil.rmtree(partial, ignore_errors=True)
-        raise CheckpointError(_write_problem(final, error)) from error
+        raise write_error(final, error) from error
     return final
 
 
@@ -169,12 +174,7 @@ def newest(run_dir: Path) -> tuple[Checkpoint | None, list[str]]:
 
 def mark_best(run_dir: Path, step: Path) -> None:
     """Name the best step."""
-    partial = run_dir / ".best.partial"
-    try:
-        partial.write_text(step.name + "\n", encoding="utf-8")
-        partial.replace(run_dir / "best")
-    except OSError as error:
-        raise CheckpointError(_write_problem(run_dir / "best", error)) from error
+    write_whole(run_dir / "best", step.name + "\n")
 
 
 def best(run_dir: Path) -> Path | None:
@@ -195,32 +195,59 @@ def prune(run_dir: Path, keep_last: int) -> None:
             shutil.rmtree(path, ignore_errors=True)
 
 
-@contextmanager
-def locked(run_dir: Path) -> Iterator[None]:
-    """Hold a run folder alone; the system lets go of it if the process dies.
+def set_aside_after(run_dir: Path, step: Path) -> None:
+    """Rename the steps after one to `NAME.broken`, so that they count for nothing.
+
+    Else they would be taken for the newest when old steps are removed.
+    """
+    for path in step_folders(run_dir):
+        if path.name > step.name:
+            broken = path.with_name(f"{path.name}.broken")
+            with _explained(path):
+                if broken.exists():
+                    shutil.rmtree(broken)
+                path.rename(broken)
+
+
+def clear_partial(run_dir: Path) -> None:
+    """Remove what processes left that were killed while they wrote a step."""
+    for path in (run_dir / STEPS).glob(".*"):
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a small file, whole or not at all.
 
     Raises:
-        CheckpointError: If another process holds it, or it cannot be written.
+        CheckpointError: If it cannot be written, with what to do.
     """
-    try:
-        run_dir.mkdir(parents=True, exist_ok=True)
-        file = (run_dir / "lock").open("a+", encoding="utf-8")
-    except OSError as error:
-        raise CheckpointError(_write_problem(run_dir, error)) from error
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            file.seek(0)
-            holder = file.read().strip() or "another process"
-            raise CheckpointError(
-                f"{run_dir} is in use by {holder}; wait for it, stop it, or choose "
-                "another folder with --set run.name=NAME"
-            ) from error
-        file.truncate(0)
-        file.write(f"process {os.getpid()}")
-        file.flush()
-        yield
+    with _explained(path):
+        write_atomically(path, text.encode())
+
+
+def write_error(path: Path, error: OSError | SafetensorError) -> CheckpointError:
+    """What the system said when a path was written, and what to do about it."""
+    number, reason = _number_of(error), str(error)
+    if number is not None:
+        reason = os.strerror(number)
+    remedy = {
+        errno.ENOSPC: "free some space",
+        errno.EDQUOT: "free some space: your quota is used up",
+        errno.EACCES: "choose a paths.checkpoint_dir that you may write",
+        errno.EROFS: "choose a paths.checkpoint_dir that may be written",
+    }.get(number or 0, "put that right and try again")
+    return CheckpointError(
+        f"cannot write {path.absolute()} ({reason}); {remedy}. What was written before "
+        "is whole"
+    )
+
+
+def _number_of(error: OSError | SafetensorError) -> int | None:
+    """The system's number of an error; safetensors has it in its text alone."""
+    if isinstance(error, OSError):
+        return error.errno
+    found = re.search(r"os error (\d+)", str(error))
+    return int(found[1]) if found else None
 
 
 def _flush(path: Path) -> str:
@@ -244,12 +271,9 @@ def _flush_folder(path: Path) -> None:
         os.close(handle)
 
 
-def _write_problem(path: Path, error: Exception) -> str:
-    number = error.errno if isinstance(error, OSError) else None
-    remedy = {
-        errno.ENOSPC: "the disk is full; free some space",
-        errno.EDQUOT: "your quota is used up; free some space",
-        errno.EACCES: "you may not write there; choose another paths.checkpoint_dir",
-        errno.EROFS: "it is read-only; choose another paths.checkpoint_dir",
-    }.get(number or 0, "see the reason and try again")
-    return f"cannot write {path.absolute()}: {error}; {remedy}. Nothing was lost."
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise write_error(path, error) from error

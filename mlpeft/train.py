@@ -7,32 +7,38 @@ a run that was killed goes on as if nothing had been.
 
 from __future__ import annotations
 
-import hashlib
-import json
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+import contextlib
+import logging
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mlpeft import checkpoint, params
-from mlpeft.checkpoint import Progress
-from mlpeft.config import RunConfig, parse_yaml
 from mlpeft.errors import CheckpointError, MlpeftError
 from mlpeft.meta.aggregate import combine
-from mlpeft.meta.outer import OuterStep
 from mlpeft.meta.plan import train_shards, validation_shards
 from mlpeft.meta.runner import LocalExecutor, ShardRunner
 from mlpeft.reporting import JsonlReporter
 from mlpeft.results import EvalResult
+from mlpeft.run_lock import locked
+from mlpeft.runs import begin_or_go_on, run_folder
 from mlpeft.work import RoundInterruptedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from mlpeft.config import RunConfig
     from mlpeft.params import ParamTree
     from mlpeft.reporting import Reporter
+    from mlpeft.runs import Run
     from mlpeft.work import Executor, ShardUpdate
+
+log = logging.getLogger("mlpeft.train")
+
+AGAIN_S = 5.0
+"""Seconds between tries to write the last checkpoint."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,43 +60,13 @@ class TrainResult:
     reason: str
 
 
-@dataclass(slots=True, kw_only=True)
-class _Run:
-    """The changing state of one training."""
-
-    config: RunConfig
-    run_dir: Path
-    meta: ParamTree
-    outer: OuterStep
-    progress: Progress
-    reporter: Reporter
-    saved: int = -1
-    notes: list[str] = field(default_factory=list)
-
-    def save(self) -> Path:
-        """Write a checkpoint of where the run is, unless it is there already."""
-        path = self.run_dir / checkpoint.STEPS / f"{self.progress.iteration:08d}"
-        if self.saved != self.progress.iteration:
-            path = checkpoint.save(
-                self.run_dir, self.meta, self.outer.state, self.progress
-            )
-            self.saved = self.progress.iteration
-            self.reporter.checkpoint(self.progress.iteration, path)
-        return path
-
-
-def run_folder(config: RunConfig) -> Path:
-    """Where a run keeps everything: `paths.checkpoint_dir / run.name`."""
-    return config.paths.checkpoint_dir / config.run.name
-
-
 def train(
     config: RunConfig,
     *,
     runner: ShardRunner | None = None,
     executor: Executor | None = None,
     reporter: Reporter | None = None,
-    resume: bool = False,
+    resume: bool | None = False,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> TrainResult:
     """Meta-train as configured.
@@ -100,36 +76,69 @@ def train(
         runner: Tasks and model; None: built from the configuration.
         executor: Who computes; None: this process. Not closed here.
         reporter: Who is told; None: `metrics.jsonl` alone.
-        resume: Go on from the newest sound checkpoint of the run's folder.
+        resume: Go on from the newest sound checkpoint of the run's folder; None: if
+            there is one.
         should_stop: Asked after every meta-iteration; True: save and return.
 
     Raises:
-        CheckpointError: If the folder is in use, holds a run already (and `resume` is
-            not set), holds none (and it is), or was made by another configuration.
+        CheckpointError: If the folder is in use or cannot be written, holds a run
+            already (and `resume` is False), holds none (and it is True), or was made by
+            another configuration.
         MlpeftError: If theta or the loss is no longer finite.
     """
-    runner = runner or ShardRunner.from_config(config)
-    config = runner.config
-    executor = executor or LocalExecutor(runner)
-    run_dir = run_folder(config)
-    with checkpoint.locked(run_dir):
-        run = _open(config, runner, run_dir, resume=resume)
-        run.reporter = reporter or JsonlReporter()
-        run.reporter.start(config, run_dir, run.progress.iteration)
+    # The folder comes first: building tasks and model can take long, for nothing.
+    with locked(run_folder(config)):
+        runner = runner or ShardRunner.from_config(config)
+        run = begin_or_go_on(runner, resume=resume)
+        return train_run(
+            run,
+            runner,
+            executor=executor or LocalExecutor(runner),
+            reporter=reporter or JsonlReporter(),
+            should_stop=should_stop,
+        )
+
+
+def train_run(
+    run: Run,
+    runner: ShardRunner,
+    *,
+    executor: Executor,
+    reporter: Reporter,
+    should_stop: Callable[[], bool],
+) -> TrainResult:
+    """Bring a run to its end; the caller holds its folder.
+
+    Args:
+        run: From `begin_or_go_on`.
+        runner: Tasks and model.
+        executor: Who computes. Not closed here.
+        reporter: Who is told; closed here.
+        should_stop: See `train`.
+
+    Raises:
+        CheckpointError: If the end cannot be written.
+        MlpeftError: If theta or the loss is no longer finite, or a round fails; what
+            was done before is saved.
+    """
+    reporter.start(run.config, run.run_dir, run.progress.iteration)
+    try:
         for note in run.notes:
-            run.reporter.message(note)
+            reporter.message(note)
         try:
-            try:
-                reason = _loop(run, runner, executor, should_stop)
-            except RoundInterruptedError:
-                reason = "stopped"
-            run.save()
-            checkpoint.prune(run_dir, config.paths.keep_last)
-        finally:
-            run.reporter.close()
+            reason = _loop(run, runner, executor, reporter, should_stop)
+        except RoundInterruptedError:
+            reason = "stopped"
+        except MlpeftError:
+            with contextlib.suppress(CheckpointError):
+                run.save(reporter)
+            raise
+        _save_end(run, reporter, should_stop)
+    finally:
+        reporter.close()
     best = EvalResult.from_dict(run.progress.best) if run.progress.best else None
     return TrainResult(
-        run_dir=run_dir,
+        run_dir=run.run_dir,
         iteration=run.progress.iteration,
         meta=run.meta,
         best=best,
@@ -138,17 +147,24 @@ def train(
 
 
 def _loop(
-    run: _Run, runner: ShardRunner, executor: Executor, should_stop: Callable[[], bool]
+    run: Run,
+    runner: ShardRunner,
+    executor: Executor,
+    reporter: Reporter,
+    should_stop: Callable[[], bool],
 ) -> str:
     """Meta-iterations until the end, and why it is the end."""
     settings = run.config.meta_learning
     progress = run.progress
-    if progress.iteration == 0:
-        progress.best = {}
-        _validate(run, runner, executor)
-    while progress.iteration < settings.num_meta_iterations:
-        if settings.patience is not None and progress.stale >= settings.patience:
-            run.reporter.message(
+    while True:
+        better = progress.validation_due and _validate(run, runner, executor, reporter)
+        due = progress.iteration % settings.save_interval == 0
+        if better or (due and progress.iteration):
+            run.try_to_save(reporter)
+        if progress.iteration >= settings.num_meta_iterations:
+            return "done"
+        if run.patience_over:
+            reporter.message(
                 f"stopping early: no better validation in the last {progress.stale}"
             )
             return "patience"
@@ -165,30 +181,55 @@ def _loop(
         _check_finite(metrics, progress.iteration)
         run.meta = moved.meta
         progress.iteration += 1
-        run.reporter.iteration(progress.iteration, metrics)
         last = progress.iteration == settings.num_meta_iterations
-        if progress.iteration % settings.eval_interval == 0 or last:
-            _validate(run, runner, executor)
-        if progress.iteration % settings.save_interval == 0:
-            run.save()
-            checkpoint.prune(run.run_dir, run.config.paths.keep_last)
-    return "done"
+        progress.validation_due = (
+            last or progress.iteration % settings.eval_interval == 0
+        )
+        reporter.iteration(progress.iteration, metrics)
 
 
-def _validate(run: _Run, runner: ShardRunner, executor: Executor) -> None:
-    """Score the validation episodes; keep the checkpoint if none was better."""
+def _validate(
+    run: Run, runner: ShardRunner, executor: Executor, reporter: Reporter
+) -> bool:
+    """Score the validation episodes; whether none was better before."""
     progress = run.progress
     shards = validation_shards(run.config, runner.tasks, progress.iteration)
     updates = executor.run(progress.iteration, run.meta, shards)
     result = gather(runner.steps, updates)
-    run.reporter.validation(progress.iteration, result)
+    progress.validation_due = False
+    reporter.validation(progress.iteration, result)
     best = EvalResult.from_dict(progress.best) if progress.best else None
     if best is not None and not result.better_than(best):
         progress.stale += 1
-        return
+        return False
     progress.best, progress.best_iteration = result.to_dict(), progress.iteration
     progress.stale = 0
-    checkpoint.mark_best(run.run_dir, run.save())
+    run.note_best()
+    return True
+
+
+def _save_end(run: Run, reporter: Reporter, should_stop: Callable[[], bool]) -> None:
+    """Write the last checkpoint: if the disk is full wait for room, and say so.
+
+    Raises:
+        CheckpointError: If it cannot be written and someone asks, or has asked, to
+            stop.
+    """
+    while True:
+        try:
+            return run.save(reporter)
+        except CheckpointError as error:
+            if should_stop():
+                raise
+            log.error(  # noqa: TRY400 - its text says all
+                "the end of the run is not saved: %s. Trying again every %g s; Ctrl-C "
+                "gives it up",
+                error,
+                AGAIN_S,
+            )
+        deadline = time.monotonic() + AGAIN_S
+        while time.monotonic() < deadline and not should_stop():
+            time.sleep(AGAIN_S / 20)
 
 
 def gather(steps: Sequence[int], updates: Sequence[ShardUpdate]) -> EvalResult:
@@ -218,93 +259,3 @@ def _check_finite(metrics: dict[str, float], iteration: int) -> None:
             "meta_learning.inner_lr or set meta_learning.inner_grad_clip. The "
             "checkpoints before this are sound"
         )
-
-
-def _open(
-    config: RunConfig, runner: ShardRunner, run_dir: Path, *, resume: bool
-) -> _Run:
-    """A new run in its folder, or the one that is there."""
-    outer = OuterStep.from_config(config.meta_learning)
-    meta = runner.initial_meta()
-    found, skipped = checkpoint.newest(run_dir)
-    if not resume:
-        if found is not None or skipped:
-            raise CheckpointError(
-                f"{run_dir} holds a run already; go on with it (--resume), name "
-                "another (--set run.name=NAME), or remove the folder"
-            )
-        (run_dir / "config.yaml").write_text(config.to_yaml(), encoding="utf-8")
-        progress = Progress(config_digest=_identity_digest(config))
-        return _Run(
-            config=config,
-            run_dir=run_dir,
-            meta=meta,
-            outer=outer,
-            progress=progress,
-            reporter=JsonlReporter(),
-        )
-    if found is None:
-        story = f" ({'; '.join(skipped)})" if skipped else ""
-        raise CheckpointError(
-            f"nothing to resume in {run_dir}{story}; start it without --resume"
-        )
-    _check_same_run(config, run_dir, found)
-    params.check_schema(params.schema(meta), found.meta, f"checkpoint {found.path}")
-    outer.state = found.outer
-    return _Run(
-        config=config,
-        run_dir=run_dir,
-        meta={name: found.meta[name] for name in sorted(found.meta)},
-        outer=outer,
-        progress=found.progress,
-        reporter=JsonlReporter(),
-        saved=found.progress.iteration,
-        notes=[f"skipped a broken checkpoint: {problem}" for problem in skipped],
-    )
-
-
-def identity(config: RunConfig) -> dict[str, Any]:
-    """The part of a configuration that decides a run's bits, as flat keys."""
-    tree = config.to_dict()
-    free = {"num_meta_iterations", "eval_interval", "save_interval", "patience"}
-    if config.meta_learning.outer_schedule != "constant":
-        free.remove("num_meta_iterations")
-    keys = {"run.seed": tree["run"]["seed"]}
-    for section in ("meta_learning", "task_distribution", "model", "peft", "compute"):
-        for key, value in tree[section].items():
-            if section != "meta_learning" or key not in free:
-                keys[f"{section}.{key}"] = value
-    return keys
-
-
-def _identity_digest(config: RunConfig) -> str:
-    text = json.dumps(identity(config), sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _check_same_run(
-    config: RunConfig, run_dir: Path, found: checkpoint.Checkpoint
-) -> None:
-    """Refuse to go on with another run's checkpoint, naming the keys that differ."""
-    if found.progress.config_digest == _identity_digest(config):
-        return
-    file = run_dir / "config.yaml"
-    if not file.is_file():
-        raise CheckpointError(
-            f"{run_dir} was made by another configuration; its config.yaml is gone: "
-            "resume with the one that it was started with, or start another run with "
-            "--set run.name=NAME"
-        )
-    text = file.read_text(encoding="utf-8")
-    before = identity(RunConfig.from_dict(parse_yaml(text)))
-    changes = [
-        f"{key} was {before.get(key)!r}, is {value!r}"
-        for key, value in identity(config).items()
-        if before.get(key) != value
-    ]
-    if not changes:  # a newer mlpeft has more keys, all at their defaults
-        return
-    raise CheckpointError(
-        f"{run_dir} was made by another configuration: {'; '.join(changes)}. Resume "
-        "with the same, or start another run with --set run.name=NAME"
-    )

@@ -13,7 +13,8 @@ from mlpeft.config import RunConfig
 from mlpeft.errors import CheckpointError, MlpeftError
 from mlpeft.meta.runner import LocalExecutor, ShardRunner
 from mlpeft.reporting import JsonlReporter, Reporters
-from mlpeft.train import identity, train
+from mlpeft.runs import identity
+from mlpeft.train import train
 from mlpeft.work import Kind
 
 TINY = {
@@ -149,7 +150,7 @@ def test_a_key_that_is_new_since_the_run_began_stops_no_resume(tmp_path, monkeyp
     """An older mlpeft did not know peft.rank; it is at its default here."""
     with monkeypatch.context() as older:
         older.setattr(
-            "mlpeft.train.identity",
+            "mlpeft.runs.identity",
             lambda config: {
                 k: v for k, v in identity(config).items() if "rank" not in k
             },

@@ -20,7 +20,7 @@ def of(runner: ShardRunner) -> str:
     theta and the digests of the data sets and of pretrained weights. Versions are
     compared by themselves, so that a mismatch can be named.
     """
-    from mlpeft.train import identity
+    from mlpeft.runs import identity
 
     parts = {
         "config": identity(runner.config),

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import time
 from typing import IO, TYPE_CHECKING, Any, Final
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from mlpeft.config import RunConfig
     from mlpeft.results import EvalResult
 
+log = logging.getLogger("mlpeft.reporting")
+
 FILE_NAME: Final = "metrics.jsonl"
 FLUSH_S: Final = 1.0
 """The longest that a line waits in memory while the run goes on."""
@@ -33,14 +36,23 @@ class JsonlReporter:
     Lines are gathered and written each second, at validations, checkpoints and the end:
     a system call a line would cost more than a small meta-iteration.
 
+    Lines that cannot be written, as on a full disk, wait for the next time.
+
     Args:
-        clock: Seconds since 1970.
+        clock: Seconds since 1970, for the lines' `time`.
+        steady: Seconds, of a clock that does not jump.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        clock: Callable[[], float] = time.time,
+        steady: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._clock = clock
-        self._file: IO[str] | None = None
+        self._steady = steady
+        self._file: IO[bytes] | None = None
         self._lines: list[str] = []
+        self._unwritten = b""  # begins where the file ends, maybe inside a line
         self._flushed = 0.0
 
     def start(self, config: RunConfig, run_dir: Path, first_iteration: int) -> None:
@@ -50,21 +62,20 @@ class JsonlReporter:
             truncate_after(path, first_iteration)
         else:
             path.unlink(missing_ok=True)
-        self._file = path.open("a", encoding="utf-8")
-        self._flushed = self._clock()
+        # Unbuffered: a buffer that could not be written tells nobody what was.
+        self._file = path.open("ab", buffering=0)
+        self._unwritten = b""
+        self._flushed = self._steady()
 
     def iteration(self, iteration: int, metrics: Mapping[str, float]) -> None:
         """Note a `train` line."""
-        now = self._clock()
-        self._add({"kind": "train", "iteration": iteration, **metrics, "time": now})
-        if now - self._flushed >= FLUSH_S:
+        self._add({"kind": "train", "iteration": iteration, **metrics})
+        if self._steady() - self._flushed >= FLUSH_S:
             self._flush()
 
     def validation(self, iteration: int, result: EvalResult) -> None:
         """Write a `validate` line."""
-        now = self._clock()
-        line = {"kind": "validate", "iteration": iteration, **result.to_dict()}
-        self._add({**line, "time": now})
+        self._add({"kind": "validate", "iteration": iteration, **result.to_dict()})
         self._flush()
 
     def checkpoint(self, iteration: int, path: Path) -> None:
@@ -78,10 +89,14 @@ class JsonlReporter:
         """Write what was gathered, and close the file."""
         if self._file is not None:
             self._flush()
+            if self._unwritten:
+                lost = self._unwritten.count(b"\n")
+                log.error("%d lines of %s are lost", lost, self._file.name)
             self._file.close()
             self._file = None
 
     def _add(self, record: dict[str, Any]) -> None:
+        record["time"] = self._clock()
         try:
             line = json.dumps(record, allow_nan=False)
         except ValueError:
@@ -89,11 +104,22 @@ class JsonlReporter:
         self._lines.append(line + "\n")
 
     def _flush(self) -> None:
-        if self._file is not None and self._lines:
-            self._file.write("".join(self._lines))
-            self._file.flush()
+        if self._file is None:
+            return
+        failed_before = bool(self._unwritten)
+        self._unwritten += "".join(self._lines).encode()
         self._lines.clear()
-        self._flushed = self._clock()
+        self._flushed = self._steady()
+        try:
+            while self._unwritten:
+                written = self._file.write(self._unwritten)
+                self._unwritten = self._unwritten[written:]
+        except OSError as error:
+            if not failed_before:
+                log.warning(
+                    "cannot write %s (%s); its lines wait in memory until it can be",
+                    *(self._file.name, error.strerror),
+                )
 
 
 def read_records(path: Path) -> Iterator[dict[str, Any]]:

@@ -10,10 +10,12 @@ keys of `CONTEXT`. Code says it as `log.info(text, extra={"worker": name})`.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import logging.handlers
 import os
+import sys
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Any, Final
 
@@ -83,6 +85,29 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(line | about, ensure_ascii=False, default=str)
 
 
+class LogFile(logging.handlers.RotatingFileHandler):
+    """Never ends a run: says once on standard error that it cannot write."""
+
+    _said = False
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's
+        """Take note of an error while a record was written."""
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError):
+            super().handleError(record)
+        elif not self._said:
+            self._said = True
+            text = (
+                f"cannot write {self.baseFilename} ({error.strerror}); lines are lost"
+            )
+            sys.stderr.write(text + "\n")
+
+    def close(self) -> None:
+        """Let go of the file, also of one that cannot be written."""
+        with contextlib.suppress(OSError):
+            super().close()
+
+
 def file_handler(path: Path, **context: str) -> logging.Handler:
     """A handler that appends JSON lines to a file, which it opens at the first.
 
@@ -98,7 +123,7 @@ def file_handler(path: Path, **context: str) -> logging.Handler:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     path.touch()
-    handler = logging.handlers.RotatingFileHandler(
+    handler = LogFile(
         path, maxBytes=MOST_BYTES, backupCount=OLD_FILES, encoding="utf-8", delay=True
     )
     handler.setFormatter(JsonFormatter(**context))

@@ -1,5 +1,6 @@
 """What the two commands refuse, and what they say about it."""
 
+import signal
 import socket
 
 
@@ -49,6 +50,26 @@ def test_a_run_that_is_there_already_ends_coordinator_and_workers(cluster):
     again = cluster.start_coordinator()
     assert again.end() == 2
     assert "--resume" in again.text
+
+
+def test_a_second_coordinator_on_a_run_is_refused_before_it_listens(cluster):
+    """Else workers would join it, and be sent away again."""
+    first = cluster.coordinator()
+    second = cluster.start_coordinator()
+    assert second.end() == 2
+    assert f"in use by process {first.process.pid}" in second.text
+    assert "listening" not in second.text
+    first.signal(signal.SIGTERM)
+    assert first.end() == 130
+
+
+def test_a_run_folder_that_cannot_be_written_is_refused_before_anything(cluster):
+    (cluster.folder / "checkpoints").write_text("a file where the folder should be")
+    refused = cluster.start_coordinator()
+    assert refused.end() == 2
+    assert "cannot write" in refused.text
+    assert "choose" in refused.text or "put that right" in refused.text
+    assert "listening" not in refused.text
 
 
 def test_a_worker_takes_only_an_address(cluster):

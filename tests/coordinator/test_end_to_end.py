@@ -2,6 +2,8 @@
 
 import signal
 
+import pytest
+
 from mlpeft.commands.steer import stop
 
 SLOW = "--set=meta_learning.num_inner_steps=120"
@@ -56,14 +58,14 @@ def test_a_frozen_worker_is_noticed_and_changes_no_bytes(cluster, serial_theta):
 
 
 def test_a_coordinator_killed_and_resumed_ends_in_the_same_bytes(cluster, serial_theta):
-    """kill -9 after a checkpoint; the worker outlives it and comes back by itself."""
+    """kill -9 after a checkpoint, then the same command; the worker comes by itself."""
     coordinator = cluster.coordinator(SLOW)
     worker = cluster.worker("ada")
     coordinator.wait_for("round 4 shard 1 .*leased to ada")
     coordinator.signal(signal.SIGKILL)
     coordinator.process.wait(timeout=60)
     worker.wait_for("connection lost")
-    again = cluster.coordinator(SLOW, "--resume", listen=cluster.address)
+    again = cluster.coordinator(SLOW, listen=cluster.address)
     assert again.end() == 0, again.text
     assert cluster.theta() == serial_theta(SLOW)
     worker.wait_for("run over: .*waiting for the next")
@@ -96,12 +98,13 @@ def test_mlpeft_stop_ends_a_run_after_its_round_and_it_can_go_on(cluster, serial
     assert cluster.theta() == serial_theta(SLOW)
 
 
-def test_a_coordinator_without_workers_can_be_stopped(cluster):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_coordinator_without_workers_can_be_stopped(cluster, number):
     coordinator = cluster.coordinator()
     coordinator.wait_for(
         f"start one with `mlpeft-worker --coordinator {cluster.address}`"
     )
-    coordinator.signal(signal.SIGTERM)
+    coordinator.signal(number)
     assert coordinator.end() == 130, coordinator.text
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from mlpeft.reporting import JsonlReporter, read_records, truncate_after
 from mlpeft.results import EvalResult
+from tests.reporting.conftest import Clock
 
 
 def write_run(path: Path, iterations: range) -> None:
@@ -41,7 +42,7 @@ def test_lines_are_gathered_and_written_each_second(
     tmp_path: Path, config, clock
 ) -> None:
     path = tmp_path / "metrics.jsonl"
-    reporter = JsonlReporter(clock)
+    reporter = JsonlReporter(steady=clock)
     reporter.start(config, tmp_path, 0)
     for i in range(1, 100):
         reporter.iteration(i, {"support_loss": 0.5})
@@ -126,3 +127,71 @@ def test_closing_twice_is_harmless(tmp_path: Path, config, clock) -> None:
     reporter.close()
     reporter.close()
     assert iterations(tmp_path / "metrics.jsonl") == [1]
+
+
+def test_a_clock_that_jumps_back_holds_up_no_line(
+    tmp_path: Path, config, clock
+) -> None:
+    """An hour back on the wall; the second that a line may wait is another clock's."""
+    wall = Clock()
+    reporter = JsonlReporter(wall, clock)
+    reporter.start(config, tmp_path, 0)
+    wall.now -= 3600.0
+    clock.now += 1.0
+    reporter.iteration(1, {"support_loss": 0.5})
+    assert iterations(tmp_path / "metrics.jsonl") == [1]
+    reporter.close()
+
+
+class FullFile:
+    """A file on a disk that takes so many bytes and no more."""
+
+    name = "metrics.jsonl"
+
+    def __init__(self, room: int) -> None:
+        self.room = room
+        self.content = b""
+
+    def write(self, data: bytes) -> int:
+        if not self.room:
+            raise OSError(28, "No space left on device")
+        taken = data[: self.room]
+        self.room -= len(taken)
+        self.content += taken
+        return len(taken)
+
+    def close(self) -> None:
+        pass
+
+
+def test_lines_wait_for_room_on_a_full_disk(
+    tmp_path: Path, config, clock, caplog
+) -> None:
+    """The disk takes one line and a half; the rest comes when there is room."""
+    reporter = JsonlReporter(clock)
+    reporter.start(config, tmp_path, 0)
+    reporter.close()
+    reporter._file = file = FullFile(90)
+    for i in range(1, 4):
+        reporter.iteration(i, {"support_loss": 0.5})
+        reporter.checkpoint(i, tmp_path)
+    assert len(file.content) == 90
+    assert caplog.text.count("No space left on device") == 1
+    file.room = 1 << 20
+    reporter.checkpoint(3, tmp_path)
+    (tmp_path / "metrics.jsonl").write_bytes(file.content)
+    assert iterations(tmp_path / "metrics.jsonl") == [1, 2, 3]
+    reporter.close()
+    assert "lost" not in caplog.text
+
+
+def test_lines_that_find_no_room_to_the_end_are_counted(
+    tmp_path: Path, config, clock, caplog
+) -> None:
+    reporter = JsonlReporter(clock)
+    reporter.start(config, tmp_path, 0)
+    reporter.close()
+    reporter._file = FullFile(0)
+    reporter.iteration(1, {"support_loss": 0.5})
+    reporter.close()
+    assert "1 lines of metrics.jsonl are lost" in caplog.text

@@ -2,6 +2,7 @@
 
 import json
 import logging
+from pathlib import Path
 
 import pytest
 
@@ -105,3 +106,17 @@ def test_following_waits_for_the_rest_of_half_a_line(write, path):
 def test_a_log_that_is_not_there_is_an_error(path):
     with pytest.raises(FileNotFoundError):
         list(read_log(path))
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_log_on_a_full_disk_says_so_once_and_ends_nothing(tmp_path, capsys):
+    logger = logging.Logger("test")  # noqa: LOG001 - of this test alone
+    path = tmp_path / "run.jsonl"
+    handler = file_handler(path)
+    path.unlink()
+    path.symlink_to("/dev/full")
+    logger.addHandler(handler)
+    for _ in range(3):
+        logger.info("hello")
+    assert capsys.readouterr().err.count("No space left on device") == 1
+    handler.close()
