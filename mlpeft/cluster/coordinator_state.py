@@ -199,7 +199,7 @@ class CoordinatorState:
         books.workers[event.worker] = WorkerBook(info=event, last_seen=books.now)
         self._forgive(event.incarnation)
         text = f"worker {event.name} joined ({len(books.workers)} connected)"
-        commands: Commands = [Announce(Level.INFO, text)]
+        commands: Commands = [Announce(Level.INFO, text, event.name)]
         if event.incarnation in books.drained:  # it may not have heard: its line broke
             commands += self._drain_worker(event.worker)
         return commands + self._grant()
@@ -233,7 +233,7 @@ class CoordinatorState:
             f"{len(self._books.workers)} connected"
         )
         level = Level.WARNING if lost else Level.INFO
-        return [Announce(level, text), *self._fail_or_grant()]
+        return [Announce(level, text, worker.info.name), *self._fail_or_grant()]
 
     def _heartbeat(self, event: HeartbeatReceived) -> Commands:
         worker = self._books.workers.get(event.worker)
@@ -251,7 +251,8 @@ class CoordinatorState:
             return []
         worker.last_seen = self._books.now
         worker.draining = True
-        return [Announce(Level.INFO, f"worker {worker.info.name} takes no more shards")]
+        name = worker.info.name
+        return [Announce(Level.INFO, f"worker {name} takes no more shards", name)]
 
     # --- what comes back --------------------------------------------------------------
 
@@ -306,14 +307,16 @@ class CoordinatorState:
         names = " and ".join(
             dict.fromkeys(other.info.name for other in [*found, worker])
         )
-        return [Announce(Level.INFO, f"{key} is unusual but right: {names} agree")]
+        text = f"{key} is unusual but right: {names} agree"
+        return [Announce(Level.INFO, text, key=key)]
 
     def _refuse(self, worker: WorkerBook, key: LeaseKey, refused: str) -> Commands:
         self._books.refused += 1
         text = f"update of {key} by worker {worker.info.name} refused: {refused}"
         if self._is_live(worker, key):
             self._attempt_failed(worker, key, Cause.REFUSED, refused)
-        return [Announce(Level.WARNING, text), *self._fail_or_grant()]
+        told = Announce(Level.WARNING, text, worker.info.name, key)
+        return [told, *self._fail_or_grant()]
 
     def _returned(self, event: LeaseReturned) -> Commands:
         worker = self._books.workers.get(event.worker)
@@ -324,8 +327,10 @@ class CoordinatorState:
             return self._grant()
         if event.failed:
             self._attempt_failed(worker, event.key, Cause.FAILED, event.reason)
-            text = f"worker {worker.info.name} failed at {event.key}: {event.reason}"
-            return [Announce(Level.WARNING, text), *self._fail_or_grant()]
+            name = worker.info.name
+            text = f"worker {name} failed at {event.key}: {event.reason}"
+            told = Announce(Level.WARNING, text, name, event.key)
+            return [told, *self._fail_or_grant()]
         self._drop(event.key)
         return self._grant()
 
@@ -474,7 +479,7 @@ class CoordinatorState:
                 continue
             self._books.drained[worker.info.incarnation] = event.reason
             text = f"worker {worker.info.name} is drained: {event.reason}"
-            commands.append(Announce(Level.INFO, text))
+            commands.append(Announce(Level.INFO, text, worker.info.name))
             commands += self._drain_worker(worker_id)
         return commands
 
@@ -531,8 +536,9 @@ class CoordinatorState:
             worker = self._books.workers[live.worker]
             reason = f"not done within {live.lease.lease_s:g} s"
             self._attempt_failed(worker, key, Cause.LATE, reason)
-            text = f"worker {worker.info.name}: {key}: {reason}"
-            commands.append(Announce(Level.WARNING, text))
+            name = worker.info.name
+            text = f"worker {name}: {key}: {reason}"
+            commands.append(Announce(Level.WARNING, text, name, key))
             commands.append(RevokeLease(live.worker, key, reason))
         return commands + self._fail_or_grant() if commands else []
 

@@ -73,7 +73,16 @@ class TimePassed:
 
 @dataclass(frozen=True, slots=True)
 class Announce:
-    """Tell the people."""
+    """Tell the people.
+
+    Attributes:
+        level: How much it matters.
+        text: What to say.
+        worker: Name of the worker that it is about; "" if it is about no single one.
+        key: The lease that it is about, if there is one.
+    """
 
     level: Level
     text: str
+    worker: str = ""
+    key: LeaseKey | None = None

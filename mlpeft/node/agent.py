@@ -18,6 +18,7 @@ from mlpeft.cluster.worker_state import WorkerPolicy, WorkerState
 from mlpeft.config import RunConfig, parse_yaml
 from mlpeft.errors import MlpeftError, RemoteProtocolError
 from mlpeft.node.link import LinkLostError, LinkRefusedError
+from mlpeft.node.story import about
 from mlpeft.rpc import wire
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ class Agent:
         self._thetas: dict[int, ParamTree] = {}  # the newest only
         self._config_yaml: str | None = None  # what the compute thread is ready for
         self._prepared: Prepared | None = None
+        self._run = ""
         self._timer: asyncio.TimerHandle | None = None
         self._connection: asyncio.Task[None] | None = None
 
@@ -156,8 +158,8 @@ class Agent:
                 self._send(wire.LeaseReturn(key, failed, reason))
             case wm.SendDraining():
                 self._send(wire.Draining())
-            case m.Announce(level, text):
-                log.log(_LEVELS[level], text)
+            case m.Announce(level, text, _, key):
+                log.log(_LEVELS[level], text, extra=about(self._ask.name, key))
             case wm.Stop():
                 self._stopped.set_result(command)
 
@@ -203,6 +205,8 @@ class Agent:
             message = await self._stream.receive()
             match message:
                 case wire.Welcome(heartbeat_s):
+                    name, run = self._ask.name, self._run
+                    log.info("%s takes part in run %s", name, run, extra=about(name))
                     self._handle(wm.CoordinatorJoined(response.session, heartbeat_s))
                 case wire.Theta(version, meta):
                     self._hold(version, meta)
@@ -231,4 +235,5 @@ class Agent:
             config = RunConfig.from_dict(parse_yaml(config_yaml), source="the run")
             self._prepared = await asyncio.wrap_future(self._compute.prepare(config))
             self._config_yaml = config_yaml
+            self._run = config.run.name
         return self._prepared

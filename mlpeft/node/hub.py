@@ -18,6 +18,7 @@ from mlpeft.cluster.coordinator_state import CoordinatorState
 from mlpeft.cluster.joining import Versions, version_refusal, view_refusal
 from mlpeft.cluster.rounds import Policy
 from mlpeft.errors import MlpeftError, RemoteProtocolError
+from mlpeft.node.story import about
 from mlpeft.rpc import wire
 from mlpeft.rpc.codec import encode_down
 
@@ -201,7 +202,8 @@ class Hub:
         )
         refusal = version_refusal(self._versions, theirs)
         if refusal is not None:
-            log.warning("worker %s refused: %s", request.name, refusal)
+            context = about(request.name)
+            log.warning("worker %s refused: %s", request.name, refusal, extra=context)
             raise JoinRefusedError(refusal)
         worker = m.WorkerId(uuid.uuid4().hex[:16])
         self._joins[worker] = request
@@ -224,7 +226,8 @@ class Hub:
             )
         refusal = view_refusal(self._fingerprint, hello.fingerprint)
         if refusal is not None:
-            log.warning("worker %s refused: %s", request.name, refusal)
+            context = about(request.name)
+            log.warning("worker %s refused: %s", request.name, refusal, extra=context)
             raise JoinRefusedError(refusal)
         self._peers[worker] = peer
         self._names[worker] = request.name
@@ -292,7 +295,9 @@ class Hub:
                 if self._theta is not None:
                     self._peers[worker].send_theta(self._theta)
             case cm.GrantLease(worker, lease):
-                log.debug("%s leased to %s", lease.key, self._names[worker])
+                name = self._names[worker]
+                context = about(name, lease.key)
+                log.debug("%s leased to %s", lease.key, name, extra=context)
                 self._peers[worker].send(wire.LeaseOffer(lease))
             case cm.RevokeLease(worker, key, reason):
                 self._peers[worker].send(wire.LeaseRevocation(key, reason))
@@ -308,8 +313,8 @@ class Hub:
                     result.set_result(list(updates))
             case cm.FailRound(_, story):
                 self._settle(RoundFailedError(story))
-            case m.Announce(level, text):
-                log.log(_LEVELS[level], text)
+            case m.Announce(level, text, name, key):
+                log.log(_LEVELS[level], text, extra=about(name, key))
 
     def _settle(self, error: Exception) -> None:
         """The open round, if any, has no result but this error."""

@@ -50,6 +50,23 @@ def test_any_number_of_workers_gives_the_serial_bytes(workers):
     assert theta.tobytes() == serial_result(4).tobytes()
 
 
+def test_log_lines_say_which_worker_and_lease_they_are_about(caplog):
+    """So that `mlpeft logs --worker` finds them, and scripts need not read texts."""
+
+    def break_down(update):
+        raise MlpeftError("no more memory")
+
+    with caplog.at_level(logging.INFO, "mlpeft"):
+        run_with(ToyRunner(break_down), ToyRunner())
+    failed = next(r for r in caplog.records if "w0 failed at" in r.getMessage())
+    assert (failed.worker, failed.round) == ("w0", 1)
+    assert f"shard {failed.shard} attempt {failed.attempt}" in failed.getMessage()
+    joined = [r.worker for r in caplog.records if " joined " in r.getMessage()]
+    assert joined == ["w0", "w1"]
+    said = [r.worker for r in caplog.records if "takes part in run run" in r.message]
+    assert said == ["w0", "w1"]
+
+
 def test_a_lying_worker_is_named_and_changes_no_bytes(caplog):
     def lie(update):
         total = {"w": update.total["w"] * np.float32("nan")}
