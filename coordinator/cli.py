@@ -80,6 +80,7 @@ def coordinator(
     if config is None:
         raise typer.BadParameter("needed to start a run", param_hint="--config")
     from coordinator.runtime import ClusterExecutor, Runtime
+    from mlpeft.blobs.offer import Offer
     from mlpeft.meta.runner import ShardRunner
     from mlpeft.node import fingerprint
     from mlpeft.node.prepare import prepare
@@ -100,7 +101,12 @@ def coordinator(
             check_unfinished(run_state)
         reporter = build_reporters(run_config, console=not json_output)
         runtime = Runtime(
-            runner.config, fingerprint.of(runner), versions.here(), prepare, authority
+            runner.config,
+            fingerprint.of(runner),
+            versions.here(),
+            prepare,
+            authority,
+            Offer.of(runner.config),
         )
         reason = "the coordinator failed"
         with asked_to_stop() as should_stop:

@@ -27,6 +27,7 @@ from mlpeft.work import RoundInterruptedError
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
 
+    from mlpeft.blobs.offer import Offer
     from mlpeft.cluster.joining import Versions
     from mlpeft.cluster.status import ClusterStatus
     from mlpeft.cluster.worker_messages import WorkerEvent
@@ -52,6 +53,7 @@ class Runtime:
         versions: The coordinator's.
         prepare: Makes the runner of an in-process worker.
         authority: Who may enter; None: anybody, in the clear.
+        offer: The files that workers may fetch.
     """
 
     def __init__(
@@ -61,12 +63,14 @@ class Runtime:
         versions: Versions,
         prepare: Callable[[RunConfig], Prepared],
         authority: Authority | None = None,
+        offer: Offer | None = None,
     ) -> None:
         self._config = config
         self._fingerprint = fingerprint
         self._versions = versions
         self._prepare = prepare
         self._authority = authority
+        self._offer = offer
         self._enrolment: EnrolmentServer | None = None
         self.join_address: str | None = None
         """Where workers join with a token, once started with an authority."""
@@ -130,7 +134,7 @@ class Runtime:
     # --- on the loop ------------------------------------------------------------------
 
     async def _start(self, host: str, port: int, local_workers: int) -> str:
-        self._hub = Hub(self._config, self._fingerprint, self._versions)
+        self._hub = Hub(self._config, self._fingerprint, self._versions, self._offer)
         self._server = Server(self._hub, self._authority)
         address = await self._server.start(host, port)
         self.invitation = invitation(address, self._authority)

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import grpc
 import grpc.aio
 
+from coordinator.blobs import send_blob
 from coordinator.control import Control, NotOperatorError
 from coordinator.door import Door, NotAdmittedError
 from coordinator.health import StandardServices
 from coordinator.listen import listen
-from mlpeft.errors import MlpeftError, RemoteProtocolError
+from mlpeft.errors import DataError, MlpeftError, RemoteProtocolError
 from mlpeft.node.hub import JoinRefusedError, UnknownWorkerError
 from mlpeft.rpc import (
     channel,
@@ -86,6 +88,9 @@ class Server:
                     {
                         "Join": grpc.unary_unary_rpc_method_handler(self._join),
                         "Work": grpc.stream_stream_rpc_method_handler(self._work),
+                        "FetchBlob": grpc.unary_stream_rpc_method_handler(
+                            self._fetch_blob
+                        ),
                         "Status": grpc.unary_unary_rpc_method_handler(self._status),
                         "Control": grpc.unary_unary_rpc_method_handler(self._control),
                     },
@@ -131,6 +136,22 @@ class Server:
         except MlpeftError as error:
             await _abort(context, error)
         return join_codec.encode_join_response(response)
+
+    async def _fetch_blob(self, data: bytes, context: Context) -> None:
+        try:
+            visitor = self._admit(context)
+            await send_blob(self._hub, data, context, partial(self._check, visitor))
+        except MlpeftError as error:
+            await _abort(context, error)
+
+    def _check(self, visitor: Visitor | None) -> None:
+        """See that a caller has not been shut out since they were let in.
+
+        Raises:
+            NotAdmittedError: If they have.
+        """
+        if self._door is not None and visitor is not None:
+            self._door.check(visitor)
 
     def _admit(self, context: Context) -> Visitor | None:
         """Whoever makes a call; None in the clear.
@@ -241,8 +262,7 @@ class Server:
         while (frame := await context.read()) is not grpc.aio.EOF:
             message = decoder.feed(frame)
             if message is not None:
-                if self._door is not None and visitor is not None:
-                    self._door.check(visitor)  # nothing of theirs counts any more
+                self._check(visitor)  # else nothing of theirs counts any more
                 self._hub.receive(worker, message)
         return "connection lost" if context.cancelled() else "it ended"
 
@@ -270,7 +290,7 @@ async def _abort(context: Context, error: MlpeftError) -> NoReturn:
             code = grpc.StatusCode.NOT_FOUND
         case NotAdmittedError() | NotOperatorError():
             code = grpc.StatusCode.PERMISSION_DENIED
-        case DismissedError():
+        case DismissedError() | DataError():
             code = grpc.StatusCode.ABORTED
         case _:
             code = grpc.StatusCode.INVALID_ARGUMENT

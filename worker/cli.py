@@ -14,15 +14,25 @@ from typing import Annotated
 
 import typer
 
+from mlpeft.blobs.cache import BlobCache
+from mlpeft.blobs.obtain import Obtainer
 from mlpeft.cluster.worker_messages import Stop, WorkerEvent
 from mlpeft.cluster.worker_state import WorkerPolicy
 from mlpeft.commands.entry import FAILED, run
-from mlpeft.commands.options import IdentityFolder, Insecure, MaybeCoordinator
+from mlpeft.commands.options import (
+    DEFAULT_CACHE_GB,
+    CacheDir,
+    CacheGb,
+    IdentityFolder,
+    Insecure,
+    MaybeCoordinator,
+)
 from mlpeft.commands.peer import choose
 from mlpeft.node import versions
 from mlpeft.node.agent import Agent
 from mlpeft.node.compute import ComputeThread
 from mlpeft.node.prepare import prepare
+from mlpeft.platform import cache_folder
 from mlpeft.reporting import setup_logger
 from mlpeft.reporting.logs import log_to_file
 from mlpeft.rpc.address import join_address, split_address
@@ -62,6 +72,8 @@ def worker(
     ] = None,
     identity: IdentityFolder = None,
     insecure: Insecure = False,
+    cache_dir: CacheDir = None,
+    cache_gb: CacheGb = DEFAULT_CACHE_GB,
     log_file: Annotated[
         Path | None,
         typer.Option(
@@ -73,9 +85,9 @@ def worker(
 ) -> None:
     """Compute shards for a coordinator.
 
-    The run's configuration comes from the coordinator. The worker waits for one that is
-    not up yet, and reconnects to one that went away. Ctrl-C finishes the shard in hand;
-    a second one drops it.
+    Configuration, data sets and pretrained models come from the coordinator; files are
+    kept in the cache. The worker waits for one that is not up yet, and reconnects to
+    one that went away. Ctrl-C finishes the shard in hand; a second one drops it.
 
     For a coordinator on another machine, join it once: `join TOKEN`.
     """
@@ -83,6 +95,7 @@ def worker(
         return
     address, shown = choose(coordinator, identity, insecure=insecure)
     called = name or _default_name(shown)
+    cache = BlobCache(cache_dir or cache_folder(), round(cache_gb * 1e9))
     setup_logger("mlpeft")
     if log_file is not None:
         log_to_file("mlpeft", log_file, worker=called)
@@ -92,6 +105,7 @@ def worker(
             called,
             WorkerPolicy(once=once),
             tuple(allow_module or ()),
+            Obtainer(cache),
         )
     )
     typer.echo(f"worker ends: {stop.reason}", err=True)
@@ -139,7 +153,11 @@ def _default_name(identity: Identity | None) -> str:
 
 
 async def _work(
-    link: GrpcLink, name: str, policy: WorkerPolicy, allow_modules: tuple[str, ...]
+    link: GrpcLink,
+    name: str,
+    policy: WorkerPolicy,
+    allow_modules: tuple[str, ...],
+    obtainer: Obtainer,
 ) -> Stop:
     def make_compute(post: Callable[[WorkerEvent], None]) -> ComputeThread:
         return ComputeThread(partial(prepare, allow_modules=allow_modules), post)
@@ -150,6 +168,7 @@ async def _work(
         policy=policy,
         name=name,
         versions=versions.here(),
+        obtain=obtainer.obtain,
     )
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -9,15 +9,19 @@ import grpc
 import grpc.aio
 
 from mlpeft.node.link import LinkLostError, LinkRefusedError
-from mlpeft.rpc import channel, codec, credentials, join_codec, wire
+from mlpeft.rpc import blob_codec, channel, codec, credentials, join_codec, wire
 from mlpeft.rpc.diagnose import obstacle
 from mlpeft.rpc.outbox import Outbox
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
     from mlpeft.errors import MlpeftError
     from mlpeft.security.identity import Identity
 
 JOIN_TIMEOUT_S = 10.0
+FETCH_TIMEOUT_S = 30.0
+"""How long the next piece of a file may take."""
 FINISH_TIMEOUT_S = 10.0
 """How long the last update gets to be sent."""
 MOST_THETA_BYTES = 8 << 30
@@ -61,6 +65,31 @@ class GrpcLink:
         stream = GrpcStream(call, self._explain)
         stream.send(hello)
         return stream
+
+    async def fetch(
+        self, worker_id: str, sha256: str, offset: int
+    ) -> AsyncGenerator[bytes, None]:
+        """The bytes of a blob from an offset on."""
+        assert self._channel is not None, "fetch comes after join"  # noqa: S101 - ours
+        request = wire.BlobRequest(worker_id, sha256, offset)
+        call = self._channel.unary_stream(channel.FETCH_BLOB)(
+            blob_codec.encode_request(request)
+        )
+        try:
+            while True:
+                async with asyncio.timeout(FETCH_TIMEOUT_S):
+                    frame = await call.read()
+                if frame is grpc.aio.EOF:
+                    return
+                yield blob_codec.decode_piece(frame)
+        except TimeoutError as error:
+            raise LinkLostError(
+                f"{self._address} has sent nothing of a file for {FETCH_TIMEOUT_S:g} s"
+            ) from error
+        except grpc.aio.AioRpcError as error:
+            raise self._explain(error) from error
+        finally:
+            call.cancel()
 
     async def close(self) -> None:
         """Drop the connection."""

@@ -73,6 +73,7 @@ def view_refusal(ours: str, theirs: str) -> str | None:
         return None
     return (
         "this worker sees the run differently from the coordinator (fingerprint "
-        f"{theirs[:12] or 'none'}, expected {ours[:12]}): its data sets are other "
-        "files. Compare `mlpeft data verify` on both machines"
+        f"{theirs[:12] or 'none'}, expected {ours[:12]}): what an installed package "
+        "or a module of yours brings is another version. Compare `mlpeft data verify` "
+        "and your own modules on both machines"
     )

@@ -62,3 +62,21 @@ Insecure = Annotated[
     bool,
     typer.Option("--insecure", help="Talk in the clear, whatever the address."),
 ]
+DEFAULT_CACHE_GB = 20.0
+CacheDir = Annotated[
+    Path | None,
+    typer.Option(
+        envvar="MLPEFT_CACHE_DIR",
+        help="Folder of files that came from coordinators; all workers of a machine "
+        "share it.",
+        show_default="the user's cache folder",
+    ),
+]
+CacheGb = Annotated[
+    float,
+    typer.Option(
+        envvar="MLPEFT_CACHE_GB",
+        min=0.0,
+        help="Gigabytes that the cache may hold; what was used least recently goes.",
+    ),
+]

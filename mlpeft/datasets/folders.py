@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from mlpeft.datasets.provided import provided_path
 from mlpeft.errors import DataError
 
 DATA_DIR_VARIABLE = "MLPEFT_DATA_DIR"
@@ -44,7 +45,7 @@ def find(
     remedy: str = "",
     given: Path | None = None,
 ) -> Path:
-    """The first of the folders' files of this name.
+    """The file that was provided under this name, or the folders' first.
 
     Args:
         file: Path inside a data folder.
@@ -55,6 +56,9 @@ def find(
     Raises:
         DataError: If no folder has it, naming all that were looked at.
     """
+    provided = provided_path(file)
+    if provided is not None:
+        return provided
     folders = data_folders(data_dir, given)
     for folder in folders:
         if (folder / file).is_file():

@@ -25,11 +25,12 @@ def is_hub_name(where: str) -> bool:
 
 
 @lru_cache(maxsize=32)
-def hub_folder(name: str) -> Path:
+def hub_folder(name: str, *, download: bool = True) -> Path:
     """The folder that holds a model of the hub; downloaded if it is not there yet.
 
     Args:
         name: OWNER/NAME, or OWNER/NAME@REVISION for a branch, tag or commit.
+        download: False: ask nobody; only what was downloaded before will do.
 
     Raises:
         DataError: If it cannot be had: no such model, no network, no package.
@@ -46,7 +47,10 @@ def hub_folder(name: str) -> Path:
         ) from error
     try:
         folder = snapshot_download(
-            match["repository"], revision=match["revision"], allow_patterns=list(FILES)
+            match["repository"],
+            revision=match["revision"],
+            allow_patterns=list(FILES),
+            local_files_only=not download,
         )
     except Exception as error:  # network, disk, refusal: each has its own exceptions
         reason = str(error).strip().partition("\n")[0]

@@ -43,12 +43,12 @@ def intent_files(name: str, data_dir: str | Path | None = None) -> IntentFiles:
         DataError: If a file is missing, saying how to get it.
     """
     remedy = CATALOGUE[name].remedy
-    return IntentFiles(
-        *(
-            find(f"intents/{name}{end}", data_dir, remedy)
-            for end in (".jsonl.gz", "_splits.json")
-        )
-    )
+    return IntentFiles(*(find(file, data_dir, remedy) for file in intent_names(name)))
+
+
+def intent_names(name: str) -> tuple[str, str]:
+    """Names of a data set's two files in a data folder: utterances and splits."""
+    return f"intents/{name}.jsonl.gz", f"intents/{name}_splits.json"
 
 
 def read_utterances(path: Path) -> dict[str, list[str]]:

@@ -14,28 +14,35 @@ import importlib.util
 from pathlib import Path
 
 from mlpeft.datasets.hub import hub_folder, is_hub_name
+from mlpeft.datasets.provided import provided_path
 from mlpeft.errors import DataError
 
 PACKAGE = "package:"
 GGUF = ".gguf"
 
 
-def model_path(where: str) -> Path:
+def model_path(where: str, *, download: bool = True) -> Path:
     """The folder, or the GGUF file, of a pretrained model.
+
+    One that was provided (`mlpeft.datasets.provided`) comes before all others.
 
     Args:
         where: See above.
+        download: Whether it may come from the hub; False: only what is on this machine.
 
     Raises:
         DataError: If there is nothing there.
     """
+    given = provided_path(where)
+    if given is not None:
+        return given
     if where.startswith(PACKAGE):
         return _in_package(where)
     path = Path(where).expanduser()
     if path.is_dir() or (path.suffix == GGUF and path.is_file()):
         return path
     if path.suffix != GGUF and is_hub_name(where):
-        return hub_folder(where)
+        return hub_folder(where, download=download)
     raise DataError(
         f"no pretrained model at {path.absolute()}; give the folder that has its "
         "config.json, model.safetensors and tokenizer.json, a GGUF file, or "

@@ -10,6 +10,7 @@ import asyncio
 import logging
 import random
 import uuid
+from functools import partial
 from typing import TYPE_CHECKING
 
 from mlpeft.cluster import messages as m
@@ -22,12 +23,19 @@ from mlpeft.node.story import about
 from mlpeft.rpc import wire
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable, Sequence
+    from pathlib import Path
 
+    from mlpeft.blobs.manifest import OfferedAsset
+    from mlpeft.blobs.obtain import Fetch
     from mlpeft.cluster.joining import Versions
     from mlpeft.node.compute import ComputeThread, Prepared
     from mlpeft.node.link import Link, Stream
     from mlpeft.params import ParamTree
+
+    Obtain = Callable[
+        [RunConfig, Sequence[OfferedAsset], Fetch], Awaitable[dict[str, Path]]
+    ]
 
 log = logging.getLogger("mlpeft.worker")
 
@@ -47,6 +55,7 @@ class Agent:
         policy: How the worker behaves when nobody answers.
         name: What people call it.
         versions: Of this process.
+        obtain: Brings the files of a run to this machine; None: they are here.
     """
 
     def __init__(
@@ -57,9 +66,11 @@ class Agent:
         policy: WorkerPolicy,
         name: str,
         versions: Versions,
+        obtain: Obtain | None = None,
     ) -> None:
         self._link = link
         self._make_compute = make_compute
+        self._obtain = obtain
         self._state = WorkerState(policy)
         self._patience_s = policy.announce_s
         self._ask = wire.JoinRequest(
@@ -72,7 +83,7 @@ class Agent:
         self._random = random.Random()  # noqa: S311 - spreads reconnects, no secret
         self._stream: Stream | None = None
         self._thetas: dict[int, ParamTree] = {}  # the newest only
-        self._config_yaml: str | None = None  # what the compute thread is ready for
+        self._ready_for: object = None  # configuration and assets of _prepared
         self._prepared: Prepared | None = None
         self._run = ""
         self._timer: asyncio.TimerHandle | None = None
@@ -198,7 +209,7 @@ class Agent:
     async def _serve(self) -> wm.WorkerEvent:
         """One connection from joining to its end."""
         response = await self._link.join(self._ask)
-        prepared = await self._prepare(response.config_yaml)
+        prepared = await self._prepare(response)
         hello = wire.Hello(response.worker_id, prepared.device, prepared.fingerprint)
         self._stream = await self._link.open(hello)
         while True:
@@ -229,11 +240,18 @@ class Agent:
         for old in [held for held in self._thetas if held != newest]:
             del self._thetas[old]
 
-    async def _prepare(self, config_yaml: str) -> Prepared:
-        """Be ready for the run's configuration, which may be the one before."""
-        if self._prepared is None or config_yaml != self._config_yaml:
-            config = RunConfig.from_dict(parse_yaml(config_yaml), source="the run")
-            self._prepared = await asyncio.wrap_future(self._compute.prepare(config))
-            self._config_yaml = config_yaml
+    async def _prepare(self, response: wire.JoinResponse) -> Prepared:
+        """Have the run's files and be ready for it; it may be the one before."""
+        run = (response.config_yaml, response.assets)
+        if self._prepared is None or run != self._ready_for:
+            tree = parse_yaml(response.config_yaml)
+            config = RunConfig.from_dict(tree, source="the run")
+            files: dict[str, Path] = {}
+            if self._obtain is not None:
+                fetch = partial(self._link.fetch, response.worker_id)
+                files = await self._obtain(config, response.assets, fetch)
+            future = self._compute.prepare(config, files)
+            self._prepared = await asyncio.wrap_future(future)
+            self._ready_for = run
             self._run = config.run.name
         return self._prepared

@@ -18,10 +18,12 @@ from mlpeft.cluster.worker_messages import (
     ShardComputed,
     ShardFailed,
 )
+from mlpeft.datasets.provided import provide
 from mlpeft.platform import wait_for_thread_end
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
 
     from mlpeft.cluster.messages import Lease, LeaseKey
     from mlpeft.cluster.worker_messages import WorkerEvent
@@ -84,10 +86,18 @@ class ComputeThread:
         self._prepared: Prepared | None = None  # of the thread
         self._closing = False
 
-    def prepare(self, config: RunConfig) -> Future[Prepared]:
-        """Make ready for a configuration; shards that follow are computed for it."""
+    def prepare(
+        self, config: RunConfig, files: Mapping[str, Path] | None = None
+    ) -> Future[Prepared]:
+        """Make ready for a configuration; shards that follow are computed for it.
+
+        Args:
+            config: The run's.
+            files: Where its assets are, by name, as far as they were fetched.
+        """
 
         def make() -> Prepared:
+            provide(files or {})
             self._prepared = self._prepare(config)
             return self._prepared
 

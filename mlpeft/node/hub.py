@@ -12,6 +12,7 @@ import uuid
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
+from mlpeft.blobs.offer import Offer
 from mlpeft.cluster import coordinator_messages as cm
 from mlpeft.cluster import messages as m
 from mlpeft.cluster.coordinator_state import CoordinatorState
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from concurrent.futures import Future
 
+    from mlpeft.blobs.offer import Blob
     from mlpeft.cluster.status import ClusterStatus
     from mlpeft.config import RunConfig
     from mlpeft.params import ParamTree
@@ -35,6 +37,8 @@ log = logging.getLogger("mlpeft.coordinator")
 
 MOST_JOINS = 1024
 """Joins that are remembered until their stream opens; older ones must join again."""
+LARGE_BYTES = 1 << 20
+"""Fetches of blobs as large as this are logged."""
 SLACK_BYTES = 16 << 20
 """What an update may have beyond theta's bytes: its per-task results."""
 
@@ -92,9 +96,16 @@ class Hub:
         config: The run's resolved configuration; it is what workers get.
         fingerprint: The coordinator's view of the run (`node.fingerprint.of`).
         versions: The coordinator's.
+        offer: The files that workers may fetch.
     """
 
-    def __init__(self, config: RunConfig, fingerprint: str, versions: Versions) -> None:
+    def __init__(
+        self,
+        config: RunConfig,
+        fingerprint: str,
+        versions: Versions,
+        offer: Offer | None = None,
+    ) -> None:
         cluster = config.cluster
         policy = Policy(
             lost_after_s=cluster.lost_after_s,
@@ -108,6 +119,7 @@ class Hub:
         self._config_yaml = config.to_yaml()
         self._fingerprint = fingerprint
         self._versions = versions
+        self._offer = offer or Offer()
         self._state = CoordinatorState(self.session, policy)
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
@@ -209,7 +221,35 @@ class Hub:
         self._joins[worker] = request
         while len(self._joins) > MOST_JOINS:
             del self._joins[next(iter(self._joins))]
-        return wire.JoinResponse(worker, self.session, self._config_yaml)
+        return wire.JoinResponse(
+            worker, self.session, self._config_yaml, self._offer.assets
+        )
+
+    def blob(self, request: wire.BlobRequest) -> Blob:
+        """The blob that a joined worker asks for.
+
+        Raises:
+            RemoteProtocolError: If it has not joined, or the run has no such blob.
+        """
+        join = self._joins.get(m.WorkerId(request.worker_id))
+        if join is None:
+            raise RemoteProtocolError(
+                f"worker id {request.worker_id[:40]!r} has not joined; join again"
+            )
+        blob = self._offer.blob(request.sha256)
+        if blob is None:
+            raise RemoteProtocolError(
+                f"{join.name} asks for a file that this run does not have"
+            )
+        log.log(
+            logging.INFO if blob.size_bytes >= LARGE_BYTES else logging.DEBUG,
+            "worker %s fetches %s (%.1f MB) from byte %d on",
+            join.name,
+            blob.label,
+            blob.size_bytes / 1e6,
+            request.offset,
+        )
+        return blob
 
     def connect(self, hello: wire.Hello, peer: Peer) -> m.WorkerId:
         """A joined worker's stream is open.

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Protocol
 from mlpeft.errors import MlpeftError
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
     from mlpeft.rpc.wire import DownMessage, Hello, JoinRequest, JoinResponse, UpMessage
 
 
@@ -58,6 +60,22 @@ class Link(Protocol):
 
     async def open(self, hello: Hello) -> Stream:
         """Open the stream of work of a join."""
+        ...
+
+    def fetch(
+        self, worker_id: str, sha256: str, offset: int
+    ) -> AsyncGenerator[bytes, None]:
+        """The bytes of one of the run's blobs from an offset on, in pieces.
+
+        Args:
+            worker_id: From the join.
+            sha256: Of the blob.
+            offset: Bytes to leave out.
+
+        Raises:
+            LinkLostError: If the line breaks, or nothing comes for long.
+            LinkRefusedError: If the answer is no.
+        """
         ...
 
     async def close(self) -> None:

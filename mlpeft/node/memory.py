@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING
 from mlpeft.node.hub import JoinRefusedError
 from mlpeft.node.link import LinkRefusedError
 from mlpeft.rpc import wire
+from mlpeft.rpc.tensors import CHUNK_BYTES
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
     from mlpeft.cluster.messages import WorkerId
     from mlpeft.node.hub import EncodedTheta, Hub
 
@@ -35,6 +38,15 @@ class MemoryLink:
         except JoinRefusedError as error:
             raise LinkRefusedError(str(error)) from error
         return MemoryStream(self._hub, worker, peer)
+
+    async def fetch(
+        self, worker_id: str, sha256: str, offset: int
+    ) -> AsyncGenerator[bytes, None]:
+        """The bytes of a blob from an offset on."""
+        request = wire.BlobRequest(worker_id, sha256, offset)
+        with self._hub.blob(request).open(offset) as file:
+            while piece := file.read(CHUNK_BYTES):
+                yield piece
 
     async def close(self) -> None:
         """Nothing to release."""

@@ -18,6 +18,7 @@ from mlpeft.platform.blas import (
     load_blas,
     set_blas_threads,
 )
+from mlpeft.platform.cache_folder import cache_folder
 from mlpeft.platform.compile_cache import (
     compiler_for_compile,
     private_compile_cache,
@@ -41,6 +42,7 @@ __all__ = [
     "available_memory_bytes",
     "best_base_dtype",
     "blas_threads",
+    "cache_folder",
     "compiler_for_compile",
     "describe_machine",
     "keep_freed_memory",

@@ -27,6 +27,7 @@ JOIN = f"/{SERVICE}/Join"
 WORK = f"/{SERVICE}/Work"
 STATUS = f"/{SERVICE}/Status"
 CONTROL = f"/{SERVICE}/Control"
+FETCH_BLOB = f"/{SERVICE}/FetchBlob"
 
 ENROLMENT = "mlpeft.rpc.Enrolment"
 AUTHORITY = f"/{ENROLMENT}/Authority"

@@ -49,14 +49,44 @@ class JoinRequest(_message.Message):
     def __init__(self, protocol_version: _Optional[int] = ..., mlpeft_version: _Optional[str] = ..., mlx_version: _Optional[str] = ..., name: _Optional[str] = ..., incarnation: _Optional[str] = ...) -> None: ...
 
 class JoinResponse(_message.Message):
-    __slots__ = ("worker_id", "session", "config_yaml")
+    __slots__ = ("worker_id", "session", "config_yaml", "assets")
     WORKER_ID_FIELD_NUMBER: _ClassVar[int]
     SESSION_FIELD_NUMBER: _ClassVar[int]
     CONFIG_YAML_FIELD_NUMBER: _ClassVar[int]
+    ASSETS_FIELD_NUMBER: _ClassVar[int]
     worker_id: str
     session: str
     config_yaml: str
-    def __init__(self, worker_id: _Optional[str] = ..., session: _Optional[str] = ..., config_yaml: _Optional[str] = ...) -> None: ...
+    assets: _containers.RepeatedCompositeFieldContainer[Asset]
+    def __init__(self, worker_id: _Optional[str] = ..., session: _Optional[str] = ..., config_yaml: _Optional[str] = ..., assets: _Optional[_Iterable[_Union[Asset, _Mapping]]] = ...) -> None: ...
+
+class Asset(_message.Message):
+    __slots__ = ("name", "sha256", "size_bytes", "is_folder")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    SHA256_FIELD_NUMBER: _ClassVar[int]
+    SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    IS_FOLDER_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    sha256: str
+    size_bytes: int
+    is_folder: bool
+    def __init__(self, name: _Optional[str] = ..., sha256: _Optional[str] = ..., size_bytes: _Optional[int] = ..., is_folder: _Optional[bool] = ...) -> None: ...
+
+class FetchBlobRequest(_message.Message):
+    __slots__ = ("worker_id", "sha256", "offset")
+    WORKER_ID_FIELD_NUMBER: _ClassVar[int]
+    SHA256_FIELD_NUMBER: _ClassVar[int]
+    OFFSET_FIELD_NUMBER: _ClassVar[int]
+    worker_id: str
+    sha256: str
+    offset: int
+    def __init__(self, worker_id: _Optional[str] = ..., sha256: _Optional[str] = ..., offset: _Optional[int] = ...) -> None: ...
+
+class FetchBlobResponse(_message.Message):
+    __slots__ = ("data",)
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    data: bytes
+    def __init__(self, data: _Optional[bytes] = ...) -> None: ...
 
 class WorkerMessage(_message.Message):
     __slots__ = ("hello", "heartbeat", "update", "chunk", "lease_return", "draining")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mlpeft.blobs.manifest import OfferedAsset
 from mlpeft.rpc import cluster_pb2 as pb
 from mlpeft.rpc import wire
 from mlpeft.rpc.parsing import parse
@@ -40,6 +41,15 @@ def encode_join_response(response: wire.JoinResponse) -> bytes:
         worker_id=response.worker_id,
         session=response.session,
         config_yaml=response.config_yaml,
+        assets=[
+            pb.Asset(
+                name=asset.name,
+                sha256=asset.sha256,
+                size_bytes=asset.size_bytes,
+                is_folder=asset.is_folder,
+            )
+            for asset in response.assets
+        ],
     ).SerializeToString()
 
 
@@ -54,4 +64,8 @@ def decode_join_response(data: bytes) -> wire.JoinResponse:
         worker_id=response.worker_id,
         session=response.session,
         config_yaml=response.config_yaml,
+        assets=tuple(
+            OfferedAsset(asset.name, asset.sha256, asset.size_bytes, asset.is_folder)
+            for asset in response.assets
+        ),
     )

@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
+    from mlpeft.blobs.manifest import OfferedAsset
     from mlpeft.cluster.messages import Lease, LeaseKey
     from mlpeft.params import ParamTree
     from mlpeft.work import ShardUpdate
@@ -33,6 +34,16 @@ class JoinResponse:
     worker_id: str
     session: str
     config_yaml: str
+    assets: tuple[OfferedAsset, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class BlobRequest:
+    """A worker asks for bytes of the run's files; fields as in cluster.proto."""
+
+    worker_id: str
+    sha256: str
+    offset: int
 
 
 class Action(StrEnum):

@@ -43,7 +43,9 @@ CONFIG = {
 class Watched:
     """A process whose standard error can be waited for."""
 
-    def __init__(self, module: str, arguments: list[str], folder: Path) -> None:
+    def __init__(
+        self, module: str, arguments: list[str], folder: Path, **environment: str
+    ) -> None:
         self.lines: list[str] = []
         self._queue: queue.Queue[str | None] = queue.Queue()
         self.process = subprocess.Popen(
@@ -57,7 +59,9 @@ class Watched:
                 "OMP_NUM_THREADS": "1",
                 "MKL_NUM_THREADS": "1",
                 "MLPEFT_CONFIG_DIR": str(folder / "config"),
-            },
+                "MLPEFT_CACHE_DIR": str(folder / "cache"),
+            }
+            | environment,
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
@@ -102,6 +106,7 @@ class Cluster:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.worker_folder = folder
         self.started: list[Watched] = []
         self.address = ""
         (folder / "tiny.yaml").write_text(yaml.safe_dump(CONFIG))
@@ -125,11 +130,15 @@ class Cluster:
         self.address = line.group(1)
         return watched
 
-    def worker(self, name: str, *arguments: str) -> Watched:
-        return self._start(
+    def worker(self, name: str, *arguments: str, **environment: str) -> Watched:
+        watched = Watched(
             "worker.cli",
             ["--coordinator", self.address, "--name", name, *arguments],
+            self.worker_folder,
+            **environment,
         )
+        self.started.append(watched)
+        return watched
 
     def theta(self, iteration: int = 6) -> bytes:
         """The bytes of theta in a checkpoint."""

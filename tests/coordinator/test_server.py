@@ -97,7 +97,7 @@ def test_a_worker_that_sees_other_data_is_refused():
 
     stop = bounded(scenario())
     assert stop.failed
-    assert "its data sets are other files" in stop.reason
+    assert "Compare `mlpeft data verify`" in stop.reason
 
 
 def test_a_stream_must_begin_with_hello_of_a_worker_that_joined():

@@ -48,6 +48,12 @@ def test_a_model_of_the_hub_is_asked_for_once(tmp_path, downloads):
     assert asked["revision"] is None
 
 
+def test_a_worker_asks_the_hub_for_nothing(downloads):
+    """Its models come from the coordinator; only what is here already will do."""
+    model_path("anna/tiny", download=False)
+    assert downloads[0]["local_files_only"]
+
+
 def test_no_code_and_no_pickles_are_downloaded(downloads):
     model_path("anna/tiny")
     patterns = downloads[0]["allow_patterns"]

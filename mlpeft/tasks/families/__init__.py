@@ -7,13 +7,16 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from mlpeft.datasets import omniglot
+from mlpeft.datasets.assets import Asset, AssetKind
 from mlpeft.datasets.folders import DATA_DIR_VARIABLE
+from mlpeft.datasets.provided import Provided, provided
 from mlpeft.errors import ConfigError, nearest
 from mlpeft.tasks.families import custom
 from mlpeft.tasks.families.custom import Custom
 from mlpeft.tasks.families.digits import Digits
-from mlpeft.tasks.families.folder import Folder
-from mlpeft.tasks.families.intents import Intents
+from mlpeft.tasks.families.folder import Folder, folder_assets
+from mlpeft.tasks.families.intents import Intents, intent_assets
 from mlpeft.tasks.families.linear import LinearClassification
 from mlpeft.tasks.families.nonlinear import PATTERNS, NonlinearClassification
 from mlpeft.tasks.families.omniglot import Omniglot
@@ -29,6 +32,11 @@ if TYPE_CHECKING:
 _POOL = "split, rotations, classes"
 
 
+def _no_assets(_: Mapping[str, Any]) -> tuple[Asset, ...]:
+    """For families that need no files, or whose files an installed package brings."""
+    return ()
+
+
 @dataclass(frozen=True, slots=True)
 class FamilyEntry:
     """A kind of task, as people and the registry know it.
@@ -37,11 +45,13 @@ class FamilyEntry:
         about: What its tasks are.
         task_params: The settings that it takes.
         make: From the folder where its data may lie.
+        assets: The files that it reads, from the task_params.
     """
 
     about: str
     task_params: str
     make: Callable[[str | None], Family]
+    assets: Callable[[Mapping[str, Any]], tuple[Asset, ...]] = _no_assets
 
 
 FAMILIES = {
@@ -61,7 +71,10 @@ FAMILIES = {
         lambda _: Sinusoid(),
     ),
     "omniglot": FamilyEntry(
-        "handwritten characters of 45 or 50 alphabets, 28 x 28", _POOL, Omniglot
+        "handwritten characters of 45 or 50 alphabets, 28 x 28",
+        _POOL,
+        Omniglot,
+        lambda _: (Asset(omniglot.FILE, AssetKind.DATA),),
     ),
     "digits": FamilyEntry(
         "handwritten digits, 8 x 8, without a download", _POOL, lambda _: Digits()
@@ -70,11 +83,13 @@ FAMILIES = {
         "your own images: a folder with a folder for each class",
         f"path, size, {_POOL}",
         lambda _: Folder(),
+        folder_assets,
     ),
     "intents": FamilyEntry(
         "what an utterance asks for: CLINC150 or Banking77, as token numbers",
         "dataset, class_split, tokenizer, split",
         Intents,
+        intent_assets,
     ),
     "custom": FamilyEntry(
         "your own Python function, classification",
@@ -103,9 +118,9 @@ def get_family(name: str, data_dir: str | Path | None = None) -> Family:
         raise ConfigError(
             [f"task_family: there is no {name!r}; {nearest(str(name), FAMILIES)}"]
         )
-    # With the variable, or a change of it would go unnoticed.
+    # With the variable and what is provided, or a change of it would go unnoticed.
     named = None if data_dir is None else str(data_dir)
-    return _made(name, (named, os.getenv(DATA_DIR_VARIABLE)))
+    return _made(name, (named, os.getenv(DATA_DIR_VARIABLE)), provided())
 
 
 def admit(
@@ -127,5 +142,9 @@ def admit(
 
 
 @lru_cache(maxsize=32)
-def _made(name: str, folders: tuple[str | None, str | None]) -> Family:
+def _made(
+    name: str,
+    folders: tuple[str | None, str | None],
+    files: Provided,  # noqa: ARG001 - part of the key
+) -> Family:
     return FAMILIES[name].make(folders[0])

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from mlpeft.datasets.assets import IMAGES, Asset, AssetKind, images_folder
 from mlpeft.errors import ConfigError, DataError
 from mlpeft.tasks.families.class_pool import (
     SPLITS,
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
     from mlpeft.tasks.check import Problems
 
 SIZE = 28
-IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
 CUTS = (0.0, 0.6, 0.8, 1.0)
 """Where the shares of train, val and test begin and end."""
 
@@ -77,12 +77,18 @@ class FolderSource:
                 seen.update(f"{split}\0{character.name}\0".encode())
                 seen.update(f"{character.drawings.shape}\0".encode())
                 seen.update(np.ascontiguousarray(character.drawings).data)
-        return {folder.name: seen.hexdigest()}
+        return {Path(str(task_params["path"])).name: seen.hexdigest()}
 
     def check(self, problems: Problems) -> None:
         """There is a path, and size is a number of pixels."""
         problems.text("path")
         problems.whole("size", low=1)
+
+
+def folder_assets(task_params: Mapping[str, Any]) -> tuple[Asset, ...]:
+    """The folder that a run of these task_params reads."""
+    path = task_params.get("path")
+    return () if path is None else (Asset(str(path), AssetKind.IMAGES),)
 
 
 def _folder(task_params: Mapping[str, Any]) -> Path:
@@ -91,7 +97,7 @@ def _folder(task_params: Mapping[str, Any]) -> Path:
             "task_distribution.task_params.path: the family folder needs the folder "
             "that your class folders are in"
         )
-    return Path(str(task_params["path"])).expanduser().absolute()
+    return images_folder(str(task_params["path"]))
 
 
 @lru_cache(maxsize=4)
@@ -99,13 +105,8 @@ def _load(folder: Path, size: int) -> dict[str, Pool]:
     """The pools that have classes.
 
     Raises:
-        DataError: If the folder is not there, or holds what cannot be read.
+        DataError: If the folder holds what cannot be read.
     """
-    if not folder.is_dir():
-        raise DataError(
-            f"no folder at {folder}; set task_params.path to the folder that your "
-            "class folders are in"
-        )
     places = [one for one in folder.iterdir() if not one.name.startswith(".")]
     names = {place.name for place in places if place.is_dir()}
     if names and names <= set(SPLITS):

@@ -16,12 +16,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mlpeft.datasets.assets import Asset, AssetKind
 from mlpeft.datasets.digest import file_sha256
 from mlpeft.datasets.intents import (
     CLASS_SPLITS,
     DATA_SETS,
     IntentFiles,
     intent_files,
+    intent_names,
     read_class_split,
     read_utterances,
 )
@@ -165,6 +167,16 @@ class Intents:
 
     def _files(self, params: Mapping[str, Any]) -> IntentFiles:
         return intent_files(params.get("dataset", DATA_SETS[0]), self._data_dir)
+
+
+def intent_assets(task_params: Mapping[str, Any]) -> tuple[Asset, ...]:
+    """The files of the data set, and the tokenizer if it is named."""
+    names = intent_names(str(task_params.get("dataset", DATA_SETS[0])))
+    found = tuple(Asset(name, AssetKind.DATA) for name in names)
+    tokenizer = task_params.get("tokenizer")
+    if tokenizer is None:
+        return found
+    return (*found, Asset(str(tokenizer), AssetKind.MODEL))
 
 
 def _class_split(params: Mapping[str, Any]) -> Any:

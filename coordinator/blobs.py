@@ -1,0 +1,37 @@
+"""Serving the files of a run to workers that have none."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from mlpeft.rpc import blob_codec
+from mlpeft.rpc.tensors import CHUNK_BYTES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from coordinator.listen import Context
+    from mlpeft.node.hub import Hub
+
+
+async def send_blob(
+    hub: Hub, data: bytes, context: Context, check: Callable[[], object]
+) -> None:
+    """Answer one FetchBlob call. Reads off the event loop: a disk may be slow.
+
+    Args:
+        hub: Knows who has joined, and which blobs the run has.
+        data: The request.
+        context: The call.
+        check: Raises if the caller has been shut out; asked before each piece.
+
+    Raises:
+        MlpeftError: If the caller may not have it, or it cannot be read any more.
+    """
+    request = blob_codec.decode_request(data)
+    blob = hub.blob(request)
+    with await asyncio.to_thread(blob.open, request.offset) as file:
+        while piece := await asyncio.to_thread(file.read, CHUNK_BYTES):
+            check()
+            await context.write(blob_codec.encode_piece(piece))

@@ -1,0 +1,81 @@
+"""Assets: the files and folders that a run needs beside its configuration."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from mlpeft.datasets.folders import find
+from mlpeft.datasets.pretrained import model_path
+from mlpeft.datasets.provided import provided_path
+from mlpeft.errors import DataError
+
+IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
+
+
+class AssetKind(StrEnum):
+    """What an asset is, and so where it is looked for."""
+
+    DATA = "data"
+    """A file in a data folder; named by its path in there."""
+    MODEL = "model"
+    """A pretrained model's folder or file; named as `model.weights` names it."""
+    IMAGES = "images"
+    """A folder of images; named by its path."""
+
+
+SUFFIXES = {
+    AssetKind.DATA: (".npz", ".gz", ".json", ".jsonl"),
+    AssetKind.MODEL: (".safetensors", ".gguf", ".json", ".txt", ".model", ".jinja"),
+    AssetKind.IMAGES: (*IMAGES, ".npy"),
+}
+"""What the files of an asset may end in: data only, nothing that runs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asset:
+    """A file or a folder that a run needs.
+
+    Attributes:
+        name: As the configuration or the family names it.
+        kind: What it is.
+    """
+
+    name: str
+    kind: AssetKind
+
+    def locate(
+        self, data_dir: str | Path | None = None, *, download: bool = True
+    ) -> Path:
+        """The file or folder on this machine.
+
+        Args:
+            data_dir: The configuration's, see `mlpeft.datasets.folders`.
+            download: Whether a model may come from a hub to be on this machine.
+
+        Raises:
+            DataError: If it is not here.
+        """
+        match self.kind:
+            case AssetKind.DATA:
+                return find(self.name, data_dir)
+            case AssetKind.MODEL:
+                return model_path(self.name, download=download)
+            case AssetKind.IMAGES:
+                return images_folder(self.name)
+
+
+def images_folder(where: str) -> Path:
+    """The folder of images of this path.
+
+    Raises:
+        DataError: If there is none.
+    """
+    folder = provided_path(where) or Path(where).expanduser().absolute()
+    if not folder.is_dir():
+        raise DataError(
+            f"no folder at {folder}; set task_params.path to the folder that your "
+            "class folders are in"
+        )
+    return folder

@@ -1,0 +1,48 @@
+"""Which assets a configuration names."""
+
+import pytest
+
+from mlpeft.blobs.needs import assets_of
+from mlpeft.config import RunConfig
+from mlpeft.datasets.assets import Asset, AssetKind
+
+
+def needed(**sections):
+    return assets_of(RunConfig.from_dict(sections))
+
+
+def test_synthetic_tasks_and_digits_need_nothing():
+    assert needed() == ()
+    assert needed(task_distribution={"task_families": ["digits", "sinusoid"]}) == ()
+
+
+def test_omniglot_is_one_file_of_a_data_folder():
+    found = needed(task_distribution={"task_families": ["omniglot"]})
+    assert found == (Asset("omniglot.npz", AssetKind.DATA),)
+
+
+@pytest.mark.parametrize("params", [{}, {"tokenizer": "models/minilm"}])
+def test_intents_with_an_encoder_need_each_file_once(params):
+    found = needed(
+        task_distribution={
+            "task_families": ["intents"],
+            "task_params": {"dataset": "banking77"} | params,
+        },
+        model={"backbone": "encoder", "weights": "models/minilm"},
+    )
+    assert set(found) == {
+        Asset("intents/banking77.jsonl.gz", AssetKind.DATA),
+        Asset("intents/banking77_splits.json", AssetKind.DATA),
+        Asset("models/minilm", AssetKind.MODEL),
+    }
+    assert len(found) == 3
+
+
+def test_a_folder_of_images_goes_by_its_path():
+    found = needed(
+        task_distribution={
+            "task_families": ["folder"],
+            "task_params": {"path": "~/photos"},
+        }
+    )
+    assert found == (Asset("~/photos", AssetKind.IMAGES),)

@@ -1,0 +1,219 @@
+"""A worker that has neither data nor weights gets them from its coordinator."""
+
+import gzip
+import hashlib
+import json
+
+import grpc
+import grpc.aio
+import numpy as np
+import pytest
+
+from coordinator.server import Server
+from mlpeft.blobs.manifest import OfferedAsset
+from mlpeft.blobs.offer import Blob, Offer
+from mlpeft.node.hub import Hub
+from mlpeft.node.link import LinkLostError
+from mlpeft.rpc import wire
+from tests.models import tiny
+from tests.node.toy import CONFIG, VERSIONS, bounded
+from worker.link import GrpcLink
+
+CONTENT = bytes(range(256)) * 12_000
+"""Three pieces of 1 MiB, nearly."""
+DIGEST = hashlib.sha256(CONTENT).hexdigest()
+
+
+class Served:
+    """A coordinator that offers one file, and a link that has joined it."""
+
+    def __init__(self, folder):
+        self.path = folder / "data.npz"
+        self.path.write_bytes(CONTENT)
+        changed = self.path.stat().st_mtime_ns
+        self.offer = Offer(
+            (OfferedAsset("data.npz", DIGEST, len(CONTENT)),),
+            {DIGEST: Blob("data.npz", len(CONTENT), self.path, changed=changed)},
+        )
+
+    async def __aenter__(self):
+        self.hub = Hub(CONFIG, "same view", VERSIONS, self.offer)
+        self.server = Server(self.hub)
+        self.link = GrpcLink(await self.server.start("127.0.0.1", 0))
+        request = wire.JoinRequest(1, VERSIONS.mlpeft, VERSIONS.mlx, "ada", "process")
+        self.joined = await self.link.join(request)
+        return self
+
+    async def __aexit__(self, *_):
+        self.hub.end("done")
+        await self.link.close()
+        await self.server.stop(5)
+
+    async def fetch(self, sha256=DIGEST, offset=0, worker_id=None):
+        worker_id = worker_id or self.joined.worker_id
+        return [piece async for piece in self.link.fetch(worker_id, sha256, offset)]
+
+
+def test_the_join_says_what_can_be_fetched(tmp_path):
+    async def scenario():
+        async with Served(tmp_path) as served:
+            return served.joined.assets
+
+    assert bounded(scenario()) == (OfferedAsset("data.npz", DIGEST, len(CONTENT)),)
+
+
+@pytest.mark.parametrize("offset", [0, 1, 2_000_000, len(CONTENT)])
+def test_a_blob_comes_from_any_offset_on_in_small_pieces(tmp_path, offset):
+    async def scenario():
+        async with Served(tmp_path) as served:
+            return await served.fetch(offset=offset)
+
+    pieces = bounded(scenario())
+    assert b"".join(pieces) == CONTENT[offset:]
+    assert max(map(len, pieces), default=0) <= 1 << 20
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"worker_id": "stranger"}, "'stranger' has not joined"),
+        ({"sha256": "../../etc/passwd"}, "a file that this run does not have"),
+        ({"sha256": "a" * 64}, "a file that this run does not have"),
+        ({"offset": len(CONTENT) + 1}, "has 3072000 bytes"),
+    ],
+)
+def test_nothing_else_can_be_fetched(tmp_path, changes, reason):
+    async def scenario():
+        async with Served(tmp_path) as served:
+            with pytest.raises(LinkLostError, match=reason):
+                await served.fetch(**changes)
+
+    bounded(scenario())
+
+
+def test_a_file_that_changed_is_not_sent_and_the_worker_waits(tmp_path):
+    async def scenario():
+        async with Served(tmp_path) as served:
+            served.path.write_bytes(b"another")
+            with pytest.raises(LinkLostError, match="start the coordinator again"):
+                await served.fetch()
+
+    bounded(scenario())
+
+
+def test_garbage_instead_of_a_request_is_an_invalid_argument(tmp_path):
+    async def scenario():
+        async with Served(tmp_path) as served:
+            call = served.link._channel.unary_stream("/mlpeft.rpc.Cluster/FetchBlob")
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await call(b"\xff").read()
+            return caught.value.code()
+
+    assert bounded(scenario()) is grpc.StatusCode.INVALID_ARGUMENT
+
+
+def test_a_coordinator_that_goes_away_breaks_the_transfer(tmp_path):
+    """The file is larger than what a connection holds on its way."""
+    size = 256 << 20
+    with (tmp_path / "large.npz").open("wb") as file:
+        file.truncate(size)
+    changed = (tmp_path / "large.npz").stat().st_mtime_ns
+    large = Blob("large.npz", size, tmp_path / "large.npz", changed=changed)
+
+    async def scenario():
+        async with Served(tmp_path) as served:
+            served.offer._blobs["large"] = large
+            pieces = served.link.fetch(served.joined.worker_id, "large", 0)
+            assert len(await anext(pieces)) == 1 << 20
+            await served.server.stop(0)
+            with pytest.raises(LinkLostError):
+                _ = [piece async for piece in pieces]
+
+    bounded(scenario())
+
+
+# --- whole runs with real processes ---------------------------------------------------
+
+SMALL = (
+    "--set=task_distribution.num_classes=3",
+    "--set=task_distribution.k_shot=1",
+    "--set=task_distribution.query_size=3",
+    "--set=meta_learning.num_meta_iterations=3",
+    "--set=meta_learning.meta_batch_size=2",
+)
+
+
+def alone_with_nothing(cluster, tmp_path, *overrides):
+    """Run with one worker that has no data, no weights and an empty cache."""
+    coordinator = cluster.coordinator(*overrides)
+    cluster.worker_folder = tmp_path / "elsewhere"
+    cluster.worker_folder.mkdir()
+    worker = cluster.worker("ada", "--once", MLPEFT_DATA_DIR=str(tmp_path / "nothing"))
+    assert coordinator.end() == 0, coordinator.text + worker.text
+    assert worker.end() == 0, worker.text
+    return worker.text
+
+
+def test_a_worker_without_data_trains_omniglot_to_the_same_bytes(
+    cluster, serial_theta, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("MLPEFT_DATA_DIR", str(tmp_path / "data"))
+    (tmp_path / "data").mkdir()
+    rng = np.random.default_rng(0)
+    np.savez_compressed(
+        tmp_path / "data" / "omniglot.npz",
+        images=rng.integers(0, 256, (14 * 8, 28, 28)).astype(np.uint8),
+        class_names=np.array([f"A{index}/c" for index in range(14)]),
+        class_alphabet=np.array([*range(5), 5, 5, 5, 5, *range(6, 11)], np.uint8),
+        class_split=np.array([0] * 9 + [1] * 5, np.uint8),
+    )
+    overrides = ("--set=task_distribution.task_families=[omniglot]", *SMALL)
+    said = alone_with_nothing(cluster, tmp_path, *overrides)
+    assert "fetched 1 file" in said
+    assert cluster.theta(3) == serial_theta(*overrides)
+
+
+def test_a_worker_without_weights_trains_an_encoder_to_the_same_bytes(
+    cluster, serial_theta, tmp_path, monkeypatch
+):
+    """Texts, class splits, tokenizer and weights come; the model's path is not there.
+
+    The worker is started where the coordinator's relative path leads nowhere.
+    """
+    tokenizers = pytest.importorskip("tokenizers")
+    monkeypatch.setenv("MLPEFT_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.chdir(cluster.folder)
+    write_intents(tmp_path / "data" / "intents")
+    tiny.write(cluster.folder / "encoder")
+    words = {"[PAD]": 0, "[UNK]": 1, "red": 2, "green": 3, "a": 4}
+    model = tokenizers.models.WordLevel(words, unk_token="[UNK]")  # noqa: S106
+    tokenizer = tokenizers.Tokenizer(model)
+    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    tokenizer.save(str(cluster.folder / "encoder" / "tokenizer.json"))
+    overrides = (
+        "--set=task_distribution.task_families=[intents]",
+        "--set=task_distribution.input_dim=16",
+        "--set=model.backbone=encoder",
+        "--set=model.weights=encoder",
+        "--set=peft.method=lora",
+        *SMALL,
+    )
+    said = alone_with_nothing(cluster, tmp_path, *overrides)
+    assert "fetched 6 files" in said
+    assert cluster.theta(3) == serial_theta(*overrides)
+
+
+def write_intents(folder):
+    """Nine intents of eight utterances."""
+    folder.mkdir(parents=True)
+    labels = [f"intent_{number}" for number in range(9)]
+    rows = [
+        json.dumps({"text": f"red {'a ' * number} green {length}", "label": label})
+        for number, label in enumerate(labels)
+        for length in range(8)
+    ]
+    text = "\n".join(rows).encode()
+    (folder / "clinc150.jsonl.gz").write_bytes(gzip.compress(text))
+    split = {"train": labels[:3], "valid": labels[3:6], "test": labels[6:]}
+    splits = {"splits": {"01": split}}
+    (folder / "clinc150_splits.json").write_text(json.dumps(splits))

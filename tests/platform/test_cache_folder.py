@@ -1,0 +1,21 @@
+"""Where files that can be fetched again are kept."""
+
+from pathlib import Path
+
+import pytest
+
+from mlpeft.platform import cache_folder
+
+
+@pytest.mark.parametrize(
+    ("system", "base"), [("linux", ".cache"), ("darwin", "Library/Caches")]
+)
+def test_it_is_the_systems_own_place(monkeypatch, system, base):
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr("sys.platform", system)
+    assert cache_folder() == Path.home() / base / "mlpeft"
+
+
+def test_the_variable_moves_it(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert cache_folder() == tmp_path / "mlpeft"
