@@ -136,7 +136,7 @@ class Comparison:
             what one would do without meta-learning.
         tuned_lr: That step size.
         gain: Paired difference of meta to tuned after the last step (accuracy, or for
-            regression the loss that was saved).
+            regression and sequences the loss that was saved).
         gain_ci95: Half width of its 95 % interval; NaN for a single episode.
     """
 
@@ -189,7 +189,7 @@ def compare(
         lr, tuned_runner = _tune(runner, fresh)
         tuned = _score(tuned_runner, fresh, number)
         gain = _last_scores(meta) - _last_scores(tuned)
-        if runner.tasks.regression:
+        if "acc" not in meta[0].per_task:
             gain = -gain
         table[k] = Comparison(
             meta=gather(runner.steps, meta),

@@ -23,6 +23,9 @@ Z95 = 1.96
 class EvalResult:
     """Accuracy and loss on query sets, after some numbers of inner steps.
 
+    Sequences have no accuracy but exact match, and are judged by their loss a token:
+    few completions are ever matched.
+
     The half width of an interval is `1.96 * s / sqrt(n)`, s being the sample standard
     deviation over n episodes; NaN for a single episode.
 
@@ -31,8 +34,10 @@ class EvalResult:
         loss: Mean query loss after each of them.
         loss_ci95: Half width of its 95 % interval.
         episodes: How many episodes the means are over.
-        acc: Mean accuracy (0 to 1) after each; None for regression.
-        acc_ci95: Half width of its 95 % interval; None for regression.
+        acc: Mean accuracy (0 to 1) after each; None for regression and sequences.
+        acc_ci95: Half width of its 95 % interval.
+        exact: Mean share of sequences matched exactly after each; None for others.
+        exact_ci95: Half width of its 95 % interval.
     """
 
     steps: tuple[int, ...]
@@ -41,32 +46,42 @@ class EvalResult:
     episodes: int
     acc: tuple[float, ...] | None = None
     acc_ci95: tuple[float, ...] | None = None
+    exact: tuple[float, ...] | None = None
+    exact_ci95: tuple[float, ...] | None = None
 
     @classmethod
     def from_per_episode(
-        cls, steps: Sequence[int], loss: np.ndarray, acc: np.ndarray | None = None
+        cls,
+        steps: Sequence[int],
+        loss: np.ndarray,
+        acc: np.ndarray | None = None,
+        exact: np.ndarray | None = None,
     ) -> Self:
         """Summarise one number per episode and step.
 
         Args:
             steps: s inner steps, ascending.
             loss: (n, s) query losses.
-            acc: (n, s) accuracies from 0 to 1, or None for regression.
+            acc: (n, s) accuracies from 0 to 1, or None.
+            exact: (n, s) shares of sequences matched, or None.
 
         Raises:
             ShapeError: If an array is not (n, s), n being at least 1.
         """
         loss_mean, loss_ci95 = _mean_and_interval("loss", loss, len(steps))
         episodes = len(loss)
-        if acc is None:
-            return cls(tuple(steps), loss_mean, loss_ci95, episodes)
-        if len(acc) != episodes:
-            raise ShapeError(
-                f"acc has {len(acc)} episodes but loss has {episodes}; give both of "
-                "the same episodes"
-            )
-        acc_mean, acc_ci95 = _mean_and_interval("acc", acc, len(steps))
-        return cls(tuple(steps), loss_mean, loss_ci95, episodes, acc_mean, acc_ci95)
+        shares: dict[str, tuple[float, ...]] = {}
+        for name, share in (("acc", acc), ("exact", exact)):
+            if share is None:
+                continue
+            if len(share) != episodes:
+                raise ShapeError(
+                    f"{name} has {len(share)} episodes but loss has {episodes}; give "
+                    "both of the same episodes"
+                )
+            mean, ci95 = _mean_and_interval(name, share, len(steps))
+            shares |= {name: mean, f"{name}_ci95": ci95}
+        return cls(tuple(steps), loss_mean, loss_ci95, episodes, **shares)
 
     @property
     def score(self) -> float:
@@ -104,19 +119,26 @@ class EvalResult:
         if self.acc is not None:
             table.add_column("accuracy", justify="right")
         table.add_column("loss", justify="right")
+        if self.exact is not None:
+            table.add_column("exact match", justify="right")
         for i, step in enumerate(self.steps):
             cells = [number(self.loss[i], self.loss_ci95[i])]
             if self.acc is not None and self.acc_ci95 is not None:
                 cells.insert(0, percent(self.acc[i], self.acc_ci95[i]))
+            if self.exact is not None and self.exact_ci95 is not None:
+                cells.append(percent(self.exact[i], self.exact_ci95[i]))
             table.add_row(str(step), *cells)
         return table
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; what is not finite becomes None."""
         tree: dict[str, Any] = {"steps": list(self.steps), "episodes": self.episodes}
-        for name in ("acc", "acc_ci95", "loss", "loss_ci95"):
+        for name in ("acc", "acc_ci95", "loss", "loss_ci95", "exact", "exact_ci95"):
             values = getattr(self, name)
-            tree[name] = None if values is None else [jsonable(v) for v in values]
+            if values is not None:
+                tree[name] = [jsonable(v) for v in values]
+            elif not name.startswith("exact"):
+                tree[name] = None
         return tree
 
     @classmethod
@@ -146,6 +168,8 @@ class EvalResult:
             episodes=int(tree["episodes"]),
             acc=numbers("acc"),
             acc_ci95=numbers("acc_ci95"),
+            exact=numbers("exact"),
+            exact_ci95=numbers("exact_ci95"),
         )
 
 

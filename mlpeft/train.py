@@ -236,10 +236,12 @@ def gather(steps: Sequence[int], updates: Sequence[ShardUpdate]) -> EvalResult:
     """The scores of all shards as means with intervals."""
     ordered = sorted(updates, key=lambda update: update.index)
     loss = np.concatenate([update.per_task["loss"] for update in ordered])
-    acc = None
-    if "acc" in ordered[0].per_task:
-        acc = np.concatenate([update.per_task["acc"] for update in ordered])
-    return EvalResult.from_per_episode(tuple(steps), loss, acc)
+    shares = {
+        name: np.concatenate([update.per_task[name] for update in ordered])
+        for name in ("acc", "exact")
+        if name in ordered[0].per_task
+    }
+    return EvalResult.from_per_episode(tuple(steps), loss, **shares)
 
 
 def _metrics(updates: Sequence[ShardUpdate]) -> dict[str, float]:

@@ -75,8 +75,8 @@ class ShardUpdate:
             validation and test.
         per_task: Small arrays with a leading axis of `count` tasks: train has
             `support_loss` (count,) and, where there are queries, `query_loss` (count,);
-            validate and test have `loss` and, for classification, `acc`
-            (count, len(eval steps)).
+            validate and test have `loss` and, for classification, `acc`, for sequences
+            `exact` (count, len(eval steps)).
     """
 
     index: int

@@ -109,3 +109,16 @@ def test_the_table_has_a_row_a_step() -> None:
     with console.capture() as captured:
         console.print(result(acc=None).table())
     assert "accuracy" not in captured.get()
+
+
+def test_sequences_are_judged_by_their_loss_and_show_exact_match() -> None:
+    loss, exact = np.array([[2.0], [4.0]]), np.array([[0.0], [1.0]])
+    result = EvalResult.from_per_episode([1], loss, exact=exact)
+    assert result.acc is None
+    assert result.exact == (0.5,)
+    assert result.headline.startswith("loss 3.000")
+    better = EvalResult.from_per_episode([1], loss - 1, exact=0 * exact)
+    assert better.better_than(result)
+    assert EvalResult.from_dict(result.to_dict()) == result
+    columns = [column.header for column in result.table().columns]
+    assert columns == ["inner steps", "loss", "exact match"]

@@ -23,12 +23,15 @@ class AssetKind(StrEnum):
     """A pretrained model's folder or file; named as `model.weights` names it."""
     IMAGES = "images"
     """A folder of images; named by its path."""
+    FILE = "file"
+    """A file of the user's own; named by its path."""
 
 
 SUFFIXES = {
     AssetKind.DATA: (".npz", ".gz", ".json", ".jsonl"),
     AssetKind.MODEL: (".safetensors", ".gguf", ".json", ".txt", ".model", ".jinja"),
     AssetKind.IMAGES: (*IMAGES, ".npy"),
+    AssetKind.FILE: (".jsonl", ".jsonl.gz"),
 }
 """What the files of an asset may end in: data only, nothing that runs."""
 
@@ -64,6 +67,8 @@ class Asset:
                 return model_path(self.name, download=download)
             case AssetKind.IMAGES:
                 return images_folder(self.name)
+            case AssetKind.FILE:
+                return own_file(self.name)
 
 
 def images_folder(where: str) -> Path:
@@ -79,3 +84,15 @@ def images_folder(where: str) -> Path:
             "class folders are in"
         )
     return folder
+
+
+def own_file(where: str) -> Path:
+    """The file of the user's own of this path.
+
+    Raises:
+        DataError: If there is none.
+    """
+    file = provided_path(where) or Path(where).expanduser().absolute()
+    if not file.is_file():
+        raise DataError(f"no file at {file}; set task_params.path to your file")
+    return file

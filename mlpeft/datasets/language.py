@@ -57,13 +57,22 @@ def tokenizer_file(where: str) -> Path:
     return path if path.is_file() else model_file(where, TOKENIZER)
 
 
-@lru_cache(maxsize=4)
 def read_language_tokenizer(where: str) -> LanguageTokenizer:
     """The tokenizer of a model (see `mlpeft.datasets.pretrained`; extra: text).
 
     Raises:
         DataError: If it is missing or cannot be read, or nothing says which token ends
             a text.
+    """
+    return read_tokenizer_file(tokenizer_file(where))
+
+
+@lru_cache(maxsize=4)
+def read_tokenizer_file(file: Path) -> LanguageTokenizer:
+    """The tokenizer of a model's `tokenizer_file`.
+
+    Raises:
+        DataError: As `read_language_tokenizer`.
     """
     try:
         import tokenizers
@@ -72,7 +81,6 @@ def read_language_tokenizer(where: str) -> LanguageTokenizer:
             "text needs the package tokenizers; install it with: "
             "pip install 'mlpeft[text]'"
         ) from error
-    file = tokenizer_file(where)
     if file.name != TOKENIZER:
         from mlpeft.datasets.gguf import read_gguf_tokenizer
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mlpeft.datasets.completions import IGNORED
 from mlpeft.errors import ShapeError
 from mlpeft.models.losses import cross_entropy_loss
 from mlpeft.tasks.episode import Episode
@@ -55,6 +56,7 @@ def _check_labels(episodes: Sequence[Episode], outputs: int) -> None:
     labels = np.concatenate(
         [np.ravel(y) for one in episodes for y in (one.support_y, one.query_y)]
     )
+    labels = labels[labels != IGNORED] if _sequences(episodes) else labels
     if labels.dtype.kind == "f":
         raise ShapeError(
             f"labels are floats, expected integers from 0 to {outputs - 1}; "
@@ -66,3 +68,8 @@ def _check_labels(episodes: Sequence[Episode], outputs: int) -> None:
             f"{outputs} outputs; expected 0 to {outputs - 1}: make the model's "
             "num_classes and the task's the same"
         )
+
+
+def _sequences(episodes: Iterable[Episode]) -> bool:
+    """Whether labels are of tokens; then some may be of none."""
+    return all(np.ndim(one.support_y) == 2 for one in episodes)

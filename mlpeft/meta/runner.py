@@ -144,7 +144,9 @@ class ShardRunner:
             scores = self._engine.evaluate(meta, drawn, rng, self.steps)
             per_task = {"loss": scores.loss.astype(np.float32)}
             if scores.acc is not None:
-                per_task["acc"] = scores.acc.astype(np.float32)
+                # Of sequences: whether every token of a completion is right.
+                name = "exact" if np.ndim(drawn[0].query_y) == 2 else "acc"
+                per_task[name] = scores.acc.astype(np.float32)
             total = {}
         if progress is not None:
             progress(len(shard.tasks))

@@ -4,24 +4,31 @@ from __future__ import annotations
 
 import mlx.core as mx
 
+from mlpeft.datasets.completions import IGNORED
 from mlpeft.errors import ShapeError
 from mlpeft.models.ops import cross_entropy
 
 
 def cross_entropy_loss(logits: mx.array, labels: mx.array) -> mx.array:
-    """Mean over examples of `-log softmax(logits)[label]`, in nats.
+    """Mean of `-log softmax(logits)[label]`, in nats.
+
+    Over examples, or for sequences over all tokens whose label is not IGNORED: the
+    longer of two completions weighs more.
 
     Args:
-        logits: (n, classes) unnormalised log-probabilities.
-        labels: (n,) integers 0 .. classes - 1.
+        logits: (n, classes) unnormalised log-probabilities, or (n, length, vocabulary).
+        labels: (n,) integers 0 .. classes - 1, or (n, length) with IGNORED, too.
 
     Raises:
         ShapeError: Naming both shapes if they do not fit.
     """
+    if _sequences(logits, labels):
+        return _token_loss(logits, labels)
     if logits.ndim != 2 or labels.shape != logits.shape[:1]:
         raise ShapeError(
             f"cross entropy of logits {tuple(logits.shape)} and labels "
-            f"{tuple(labels.shape)}: expected (n, classes) and (n,)"
+            f"{tuple(labels.shape)}: expected (n, classes) and (n,), or (n, length, "
+            "vocabulary) and (n, length)"
         )
     return cross_entropy(logits, labels)
 
@@ -47,16 +54,38 @@ def mse_loss(predictions: mx.array, targets: mx.array) -> mx.array:
 def accuracy(logits: mx.array, labels: mx.array) -> mx.array:
     """Share of examples whose largest logit is the label's, 0 .. 1.
 
+    Of sequences, the share in which that holds for every label that is not IGNORED.
+    This is exact match: greedy decoding from the prompt gives these tokens, because
+    each of them is the likeliest after those before it.
+
     Args:
-        logits: (n, classes).
-        labels: (n,) integers.
+        logits: (n, classes), or (n, length, vocabulary).
+        labels: (n,) integers, or (n, length).
 
     Raises:
         ShapeError: Naming both shapes if they do not fit.
     """
+    if _sequences(logits, labels):
+        hits = (mx.argmax(logits, axis=-1) == labels) | (labels == IGNORED)
+        return mx.mean(mx.all(hits, axis=-1).astype(mx.float32))
     if logits.ndim != 2 or labels.shape != logits.shape[:1]:
         raise ShapeError(
             f"accuracy of logits {tuple(logits.shape)} and labels "
-            f"{tuple(labels.shape)}: expected (n, classes) and (n,)"
+            f"{tuple(labels.shape)}: expected (n, classes) and (n,), or (n, length, "
+            "vocabulary) and (n, length)"
         )
     return mx.mean((mx.argmax(logits, axis=-1) == labels).astype(mx.float32))
+
+
+def _sequences(logits: mx.array, labels: mx.array) -> bool:
+    """Whether these are a label for each token of sequences."""
+    return logits.ndim == 3 and labels.shape == logits.shape[:2]
+
+
+def _token_loss(logits: mx.array, labels: mx.array) -> mx.array:
+    """Mean loss of the tokens that count; in float32 whatever the model computes in."""
+    logits = logits.astype(mx.float32)
+    counts = labels != IGNORED
+    chosen = mx.take_along_axis(logits, mx.maximum(labels, 0)[..., None], axis=-1)
+    losses = mx.where(counts, mx.logsumexp(logits, axis=-1) - chosen[..., 0], 0.0)
+    return mx.sum(losses) / mx.maximum(mx.sum(counts.astype(mx.float32)), 1.0)

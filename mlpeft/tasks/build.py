@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 Tasks = TaskDistribution | FreshTasks
 """Both have choose, config, episode, sample_episode, configs."""
 
+_OF_TEXT = {"intents", "completions"}
+"""Families whose tasks need a tokenizer."""
 SPLITS = {"train": Purpose.TRAIN, "val": Purpose.VALIDATE, "test": Purpose.TEST}
 
 
@@ -94,7 +96,7 @@ def build_tasks(
 def _with_tokenizer(config: RunConfig) -> RunConfig:
     """Tasks of text take the tokenizer of the pretrained model if they name none."""
     section = config.task_distribution
-    if "intents" not in section.task_families or config.model.weights is None:
+    if not _OF_TEXT & set(section.task_families) or config.model.weights is None:
         return config
     params = {"tokenizer": config.model.weights} | section.task_params
     section = section.model_copy(update={"task_params": params})
@@ -188,7 +190,7 @@ def _task(
         task_family=family.name,
         num_classes=section.num_classes,
         input_dim=section.input_dim or family.input_dim(params),
-        support_size=k_shot * section.num_classes if family.pooled else k_shot,
+        support_size=k_shot * section.num_classes if family.per_class else k_shot,
         query_size=query_size,
         task_params=params,
     )

@@ -17,12 +17,13 @@ class Episode(NamedTuple):
     """Support set to adapt to, query set to judge by.
 
     Inside mlpeft the arrays are NumPy; `TaskDistribution.sample_episode` gives
-    `mx.array`. x is float32; y is int32 labels 0 .. num_classes - 1, or float32
-    targets (n, outputs) for regression.
+    `mx.array`. x is float32, or int32 token numbers; y is int32 labels
+    0 .. num_classes - 1, float32 targets (n, outputs) for regression, or int32 tokens
+    (n, length) for sequences.
 
     Attributes:
         support_x: (support_size, *input shape).
-        support_y: (support_size,) or (support_size, outputs).
+        support_y: (support_size,), (support_size, outputs) or (support_size, length).
         query_x: (query_size, *input shape); query_size may be 0.
         query_y: (query_size,) or (query_size, outputs).
     """
@@ -85,7 +86,9 @@ class Family(Protocol):
     regression: bool
     """True: y are float targets and the loss is mean squared error."""
     pooled: bool
-    """True: episodes are drawn from a pool of classes; `k_shot` counts per class."""
+    """True: episodes are drawn from data that has splits train, val and test."""
+    per_class: bool
+    """True: `k_shot` counts examples of each class; else of the whole task."""
 
     def check(self, config: TaskConfig) -> None:
         """Raise ConfigError, listing every problem, if the task cannot be drawn."""

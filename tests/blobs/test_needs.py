@@ -46,3 +46,17 @@ def test_a_folder_of_images_goes_by_its_path():
         }
     )
     assert found == (Asset("~/photos", AssetKind.IMAGES),)
+
+
+def test_completions_and_their_language_model_go_by_their_names():
+    found = needed(
+        task_distribution={
+            "task_families": ["completions"],
+            "task_params": {"path": "styles.jsonl"},
+        },
+        model={"backbone": "causal_lm", "weights": "package:models/tiny.gguf"},
+    )
+    assert found == (
+        Asset("styles.jsonl", AssetKind.FILE),
+        Asset("package:models/tiny.gguf", AssetKind.MODEL),
+    )

@@ -42,6 +42,43 @@ def test_accuracy_is_the_share_of_right_answers():
     assert accuracy(logits, mx.array([0, 1, 1, 1])).item() == 0.75
 
 
+def sequences() -> tuple[mx.array, mx.array]:
+    """Two sequences of three tokens, a vocabulary of two; four tokens count.
+
+    The likeliest token is 0, 1, 0 in both.
+    """
+    one = [[2.0, 0.0], [0.0, 1.0], [0.5, 0.0]]
+    return mx.array([one, one]), mx.array([[-1, 1, 0], [0, 0, -1]])
+
+
+def test_the_loss_of_sequences_is_the_mean_over_tokens_that_count():
+    """`-log softmax` of the right one of two logits is log(1 + exp(other - right))."""
+    gaps = np.array([-1.0, -0.5, -2.0, 1.0])  # of tokens 1, 0 and 0, 0
+    loss = cross_entropy_loss(*sequences())
+    assert loss.item() == pytest.approx(np.log1p(np.exp(gaps)).mean(), rel=1e-6)
+
+
+def test_tokens_that_do_not_count_have_no_gradient():
+    logits, labels = sequences()
+    grad = np.array(mx.grad(cross_entropy_loss)(logits, labels))
+    assert (grad[np.array(labels) == -1] == 0).all()
+    assert (grad[np.array(labels) != -1] != 0).all()
+
+
+def test_sequences_without_a_token_that_counts_have_no_loss():
+    logits, labels = sequences()
+    assert cross_entropy_loss(logits, mx.full(labels.shape, -1)).item() == 0.0
+
+
+def test_a_sequence_is_right_if_every_token_that_counts_is():
+    assert accuracy(*sequences()).item() == 0.5
+
+
+def test_the_loss_of_half_precision_logits_is_computed_in_float32():
+    logits, labels = sequences()
+    assert cross_entropy_loss(logits.astype(mx.bfloat16), labels).dtype == mx.float32
+
+
 @pytest.mark.parametrize("score", [cross_entropy_loss, accuracy])
 def test_labels_that_do_not_fit_are_refused_with_both_shapes(score):
     with pytest.raises(ValueError, match=r"\(4, 2\).*\(3,\)"):
@@ -226,6 +263,28 @@ def test_a_model_of_ones_own_that_does_not_fit_is_refused(
     monkeypatch.syspath_prepend(str(tmp_path))
     with pytest.raises(ConfigError, match=told):
         build(f"unfit_models:{make}")
+
+
+def test_a_model_of_ones_own_may_take_token_numbers(tmp_path, monkeypatch):
+    """A classifier of texts, and a language model with logits for each token."""
+    (tmp_path / "text_models.py").write_text(
+        "import mlx.nn as nn\n"
+        "class Classifier(nn.Module):\n"
+        "    def __init__(self, outputs):\n"
+        "        super().__init__()\n"
+        "        self.words = nn.Embedding(9, 4)\n"
+        "        self.head = nn.Linear(4, outputs)\n"
+        "    def __call__(self, tokens):\n"
+        "        return self.head(self.words(tokens).mean(axis=1))\n"
+        "def classifier(shape, outputs):\n"
+        "    return Classifier(outputs)\n"
+        "def language_model(shape, outputs):\n"
+        "    return nn.Sequential(nn.Embedding(9, 4), nn.Linear(4, 9))\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    tokens = mx.array([[1, 2, 3, 0]])
+    assert build("text_models:classifier")(tokens).shape == (1, 3)
+    assert build("text_models:language_model")(tokens).shape == (1, 4, 9)
 
 
 def test_looking_at_a_models_outputs_leaves_its_statistics_alone(tmp_path, monkeypatch):

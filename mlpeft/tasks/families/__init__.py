@@ -13,6 +13,7 @@ from mlpeft.datasets.folders import DATA_DIR_VARIABLE
 from mlpeft.datasets.provided import Provided, provided
 from mlpeft.errors import ConfigError, nearest
 from mlpeft.tasks.families import custom
+from mlpeft.tasks.families.completions import Completions, completion_assets
 from mlpeft.tasks.families.custom import Custom
 from mlpeft.tasks.families.digits import Digits
 from mlpeft.tasks.families.folder import Folder, folder_assets
@@ -90,6 +91,12 @@ FAMILIES = {
         "dataset, class_split, tokenizer, split",
         Intents,
         intent_assets,
+    ),
+    "completions": FamilyEntry(
+        "what to say to a prompt: your own prompts and completions, by task",
+        "path, template, tokenizer, task, split",
+        lambda _: Completions(),
+        completion_assets,
     ),
     "custom": FamilyEntry(
         "your own Python function, classification",

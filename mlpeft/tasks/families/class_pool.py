@@ -116,6 +116,7 @@ class ClassPoolFamily:
 
     regression = False
     pooled = True
+    per_class = True
 
     def __init__(self, name: str, source: Source) -> None:
         self.name = name

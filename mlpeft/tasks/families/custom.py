@@ -57,6 +57,7 @@ class Custom:
     """
 
     pooled = False
+    per_class = False
 
     def __init__(self, name: str, *, regression: bool) -> None:
         self.name = name

@@ -23,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mlpeft.datasets.assets import IMAGES, Asset, AssetKind, images_folder
+from mlpeft.datasets.deal import deal
 from mlpeft.errors import ConfigError, DataError
 from mlpeft.tasks.families.class_pool import (
     SPLITS,
@@ -37,9 +38,6 @@ if TYPE_CHECKING:
     from mlpeft.tasks.check import Problems
 
 SIZE = 28
-CUTS = (0.0, 0.6, 0.8, 1.0)
-"""Where the shares of train, val and test begin and end."""
-
 Pixels = npt.NDArray[Any]
 """uint8, or float32 in [0, 1]."""
 
@@ -129,14 +127,10 @@ def _load(folder: Path, size: int) -> dict[str, Pool]:
 
 def _dealt(characters: list[Character]) -> dict[str, list[Character]]:
     """The classes by split; a split without classes is left out."""
-    characters = sorted(
-        characters, key=lambda one: hashlib.sha256(one.name.encode()).digest()
-    )
-    cuts = [round(cut * len(characters)) for cut in CUTS]
+    characters = sorted(characters, key=lambda one: one.name)
     return {
-        split: sorted(characters[start:stop], key=lambda one: one.name)
-        for split, start, stop in zip(SPLITS, cuts, cuts[1:], strict=False)
-        if stop > start
+        split: [one for one in characters if one.name in names]
+        for split, names in deal({one.name for one in characters}).items()
     }
 
 

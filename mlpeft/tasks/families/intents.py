@@ -60,6 +60,7 @@ class Intents:
     name = "intents"
     regression = False
     pooled = True
+    per_class = True
 
     def __init__(self, data_dir: str | Path | None = None) -> None:
         self._data_dir = data_dir

@@ -87,6 +87,7 @@ class PlaneFamily:
 
     regression = False
     pooled = False
+    per_class = False
     params: ClassVar = ("rotation_angle", "translation", "noise")
 
     def __init__(self, name: str, patterns: Mapping[str, Pattern]) -> None:

@@ -39,6 +39,7 @@ class Sinusoid:
     name = "sinusoid"
     regression = True
     pooled = False
+    per_class = False
 
     def check(self, config: TaskConfig) -> None:
         """Raise ConfigError, listing every problem, if the task cannot be drawn."""

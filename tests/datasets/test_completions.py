@@ -1,0 +1,92 @@
+"""Files of prompts and completions."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from itertools import chain
+
+import pytest
+
+from mlpeft.datasets.completions import Example, read_completions
+from mlpeft.datasets.deal import deal
+from mlpeft.errors import DataError
+
+
+def line(task="anna", prompt="p", completion="c", **more) -> dict:
+    return {"task": task, "prompt": prompt, "completion": completion, **more}
+
+
+def write(path, rows) -> None:
+    path.write_text("\n".join(json.dumps(row) for row in rows) + "\n\n")
+
+
+@pytest.fixture
+def file(tmp_path):
+    return tmp_path / "data.jsonl"
+
+
+def test_examples_are_kept_by_task_in_the_files_order(file):
+    write(file, [line("b", "1"), line("a", "2"), line("b", "3", note="unused")])
+    examples = read_completions(file).examples
+    assert examples == {
+        "b": [Example("1", "c"), Example("3", "c")],
+        "a": [Example("2", "c")],
+    }
+
+
+def test_a_packed_file_reads_the_same(tmp_path, file):
+    write(file, [line()])
+    packed = tmp_path / "data.jsonl.gz"
+    packed.write_bytes(gzip.compress(file.read_bytes()))
+    assert read_completions(packed) == read_completions(file)
+
+
+def test_tasks_are_dealt_by_their_names_alone(file):
+    names = [f"task {number}" for number in range(10)]
+    write(file, [line(name) for name in names])
+    splits = read_completions(file).splits
+    assert [len(splits[split]) for split in ("train", "val", "test")] == [6, 2, 2]
+    assert sorted(chain.from_iterable(splits.values())) == names
+    write(file, [line(name, "other") for name in reversed(names)])
+    assert read_completions(file).splits == splits
+
+
+def test_a_dealing_of_few_leaves_out_what_gets_none():
+    assert deal(["only"]) == {"train": ["only"]}
+
+
+def test_a_split_on_each_line_is_followed(file):
+    rows = [line("a", split="test"), line("b", split="train"), line("c", split="test")]
+    write(file, rows)
+    assert read_completions(file).splits == {"train": ["b"], "test": ["a", "c"]}
+
+
+@pytest.mark.parametrize(
+    ("rows", "told"),
+    [
+        ([line(), {"prompt": "p", "task": "t"}], "line 2: expected .*got prompt, task"),
+        ([["p", "c"]], "line 1: expected .*got list"),
+        ([line(prompt=3)], "line 1: prompt is 3, expected a text"),
+        ([line(completion="")], "the completion is empty"),
+        ([line(split="dev")], "split is 'dev'"),
+        ([line(split="val"), line(split="test")], "line 2.*belongs to one split"),
+        ([line("a", split="val"), line("b")], "'b' has no split but others do"),
+        ([], "has no lines"),
+    ],
+)
+def test_a_line_of_another_form_is_named(file, rows, told):
+    write(file, rows)
+    with pytest.raises(DataError, match=told):
+        read_completions(file)
+
+
+def test_a_damaged_file_says_about_where(file):
+    file.write_text(json.dumps(line()) + "\n{nonsense\n")
+    with pytest.raises(DataError, match="at about line 2"):
+        read_completions(file)
+
+
+def test_a_missing_file_says_where_it_was_looked_for(file):
+    with pytest.raises(DataError, match=f"no file at {file}"):
+        read_completions(file)
