@@ -14,6 +14,8 @@ from mlpeft.commands.data import app as data
 from mlpeft.commands.demo import demo
 from mlpeft.commands.entry import run
 from mlpeft.commands.evaluate import evaluate
+from mlpeft.commands.export import export
+from mlpeft.commands.import_ import import_
 from mlpeft.commands.info import info
 from mlpeft.commands.logs import logs
 from mlpeft.commands.plot import plot
@@ -40,6 +42,8 @@ app.command()(evaluate)
 app.command()(compare)
 app.command()(adapt)
 app.command()(predict)
+app.command()(export)
+app.command("import")(import_)
 app.command()(plot)
 app.command()(config)
 app.command()(status)

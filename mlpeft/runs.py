@@ -153,11 +153,7 @@ def begin_or_go_on(runner: ShardRunner, *, resume: bool | None) -> Run:
     if resume is None:
         resume = found is not None
     if not resume:
-        if found is not None or skipped:
-            raise CheckpointError(
-                f"{run_dir} holds a run already{_story(skipped)}; go on with it "
-                "(--resume), name another (--set run.name=NAME), or remove the folder"
-            )
+        _refuse_old(run_dir, found, skipped)
         return _begin(config, runner, run_dir)
     if found is None:
         raise CheckpointError(
@@ -165,6 +161,28 @@ def begin_or_go_on(runner: ShardRunner, *, resume: bool | None) -> Run:
             "--resume"
         )
     return _go_on(config, runner, run_dir, found, skipped)
+
+
+def begin_with(config: RunConfig, meta: ParamTree) -> Path:
+    """A run with a start that no training made, in its folder, which the caller holds.
+
+    Args:
+        config: With strategy and shard size settled.
+        meta: The meta-state to start with, NumPy float32.
+
+    Returns:
+        The folder.
+
+    Raises:
+        CheckpointError: If it holds a run already.
+    """
+    run_dir = run_folder(config)
+    checkpoint.clear_partial(run_dir)
+    _refuse_old(run_dir, *checkpoint.newest(run_dir))
+    checkpoint.write_whole(run_dir / "config.yaml", config.to_yaml())
+    outer = OuterStep.from_config(config.meta_learning)
+    checkpoint.save(run_dir, meta, outer.state, _first_progress(config))
+    return run_dir
 
 
 def check_unfinished(run: Run) -> None:
@@ -203,8 +221,20 @@ def _begin(config: RunConfig, runner: ShardRunner, run_dir: Path) -> Run:
         run_dir=run_dir,
         meta=runner.initial_meta(),
         outer=OuterStep.from_config(config.meta_learning),
-        progress=Progress(config_digest=_identity_digest(config), validation_due=True),
+        progress=_first_progress(config),
     )
+
+
+def _first_progress(config: RunConfig) -> Progress:
+    return Progress(config_digest=_identity_digest(config), validation_due=True)
+
+
+def _refuse_old(run_dir: Path, found: Checkpoint | None, skipped: list[str]) -> None:
+    if found is not None or skipped:
+        raise CheckpointError(
+            f"{run_dir} holds a run already{_story(skipped)}; go on with it "
+            "(--resume), name another (--set run.name=NAME), or remove the folder"
+        )
 
 
 def _go_on(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import mlx.core as mx
 import numpy as np
 
+from mlpeft.adapters.inputs import Texts, longest
 from mlpeft.meta.functional import set_params
 from mlpeft.models.build import build_model
 
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 
     import mlx.nn as nn
 
-    from mlpeft.adapters.inputs import Texts
     from mlpeft.config import RunConfig
     from mlpeft.params import ParamTree
 
@@ -45,29 +45,39 @@ class Adapter:
     """The few changed leaves of a base model, and what its outputs are called.
 
     Attributes:
-        config: The run that it was adapted from, with `num_classes` labels.
-        labels: Name of each output.
-        leaves: The method's leaves after adaptation, and the head's; NumPy.
-        inputs: From texts to what the model takes.
+        config: The run that it was adapted from, with as many `num_classes` as labels.
+        labels: Name of each output; empty for a start that was not adapted.
+        leaves: The method's leaves, and after adaptation the head's; NumPy.
         story: How it came about, for its model card; plain values.
     """
 
     config: RunConfig
     labels: tuple[str, ...]
     leaves: ParamTree
-    inputs: Texts
     story: dict[str, Any] = field(default_factory=dict)
     _model: nn.Module | None = field(default=None, repr=False)
+    _inputs: Texts | None = field(default=None, repr=False)
+
+    @property
+    def inputs(self) -> Texts:
+        """From texts to what the model takes; made when first asked."""
+        if self._inputs is None:
+            self._inputs = Texts(self.config)
+        return self._inputs
 
     @property
     def model(self) -> nn.Module:
         """The wrapped model with the adapter's leaves in it; made when first asked."""
         if self._model is None:
-            model = bare_model(self.config, self.inputs, len(self.labels))
-            set_params(model, {k: mx.array(leaf) for k, leaf in self.leaves.items()})
-            model.eval()
-            self._model = model
+            self._model = self.wrapped()
         return self._model
+
+    def wrapped(self) -> nn.Module:
+        """Such a model of the caller's own, to be changed."""
+        model = bare_model(self.config)
+        set_params(model, {name: mx.array(leaf) for name, leaf in self.leaves.items()})
+        model.eval()
+        return model
 
     def predict(self, texts: Sequence[str]) -> list[Prediction]:
         """Classify texts, in their order."""
@@ -84,8 +94,9 @@ class Adapter:
         return Prediction(self.labels[best], float(shares[best]), scores)
 
 
-def bare_model(config: RunConfig, inputs: Texts, num_outputs: int) -> nn.Module:
-    """The wrapped model of a run, before any leaf is put in."""
+def bare_model(config: RunConfig) -> nn.Module:
+    """The wrapped model of a run that reads text, before any leaf is put in."""
+    outputs = config.task_distribution.num_classes
     return build_model(
-        config.model, inputs.shape, num_outputs, config.run.seed, peft=config.peft
+        config.model, (longest(config),), outputs, config.run.seed, peft=config.peft
     )

@@ -13,11 +13,11 @@ import yaml
 
 from mlpeft import __version__, params
 from mlpeft.datasets.pretrained import model_folder
+from mlpeft.errors import DataError
 from mlpeft.results import percent
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from mlpeft.adapters.adapter import Adapter
     from mlpeft.config import RunConfig
@@ -26,9 +26,9 @@ NOT_STATED = "not stated"
 _CARD = """---
 {front}---
 
-# {name}, adapted to {count} labels
+# {title}
 
-Made by mlpeft {version}: a meta-learned start, adapted to a few examples.
+Made by mlpeft {version}: {what}.
 
 ## Base
 
@@ -42,9 +42,10 @@ Made by mlpeft {version}: a meta-learned start, adapted to a few examples.
 ## Results
 
 {results}
-## Labels
+{labels}{use}"""
+_LABELS = """## Labels
 
-{labels}
+{names}
 
 Confidences are shares of a softmax and not calibrated. The labels were learned from the
 examples above alone; a text of any other kind gets one of them, too.
@@ -52,33 +53,46 @@ examples above alone; a text of any other kind gets one of them, too.
 _FRONT_MATTER = re.compile(r"\A---\s*\n(.*?)\n---\s*\n", re.DOTALL)
 
 
-def model_card(adapter: Adapter) -> str:
-    """The card as Markdown."""
-    config = adapter.config
-    licence = base_licence(model_folder(str(config.model.weights)))
+def model_card(adapter: Adapter, use: str = "") -> str:
+    """The card as Markdown.
+
+    Args:
+        adapter: What the card is for.
+        use: A section on how to use the folder that the card lies in.
+    """
+    config, labels = adapter.config, adapter.labels
+    licence = base_licence(str(config.model.weights))
     front: dict[str, Any] = {"library_name": "mlpeft", "tags": ["mlx", "few-shot"]}
     if licence != NOT_STATED:
         front["license"] = licence
-    base = {"weights": config.model.weights, "licence of the base": licence}
-    labels = "\n".join(f"- {label}" for label in adapter.labels)
+    names = "\n".join(f"- {label}" for label in labels)
     return _CARD.format(
         front=yaml.safe_dump(front, sort_keys=False),
-        name=config.run.name,
-        count=len(adapter.labels),
+        title=f"{config.run.name}, adapted to {len(labels)} labels"
+        if labels
+        else f"{config.run.name}, a start to adapt from",
         version=__version__,
-        base=_table(base),
+        what="a meta-learned start, adapted to a few examples"
+        if labels
+        else "a meta-learned start, from which a few steps learn a task",
+        base=_table({"weights": config.model.weights, "licence of the base": licence}),
         data=_table(_data(adapter)),
         settings=_table(_settings(adapter)),
         results=_results(adapter.story.get("results", {})),
-        labels=labels,
+        labels=_LABELS.format(names=names) if labels else "",
+        use=f"\n## Use\n\n{use}\n" if use else "",
     )
 
 
-def base_licence(folder: Path) -> str:
-    """The licence that the base's own card states, or that none is stated."""
+def base_licence(weights: str) -> str:
+    """The licence that the base's own card states, or that none is stated.
+
+    Args:
+        weights: As `model.weights` names the base.
+    """
     try:
-        text = (folder / "README.md").read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError):
+        text = (model_folder(weights) / "README.md").read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError, DataError):
         return NOT_STATED
     matter = _FRONT_MATTER.match(text)
     try:
@@ -91,39 +105,44 @@ def base_licence(folder: Path) -> str:
 
 def _data(adapter: Adapter) -> dict[str, object]:
     section = adapter.config.task_distribution
-    return {
-        "meta-trained on": ", ".join(section.task_families),
-        **{
-            key: value
-            for key, value in section.task_params.items()
-            if key in {"dataset", "class_split"}
-        },
-        "adapted to": f"{adapter.story['examples']} examples of "
-        f"{len(adapter.labels)} labels",
+    rows: dict[str, object] = {"meta-trained on": ", ".join(section.task_families)}
+    told = ("dataset", "class_split")
+    rows |= {
+        key: section.task_params[key] for key in told if key in section.task_params
     }
+    if "examples" in adapter.story:
+        rows["adapted to"] = (
+            f"{adapter.story['examples']} examples of {len(adapter.labels)} labels"
+        )
+    return rows
 
 
 def _settings(adapter: Adapter) -> dict[str, object]:
-    meta, peft, story = adapter.config.meta_learning, adapter.config.peft, adapter.story
+    meta, story = adapter.config.meta_learning, adapter.story
     iterations = story["meta_iterations"]
-    return {
-        "PEFT method": peft.method,
+    count = iterations if iterations >= 0 else "an unknown number of"
+    rows = {
+        "PEFT method": adapter.config.peft.method,
         **_method_settings(adapter.config),
         "numbers that adapt": f"{params.count(adapter.leaves):,}",
-        "head": adapter.config.model.head,
-        "meta-learned by": f"{meta.algorithm}, "
-        f"{iterations if iterations >= 0 else 'an unknown number of'} "
-        f"meta-iterations of {meta.meta_batch_size} tasks",
-        "inner loop": f"{story['steps']} steps of {meta.inner_optimizer}, step size "
-        f"{story['inner_lr']:g}",
-        "loss of the examples": f"{story['loss_before']:.4f} before, "
-        f"{story['loss_after']:.4f} after",
+        "meta-learned by": f"{meta.algorithm}, {count} meta-iterations of "
+        f"{meta.meta_batch_size} tasks, each {meta.num_inner_steps} steps of "
+        f"{meta.inner_optimizer} with step size {meta.inner_lr:g}",
     }
+    if "steps" in story:
+        rows["adapted by"] = (
+            f"{story['steps']} steps of {meta.inner_optimizer} with step size "
+            f"{story['inner_lr']:g}"
+        )
+        rows["loss of the examples"] = (
+            f"{story['loss_before']:.4f} before, {story['loss_after']:.4f} after"
+        )
+    return rows
 
 
 def _method_settings(config: RunConfig) -> dict[str, object]:
     peft = config.peft
-    if peft.method != "lora":
+    if peft.method not in {"lora", "dora"}:
         return {}
     return {"rank": peft.rank, "factor": f"{peft.factor:g}"}
 

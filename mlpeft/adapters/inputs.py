@@ -18,6 +18,11 @@ MAX_TOKENS = 64
 """Where the run's `task_distribution.input_dim` leaves it open, as in its tasks."""
 
 
+def longest(config: RunConfig) -> int:
+    """Tokens of the longest text that is not cut."""
+    return config.task_distribution.input_dim or MAX_TOKENS
+
+
 class Texts:
     """Texts to (n, length) token numbers, by the base's own tokenizer.
 
@@ -29,11 +34,9 @@ class Texts:
     """
 
     def __init__(self, config: RunConfig) -> None:
-        section = config.task_distribution
-        where = str(section.task_params.get("tokenizer", config.model.weights))
-        longest = section.input_dim or MAX_TOKENS
-        self.shape = (longest,)
-        self._tokenise = Tokeniser(model_file(where, TOKENIZER), longest)
+        params = config.task_distribution.task_params
+        where = str(params.get("tokenizer", config.model.weights))
+        self._tokenise = Tokeniser(model_file(where, TOKENIZER), longest(config))
 
     def __call__(self, texts: Sequence[str]) -> np.ndarray:
         """Token numbers int32, padded to the longest of at least one text."""

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import mlx.core as mx
 import numpy as np
@@ -13,12 +12,13 @@ import numpy as np
 from mlpeft import params
 from mlpeft.adapters.adapter import Adapter, bare_model
 from mlpeft.adapters.inputs import Texts
+from mlpeft.adapters.start import start_theta, story_of
 from mlpeft.adapters.store import save
 from mlpeft.datasets.labelled import Labelled, read_labelled
 from mlpeft.errors import ConfigError, DataError
 from mlpeft.evaluate import load_trained
 from mlpeft.meta import state
-from mlpeft.meta.functional import Functional, get_params
+from mlpeft.meta.functional import Functional
 from mlpeft.meta.inner import InnerLoop, grad_step
 from mlpeft.meta.runner import eval_steps
 from mlpeft.models.losses import cross_entropy_loss
@@ -74,8 +74,9 @@ def adapt(
     run = trained.config.with_changes(task_distribution={"num_classes": len(labels)})
     set_blas_threads(run.compute.threads)
     inputs = Texts(run)
-    model = bare_model(run, inputs, len(labels))
-    theta, inner_state = _start(trained, model)
+    model = bare_model(run)
+    theta = _as_mlx(start_theta(trained, model))
+    inner_state = _as_mlx(state.split(trained.meta)[1])
     x = inputs([example.text for example in examples])
     y = np.array([labels.index(example.label) for example in examples], np.int32)
     inner = _inner_loop(run, steps)
@@ -84,11 +85,8 @@ def adapt(
         config=run,
         labels=labels,
         leaves=leaves,
-        inputs=inputs,
-        story={
-            "checkpoint": str(trained.path),
-            "meta_iterations": trained.iteration,
-            "results": _results(trained.path),
+        story=story_of(trained)
+        | {
             "examples": len(examples),
             "steps": inner.num_steps,
             "inner_lr": inner.lr,
@@ -128,14 +126,6 @@ def _check(
             f"{len(examples)} examples of {len(labels)} label; to tell labels apart, "
             "give examples of two at least"
         )
-
-
-def _start(trained: Trained, model: nn.Module) -> tuple[ParamTree, ParamTree]:
-    """Theta and inner state, checked against the model, as MLX leaves."""
-    theta, inner_state = state.split(trained.meta)
-    expected = params.schema(state.initial(get_params(model), InnerLoop()))
-    params.check_schema(expected, theta, f"checkpoint {trained.path}")
-    return _as_mlx(theta), _as_mlx(inner_state)
 
 
 def _as_mlx(tree: ParamTree) -> ParamTree:
@@ -183,15 +173,3 @@ def _inner_steps(
         after = functional.loss(leaves, support_x, support_y)
         losses = np.array(mx.stack([before, after]))
     return params.to_numpy(leaves), losses.tolist()
-
-
-def _results(checkpoint: Path) -> dict[str, Any]:
-    """What `mlpeft evaluate` found of the run, by the file that says so."""
-    run_dir = checkpoint.parent if checkpoint.is_file() else checkpoint.parents[1]
-    found = {}
-    for file in sorted(run_dir.glob("evaluation*.json")):
-        try:
-            found[file.stem] = json.loads(file.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            continue  # a results file that cannot be read is no result
-    return found

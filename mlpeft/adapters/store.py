@@ -17,12 +17,9 @@ from safetensors.numpy import load_file, save_file
 from mlpeft import __version__
 from mlpeft.adapters.adapter import Adapter
 from mlpeft.adapters.card import model_card
-from mlpeft.adapters.inputs import Texts
 from mlpeft.config import RunConfig
-from mlpeft.datasets.digest import file_sha256
-from mlpeft.datasets.pretrained import model_file
+from mlpeft.datasets.pretrained import weights_digest
 from mlpeft.errors import DataError
-from mlpeft.models.encoder import WEIGHTS
 
 FORMAT = 1
 RECORD = "adapter.json"
@@ -42,7 +39,7 @@ def save(adapter: Adapter, folder: str | Path) -> Path:
         "format": FORMAT,
         "mlpeft_version": __version__,
         "labels": list(adapter.labels),
-        "base_sha256": base_digest(adapter.config),
+        "base_sha256": weights_digest(str(adapter.config.model.weights)),
         "config": adapter.config.to_dict(),
         "story": adapter.story,
     }
@@ -72,7 +69,7 @@ def load_adapter(folder: str | Path, weights: str | None = None) -> Adapter:
     config = RunConfig.from_dict(record["config"], source=str(folder / RECORD))
     if weights is not None:
         config = config.with_changes(model={"weights": weights})
-    found = base_digest(config)
+    found = weights_digest(str(config.model.weights))
     if found != record["base_sha256"]:
         raise DataError(
             f"{folder} was adapted from other weights than those of "
@@ -83,7 +80,6 @@ def load_adapter(folder: str | Path, weights: str | None = None) -> Adapter:
         config=config,
         labels=tuple(record["labels"]),
         leaves=leaves,
-        inputs=Texts(config),
         story=record["story"],
     )
 
@@ -105,12 +101,3 @@ def _read_record(file: Path) -> Mapping[str, Any]:
     if missing := sorted(needed - record.keys()):
         raise DataError(f"{file} lacks {', '.join(missing)}; adapt anew")
     return record
-
-
-def base_digest(config: RunConfig) -> str:
-    """SHA-256 of the base's weights.
-
-    Raises:
-        DataError: If they are missing.
-    """
-    return file_sha256(model_file(str(config.model.weights), WEIGHTS))

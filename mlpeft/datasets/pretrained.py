@@ -10,9 +10,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 from pathlib import Path
 
+from mlpeft.datasets.digest import file_sha256
 from mlpeft.datasets.hub import hub_folder, is_hub_name
 from mlpeft.datasets.provided import provided_path
 from mlpeft.errors import DataError
@@ -101,6 +103,18 @@ def weight_files(where: str) -> list[Path]:
             f"{path} has no model.safetensors; convert its weights to safetensors"
         )
     return files
+
+
+def weights_digest(where: str) -> str:
+    """SHA-256 of the pretrained weights, or of the digests of several files.
+
+    Raises:
+        DataError: If there are none.
+    """
+    digests = [file_sha256(file) for file in weight_files(where)]
+    if len(digests) == 1:
+        return digests[0]
+    return hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
 def _in_package(where: str) -> Path:

@@ -9,7 +9,6 @@ format's, shortened (`layers.0.attention.query`).
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
@@ -19,6 +18,7 @@ from mlx.utils import tree_flatten, tree_unflatten
 
 from mlpeft.datasets.pretrained import model_file, model_folder
 from mlpeft.errors import DataError, ShapeError
+from mlpeft.models.bert_names import is_used, our_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,20 +29,7 @@ _ONLY = {
     "hidden_act": "gelu",
     "position_embedding_type": "absolute",
 }
-_RENAMED = (
-    (r"^bert\.", ""),
-    (r"\bencoder\.layer\.", "layers."),
-    (r"\battention\.self\.", "attention."),
-    (r"\battention\.output\.dense\b", "attention.output"),
-    (r"\battention\.output\.LayerNorm\b", "attention_norm"),
-    (r"\bintermediate\.dense\b", "intermediate"),
-    (r"(layers\.\d+)\.output\.dense\b", r"\1.output"),
-    (r"(layers\.\d+)\.output\.LayerNorm\b", r"\1.output_norm"),
-    (r"\bembeddings\.LayerNorm\b", "embeddings.norm"),
-    (r"_embeddings\.weight$", ".weight"),
-)
 _MEAN = "pooling_mode_mean_tokens"
-_UNUSED = re.compile(r"^(pooler\.|cls\.|embeddings\.position_ids$)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -263,22 +250,12 @@ def read_encoder(where: str) -> SentenceEncoder:
         loaded: Any = mx.load(str(file))
     except RuntimeError as error:
         raise DataError(f"{file} cannot be read as safetensors: {error}") from error
-    weights = {_renamed(name): leaf for name, leaf in loaded.items()}
-    weights = {k: w.astype(mx.float32) for k, w in weights.items() if _used(k)}
+    weights = {our_name(name): leaf for name, leaf in loaded.items()}
+    weights = {k: w.astype(mx.float32) for k, w in weights.items() if is_used(k)}
     _check_weights(encoder, weights, str(file))
     encoder.update(tree_unflatten(list(weights.items())))
     mx.eval(encoder.parameters())
     return encoder
-
-
-def _renamed(name: str) -> str:
-    for pattern, replacement in _RENAMED:
-        name = re.sub(pattern, replacement, name)
-    return name
-
-
-def _used(name: str) -> bool:
-    return not _UNUSED.match(name)
 
 
 def _check_weights(

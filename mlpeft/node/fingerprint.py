@@ -6,8 +6,7 @@ import hashlib
 import json
 from typing import TYPE_CHECKING
 
-from mlpeft.datasets.digest import file_sha256
-from mlpeft.datasets.pretrained import weight_files
+from mlpeft.datasets.pretrained import weights_digest
 
 if TYPE_CHECKING:
     from mlpeft.meta.runner import ShardRunner
@@ -22,21 +21,12 @@ def of(runner: ShardRunner) -> str:
     """
     from mlpeft.runs import identity
 
+    weights = runner.config.model.weights
     parts = {
         "config": identity(runner.config),
         "leaves": runner.schema,
         "data": runner.tasks.digests(),
-        "base": _base_digest(runner.config.model.weights),
+        "base": weights_digest(weights) if weights is not None else None,
     }
     text = json.dumps(parts, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _base_digest(weights: str | None) -> str | None:
-    """SHA-256 of the pretrained weights, or of several files'; None: there are none."""
-    if weights is None:
-        return None
-    digests = [file_sha256(file) for file in weight_files(weights)]
-    if len(digests) == 1:
-        return digests[0]
-    return hashlib.sha256("".join(digests).encode()).hexdigest()

@@ -8,13 +8,12 @@ References:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import mlx.core as mx
 
 from mlpeft.peft.linear import plain, weight
-from mlpeft.peft.lora import DEFAULT_KEYS, LoRALinear
-from mlpeft.peft.method import Method
+from mlpeft.peft.lora import DEFAULT_KEYS, LoRA, LoRALinear
 from mlpeft.peft.targets import linear_layers, replace
 
 if TYPE_CHECKING:
@@ -62,10 +61,13 @@ def _row_norms(matrix: mx.array) -> mx.array:
     return mx.linalg.norm(matrix.astype(mx.float32), axis=1)
 
 
-class DoRA(Method):
+class DoRA(LoRA):
     """A DoRALinear in the place of each chosen linear layer."""
 
     name = "dora"
+    hf_leaves: ClassVar[dict[str, str]] = LoRA.hf_leaves | {
+        "m": "lora_magnitude_vector"
+    }
 
     def apply(self, model: nn.Module, section: PeftSection) -> None:
         """Put the layers in.

@@ -11,7 +11,7 @@ References:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import mlx.core as mx
 
@@ -20,7 +20,10 @@ from mlpeft.peft.method import AdaptedLinear, Method
 from mlpeft.peft.targets import linear_layers, matches, replace
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import mlx.nn as nn
+    import numpy as np
 
     from mlpeft.config import PeftSection
     from mlpeft.peft.linear import Linear
@@ -66,6 +69,8 @@ class IA3(Method):
     """An IA3Linear in the place of each chosen linear layer."""
 
     name = "ia3"
+    hf_type = "IA3"
+    hf_leaves: ClassVar[dict[str, str]] = {"ia3_l": "ia3_l"}
 
     def apply(self, model: nn.Module, section: PeftSection) -> None:
         """Put the layers in.
@@ -84,3 +89,26 @@ class IA3(Method):
                 for path, layer in chosen.items()
             },
         )
+
+    def to_hf(self, layer: AdaptedLinear, name: str) -> mx.array:
+        """A column there, for a feed-forward layer a row."""
+        leaf: mx.array = layer[name]
+        return leaf[None] if layer.feedforward else leaf[:, None]
+
+    def from_hf(self, name: str, leaf: np.ndarray) -> np.ndarray:
+        """A column there, for a feed-forward layer a row."""
+        return leaf.ravel()
+
+    def hf_settings(
+        self, section: PeftSection, layers: Mapping[str, AdaptedLinear]
+    ) -> dict[str, Any]:
+        """The feed-forward layers."""
+        inputs = [path for path, layer in layers.items() if layer.feedforward]
+        return {"feedforward_modules": inputs, "fan_in_fan_out": False}
+
+    def hf_section(
+        self, settings: Mapping[str, Any], leaves: Mapping[str, np.ndarray]
+    ) -> dict[str, Any]:
+        """The feed-forward layers: those whose vector is a row."""
+        rows = [path for path, leaf in leaves.items() if leaf.shape[0] == 1]
+        return {"feedforward_keys": [path.rpartition(".")[0] for path in rows]}

@@ -14,15 +14,18 @@ References:
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import mlx.core as mx
+import numpy as np
 
 from mlpeft.peft.linear import plain, sizes, weight
 from mlpeft.peft.method import AdaptedLinear, Method
 from mlpeft.peft.targets import linear_layers, replace
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import mlx.nn as nn
 
     from mlpeft.config import PeftSection
@@ -73,6 +76,11 @@ class LoRA(Method):
     """A LoRALinear in the place of each chosen linear layer."""
 
     name = "lora"
+    hf_type = "LORA"
+    hf_leaves: ClassVar[dict[str, str]] = {
+        "lora_a": "lora_A.weight",
+        "lora_b": "lora_B.weight",
+    }
 
     def apply(self, model: nn.Module, section: PeftSection) -> None:
         """Put the layers in.
@@ -88,3 +96,37 @@ class LoRA(Method):
                 for path, layer in chosen.items()
             },
         )
+
+    def to_hf(self, layer: AdaptedLinear, name: str) -> mx.array:
+        """A and B are transposed there."""
+        leaf: mx.array = layer[name]
+        return leaf.T
+
+    def from_hf(self, name: str, leaf: np.ndarray) -> np.ndarray:
+        """A and B are transposed there."""
+        return np.ascontiguousarray(leaf.T)
+
+    def hf_settings(
+        self, section: PeftSection, layers: Mapping[str, AdaptedLinear]
+    ) -> dict[str, Any]:
+        """Rank and factor."""
+        root = math.sqrt(section.rank) if section.rslora else section.rank
+        return {
+            "r": section.rank,
+            "lora_alpha": section.factor * root,
+            "use_rslora": section.rslora,
+            "use_dora": self.name == "dora",
+            "lora_dropout": 0.0,
+            "bias": "none",
+            "fan_in_fan_out": False,
+        }
+
+    def hf_section(
+        self, settings: Mapping[str, Any], leaves: Mapping[str, np.ndarray]
+    ) -> dict[str, Any]:
+        """Rank and factor."""
+        return {
+            "rank": settings["r"],
+            "alpha": settings["lora_alpha"],
+            "rslora": settings.get("use_rslora", False),
+        }

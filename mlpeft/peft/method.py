@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import mlx.nn as nn
 
@@ -10,6 +10,11 @@ from mlpeft.peft.linear import Linear, mergeable
 from mlpeft.peft.targets import replace
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import mlx.core as mx
+    import numpy as np
+
     from mlpeft.config import PeftSection
 
 
@@ -25,6 +30,10 @@ class Method:
     """As `peft.method` has it."""
     merges: ClassVar[bool] = True
     """Whether a plain model can compute the same, see `merge`."""
+    hf_type: ClassVar[str | None] = None
+    """Its `peft_type` in Hugging Face PEFT; None: it is not exchanged with that."""
+    hf_leaves: ClassVar[Mapping[str, str]] = {}
+    """Our name of each leaf of a layer -> Hugging Face PEFT's."""
 
     def keeps(self, model: nn.Module, section: PeftSection) -> frozenset[str]:
         """Paths of modules that are not frozen; their own leaves stay trainable."""
@@ -47,6 +56,37 @@ class Method:
                 if mergeable(module)
             },
         )
+
+    def to_hf(self, layer: AdaptedLinear, name: str) -> mx.array:
+        """A leaf of a layer in the layout of Hugging Face PEFT."""
+        leaf: mx.array = layer[name]
+        return leaf
+
+    def from_hf(self, name: str, leaf: np.ndarray) -> np.ndarray:
+        """A leaf as we have it, from the layout of Hugging Face PEFT."""
+        return leaf
+
+    def hf_settings(
+        self, section: PeftSection, layers: Mapping[str, AdaptedLinear]
+    ) -> dict[str, Any]:
+        """The method's part of an adapter_config.json.
+
+        Args:
+            section: The `peft` section.
+            layers: The changed layers by Hugging Face's paths.
+        """
+        return {}
+
+    def hf_section(
+        self, settings: Mapping[str, Any], leaves: Mapping[str, np.ndarray]
+    ) -> dict[str, Any]:
+        """The method's keys of a `peft` section.
+
+        Args:
+            settings: An adapter_config.json.
+            leaves: Leaves by our paths, in the layout of Hugging Face PEFT.
+        """
+        return {}
 
 
 class AdaptedLinear(nn.Module):

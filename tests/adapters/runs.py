@@ -10,7 +10,6 @@ from safetensors.numpy import save_file
 
 from mlpeft import checkpoint
 from mlpeft.adapters.adapter import bare_model
-from mlpeft.adapters.inputs import Texts
 from mlpeft.config import RunConfig
 from mlpeft.meta import state
 from mlpeft.meta.functional import get_params
@@ -47,9 +46,12 @@ def write_base(folder: Path) -> Path:
     return folder
 
 
-def write_run(folder: Path, **sections: Any) -> Path:
-    """A run's folder: configuration and one step, as training writes them."""
-    base = write_base(folder / "base")
+def write_run(folder: Path, base: Path | None = None, **sections: Any) -> Path:
+    """A run's folder: configuration and one step, as training writes them.
+
+    The base is the tiny encoder unless another is given.
+    """
+    base = base or write_base(folder / "base")
     tree: dict[str, Any] = {
         "meta_learning": {"inner_lr": 0.02, "num_inner_steps": 4},
         "task_distribution": {"task_families": ["intents"], "num_classes": 2},
@@ -60,8 +62,7 @@ def write_run(folder: Path, **sections: Any) -> Path:
     for section, keys in sections.items():
         tree[section] = tree.get(section, {}) | keys
     config = RunConfig.from_dict(tree)
-    model = bare_model(config, Texts(config), 2)
-    meta = state.initial(get_params(model), InnerLoop())
+    meta = state.initial(get_params(bare_model(config)), InnerLoop())
     run_dir = folder / "run"
     step = checkpoint.save(run_dir, meta, {}, checkpoint.Progress(iteration=7))
     checkpoint.mark_best(run_dir, step)

@@ -30,7 +30,7 @@ def test_the_card_has_data_settings_results_and_labels(run_dir, tmp_path):
         "| PEFT method | lora |",
         "| rank | 2 |",
         "reptile, 7 meta-iterations of 4 tasks",
-        "4 steps of sgd, step size 0.02",
+        "4 steps of sgd with step size 0.02",
         "| 5-way 1-shot | 10 | 90.5 ± 1.2 % | 600 |",
         "| licence of the base | not stated |",
         "- delivery\n- refund",
@@ -56,4 +56,4 @@ def test_the_licence_of_the_base_is_what_its_card_states(run_dir, tmp_path):
 )
 def test_a_card_that_states_no_licence_is_no_licence(tmp_path, card):
     (tmp_path / "README.md").write_bytes(card.encode("latin-1"))
-    assert base_licence(tmp_path) == "not stated"
+    assert base_licence(str(tmp_path)) == "not stated"

@@ -1,0 +1,65 @@
+"""A trained start, as an adapter that has not adapted yet."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from mlpeft import params
+from mlpeft.adapters.adapter import Adapter, bare_model
+from mlpeft.meta import state
+from mlpeft.meta.functional import get_params
+from mlpeft.meta.inner import InnerLoop
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import mlx.nn as nn
+
+    from mlpeft.evaluate import Trained
+    from mlpeft.params import ParamTree
+
+
+def as_adapter(trained: Trained) -> Adapter:
+    """The start of a run, without labels, to be exported.
+
+    Raises:
+        ParamMismatch: If the checkpoint does not fit the configured model.
+    """
+    theta = start_theta(trained, bare_model(trained.config))
+    return Adapter(
+        config=trained.config, labels=(), leaves=theta, story=story_of(trained)
+    )
+
+
+def start_theta(trained: Trained, model: nn.Module) -> ParamTree:
+    """Theta of a checkpoint, NumPy leaves, checked against the model.
+
+    Raises:
+        ParamMismatch: If it was made for another model.
+    """
+    theta, _ = state.split(trained.meta)
+    expected = params.schema(state.initial(get_params(model), InnerLoop()))
+    params.check_schema(expected, theta, f"checkpoint {trained.path}")
+    return theta
+
+
+def story_of(trained: Trained) -> dict[str, Any]:
+    """What a model card tells of a start; plain values."""
+    return {
+        "checkpoint": str(trained.path),
+        "meta_iterations": trained.iteration,
+        "results": _results(trained.path),
+    }
+
+
+def _results(checkpoint: Path) -> dict[str, Any]:
+    """What `mlpeft evaluate` found of the run, by the file that says so."""
+    run_dir = checkpoint.parent if checkpoint.is_file() else checkpoint.parents[1]
+    found = {}
+    for file in sorted(run_dir.glob("evaluation*.json")):
+        try:
+            found[file.stem] = json.loads(file.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue  # a results file that cannot be read is no result
+    return found

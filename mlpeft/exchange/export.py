@@ -1,0 +1,138 @@
+"""Export an adapter or a start, import one from another library."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mlpeft import params
+from mlpeft.adapters.adapter import bare_model
+from mlpeft.adapters.start import as_adapter
+from mlpeft.adapters.store import load_adapter
+from mlpeft.errors import ConfigError, DataError, ParamMismatch
+from mlpeft.evaluate import load_trained
+from mlpeft.exchange import huggingface, merged, mlx_lm
+from mlpeft.meta import state
+from mlpeft.meta.functional import get_params
+from mlpeft.meta.inner import InnerLoop
+from mlpeft.meta.runner import resolved
+from mlpeft.run_lock import locked
+from mlpeft.runs import begin_with, run_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from mlpeft.adapters.adapter import Adapter
+    from mlpeft.config import RunConfig
+    from mlpeft.params import ParamTree
+
+
+class Format(StrEnum):
+    """What a folder is written for."""
+
+    MLX_LM = "mlx-lm"
+    PEFT = "peft"
+    MERGED = "merged"
+
+
+_WRITERS = {
+    Format.MLX_LM: mlx_lm.write,
+    Format.PEFT: huggingface.write,
+    Format.MERGED: merged.write,
+}
+
+
+def export_adapter(
+    source: str | Path | Adapter,
+    format_: str | Format,
+    output: str | Path,
+    *,
+    config: str | Path | None = None,
+    overrides: Iterable[str] = (),
+) -> Path:
+    """Write an adapter, or the start of a run, in another library's format.
+
+    Args:
+        source: The folder of an adapter or of a run, or an adapter.
+        format_: "mlx-lm", "peft" (Hugging Face) or "merged" (the whole model).
+        output: The folder to write.
+        config: Where a run's checkpoint has no configuration beside it.
+        overrides: `section.key=value` on top of a run's configuration.
+
+    Returns:
+        The folder.
+
+    Raises:
+        ConfigError: If the format has no place for the method or its base.
+        DataError: If the adapter or the base cannot be read.
+        FileNotFoundError: If there is neither an adapter nor a run.
+    """
+    if isinstance(source, (str, Path)):
+        source = _read(Path(source), config, overrides)
+    folder = Path(output)
+    _check_empty(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        _WRITERS[Format(format_)](source, folder)
+    except ConfigError:
+        if not any(folder.iterdir()):
+            folder.rmdir()
+        raise
+    return folder
+
+
+def import_adapter(folder: str | Path, config: RunConfig) -> Path:
+    """Make an adapter of mlx-lm or Hugging Face PEFT the start of a run.
+
+    Args:
+        folder: What mlx-lm or Hugging Face PEFT wrote.
+        config: The run: its base must be the adapter's; the `peft` section's method,
+            rank, factor and layers become the adapter's.
+
+    Returns:
+        The run's folder, to adapt from, to evaluate, or to train on with --resume.
+
+    Raises:
+        ConfigError: If the run's base is of another kind.
+        DataError: If the folder cannot be read, or its leaves do not fit the base.
+        CheckpointError: If the run's folder is in use, or holds a run already.
+    """
+    folder = Path(folder)
+    settings = huggingface.read_settings(folder)
+    reader = huggingface if "peft_type" in settings else mlx_lm
+    foreign = reader.read(folder, config)
+    config = config.with_changes(peft={"alpha": None, "rslora": False} | foreign.peft)
+    model = bare_model(config)
+    _check_leaves(get_params(model), foreign.leaves, folder)
+    theta = get_params(model) | foreign.leaves
+    meta = state.initial(theta, InnerLoop.from_config(config.meta_learning))
+    with locked(run_folder(config)):
+        return begin_with(resolved(config, model), meta)
+
+
+def _read(folder: Path, config: str | Path | None, overrides: Iterable[str]) -> Adapter:
+    if (folder / "adapter.json").is_file():
+        return load_adapter(folder)
+    return as_adapter(load_trained(folder, config, overrides))
+
+
+def _check_leaves(own: ParamTree, leaves: ParamTree, folder: Path) -> None:
+    """The leaves are those that the base has when it is wrapped in this way."""
+    layers = {_layer(name) for name in leaves}
+    expected = {name: leaf for name, leaf in own.items() if _layer(name) in layers}
+    try:
+        params.check_schema(params.schema(expected), leaves, f"adapter {folder}")
+    except ParamMismatch as error:
+        raise DataError(f"{error}. Was it made for another base?") from error
+
+
+def _layer(name: str) -> str:
+    return name.rpartition(".")[0]
+
+
+def _check_empty(folder: Path) -> None:
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise DataError(
+            f"{folder.absolute()} is there already; name a folder that is not"
+        )

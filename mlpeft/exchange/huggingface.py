@@ -1,0 +1,178 @@
+"""Hugging Face PEFT's adapter folders.
+
+    adapter_config.json          the method and the layers that it changes
+    adapter_model.safetensors    base_model.model.LAYER.LEAF
+
+Layers are named by their full paths, as several may share an end of a name.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from mlpeft.datasets.pretrained import GGUF, PACKAGE
+from mlpeft.errors import ConfigError, DataError
+from mlpeft.exchange import files
+from mlpeft.exchange.names import layer_names
+from mlpeft.peft.method import AdaptedLinear
+from mlpeft.peft.wrap import METHODS
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy as np
+
+    from mlpeft.adapters.adapter import Adapter
+    from mlpeft.config import RunConfig
+    from mlpeft.params import ParamTree
+
+WEIGHTS = "adapter_model.safetensors"
+_PREFIX = "base_model.model."
+_USE = {
+    "FEATURE_EXTRACTION": """```python
+from peft import PeftModel
+from transformers import AutoModel
+
+model = PeftModel.from_pretrained(AutoModel.from_pretrained(BASE), FOLDER)
+```""",
+    "CAUSAL_LM": """```python
+from peft import PeftModel
+from transformers import AutoModelForCausalLM
+
+model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(BASE), FOLDER)
+```""",
+}
+
+
+class Foreign(NamedTuple):
+    """An adapter that was read from another library's folder.
+
+    Attributes:
+        peft: Keys of a `peft` section that wraps the base as it was.
+        leaves: The leaves by our paths, float32.
+    """
+
+    peft: dict[str, Any]
+    leaves: ParamTree
+
+
+def write(adapter: Adapter, folder: Path) -> None:
+    """Write a folder that peft loads.
+
+    Raises:
+        ConfigError: If the method, or a leaf of it, has no place in the format.
+    """
+    section = adapter.config.peft
+    method = METHODS.get(section.method)
+    if method is None or method.hf_type is None:
+        raise ConfigError(
+            f"peft.method: Hugging Face PEFT has nothing to write {section.method} "
+            f"as; {_others(adapter)}"
+        )
+    names = layer_names(adapter.config)
+    layers = {
+        path: module
+        for path, module in sorted(adapter.model.named_modules())
+        if isinstance(module, AdaptedLinear)
+    }
+    arrays = {
+        f"{_PREFIX}{names.theirs(path)}.{theirs}": method.to_hf(layer, ours)
+        for path, layer in layers.items()
+        for ours, theirs in method.hf_leaves.items()
+    }
+    written = {f"{path}.{leaf}" for path in layers for leaf in method.hf_leaves}
+    files.check_all_written(adapter, written, "Hugging Face PEFT")
+    theirs = {names.theirs(path): layer for path, layer in layers.items()}
+    settings = {
+        "peft_type": method.hf_type,
+        "task_type": names.task_type,
+        "base_model_name_or_path": _base_name(str(adapter.config.model.weights)),
+        "target_modules": list(theirs),
+        "inference_mode": True,
+        **method.hf_settings(section, theirs),
+    }
+    files.write_arrays(folder, WEIGHTS, arrays)
+    files.write_json(folder, files.CONFIG, settings)
+    files.write_head(folder, adapter)
+    files.write_card(folder, adapter, _USE[names.task_type])
+
+
+def read(folder: Path, config: RunConfig) -> Foreign:
+    """Read a folder that peft wrote.
+
+    Args:
+        folder: The folder.
+        config: A run of the same base.
+
+    Raises:
+        DataError: If it cannot be read, or is of a method that mlpeft has not.
+    """
+    what = "expected a folder that Hugging Face PEFT wrote"
+    settings = read_settings(folder)
+    name = _method_name(settings)
+    method = METHODS[name]
+    names = layer_names(config)
+    ends = {theirs: ours for ours, theirs in method.hf_leaves.items()}
+    layout: dict[str, np.ndarray] = {}
+    for path, leaf in files.read_arrays(folder / WEIGHTS).items():
+        end = next((end for end in ends if path.endswith(f".{end}")), None)
+        if not path.startswith(_PREFIX) or end is None:
+            raise DataError(
+                f"{folder / WEIGHTS} has {path!r}, no leaf of {name}; {what}"
+            )
+        layer = names.ours(path.removeprefix(_PREFIX).removesuffix(f".{end}"))
+        layout[f"{layer}.{ends[end]}"] = leaf
+    layers = sorted({path.rpartition(".")[0] for path in layout})
+    return Foreign(
+        {"method": name, "keys": layers, **method.hf_section(settings, layout)},
+        {
+            path: method.from_hf(path.rpartition(".")[2], leaf)
+            for path, leaf in layout.items()
+        },
+    )
+
+
+def read_settings(folder: Path) -> dict[str, Any]:
+    """The adapter_config.json of a folder."""
+    return files.read_json(
+        folder / files.CONFIG,
+        "expected a folder that mlx-lm or Hugging Face PEFT wrote",
+    )
+
+
+def _method_name(settings: dict[str, Any]) -> str:
+    """Our name of a folder's method.
+
+    Raises:
+        DataError: If we have none, or the folder asks for what ours does not compute.
+    """
+    kind = settings.get("peft_type")
+    known = {method.hf_type for method in METHODS.values() if method.hf_type}
+    if kind not in known:
+        raise DataError(
+            f"the adapter's peft_type is {kind!r}; mlpeft reads "
+            f"{', '.join(sorted(known))}"
+        )
+    plain = {"rank_pattern": {}, "alpha_pattern": {}, "bias": "none"}
+    for key, value in plain.items():
+        if settings.get(key) not in (value, None):
+            raise DataError(
+                f"the adapter's {key} is {settings[key]!r}, which mlpeft has not; "
+                f"expected {value!r}"
+            )
+    if kind == "IA3":
+        return "ia3"
+    return "dora" if settings.get("use_dora") else "lora"
+
+
+def _base_name(weights: str) -> str | None:
+    """The base as Hugging Face's libraries find it; None: they could not."""
+    known = not weights.startswith(PACKAGE) and not weights.endswith(GGUF)
+    return weights if known else None
+
+
+def _others(adapter: Adapter) -> str:
+    method = METHODS.get(adapter.config.peft.method)
+    if method is None or method.merges:
+        return "export with --format merged"
+    return "no other library reads it: keep the folder of mlpeft adapt"

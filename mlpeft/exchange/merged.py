@@ -1,0 +1,93 @@
+"""A whole model with the adapter folded in: a folder as the base's own.
+
+The weights of an encoder have Hugging Face's names and all that the base's file has; a
+language model is written by mlx-lm, dequantised.
+"""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING, Any
+
+import mlx.core as mx
+from mlx.utils import tree_flatten
+
+from mlpeft.datasets.pretrained import model_folder, model_path, weight_files
+from mlpeft.errors import ConfigError
+from mlpeft.exchange import files
+from mlpeft.exchange.names import ENCODER, layer_names
+from mlpeft.models.bert_names import is_used, our_name
+from mlpeft.peft.wrap import merge
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import mlx.nn as nn
+
+    from mlpeft.adapters.adapter import Adapter
+
+WEIGHTS = "model.safetensors"
+_TEXT_FILES = ("*.json", "*.txt", "*.model", "*.jinja")
+"""What a model's folder has beside weights: settings, tokenizer, chat template."""
+_USE = "The folder takes the place of the base's own wherever that is read."
+
+
+def write(adapter: Adapter, folder: Path) -> None:
+    """Write a folder of the merged model.
+
+    Raises:
+        ConfigError: If the run's model has no pretrained base, or the method cannot be
+            merged.
+    """
+    config = adapter.config
+    layer_names(config)  # is there a pretrained base?
+    model = adapter.wrapped()
+    merge(model, config.peft)
+    if config.model.backbone == "causal_lm":
+        _write_language_model(model, adapter, folder)
+    else:
+        _write_encoder(model, str(config.model.weights), folder)
+    files.write_head(folder, adapter)
+    files.write_card(folder, adapter, _USE)
+
+
+def _write_encoder(model: nn.Module, weights: str, folder: Path) -> None:
+    merged = dict(tree_flatten(model.parameters()))
+    base: Any = mx.load(str(weight_files(weights)[0]))
+    arrays = {
+        name: merged[ENCODER + our_name(name)].astype(leaf.dtype)
+        if is_used(our_name(name))
+        else leaf
+        for name, leaf in base.items()
+    }
+    _copy_texts(model_folder(weights), folder)
+    files.write_arrays(folder, WEIGHTS, arrays)
+
+
+def _write_language_model(model: nn.Module, adapter: Adapter, folder: Path) -> None:
+    from mlx_lm.utils import dequantize_model, load_config, save_config, save_model
+
+    path = model_path(str(adapter.config.model.weights))
+    if path.is_file():
+        raise ConfigError(
+            f"model.weights: {path.name} is a GGUF file, no folder to write a merged "
+            "model like; name the model's Hugging Face folder with --set "
+            "model.weights=FOLDER (the adapter fits it), or export with --format mlx-lm"
+        )
+    model = dequantize_model(model)
+    settings = load_config(path)
+    for key in ("quantization", "quantization_config"):
+        settings.pop(key, None)
+    _copy_texts(path, folder)
+    save_config(settings, folder / "config.json")
+    save_model(folder, model)
+
+
+def _copy_texts(source: Path, folder: Path) -> None:
+    for pattern in _TEXT_FILES:
+        for file in source.glob(pattern):
+            if not file.name.endswith(".index.json"):
+                shutil.copyfile(file, folder / file.name)
+    pooling = source / "1_Pooling"
+    if pooling.is_dir():
+        shutil.copytree(pooling, folder / pooling.name, dirs_exist_ok=True)

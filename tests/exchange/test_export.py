@@ -1,0 +1,260 @@
+"""Exported folders have what others look for, and imported ones give the same model."""
+
+from __future__ import annotations
+
+import json
+
+import mlx.core as mx
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from mlpeft.adapters.adapter import Adapter
+from mlpeft.adapters.learn import adapt
+from mlpeft.adapters.start import as_adapter
+from mlpeft.config import RunConfig
+from mlpeft.errors import CheckpointError, ConfigError, DataError
+from mlpeft.evaluate import load_trained
+from mlpeft.exchange.export import export_adapter, import_adapter
+from mlpeft.models.encoder import read_encoder
+from tests.adapters.runs import EXAMPLES, write_run
+from tests.models import tiny_lm
+
+TOKENS = mx.array([[2, 3, 4, 5], [6, 7, 8, 0]])
+LAYER = "base_model.model.encoder.layer.1.attention.self.query."
+
+
+def adapted(folder, **sections) -> Adapter:
+    """An adapter of the tiny encoder whose leaves have all moved."""
+    adapter = adapt(write_run(folder, **sections), EXAMPLES, steps=1)
+    return moved(adapter)
+
+
+def language_start(folder, **sections) -> Adapter:
+    """The start of a run of the tiny language model, with moved leaves."""
+    base = tiny_lm.write(folder / "lm")
+    model = {"backbone": "causal_lm"}
+    run = write_run(folder, base, model=model | {"weights": str(base)}, **sections)
+    return moved(as_adapter(load_trained(run)))
+
+
+def moved(adapter: Adapter) -> Adapter:
+    rng = np.random.default_rng(0)
+    for name, leaf in sorted(adapter.leaves.items()):
+        noise = rng.normal(size=leaf.shape) * 0.1
+        adapter.leaves[name] = (leaf + noise).astype(np.float32)
+    return adapter
+
+
+def other_run(adapter: Adapter, folder, **peft) -> RunConfig:
+    """A run of the same base, without the adapter."""
+    return adapter.config.with_changes(
+        run={"name": "imported"}, paths={"checkpoint_dir": str(folder)}, peft=peft
+    )
+
+
+@pytest.mark.parametrize(
+    ("method", "leaves"),
+    [
+        ("lora", {"lora_A.weight": (2, 16), "lora_B.weight": (16, 2)}),
+        (
+            "dora",
+            {
+                "lora_A.weight": (2, 16),
+                "lora_B.weight": (16, 2),
+                "lora_magnitude_vector": (16,),
+            },
+        ),
+    ],
+)
+def test_a_peft_folder_has_pefts_names_and_layout(tmp_path, method, leaves):
+    peft = {"method": method, "rank": 2, "keys": ["query"], "num_layers": 1}
+    adapter = adapted(tmp_path, peft=peft)
+    folder = export_adapter(adapter, "peft", tmp_path / "out")
+    arrays = load_file(folder / "adapter_model.safetensors")
+    assert {name: leaf.shape for name, leaf in arrays.items()} == {
+        LAYER + name: shape for name, shape in leaves.items()
+    }
+    settings = json.loads((folder / "adapter_config.json").read_text())
+    assert settings["peft_type"] == "LORA"
+    assert settings["task_type"] == "FEATURE_EXTRACTION"
+    assert settings["use_dora"] == (method == "dora")
+    assert settings["lora_alpha"] / settings["r"] == 2.0
+    assert settings["target_modules"] == ["encoder.layer.1.attention.self.query"]
+
+
+def test_a_head_is_written_beside_the_base_with_its_labels(tmp_path):
+    adapter = adapted(tmp_path)
+    folder = export_adapter(adapter, "peft", tmp_path / "out")
+    head = load_file(folder / "head.safetensors")
+    np.testing.assert_array_equal(head["weight"], adapter.leaves["head.weight"])
+    labels = json.loads((folder / "labels.json").read_text())
+    assert labels == {"labels": ["delivery", "refund"], "scale": 10.0}
+    assert "head.safetensors" in (folder / "README.md").read_text()
+
+
+@pytest.mark.parametrize(
+    "peft",
+    [
+        {"method": "lora", "rank": 2},
+        {"method": "lora", "rank": 4, "alpha": 6.0, "rslora": True},
+        {"method": "dora", "rank": 2, "scale": 3.0},
+        {"method": "ia3"},
+    ],
+)
+def test_what_peft_would_read_is_imported_as_the_same_model(tmp_path, peft):
+    adapter = adapted(tmp_path, peft=peft)
+    folder = export_adapter(adapter, "peft", tmp_path / "out")
+    config = other_run(adapter, tmp_path, method="bitfit")
+    start = as_adapter(load_trained(import_adapter(folder, config)))
+    np.testing.assert_allclose(
+        start.model.encoder(TOKENS), adapter.model.encoder(TOKENS), atol=1e-6
+    )
+
+
+@pytest.mark.parametrize("method", ["lora", "dora"])
+@pytest.mark.parametrize("format_", ["mlx-lm", "peft"])
+def test_a_language_models_adapter_comes_back_as_it_was(tmp_path, method, format_):
+    adapter = language_start(tmp_path, peft={"method": method, "rank": 2})
+    folder = export_adapter(adapter, format_, tmp_path / "out")
+    start = as_adapter(
+        load_trained(import_adapter(folder, other_run(adapter, tmp_path)))
+    )
+    assert set(start.leaves) == set(adapter.leaves)
+    for name, leaf in adapter.leaves.items():
+        np.testing.assert_array_equal(start.leaves[name], leaf)
+    np.testing.assert_allclose(start.model(TOKENS), adapter.model(TOKENS), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "peft",
+    [
+        {"method": "lora", "rank": 2},
+        {"method": "dora", "rank": 2, "keys": ["self_attn.*"], "num_layers": 1},
+        {"method": "lora", "rank": 2, "keys": ["layers.0.mlp.*", "layers.1.*.q_proj"]},
+    ],
+)
+def test_mlx_lm_loads_the_folder_and_generates_with_it(tmp_path, peft):
+    """Its own loader and its own layers give the logits of ours."""
+    mlx_lm = pytest.importorskip("mlx_lm", reason="pip install 'mlpeft[lm]'")
+    adapter = language_start(tmp_path, peft=peft)
+    folder = export_adapter(adapter, "mlx-lm", tmp_path / "out")
+    base = str(tmp_path / "lm")
+    model, tokenizer = mlx_lm.load(base, adapter_path=str(folder))
+    np.testing.assert_allclose(model(TOKENS), adapter.model(TOKENS), atol=1e-5)
+    plain, _ = mlx_lm.load(base)
+    assert np.abs(np.array(plain(TOKENS) - model(TOKENS))).max() > 1e-3
+    assert isinstance(mlx_lm.generate(model, tokenizer, "ab", max_tokens=3), str)
+
+
+def test_a_merged_encoder_is_read_like_its_base(tmp_path):
+    adapter = adapted(tmp_path)
+    folder = export_adapter(adapter, "merged", tmp_path / "out")
+    merged = read_encoder(str(folder))
+    np.testing.assert_allclose(merged(TOKENS), adapter.model.encoder(TOKENS), atol=1e-6)
+    base = load_file(tmp_path / "base" / "model.safetensors")
+    written = load_file(folder / "model.safetensors")
+    assert set(written) == set(base)
+    changed = {name for name in base if (base[name] != written[name]).any()}
+    assert {name.rpartition(".")[0].rpartition(".")[2] for name in changed} == {
+        "query",
+        "value",
+    }
+
+
+def test_a_merged_language_model_is_loaded_by_mlx_lm(tmp_path):
+    mlx_lm = pytest.importorskip("mlx_lm", reason="pip install 'mlpeft[lm]'")
+    adapter = language_start(tmp_path)
+    folder = export_adapter(adapter, "merged", tmp_path / "out")
+    model, _ = mlx_lm.load(str(folder))
+    np.testing.assert_allclose(model(TOKENS), adapter.model(TOKENS), atol=1e-5)
+
+
+def test_a_start_is_exported_without_a_head(tmp_path):
+    folder = export_adapter(write_run(tmp_path), "peft", tmp_path / "out")
+    assert not (folder / "head.safetensors").exists()
+    assert "a start to adapt from" in (folder / "README.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("peft", "format_", "told"),
+    [
+        ({"method": "bitfit"}, "peft", "nothing to write bitfit as; export .* merged"),
+        ({"method": "prefix"}, "peft", "keep the folder of mlpeft adapt"),
+        ({"method": "prompt"}, "merged", "cannot be merged"),
+        ({"method": "lora"}, "mlx-lm", "mlx-lm has language models only"),
+        (
+            {"method": "lora", "train_also": ["layers.0.output_norm"]},
+            "peft",
+            "no place for encoder.layers.0.output_norm.bias.* export with .* merged",
+        ),
+    ],
+)
+def test_what_a_format_has_no_place_for_is_told(tmp_path, peft, format_, told):
+    adapter = adapted(tmp_path, peft=peft)
+    with pytest.raises(ConfigError, match=told):
+        export_adapter(adapter, format_, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_mlx_lm_has_no_ia3(tmp_path):
+    adapter = language_start(tmp_path, peft={"method": "ia3"})
+    with pytest.raises(ConfigError, match="mlx-lm has lora and dora, and this is ia3"):
+        export_adapter(adapter, "mlx-lm", tmp_path / "out")
+
+
+def test_nothing_is_written_over(tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "precious").touch()
+    with pytest.raises(DataError, match="is there already"):
+        export_adapter(write_run(tmp_path), "peft", tmp_path / "out")
+
+
+def test_an_import_does_not_write_over_a_run(tmp_path):
+    adapter = adapted(tmp_path)
+    folder = export_adapter(adapter, "peft", tmp_path / "out")
+    import_adapter(folder, other_run(adapter, tmp_path))
+    with pytest.raises(CheckpointError, match="holds a run already"):
+        import_adapter(folder, other_run(adapter, tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"peft_type": "LOHA"}, "peft_type is 'LOHA'; mlpeft reads IA3, LORA"),
+        ({"rank_pattern": {"query": 9}}, "rank_pattern is {'query': 9}"),
+        ({"r": 5}, "Was it made for another base"),
+    ],
+)
+def test_an_adapter_that_is_not_ours_to_compute_is_told(tmp_path, changes, told):
+    adapter = adapted(tmp_path)
+    folder = export_adapter(adapter, "peft", tmp_path / "out")
+    file = folder / "adapter_config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | changes))
+    with pytest.raises(DataError, match=told):
+        import_adapter(folder, other_run(adapter, tmp_path))
+
+
+def test_a_leaf_that_is_missing_or_strange_is_told(tmp_path):
+    adapter = adapted(tmp_path)
+    folder = export_adapter(adapter, "peft", tmp_path / "out")
+    file = folder / "adapter_model.safetensors"
+    arrays = load_file(file)
+    gone = LAYER + "lora_B.weight"
+    save_file({name: arrays[name] for name in arrays if name != gone}, file)
+    with pytest.raises(DataError, match=r"query.lora_b' is missing"):
+        import_adapter(folder, other_run(adapter, tmp_path))
+    save_file(arrays | {LAYER + "extra": np.zeros(1, np.float32)}, file)
+    with pytest.raises(DataError, match="no leaf of lora"):
+        import_adapter(folder, other_run(adapter, tmp_path))
+    save_file(
+        {"base_model.model.nowhere.lora_A.weight": np.zeros((2, 16), np.float32)}, file
+    )
+    with pytest.raises(DataError, match="the base has no layer 'nowhere'"):
+        import_adapter(folder, other_run(adapter, tmp_path))
+
+
+def test_a_folder_that_is_no_adapter_is_told(tmp_path):
+    config = RunConfig.load(write_run(tmp_path) / "config.yaml")
+    with pytest.raises(DataError, match=r"no adapter_config\.json in"):
+        import_adapter(tmp_path, config)

@@ -1,0 +1,72 @@
+"""Hugging Face PEFT itself loads what is exported, and computes the same.
+
+It needs torch, which this project does not: name a Python that has it, for example of a
+virtual environment with `pip install torch peft transformers`:
+
+    MLPEFT_PEFT_PYTHON=/path/to/bin/python pytest tests/exchange/test_with_peft.py
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mlpeft.adapters.start import as_adapter
+from mlpeft.evaluate import load_trained
+from mlpeft.exchange.export import export_adapter, import_adapter
+from tests.exchange.test_export import TOKENS, adapted, language_start, other_run
+
+SCRIPT = Path(__file__).with_name("peft_reference.py")
+METHODS = [
+    {"method": "lora", "rank": 2},
+    {"method": "lora", "rank": 4, "alpha": 6.0, "rslora": True},
+    {"method": "dora", "rank": 2, "scale": 3.0},
+    {"method": "ia3"},
+]
+
+
+@pytest.fixture(scope="session")
+def peft_python() -> str:
+    python = os.environ.get("MLPEFT_PEFT_PYTHON")
+    if python is None:
+        pytest.skip("set MLPEFT_PEFT_PYTHON to a Python that has torch and peft")
+    return python
+
+
+def run(python: str, base: Path, folder: Path, tmp_path: Path) -> np.ndarray:
+    """The outputs of peft, which writes the adapter again into `again`."""
+    given, output = tmp_path / "in.npz", tmp_path / "out.npz"
+    np.savez(given, tokens=np.array(TOKENS))
+    words = [python, SCRIPT, base, folder, given, output, "--save", tmp_path / "again"]
+    done = subprocess.run(
+        words, check=False, capture_output=True, text=True, timeout=100
+    )
+    assert done.returncode == 0, done.stderr
+    with np.load(output) as file:
+        outputs: np.ndarray = file["outputs"]
+        return outputs
+
+
+@pytest.mark.parametrize("peft", METHODS)
+def test_peft_computes_the_encoders_embeddings(peft_python, tmp_path, peft):
+    adapter = adapted(tmp_path, peft=peft)
+    folder = export_adapter(adapter, "peft", tmp_path / "folder")
+    theirs = run(peft_python, tmp_path / "base", folder, tmp_path)
+    np.testing.assert_allclose(adapter.model.encoder(TOKENS), theirs, atol=1e-5)
+    again = import_adapter(tmp_path / "again", other_run(adapter, tmp_path))
+    start = as_adapter(load_trained(again))
+    np.testing.assert_allclose(start.model.encoder(TOKENS), theirs, atol=1e-5)
+
+
+@pytest.mark.parametrize("peft", METHODS)
+def test_peft_computes_the_language_models_logits(peft_python, tmp_path, peft):
+    adapter = language_start(tmp_path, peft=peft)
+    folder = export_adapter(adapter, "peft", tmp_path / "folder")
+    theirs = run(peft_python, tmp_path / "lm", folder, tmp_path)
+    seen = np.array(TOKENS) != 0
+    ours = np.array(adapter.model(TOKENS))
+    np.testing.assert_allclose(ours[seen], theirs[seen], atol=1e-4)
