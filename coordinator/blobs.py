@@ -34,4 +34,6 @@ async def send_blob(
     with await asyncio.to_thread(blob.open, request.offset) as file:
         while piece := await asyncio.to_thread(file.read, CHUNK_BYTES):
             check()
-            await context.write(blob_codec.encode_piece(piece))
+            frame = blob_codec.encode_piece(piece)
+            await context.write(frame)
+            hub.traffic.went(frame)

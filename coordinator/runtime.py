@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from coordinator.enrolment import EnrolmentServer
 from coordinator.invitation import invitation
+from coordinator.progress import ProgressReporter
 from coordinator.server import Server
 from mlpeft.cluster.worker_state import WorkerPolicy
 from mlpeft.errors import MlpeftError
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
     from mlpeft.blobs.offer import Offer
     from mlpeft.cluster.joining import Versions
+    from mlpeft.cluster.overview import Overview
     from mlpeft.cluster.status import ClusterStatus
     from mlpeft.cluster.worker_messages import WorkerEvent
     from mlpeft.config import RunConfig
@@ -72,6 +74,8 @@ class Runtime:
         self._authority = authority
         self._offer = offer
         self._enrolment: EnrolmentServer | None = None
+        self.reporter = ProgressReporter()
+        """To be told of the training, so that the status can tell how far it is."""
         self.join_address: str | None = None
         """Where workers join with a token, once started with an authority."""
         self.invitation = ""
@@ -107,13 +111,17 @@ class Runtime:
         finally:
             self._end_loop()
 
-    def status(self) -> ClusterStatus:
-        """A picture of the cluster."""
+    def overview(self) -> Overview:
+        """All that there is to tell of run, cluster and connections."""
 
-        async def ask() -> ClusterStatus:
-            return self._hub.status()
+        async def ask() -> Overview:
+            return self._server.overview()
 
         return self._call(ask())
+
+    def status(self) -> ClusterStatus:
+        """A picture of the cluster."""
+        return self.overview().cluster
 
     def stopping(self) -> bool:
         """Whether an operator asked that the run end after the round under way."""
@@ -135,7 +143,7 @@ class Runtime:
 
     async def _start(self, host: str, port: int, local_workers: int) -> str:
         self._hub = Hub(self._config, self._fingerprint, self._versions, self._offer)
-        self._server = Server(self._hub, self._authority)
+        self._server = Server(self._hub, self._authority, self.reporter.progress)
         address = await self._server.start(host, port)
         self.invitation = invitation(address, self._authority)
         self._hub.invite(self.invitation)

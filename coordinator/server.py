@@ -15,20 +15,24 @@ from coordinator.control import Control, NotOperatorError
 from coordinator.door import Door, NotAdmittedError
 from coordinator.health import StandardServices
 from coordinator.listen import listen
+from mlpeft.cluster.overview import Overview, RunProgress
 from mlpeft.errors import DataError, MlpeftError, RemoteProtocolError
 from mlpeft.node.hub import JoinRefusedError, UnknownWorkerError
+from mlpeft.node.traffic import Traffic
 from mlpeft.rpc import (
     channel,
     codec,
     control_codec,
     credentials,
     join_codec,
-    status_codec,
+    overview_codec,
     wire,
 )
 from mlpeft.rpc.outbox import Outbox
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from coordinator.door import Visitor
     from coordinator.listen import Context
     from mlpeft.cluster.messages import WorkerId
@@ -41,9 +45,14 @@ class DismissedError(MlpeftError):
 
 
 class GrpcPeer:
-    """The hub's end of a stream of work: frames that wait, and how it is to end."""
+    """The hub's end of a stream of work: frames that wait, and how it is to end.
 
-    def __init__(self) -> None:
+    Args:
+        traffic: Counts what goes over it.
+    """
+
+    def __init__(self, traffic: Traffic) -> None:
+        self.traffic = traffic
         self.outbox = Outbox()
         self.dismissed: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
@@ -71,9 +80,16 @@ class Server:
         hub: Whose.
         authority: Who may enter, over TLS with certificates on both sides; None:
             anybody, in the clear.
+        progress: Says how far the run is.
     """
 
-    def __init__(self, hub: Hub, authority: Authority | None = None) -> None:
+    def __init__(
+        self,
+        hub: Hub,
+        authority: Authority | None = None,
+        progress: Callable[[], RunProgress] = RunProgress,
+    ) -> None:
+        self._progress = progress
         self._hub = hub
         self._authority = authority
         self._door = None if authority is None else Door(authority)
@@ -173,7 +189,20 @@ class Server:
             self._admit(context)
         except MlpeftError as error:
             await _abort(context, error)
-        return status_codec.encode_status(self._hub.config.run.name, self._hub.status())
+        return overview_codec.encode_overview(self.overview())
+
+    def overview(self) -> Overview:
+        """All that there is to tell of run, cluster and connections."""
+        hub = self._hub
+        return Overview(
+            run=hub.config.run.name,
+            session=hub.session,
+            progress=self._progress(),
+            stopping=self.control.stopping,
+            bytes_moved=hub.traffic.bytes_moved(),
+            cluster=hub.status(),
+            bytes_by_worker=hub.bytes_by_worker(),
+        )
 
     async def _control(self, data: bytes, context: Context) -> bytes:
         try:
@@ -187,7 +216,7 @@ class Server:
     async def _work(self, requests: Any, context: Context) -> None:
         """One worker's stream, from Hello to its end."""
         decoder = codec.UpDecoder(self._hub.limit_bytes)
-        peer = GrpcPeer()
+        peer = GrpcPeer(Traffic(self._hub.traffic))
         try:
             visitor = self._admit(context)
             hello = await _hello(context, decoder)
@@ -209,8 +238,10 @@ class Server:
         """Read and write until one of them ends; what to abort the stream with."""
         reason = "the connection broke"
         offence: MlpeftError | None = None
-        reader = asyncio.create_task(self._read(context, decoder, worker, visitor))
-        writer = asyncio.create_task(_write(context, peer.outbox))
+        reader = asyncio.create_task(
+            self._read(context, decoder, peer, worker, visitor)
+        )
+        writer = asyncio.create_task(_write(context, peer))
         watcher = asyncio.create_task(self._watch(visitor))
         parts: list[asyncio.Future[Any]] = [reader, writer, peer.dismissed, watcher]
         try:
@@ -250,6 +281,7 @@ class Server:
         self,
         context: Context,
         decoder: codec.UpDecoder,
+        peer: GrpcPeer,
         worker: WorkerId,
         visitor: Visitor | None,
     ) -> str:
@@ -260,6 +292,7 @@ class Server:
             NotAdmittedError: If it comes from somebody who has been shut out.
         """
         while (frame := await context.read()) is not grpc.aio.EOF:
+            peer.traffic.came(frame)
             message = decoder.feed(frame)
             if message is not None:
                 self._check(visitor)  # else nothing of theirs counts any more
@@ -267,9 +300,10 @@ class Server:
         return "connection lost" if context.cancelled() else "it ended"
 
 
-async def _write(context: Context, outbox: Outbox) -> None:
-    async for frame in outbox.frames():
+async def _write(context: Context, peer: GrpcPeer) -> None:
+    async for frame in peer.outbox.frames():
         await context.write(frame)
+        peer.traffic.went(frame)
 
 
 async def _hello(context: Context, decoder: codec.UpDecoder) -> wire.Hello:

@@ -2,59 +2,148 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import TYPE_CHECKING
+import json
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mlpeft.commands.options import IdentityFolder, Insecure, Json, MaybeCoordinator
 
 if TYPE_CHECKING:
-    from mlpeft.cluster.status import ClusterStatus
+    from collections.abc import Iterator
+
+    from rich.console import RenderableType
+
+    from mlpeft.cluster.overview import Overview
+    from mlpeft.security.identity import Identity
+
+LOOK_S = 1.0
+"""Seconds between two questions of --watch."""
 
 
 def status(
     coordinator: MaybeCoordinator = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", "-w", help="Go on showing it, until Ctrl-C.")
+    ] = False,
     json_output: Json = False,
     identity: IdentityFolder = None,
     insecure: Insecure = False,
 ) -> None:
-    """Show a coordinator's round, workers and leases, and what it waits for."""
-    import json
+    """Show a coordinator's run, round, workers and leases, and what it waits for.
 
-    from mlpeft.commands.ask import ask
+    With --watch it also shows that the coordinator is gone, and its return. With --json
+    and --watch a line is printed for each change.
+    """
     from mlpeft.commands.peer import choose_to_steer
-    from mlpeft.rpc import channel, status_codec
 
-    address, shown = choose_to_steer(coordinator, identity, insecure=insecure)
-    run, picture = status_codec.decode_status(ask(address, shown, channel.STATUS, b""))
-    if json_output:
-        typer.echo(json.dumps({"run": run} | asdict(picture)))
+    if not watch:
+        address, shown = choose_to_steer(coordinator, identity, insecure=insecure)
+        _print(_ask(address, shown), as_json=json_output)
         return
-    _show(run, picture)
+    looks = _looks(coordinator, identity, insecure)
+    try:
+        if json_output:
+            _watch_as_json(looks)
+        else:
+            _watch(looks)
+    except KeyboardInterrupt:
+        return
 
 
-def _show(run: str, picture: ClusterStatus) -> None:
+def _ask(address: str, shown: Identity | None) -> Overview:
+    from mlpeft.commands.ask import ask
+    from mlpeft.rpc import channel, overview_codec
+
+    return overview_codec.decode_overview(ask(address, shown, channel.STATUS, b""))
+
+
+def _looks(
+    coordinator: str | None, folder: Path | None, insecure: bool
+) -> Iterator[Overview | str]:
+    """What is seen, again and again; a text where nobody answers."""
+    from mlpeft.commands.ask import CoordinatorGoneError
+    from mlpeft.commands.peer import choose_to_steer
+
+    chosen = None
+    while True:
+        # Chosen anew after a silence: it may come back with TLS, or without.
+        chosen = chosen or choose_to_steer(coordinator, folder, insecure=insecure)
+        try:
+            yield _ask(*chosen)
+        except CoordinatorGoneError:
+            yield f"no coordinator answers at {chosen[0]}"
+            chosen = None
+        time.sleep(LOOK_S)
+
+
+def _watch_as_json(looks: Iterator[Overview | str]) -> None:
+    """A line whenever something changed, and for the coordinator's going and coming."""
+    from mlpeft.commands.status_view import record, steady
+
+    before: object = None
+    for look in looks:
+        now = look if isinstance(look, str) else steady(look)
+        if now != before:
+            line = {"gone": look} if isinstance(look, str) else record(look)
+            typer.echo(json.dumps({"time": round(time.time(), 3)} | line))
+            before = now
+
+
+def _watch(looks: Iterator[Overview | str]) -> None:
+    """Redraw; where lines cannot be redrawn, print what changed."""
     from rich.console import Console
-    from rich.table import Table
+    from rich.live import Live
 
-    console = Console()
-    console.print(f"run {run}: {picture.wait}", markup=False, highlight=False)
-    if not picture.workers:
+    from mlpeft.commands.status_view import steady
+    from mlpeft.reporting.terminal import is_interactive
+
+    console = Console(highlight=False)
+    if not is_interactive(console):
+        before: object = None
+        for look in looks:
+            now = look if isinstance(look, str) else steady(look)
+            if now != before:
+                console.print(_picture(look, None, 0.0, console.width))
+                before = now
         return
-    computing = {
-        lease.worker: f"shard {lease.key.shard} for {lease.held_s:.0f} s, "
-        f"{lease.tasks_done} of {lease.tasks} tasks"
-        for lease in picture.leases
-    }
-    table = Table("worker", "device", "done", "failed", "silent", "computing")
-    for worker in picture.workers:
-        table.add_row(
-            worker.name + (" (leaving)" if worker.draining else ""),
-            worker.device,
-            str(worker.shards_done),
-            str(worker.failures),
-            f"{worker.silent_s:.1f} s",
-            computing.get(worker.name, "-"),
-        )
-    console.print(table)
+    last: Overview | None = None
+    seen = time.monotonic()
+    with Live(console=console, auto_refresh=False) as live:
+        for look in looks:
+            if not isinstance(look, str):
+                last, seen = look, time.monotonic()
+            silent_s = time.monotonic() - seen
+            live.update(_picture(look, last, silent_s, console.width), refresh=True)
+
+
+def _picture(
+    look: Overview | str, last: Overview | None, silent_s: float, width: int
+) -> RenderableType:
+    """What is seen; where that is nothing, what was seen last, and for how long."""
+    from rich.console import Group
+    from rich.text import Text
+
+    from mlpeft.commands.status_view import view
+
+    if not isinstance(look, str):
+        return view(look, width)
+    text = f"{look}; waiting for one"
+    if last is None:
+        return Text(text, style="yellow")
+    gone = Text(f"{look} for {silent_s:.0f} s; this was the last:", style="yellow")
+    return Group(gone, view(last, width))
+
+
+def _print(overview: Overview, *, as_json: bool) -> None:
+    from rich.console import Console
+
+    from mlpeft.commands.status_view import record, view
+
+    if as_json:
+        typer.echo(json.dumps(record(overview)))
+    else:
+        console = Console(highlight=False)
+        console.print(view(overview, console.width))

@@ -20,6 +20,7 @@ from mlpeft.cluster.joining import Versions, version_refusal, view_refusal
 from mlpeft.cluster.rounds import Policy
 from mlpeft.errors import MlpeftError, RemoteProtocolError
 from mlpeft.node.story import about
+from mlpeft.node.traffic import Traffic
 from mlpeft.rpc import wire
 from mlpeft.rpc.codec import encode_down
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from mlpeft.blobs.offer import Blob
+    from mlpeft.cluster.overview import Bytes
     from mlpeft.cluster.status import ClusterStatus
     from mlpeft.config import RunConfig
     from mlpeft.params import ParamTree
@@ -74,7 +76,13 @@ class EncodedTheta:
 
 
 class Peer(Protocol):
-    """The coordinator's end of a stream of work."""
+    """The coordinator's end of a stream of work.
+
+    Attributes:
+        traffic: What went over it.
+    """
+
+    traffic: Traffic
 
     def send(self, message: wire.DownMessage) -> None:
         """Send a small message soon."""
@@ -125,6 +133,8 @@ class Hub:
         self._timer: asyncio.TimerHandle | None = None
         self._joins: dict[m.WorkerId, wire.JoinRequest] = {}
         self._peers: dict[m.WorkerId, Peer] = {}
+        self.traffic = Traffic()
+        """Of all peers together; a peer's own is a part of it."""
         self._names: dict[m.WorkerId, str] = {}
         self._theta: EncodedTheta | None = None
         self._round: Future[list[ShardUpdate]] | None = None
@@ -166,6 +176,12 @@ class Hub:
     def status(self) -> ClusterStatus:
         """A picture of the cluster."""
         return self._state.status(self._loop.time())
+
+    def bytes_by_worker(self) -> dict[m.WorkerId, Bytes]:
+        """What went over the connections that there are."""
+        return {
+            worker: peer.traffic.bytes_moved() for worker, peer in self._peers.items()
+        }
 
     # --- the operator's side ----------------------------------------------------------
 

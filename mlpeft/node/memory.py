@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from mlpeft.node.hub import JoinRefusedError
 from mlpeft.node.link import LinkRefusedError
+from mlpeft.node.traffic import Traffic
 from mlpeft.rpc import wire
 from mlpeft.rpc.tensors import CHUNK_BYTES
 
@@ -32,7 +33,7 @@ class MemoryLink:
 
     async def open(self, hello: wire.Hello) -> MemoryStream:
         """Open the stream of work of a join."""
-        peer = MemoryPeer()
+        peer = MemoryPeer(Traffic(self._hub.traffic))
         try:
             worker = self._hub.connect(hello, peer)
         except JoinRefusedError as error:
@@ -53,9 +54,14 @@ class MemoryLink:
 
 
 class MemoryPeer:
-    """The hub's end of a stream."""
+    """The hub's end of a stream.
 
-    def __init__(self) -> None:
+    Args:
+        traffic: Stays at nothing: nothing is copied.
+    """
+
+    def __init__(self, traffic: Traffic) -> None:
+        self.traffic = traffic
         self.queue: asyncio.Queue[wire.DownMessage | None] = asyncio.Queue()
 
     def send(self, message: wire.DownMessage) -> None:

@@ -36,6 +36,18 @@ class Pace:
             return None
         return (last - first) / (end - start)
 
+    def per_second_at(self, iteration: int, now: float) -> float | None:
+        """Iterations per second until now, so that a standstill shows.
+
+        Args:
+            iteration: How far the run is now.
+            now: Of the clock that marks come with.
+        """
+        start, first = self._marks[0]
+        if now <= start or iteration <= first:
+            return None
+        return (iteration - first) / (now - start)
+
     def seconds_left(self, total: int) -> float | None:
         """Seconds until iteration `total`; None as long as nobody can know."""
         rate = self.per_second

@@ -271,7 +271,7 @@ class StatusRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class StatusResponse(_message.Message):
-    __slots__ = ("run", "rounds_opened", "version", "shards_in", "shards", "workers", "leases", "wait", "refused", "paused")
+    __slots__ = ("run", "rounds_opened", "version", "shards_in", "shards", "workers", "leases", "wait", "refused", "paused", "session", "progress", "stopping", "bytes_moved")
     RUN_FIELD_NUMBER: _ClassVar[int]
     ROUNDS_OPENED_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
@@ -282,6 +282,10 @@ class StatusResponse(_message.Message):
     WAIT_FIELD_NUMBER: _ClassVar[int]
     REFUSED_FIELD_NUMBER: _ClassVar[int]
     PAUSED_FIELD_NUMBER: _ClassVar[int]
+    SESSION_FIELD_NUMBER: _ClassVar[int]
+    PROGRESS_FIELD_NUMBER: _ClassVar[int]
+    STOPPING_FIELD_NUMBER: _ClassVar[int]
+    BYTES_MOVED_FIELD_NUMBER: _ClassVar[int]
     run: str
     rounds_opened: int
     version: int
@@ -292,10 +296,36 @@ class StatusResponse(_message.Message):
     wait: str
     refused: int
     paused: str
-    def __init__(self, run: _Optional[str] = ..., rounds_opened: _Optional[int] = ..., version: _Optional[int] = ..., shards_in: _Optional[int] = ..., shards: _Optional[int] = ..., workers: _Optional[_Iterable[_Union[WorkerStatus, _Mapping]]] = ..., leases: _Optional[_Iterable[_Union[LeaseStatus, _Mapping]]] = ..., wait: _Optional[str] = ..., refused: _Optional[int] = ..., paused: _Optional[str] = ...) -> None: ...
+    session: str
+    progress: RunProgress
+    stopping: bool
+    bytes_moved: BytesMoved
+    def __init__(self, run: _Optional[str] = ..., rounds_opened: _Optional[int] = ..., version: _Optional[int] = ..., shards_in: _Optional[int] = ..., shards: _Optional[int] = ..., workers: _Optional[_Iterable[_Union[WorkerStatus, _Mapping]]] = ..., leases: _Optional[_Iterable[_Union[LeaseStatus, _Mapping]]] = ..., wait: _Optional[str] = ..., refused: _Optional[int] = ..., paused: _Optional[str] = ..., session: _Optional[str] = ..., progress: _Optional[_Union[RunProgress, _Mapping]] = ..., stopping: _Optional[bool] = ..., bytes_moved: _Optional[_Union[BytesMoved, _Mapping]] = ...) -> None: ...
+
+class RunProgress(_message.Message):
+    __slots__ = ("iteration", "iterations", "per_second", "seconds_left", "validation")
+    ITERATION_FIELD_NUMBER: _ClassVar[int]
+    ITERATIONS_FIELD_NUMBER: _ClassVar[int]
+    PER_SECOND_FIELD_NUMBER: _ClassVar[int]
+    SECONDS_LEFT_FIELD_NUMBER: _ClassVar[int]
+    VALIDATION_FIELD_NUMBER: _ClassVar[int]
+    iteration: int
+    iterations: int
+    per_second: float
+    seconds_left: float
+    validation: str
+    def __init__(self, iteration: _Optional[int] = ..., iterations: _Optional[int] = ..., per_second: _Optional[float] = ..., seconds_left: _Optional[float] = ..., validation: _Optional[str] = ...) -> None: ...
+
+class BytesMoved(_message.Message):
+    __slots__ = ("up", "down")
+    UP_FIELD_NUMBER: _ClassVar[int]
+    DOWN_FIELD_NUMBER: _ClassVar[int]
+    up: int
+    down: int
+    def __init__(self, up: _Optional[int] = ..., down: _Optional[int] = ...) -> None: ...
 
 class WorkerStatus(_message.Message):
-    __slots__ = ("worker_id", "name", "device", "slots", "leases", "shards_done", "failures", "silent_s", "draining")
+    __slots__ = ("worker_id", "name", "device", "slots", "leases", "shards_done", "failures", "silent_s", "draining", "bytes_moved")
     WORKER_ID_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     DEVICE_FIELD_NUMBER: _ClassVar[int]
@@ -305,6 +335,7 @@ class WorkerStatus(_message.Message):
     FAILURES_FIELD_NUMBER: _ClassVar[int]
     SILENT_S_FIELD_NUMBER: _ClassVar[int]
     DRAINING_FIELD_NUMBER: _ClassVar[int]
+    BYTES_MOVED_FIELD_NUMBER: _ClassVar[int]
     worker_id: str
     name: str
     device: str
@@ -314,7 +345,8 @@ class WorkerStatus(_message.Message):
     failures: int
     silent_s: float
     draining: bool
-    def __init__(self, worker_id: _Optional[str] = ..., name: _Optional[str] = ..., device: _Optional[str] = ..., slots: _Optional[int] = ..., leases: _Optional[int] = ..., shards_done: _Optional[int] = ..., failures: _Optional[int] = ..., silent_s: _Optional[float] = ..., draining: _Optional[bool] = ...) -> None: ...
+    bytes_moved: BytesMoved
+    def __init__(self, worker_id: _Optional[str] = ..., name: _Optional[str] = ..., device: _Optional[str] = ..., slots: _Optional[int] = ..., leases: _Optional[int] = ..., shards_done: _Optional[int] = ..., failures: _Optional[int] = ..., silent_s: _Optional[float] = ..., draining: _Optional[bool] = ..., bytes_moved: _Optional[_Union[BytesMoved, _Mapping]] = ...) -> None: ...
 
 class LeaseStatus(_message.Message):
     __slots__ = ("key", "worker", "held_s", "tasks_done", "tasks")

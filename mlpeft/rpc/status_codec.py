@@ -1,25 +1,27 @@
-"""The call Status to bytes and back."""
+"""A picture of the cluster to its part of a Status call's answer, and back."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from mlpeft.cluster.messages import WorkerId
 from mlpeft.cluster.status import ClusterStatus, LeaseStatus, WorkerStatus
-from mlpeft.rpc import cluster_pb2 as pb
-from mlpeft.rpc.parsing import decode_key, encode_key, parse
+from mlpeft.rpc.parsing import decode_key, encode_key
+
+if TYPE_CHECKING:
+    from mlpeft.rpc import cluster_pb2 as pb
 
 
-def encode_status(run: str, status: ClusterStatus) -> bytes:
-    """The bytes of a Status call's answer."""
-    out = pb.StatusResponse(
-        run=run,
-        rounds_opened=status.rounds_opened,
-        version=status.version,
-        shards_in=status.shards_in,
-        shards=status.shards,
-        wait=status.wait,
-        refused=status.refused,
-        paused=status.paused,
-    )
+def write_status(out: pb.StatusResponse, status: ClusterStatus) -> None:
+    """Put the picture into an answer."""
+    if status.version is not None:
+        out.version = status.version
+    out.rounds_opened = status.rounds_opened
+    out.shards_in = status.shards_in
+    out.shards = status.shards
+    out.wait = status.wait
+    out.refused = status.refused
+    out.paused = status.paused
     for worker in status.workers:
         out.workers.add(
             worker_id=worker.worker,
@@ -40,16 +42,10 @@ def encode_status(run: str, status: ClusterStatus) -> bytes:
             tasks_done=lease.tasks_done,
             tasks=lease.tasks,
         )
-    return out.SerializeToString()
 
 
-def decode_status(data: bytes) -> tuple[str, ClusterStatus]:
-    """Name of the run, and the picture of its cluster.
-
-    Raises:
-        RemoteProtocolError: If it is something else.
-    """
-    status = parse(pb.StatusResponse, data)
+def read_status(status: pb.StatusResponse) -> ClusterStatus:
+    """The picture in an answer."""
     workers = tuple(
         WorkerStatus(
             worker=WorkerId(worker.worker_id),
@@ -74,7 +70,7 @@ def decode_status(data: bytes) -> tuple[str, ClusterStatus]:
         )
         for lease in status.leases
     )
-    return status.run, ClusterStatus(
+    return ClusterStatus(
         rounds_opened=status.rounds_opened,
         version=status.version if status.HasField("version") else None,
         shards_in=status.shards_in,

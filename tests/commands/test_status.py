@@ -5,7 +5,12 @@ import json
 import pytest
 
 from coordinator.runtime import ClusterExecutor, Runtime
+from mlpeft.cluster.coordinator_state import CoordinatorState
+from mlpeft.cluster.overview import Bytes, Overview, RunProgress
+from mlpeft.cluster.rounds import Policy
 from mlpeft.cluster.sim import TOY_SIZE, toy_shards
+from mlpeft.commands import status as command
+from mlpeft.commands.ask import CoordinatorGoneError
 from mlpeft.commands.status import status
 from mlpeft.errors import ConfigError, MlpeftError
 from mlpeft.node.compute import Prepared
@@ -39,7 +44,8 @@ def address():
 def test_the_status_names_run_workers_and_what_they_did(address, capsys):
     status(coordinator=address)
     shown = capsys.readouterr().out
-    assert "run run: no round is open" in shown
+    assert "run run" in shown
+    assert "no round is open" in shown
     assert "local-0" in shown
     assert "toy device" in shown
 
@@ -71,7 +77,7 @@ def secured(tmp_path):
 
 def test_who_has_joined_needs_no_address(secured, capsys):
     status()
-    assert "run run: no round is open" in capsys.readouterr().out
+    assert "no round is open" in capsys.readouterr().out
 
 
 def test_who_is_shut_out_is_told_so(secured):
@@ -96,3 +102,79 @@ def test_a_coordinator_that_is_not_there_is_named():
         status(coordinator="127.0.0.1:9")
     with pytest.raises(ConfigError, match="expected host:port"):
         status(coordinator="lab")
+
+
+class Glances:
+    """Answers to --watch, one a look; then Ctrl-C."""
+
+    def __init__(self, monkeypatch, answers):
+        self.answers = iter(answers)
+        monkeypatch.setattr(command, "_ask", self.ask)
+        monkeypatch.setattr(command.time, "sleep", lambda _: None)
+
+    def ask(self, address, shown):
+        answer = next(self.answers, KeyboardInterrupt())
+        if isinstance(answer, BaseException):
+            raise answer
+        return answer
+
+
+GONE = CoordinatorGoneError("no coordinator answers at 127.0.0.1:50051; is it running?")
+
+
+def overview(iteration=0, session="s"):
+    return Overview(
+        run="digits",
+        session=session,
+        progress=RunProgress(iteration, 600),
+        stopping=False,
+        bytes_moved=Bytes(),
+        cluster=CoordinatorState(session, Policy()).status(0.0),
+    )
+
+
+def test_watching_as_json_prints_a_line_a_change(monkeypatch, capsys):
+    """A restart in between: gone is said once, and its return."""
+    looks = [overview(1), overview(1), overview(2), GONE, GONE, overview(2, "t")]
+    Glances(monkeypatch, looks)
+    status(watch=True, json_output=True)
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line.get("gone", line.get("session")) for line in lines] == [
+        "s",
+        "s",
+        "no coordinator answers at 127.0.0.1:50051",
+        "t",
+    ]
+    assert all(line["time"] > 1e9 for line in lines)
+
+
+def test_watching_where_lines_cannot_be_redrawn_prints_what_changed(
+    monkeypatch, capsys
+):
+    Glances(monkeypatch, [overview(1), overview(1), GONE, overview(2)])
+    status(watch=True)
+    shown = capsys.readouterr().out
+    assert [shown.count(text) for text in ("1/600", "waiting for one", "2/600")] == [
+        1,
+        1,
+        1,
+    ]
+
+
+def test_watching_on_a_terminal_keeps_the_last_picture_of_one_that_is_gone(
+    monkeypatch, capsys
+):
+    monkeypatch.setattr("mlpeft.reporting.terminal.is_interactive", lambda _: True)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    Glances(monkeypatch, [GONE, overview(17), GONE])
+    status(watch=True)
+    last = capsys.readouterr().out.rpartition("this was the last:")
+    assert "no coordinator answers at 127.0.0.1:50051 for 0 s" in last[0]
+    assert "17/600" in last[2]
+
+
+def test_what_must_be_put_right_ends_the_watch(monkeypatch):
+    Glances(monkeypatch, [overview(1), MlpeftError("revoked")])
+    with pytest.raises(MlpeftError, match="revoked"):
+        status(watch=True)

@@ -13,7 +13,7 @@ from coordinator.enrolment import EnrolmentServer
 from coordinator.server import Server
 from mlpeft.cluster.sim import serial_result
 from mlpeft.errors import MlpeftError
-from mlpeft.rpc import channel, credentials, enrolment_codec, status_codec
+from mlpeft.rpc import channel, credentials, enrolment_codec, overview_codec
 from mlpeft.security import certificates, identity
 from mlpeft.security.authority import Authority
 from mlpeft.security.folders import SecurityError
@@ -69,10 +69,12 @@ def test_a_worker_that_joined_gives_the_serial_bytes(tmp_path):
             assert held.address == served.address
             task = asyncio.create_task(served.agent(held).run())
             theta = await toy_run(served.hub, rounds=2, size=size)
-            status = status_codec.decode_status(await ask_status(served.address, held))
+            seen = overview_codec.decode_overview(
+                await ask_status(served.address, held)
+            )
             served.hub.end("done")
             await task
-            return theta, [worker.name for worker in status[1].workers]
+            return theta, [worker.name for worker in seen.cluster.workers]
 
     for size in (16, 600_000):
         theta, names = bounded(scenario(size))

@@ -11,7 +11,7 @@ import pytest
 from coordinator.server import Server
 from mlpeft.cluster.sim import serial_result
 from mlpeft.errors import MlpeftError
-from mlpeft.rpc import channel, codec, join_codec, status_codec, wire
+from mlpeft.rpc import channel, codec, join_codec, overview_codec, wire
 from tests.node.toy import VERSIONS, bounded, toy_agent, toy_hub, toy_run
 from worker.link import GrpcLink
 
@@ -149,13 +149,36 @@ def test_the_status_can_be_asked_for():
             data = await served.channel.unary_unary(channel.STATUS)(b"")
             served.hub.end("done")
             await task
-            return status_codec.decode_status(data)
+            return overview_codec.decode_overview(data)
 
-    run, status = bounded(scenario())
-    assert (run, status.rounds_opened, status.version) == ("run", 2, 1)
-    assert [(worker.name, worker.shards_done) for worker in status.workers] == [
-        ("ada", 6)
-    ]
+    seen = bounded(scenario())
+    assert (seen.run, seen.stopping) == ("run", False)
+    assert (seen.cluster.rounds_opened, seen.cluster.version) == (2, 1)
+    (worker,) = seen.cluster.workers
+    assert (worker.name, worker.shards_done) == ("ada", 6)
+
+
+def test_bytes_are_counted_for_each_worker_and_for_all_that_ever_were():
+    """Theta of 4 bytes a number goes down once a round, an update comes up a shard."""
+
+    async def scenario():
+        async with Served() as served:
+            first = asyncio.create_task(served.agent(name="ada").run())
+            await toy_run(served.hub, rounds=2, size=50_000)
+            alone = served.server.overview()
+            served.hub.drain("ada", "enough")
+            await first
+            while served.hub.status().workers:  # noqa: ASYNC110 - it has no event
+                await asyncio.sleep(0)
+            return alone, served.server.overview()
+
+    alone, gone = bounded(scenario())
+    (moved,) = alone.bytes_by_worker.values()
+    assert moved == alone.bytes_moved
+    assert 2 * 200_000 < moved.down < 2.1 * 200_000
+    assert 6 * 200_000 < moved.up < 6.1 * 200_000
+    assert gone.bytes_by_worker == {}
+    assert moved.up < gone.bytes_moved.up < moved.up + 1000
 
 
 def test_an_address_that_is_taken_is_named_with_what_to_do():

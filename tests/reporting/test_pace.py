@@ -22,6 +22,15 @@ def test_speed_and_time_left_count_from_where_a_run_resumed() -> None:
     assert pace.seconds_left(200) == 40.0
 
 
+def test_a_standstill_shows_in_the_speed_until_now() -> None:
+    pace = Pace(100, 0.0)
+    assert pace.per_second_at(100, 5.0) is None
+    pace.mark(120, 10.0)
+    assert pace.per_second_at(120, 10.0) == 2.0
+    assert pace.per_second_at(125, 100.0) == 0.25
+    assert pace.per_second == 2.0
+
+
 def test_a_slow_start_is_forgotten_after_the_window() -> None:
     """One iteration took 20 s (it compiled); each later one takes 1 s."""
     pace = Pace(0, 0.0, window_s=30.0)

@@ -6,12 +6,16 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
+from mlpeft.cluster.coordinator_state import CoordinatorState
 from mlpeft.cluster.messages import Lease, LeaseKey, WorkerId
+from mlpeft.cluster.overview import Bytes, Overview, RunProgress
+from mlpeft.cluster.rounds import Policy
 from mlpeft.cluster.status import ClusterStatus, LeaseStatus, WorkerStatus
 from mlpeft.errors import LocalProtocolError, RemoteProtocolError
 from mlpeft.rpc import cluster_pb2 as pb
-from mlpeft.rpc import codec, join_codec, status_codec, wire
+from mlpeft.rpc import codec, join_codec, wire
 from mlpeft.rpc.dtypes import BFLOAT16
+from mlpeft.rpc.overview_codec import decode_overview, encode_overview
 from mlpeft.rpc.tensors import CHUNK_BYTES, INLINE_BYTES
 from mlpeft.work import Kind, Shard, ShardUpdate, TaskSpec
 
@@ -309,7 +313,7 @@ def test_any_bytes_are_a_call_or_a_remote_protocol_error(data):
     for decode in (
         join_codec.decode_join_request,
         join_codec.decode_join_response,
-        status_codec.decode_status,
+        decode_overview,
     ):
         try:
             decode(data)
@@ -343,7 +347,20 @@ def test_a_status_comes_through(version):
         refused=2,
         paused="lunch",
     )
-    assert status_codec.decode_status(status_codec.encode_status("tiny", status)) == (
-        "tiny",
-        status,
+    overview = Overview(
+        run="tiny",
+        session="s",
+        progress=RunProgress(5, 20, 2.5, 6.0, "0: accuracy 50 %"),
+        stopping=True,
+        bytes_moved=Bytes(7, 8),
+        cluster=status,
+        bytes_by_worker={WorkerId("i"): Bytes(1, 2)},
     )
+    assert decode_overview(encode_overview(overview)) == overview
+
+
+def test_what_is_not_known_of_a_run_is_none_on_the_other_side():
+    progress = RunProgress(5, 20, None, None)
+    nothing = CoordinatorState("s", Policy()).status(0.0)
+    overview = Overview("run", "s", progress, False, Bytes(), nothing)
+    assert decode_overview(encode_overview(overview)).progress == progress

@@ -1,0 +1,152 @@
+"""How `mlpeft status` looks: for people a few lines and a table, for scripts a dict."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Any
+
+from rich import box
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from mlpeft.cluster.overview import Bytes
+from mlpeft.reporting.pace import clock_time, speed
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from mlpeft.cluster.overview import Overview
+    from mlpeft.cluster.status import LeaseStatus, WorkerStatus
+
+WIDE = 100
+"""Columns of a terminal from which on there is room for each worker's bytes."""
+
+
+def record(overview: Overview) -> dict[str, Any]:
+    """The overview for scripts: plain values, the keys of docs/steering.md."""
+    cluster = asdict(overview.cluster)
+    for worker in cluster["workers"]:
+        moved = overview.bytes_by_worker.get(worker["worker"], Bytes())
+        worker["bytes_moved"] = asdict(moved)
+    return {
+        "run": overview.run,
+        "session": overview.session,
+        "stopping": overview.stopping,
+        "progress": asdict(overview.progress),
+        "bytes_moved": asdict(overview.bytes_moved),
+    } | cluster
+
+
+def steady(overview: Overview) -> Overview:
+    """The overview without what changes by itself: ages, speeds, bytes.
+
+    Two that are equal in this have nothing new between them.
+    """
+    cluster = overview.cluster
+    still = replace(
+        cluster,
+        workers=tuple(replace(worker, silent_s=0.0) for worker in cluster.workers),
+        leases=tuple(replace(lease, held_s=0.0) for lease in cluster.leases),
+        wait=re.sub(r"for \d+ s", "", cluster.wait),
+    )
+    return replace(
+        overview,
+        progress=replace(overview.progress, per_second=None, seconds_left=None),
+        bytes_moved=Bytes(),
+        bytes_by_worker={},
+        cluster=still,
+    )
+
+
+def view(overview: Overview, width: int) -> RenderableType:
+    """The overview for people.
+
+    Args:
+        overview: What to show.
+        width: Columns that there are.
+    """
+    parts: list[RenderableType] = [
+        Text(_headline(overview), style="bold"),
+        Text(overview.cluster.wait),
+    ]
+    if overview.stopping:
+        parts.append(
+            Text("stopping: the run ends after the round under way", style="yellow")
+        )
+    if overview.cluster.workers:
+        parts.append(_table(overview, wide=width >= WIDE))
+    parts.append(Text(_sums(overview), style="dim"))
+    return Group(*parts)
+
+
+def _headline(overview: Overview) -> str:
+    progress = overview.progress
+    if not progress.iterations:
+        return f"run {overview.run}"
+    words = [
+        f"run {overview.run}",
+        f"{progress.iteration}/{progress.iterations}",
+        speed(progress.per_second),
+        f"{clock_time(progress.seconds_left)} left",
+    ]
+    if progress.validation:
+        words.append(f"validation after {progress.validation}")
+    return "  ".join(words)
+
+
+def _table(overview: Overview, *, wide: bool) -> Table:
+    computing: dict[str, list[str]] = {}
+    for lease in overview.cluster.leases:
+        computing.setdefault(lease.worker, []).append(_computing(lease))
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in ("worker", "device", "state"):
+        table.add_column(name)
+    for name in ("lag", "done", "failed", *(("up", "down") if wide else ())):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("computing")
+    for worker in overview.cluster.workers:
+        moved = overview.bytes_by_worker.get(worker.worker, Bytes())
+        cells = [
+            *(worker.name, worker.device, state(worker), f"{worker.silent_s:.1f} s"),
+            *(str(worker.shards_done), str(worker.failures)),
+            *((size(moved.up), size(moved.down)) if wide else ()),
+            ", ".join(computing.get(worker.name, ["-"])),
+        ]
+        table.add_row(*map(Text, cells))
+    return table
+
+
+def state(worker: WorkerStatus) -> str:
+    """What a worker is at, in a word."""
+    if worker.draining:
+        return "leaving"
+    return "working" if worker.leases else "idle"
+
+
+def _computing(lease: LeaseStatus) -> str:
+    return (
+        f"shard {lease.key.shard}: {lease.tasks_done}/{lease.tasks} tasks, "
+        f"{lease.held_s:.0f} s"
+    )
+
+
+def _sums(overview: Overview) -> str:
+    cluster = overview.cluster
+    version = "-" if cluster.version is None else str(cluster.version)
+    return (
+        f"{len(cluster.workers)} connected; theta {version}; "
+        f"{cluster.refused} updates refused; "
+        f"{size(overview.bytes_moved.up)} up, {size(overview.bytes_moved.down)} down"
+    )
+
+
+def size(count: float) -> str:
+    """Bytes in three figures, in powers of ten."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            decimals = 0 if unit == "B" or count >= 100 else 1
+            return f"{count:.{decimals}f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"

@@ -1,0 +1,135 @@
+"""How the status looks, and what counts as a change."""
+
+import io
+import re
+from dataclasses import replace
+
+import pytest
+from rich.console import Console
+
+from mlpeft.cluster.coordinator_messages import WorkerDraining, WorkerJoined
+from mlpeft.cluster.coordinator_state import CoordinatorState
+from mlpeft.cluster.messages import WorkerId
+from mlpeft.cluster.overview import Bytes, Overview, RunProgress
+from mlpeft.cluster.rounds import Policy
+from mlpeft.commands.status_view import record, size, steady, view
+
+ADA = WorkerId("1")
+
+
+@pytest.fixture
+def overview():
+    """A run with the workers ada and bob, who is leaving; seen a second later."""
+    state = CoordinatorState("s", Policy())
+    state.handle(WorkerJoined(ADA, "ada", "p1", 1, "M2 Ultra"), 0.0)
+    state.handle(WorkerJoined(WorkerId("2"), "bob", "p2", 1, "M1"), 0.0)
+    state.handle(WorkerDraining(WorkerId("2")), 0.5)
+    return Overview(
+        run="digits",
+        session="s",
+        progress=RunProgress(120, 600, 19.4, 24.7, "100: accuracy 62.3 %"),
+        stopping=False,
+        bytes_moved=Bytes(12_300_000, 999),
+        cluster=state.status(1.0),
+        bytes_by_worker={ADA: Bytes(12_300, 0)},
+    )
+
+
+def shown(overview, width=160):
+    console = Console(file=io.StringIO(), width=width)
+    console.print(view(overview, width))
+    return console.file.getvalue()
+
+
+def test_the_first_line_says_how_far_the_run_is(overview):
+    assert shown(overview).splitlines()[0].rstrip() == (
+        "run digits  120/600  19.4 it/s  0:25 left  "
+        "validation after 100: accuracy 62.3 %"
+    )
+
+
+def test_a_run_that_is_being_prepared_has_no_figures_yet(overview):
+    first = shown(replace(overview, progress=RunProgress())).splitlines()[0]
+    assert first.rstrip() == "run digits"
+
+
+def test_each_worker_has_a_line_with_its_state_lag_and_bytes(overview):
+    ada, bob = (
+        re.split(r"  +", line.strip())
+        for line in shown(overview).splitlines()
+        if "ada" in line or "bob" in line
+    )
+    assert ada == ["ada", "M2 Ultra", "idle", "1.0 s", "0", "0", "12.3 kB", "0 B", "-"]
+    assert bob[2:4] == ["leaving", "0.5 s"]
+
+
+def test_where_there_is_little_room_a_line_is_still_a_line(overview):
+    """Eighty columns: each worker's bytes are left out."""
+    table = [line for line in shown(overview, 80).splitlines() if "ada" in line]
+    assert re.split(r"  +", table[0].strip()) == [
+        *("ada", "M2 Ultra", "idle", "1.0 s", "0", "0", "-"),
+    ]
+
+
+def test_what_is_asked_of_the_run_is_said(overview):
+    assert "stopping" not in shown(overview)
+    assert "ends after the round under way" in shown(replace(overview, stopping=True))
+
+
+def test_the_last_line_has_the_sums(overview):
+    assert shown(overview).splitlines()[-1].rstrip() == (
+        "2 connected; theta -; 0 updates refused; 12.3 MB up, 999 B down"
+    )
+
+
+def test_a_name_cannot_be_markup(overview):
+    worker = replace(overview.cluster.workers[0], name="[red]eve[/red]")
+    cluster = replace(overview.cluster, workers=(worker,))
+    assert "[red]eve[/red]" in shown(replace(overview, cluster=cluster))
+
+
+def test_scripts_get_each_workers_bytes_beside_it(overview):
+    line = record(overview)
+    assert line["progress"]["iteration"] == 120
+    assert line["bytes_moved"] == {"up": 12_300_000, "down": 999}
+    assert [worker["bytes_moved"]["up"] for worker in line["workers"]] == [12_300, 0]
+
+
+def test_ages_speeds_and_bytes_are_no_change_but_all_else_is(overview):
+    worker = replace(overview.cluster.workers[0], silent_s=9.0)
+    later = replace(
+        overview,
+        progress=replace(overview.progress, per_second=1.0, seconds_left=9.0),
+        bytes_moved=Bytes(),
+        cluster=replace(
+            overview.cluster,
+            workers=(worker, *overview.cluster.workers[1:]),
+            wait="round 3: computing shard 1 on ada for 7 s",
+        ),
+    )
+    before = replace(
+        overview,
+        cluster=replace(
+            overview.cluster, wait="round 3: computing shard 1 on ada for 8 s"
+        ),
+    )
+    assert steady(later) == steady(before)
+    moved = replace(before, progress=replace(before.progress, iteration=121))
+    assert steady(moved) != steady(before)
+    failed = replace(worker, failures=1)
+    cluster = replace(before.cluster, workers=(failed, before.cluster.workers[1]))
+    assert steady(replace(before, cluster=cluster)) != steady(before)
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [
+        (0, "0 B"),
+        (999, "999 B"),
+        (1000, "1.0 kB"),
+        (123_456, "123 kB"),
+        (2e13, "20.0 TB"),
+    ],
+)
+def test_sizes_have_three_figures(count, text):
+    assert size(count) == text
