@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import (
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    ValidationInfo,
+    field_validator,
+)
 
 from mlpeft.config.base import Fraction, Held, Section, Width
 
@@ -26,8 +34,10 @@ class RunSection(Section):
 class MetaLearningSection(Section):
     """The algorithm, its inner and its outer loop."""
 
-    algorithm: Literal["reptile"] = Field(
-        default="reptile", description="Meta-learning algorithm"
+    algorithm: Literal["reptile", "fomaml"] = Field(
+        default="reptile",
+        description="Meta-learning algorithm: reptile, or fomaml (first-order MAML, "
+        "which learns from the queries)",
     )
     meta_batch_size: Held = Field(default=4, description="Tasks per meta-iteration")
     num_meta_iterations: PositiveInt = Field(
@@ -39,8 +49,10 @@ class MetaLearningSection(Section):
     outer_lr: NonNegativeFloat = Field(
         default=0.001, description="Outer step size (epsilon in the Reptile paper)"
     )
-    num_inner_steps: PositiveInt = Field(
-        default=5, description="Gradient steps on one task"
+    num_inner_steps: NonNegativeInt = Field(
+        default=5,
+        description="Gradient steps on one task; 0, with fomaml and a prototype head, "
+        "trains a prototypical network",
     )
     eval_interval: PositiveInt = Field(
         default=100, description="Meta-iterations between validations"
@@ -101,6 +113,16 @@ class MetaLearningSection(Section):
         description="Stop after so many validations without a better one; null: never",
     )
 
+    @field_validator("num_inner_steps")
+    @classmethod
+    def _steps_to_learn_from(cls, steps: int, info: ValidationInfo) -> int:
+        if steps == 0 and info.data.get("algorithm") == "reptile":
+            raise ValueError(
+                "reptile learns from its inner steps; set 1 or more, or algorithm: "
+                "fomaml"
+            )
+        return steps
+
 
 class TaskDistributionSection(Section):
     """Which tasks, and how large their episodes are."""
@@ -135,6 +157,11 @@ class TaskDistributionSection(Section):
         default=None,
         description="Numbers in one input; null: the family's own (2 for synthetic "
         "classification, 1 for sinusoid, the image's size for images)",
+    )
+    train_num_classes: Width | None = Field(
+        default=None,
+        description="num_classes while training; null: num_classes. The model has as "
+        "many outputs as the larger of the two",
     )
     train_k_shot: PositiveInt | None = Field(
         default=None, description="k_shot while training; null: k_shot"

@@ -45,6 +45,11 @@ class RunConfig(Section):
     @model_validator(mode="after")
     def _keys_that_belong_together(self) -> Self:
         meta = self.meta_learning
+        if meta.algorithm == "fomaml" and self.task_distribution.train_query_size == 0:
+            raise ValueError(
+                "task_distribution.train_query_size: fomaml learns from queries; set "
+                "1 or more"
+            )
         shard = self.compute.shard_size
         if shard is not None and shard > meta.meta_batch_size:
             raise ValueError(

@@ -10,6 +10,7 @@ import mlx.core as mx
 import numpy as np
 
 from mlpeft.errors import ShapeError
+from mlpeft.meta.algorithms import ALGORITHMS
 from mlpeft.meta.functional import Functional
 from mlpeft.meta.scoring import Scorer
 from mlpeft.meta.state import join, split
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     import mlx.nn as nn
 
+    from mlpeft.meta.algorithms import AlgorithmName
     from mlpeft.meta.functional import LossFn
     from mlpeft.meta.inner import InnerLoop
     from mlpeft.meta.strategies import StrategyName, TaskArrays
@@ -35,7 +37,7 @@ class TrainResult(NamedTuple):
     """Sum over a shard's tasks, and what was seen on the way.
 
     Attributes:
-        total: Sum over tasks of the adapted meta-state, NumPy float32 leaves.
+        total: Sum over tasks of what each returns, NumPy float32 leaves.
         support_loss: (tasks,).
         query_loss: (tasks,), or None if the episodes have no queries.
     """
@@ -65,6 +67,7 @@ class Engine:
         loss_fn: `(outputs, targets) -> scalar`.
         inner: The inner loop of training.
         strategy: How inner loops run; None: by `choose_strategy`.
+        algorithm: What a task returns.
         eval_inner: The inner loop of evaluation; None: that of training.
         transductive: Whether the queries of an episode share a batch (it matters to
             models that use batch statistics).
@@ -76,6 +79,7 @@ class Engine:
         loss_fn: LossFn,
         inner: InnerLoop,
         strategy: StrategyName | None = None,
+        algorithm: AlgorithmName = "reptile",
         eval_inner: InnerLoop | None = None,
         *,
         transductive: bool = True,
@@ -86,7 +90,9 @@ class Engine:
         functional = Functional(model, loss_fn)
         self._functional = functional
         self._outputs: int | None = None
-        self._loops = InnerLoops(functional, inner, self.strategy)
+        self._loops = InnerLoops(
+            functional, inner, self.strategy, ALGORITHMS[algorithm]
+        )
         self._scorer = Scorer(
             functional, self.eval_inner, self.strategy, transductive=transductive
         )
@@ -124,7 +130,7 @@ class Engine:
             _fall_back(self._loops, error)
             self.strategy = self._loops.strategy
             return self.train(meta, episodes, rng)
-        total = join(result.adapted, result.state)
+        total = join(result.total, result.state)
         return TrainResult(
             {name: np.asarray(leaf) for name, leaf in total.items()},
             np.asarray(result.support_loss),

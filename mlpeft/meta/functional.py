@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import warnings
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import mlx.core as mx
 import mlx.nn as nn
+import numpy as np
 from mlx.utils import tree_flatten, tree_unflatten
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from mlpeft.params import ParamTree
+    from mlpeft.params import Array, ParamTree
 
     LossFn: TypeAlias = Callable[[mx.array, mx.array], mx.array]
 
@@ -50,6 +51,7 @@ class Functional:
             for module in model.modules()
         )
         self.starts_episodes = hasattr(model, "episode_start")
+        self.prepares = hasattr(model, "prepare")
         for module in model.modules():
             if isinstance(module, _DROPOUT) and module.training:
                 warnings.warn(
@@ -77,14 +79,27 @@ class Functional:
             for module in noisy:
                 module.train()
 
-    def predict(self, params: ParamTree, x: mx.array) -> mx.array:
+    def prepare(self, x: Array) -> Any:
+        """Inputs as the model takes them, with what no inner step changes computed.
+
+        A module that can prepare inputs has a method `prepare(x)`, x being NumPy's: it
+        gives arrays by name, which the module takes in place of x, or None if there is
+        nothing to gain. Done once an episode, outside of what is compiled.
+        """
+        if self.prepares:
+            prepared = self.model.prepare(np.asarray(x))
+            if prepared is not None:
+                return {name: mx.array(part) for name, part in prepared.items()}
+        return mx.array(x)
+
+    def predict(self, params: ParamTree, x: Any) -> mx.array:
         """Outputs of the module with these parameters. Call inside `installed()`."""
         set_params(self.model, params)
         output: mx.array = self.model(x)
         return output
 
     def episode_leaves(
-        self, theta: ParamTree, support_x: mx.array, support_y: mx.array
+        self, theta: ParamTree, support_x: Any, support_y: mx.array
     ) -> ParamTree:
         """Leaves that are no part of theta and that an episode adapts from anew.
 
@@ -97,6 +112,6 @@ class Functional:
         leaves: ParamTree = self.model.episode_start(support_x, support_y)
         return leaves
 
-    def loss(self, params: ParamTree, x: mx.array, y: mx.array) -> mx.array:
+    def loss(self, params: ParamTree, x: Any, y: mx.array) -> mx.array:
         """Loss of the module with these parameters. Call inside `installed()`."""
         return self.loss_fn(self.predict(params, x), y)

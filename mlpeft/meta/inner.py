@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
 
 import mlx.core as mx
 import numpy as np
@@ -102,7 +102,7 @@ def grad_step(
     inner: InnerLoop,
     params: ParamTree,
     state: ParamTree,
-    x: mx.array,
+    x: Any,
     y: mx.array,
 ) -> tuple[ParamTree, ParamTree, mx.array]:
     """One inner step: parameters and state after it, and the loss before it."""
@@ -115,7 +115,7 @@ def _gradients(
     functional: Functional,
     inner: InnerLoop,
     params: ParamTree,
-    x: mx.array,
+    x: Any,
     y: mx.array,
 ) -> tuple[mx.array, ParamTree]:
     """Loss and clipped gradients at these parameters."""
@@ -125,17 +125,32 @@ def _gradients(
     return loss, grads
 
 
+class Adapted(NamedTuple):
+    """What an inner loop ends with.
+
+    Attributes:
+        params: Adapted parameters, with the episode's own leaves if it has such.
+        state: The optimiser's state.
+        support_loss: Loss of the last step's examples before that step; 0 without one.
+    """
+
+    params: ParamTree
+    state: ParamTree
+    support_loss: mx.array
+
+
 def adapt(
     functional: Functional,
     inner: InnerLoop,
     theta: ParamTree,
     state: ParamTree,
-    support_x: mx.array,
+    support_x: Any,
     support_y: mx.array,
     *,
     batched: bool,
     vectorised: bool = False,
-) -> tuple[ParamTree, ParamTree, mx.array]:
+    start_x: Any = None,
+) -> Adapted:
     """`num_steps` inner steps from theta on one support set, or one for each task.
 
     Args:
@@ -144,30 +159,33 @@ def adapt(
         theta: Where to start.
         state: The inner optimiser's state to start with; {}: fresh.
         support_x: (n, ...), or (num_steps, batch, ...) if `batched`; with an axis of
-            tasks in front if `vectorised`.
+            tasks in front if `vectorised`. Or what `Functional.prepare` gives, a list
+            of it if `batched`.
         support_y: Likewise.
         batched: Whether each step has a batch of its own.
         vectorised: Whether there is an axis of tasks.
+        start_x: All of the support set, prepared, where `support_x` is a list.
 
     Returns:
-        Adapted parameters (with the episode's own leaves, if the module has such), the
-        optimiser's state, and the loss of the last step's examples before that step;
-        with an axis of tasks in front if `vectorised`, but for the state's count of
+        All with an axis of tasks in front if `vectorised`, but for the state's count of
         steps, which all tasks share.
     """
     optimizer = inner.make_optimizer()
     loss = mx.array(0.0)
     gradients: Callable[..., Any] = partial(_gradients, functional, inner)
     with functional.installed():
-        own = _own_leaves(
-            functional,
-            theta,
-            support_x,
-            support_y,
-            batched=batched,
-            vectorised=vectorised,
+        support = whole_support(
+            support_x, support_y, start_x, batched=batched, vectorised=vectorised
         )
+        own = _own_leaves(functional, theta, support, vectorised=vectorised)
         params = theta | own
+        if vectorised and inner.num_steps == 0:
+            tasks = len(support_y)
+            loss = mx.zeros((tasks,))
+            params = {
+                name: p if name in own else mx.broadcast_to(p, (tasks, *p.shape))
+                for name, p in params.items()
+            }
         state = optimizer.init(params) | state
         shared = {name: 0 if name in own else None for name in params} if own else None
         for step in range(inner.num_steps):
@@ -182,30 +200,48 @@ def adapt(
                 run = mx.vmap(gradients, in_axes=(0 if step else shared, 0, 0))
             loss, grads = run(params, x, y)
             params, state = optimizer.step(params, grads, state)
-    return params, state, loss
+    return Adapted(params, state, loss)
+
+
+def whole_support(
+    support_x: Any,
+    support_y: mx.array,
+    start_x: Any,
+    *,
+    batched: bool,
+    vectorised: bool,
+) -> tuple[Any, mx.array]:
+    """Inputs and labels of all of the support set that an inner loop is given.
+
+    With inner batches that is what the steps see of it, in their order.
+
+    Args:
+        support_x: As for `adapt`.
+        support_y: As for `adapt`.
+        start_x: As for `adapt`.
+        batched: As for `adapt`.
+        vectorised: As for `adapt`.
+    """
+    if not batched:
+        return support_x, support_y
+    axis = 1 if vectorised else 0
+    labels = mx.flatten(support_y, axis, axis + 1)
+    if start_x is None:
+        start_x = mx.flatten(support_x, axis, axis + 1)
+    return start_x, labels
 
 
 def _own_leaves(
     functional: Functional,
     theta: ParamTree,
-    support_x: mx.array,
-    support_y: mx.array,
+    support: tuple[Any, mx.array],
     *,
-    batched: bool,
     vectorised: bool,
 ) -> ParamTree:
-    """What the episode starts with beside theta, see `Functional.episode_leaves`.
-
-    With inner batches the support set is what the steps see of it, in their order.
-    """
+    """What the episode starts with beside theta, see `Functional.episode_leaves`."""
     if not functional.starts_episodes:
         return {}
-    if batched:
-        axis = 1 if vectorised else 0
-        support_x, support_y = (
-            mx.flatten(part, axis, axis + 1) for part in (support_x, support_y)
-        )
     make: Callable[..., ParamTree] = functional.episode_leaves
     if vectorised:
         make = mx.vmap(make, in_axes=(None, 0, 0))
-    return make(theta, support_x, support_y)
+    return make(theta, *support)

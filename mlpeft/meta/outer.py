@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, Self
 import numpy as np
 
 from mlpeft import params
-from mlpeft.meta import reptile
+from mlpeft.meta.algorithms import ALGORITHMS
 from mlpeft.meta.state import join, split
 
 if TYPE_CHECKING:
     from mlpeft.config import MetaLearningSection
+    from mlpeft.meta.algorithms import AlgorithmName
     from mlpeft.params import ParamTree
 
 Schedule = Literal["constant", "linear", "cosine"]
@@ -64,9 +65,10 @@ class OuterResult(NamedTuple):
 
 @dataclass(slots=True, kw_only=True)
 class OuterStep:
-    """The outer optimiser on the pseudo-gradient `theta - mean(adapted)`.
+    """The outer optimiser on an algorithm's pseudo-gradient.
 
     Attributes:
+        algorithm: What makes a pseudo-gradient of what the tasks returned.
         lr: `outer_lr`.
         optimizer: "sgd", Reptile's interpolation, or "adam" (beta1 0.9, beta2 0.999).
         schedule: Course of the step size.
@@ -76,6 +78,7 @@ class OuterStep:
         state: The optimiser's moments: `m/<leaf>`, `v/<leaf>`.
     """
 
+    algorithm: AlgorithmName = "reptile"
     lr: float = 0.001
     optimizer: Literal["sgd", "adam"] = "sgd"
     schedule: Schedule = "constant"
@@ -88,6 +91,7 @@ class OuterStep:
     def from_config(cls, config: MetaLearningSection) -> Self:
         """The outer step of a run, before its first iteration."""
         return cls(
+            algorithm=config.algorithm,
             lr=config.outer_lr,
             optimizer=config.outer_optimizer,
             schedule=config.outer_schedule,
@@ -107,7 +111,7 @@ class OuterStep:
         """
         theta, _ = split(meta)
         mean_theta, mean_state = split(mean)
-        gradient = reptile.pseudo_gradient(theta, mean_theta)
+        gradient = ALGORITHMS[self.algorithm].pseudo_gradient(theta, mean_theta)
         if self.clip is not None:
             norm = params.global_norm(gradient)
             if norm > self.clip:

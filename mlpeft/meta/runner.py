@@ -75,6 +75,7 @@ class ShardRunner:
             mse_loss if tasks.regression else cross_entropy_loss,
             inner,
             None if strategy == "auto" else strategy,
+            config.meta_learning.algorithm,
             replace(
                 inner,
                 num_steps=self.steps[-1],

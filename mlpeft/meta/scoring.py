@@ -91,8 +91,9 @@ class Scorer:
         size = support_x.shape[1 if vectorised else 0]
         inner = replace(self.inner, num_steps=max(*steps, 1))
         orders = [inner.batches(size, make_rng) for make_rng in make_rngs]
-        sx, sy = mx.array(support_x), mx.array(support_y)
-        qx, qy = mx.array(query_x), mx.array(query_y)
+        take = mx.array if vectorised or self.alone else self.functional.prepare
+        sx, sy = take(support_x), mx.array(support_y)
+        qx, qy = take(query_x), mx.array(query_y)
         params, state = self._start(theta, state, len(make_rngs), vectorised=vectorised)
         if self.functional.starts_episodes:
             own = self._begin(vectorised)(params, sx, sy)
@@ -119,7 +120,7 @@ class Scorer:
                     )
                 else:
                     x, y = (
-                        mx.array(support_x[picked[0]]),
+                        take(support_x[picked[0]]),
                         mx.array(support_y[picked[0]]),
                     )
             params, state = step(params, state, x, y)
@@ -146,7 +147,7 @@ class Scorer:
     def _begin(self, vectorised: bool) -> Callable[..., Any]:
         """`(theta, sx, sy) -> leaves` that an episode starts with beside theta."""
 
-        def begin(theta: ParamTree, x: mx.array, y: mx.array) -> ParamTree:
+        def begin(theta: ParamTree, x: Any, y: mx.array) -> ParamTree:
             with self.functional.installed():
                 return self.functional.episode_leaves(theta, x, y)
 
@@ -156,7 +157,7 @@ class Scorer:
         """`(params, state, x, y) -> (params, state)` after one inner step."""
 
         def step(
-            params: ParamTree, state: ParamTree, x: mx.array, y: mx.array
+            params: ParamTree, state: ParamTree, x: Any, y: mx.array
         ) -> tuple[ParamTree, ParamTree]:
             with self.functional.installed():
                 return grad_step(self.functional, self.inner, params, state, x, y)[:2]
@@ -168,9 +169,9 @@ class Scorer:
 
         def score(
             params: ParamTree,
-            support_x: mx.array,
+            support_x: Any,
             support_y: mx.array,  # noqa: ARG001 - one signature for all
-            query_x: mx.array,
+            query_x: Any,
             query_y: mx.array,
         ) -> tuple[mx.array, ...]:
             with self.functional.installed():
@@ -182,9 +183,7 @@ class Scorer:
 
         return self._function("score", score, vectorised)
 
-    def _predict(
-        self, params: ParamTree, support_x: mx.array, query_x: mx.array
-    ) -> mx.array:
+    def _predict(self, params: ParamTree, support_x: Any, query_x: Any) -> mx.array:
         if not self.alone:
             return self.functional.predict(params, query_x)
 

@@ -11,17 +11,20 @@ float32 rounding, and each strategy repeats its own bits.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 import mlx.core as mx
 import mlx.nn as nn
 import numpy as np
 
-from mlpeft.meta.inner import adapt
+from mlpeft.errors import ShapeError
+from mlpeft.meta.inner import adapt, whole_support
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from mlpeft.meta.algorithms import Algorithm
     from mlpeft.meta.functional import Functional
     from mlpeft.meta.inner import InnerLoop
     from mlpeft.params import Array, ParamTree
@@ -37,13 +40,13 @@ class LoopResult(NamedTuple):
     """What the inner loops of a shard give.
 
     Attributes:
-        adapted: Sum over tasks, in order, of the adapted parameters.
+        total: Sum over tasks, in order, of what each returns.
         state: Sum over tasks of the inner optimiser's state; {} unless carried.
         support_loss: (tasks,) loss of the last inner step's examples, before it.
         query_loss: (tasks,) loss of the queries after adaptation; zeros without.
     """
 
-    adapted: ParamTree
+    total: ParamTree
     state: ParamTree
     support_loss: mx.array
     query_loss: mx.array
@@ -72,13 +75,19 @@ class InnerLoops:
         functional: The model and its loss.
         inner: Settings of the inner loop.
         strategy: How to run them.
+        algorithm: What a task returns.
     """
 
     def __init__(
-        self, functional: Functional, inner: InnerLoop, strategy: StrategyName
+        self,
+        functional: Functional,
+        inner: InnerLoop,
+        strategy: StrategyName,
+        algorithm: Algorithm,
     ) -> None:
         self.functional = functional
         self.inner = inner
+        self.algorithm = algorithm
         self.strategy = strategy
         self._functions: dict[tuple[bool, bool, bool], Callable[..., LoopResult]] = {}
 
@@ -99,20 +108,25 @@ class InnerLoops:
             batched: Whether each inner step has a batch of its own.
         """
         query = len(tasks[0]) == 4
+        if self.algorithm.task_gradient is not None and not query:
+            raise ShapeError(
+                "this algorithm learns from queries, and the episodes have none; set "
+                "task_distribution.train_query_size, or take algorithm reptile"
+            )
         if self.strategy == "vmap" and _same_shapes(tasks):
             run = self._function(vectorised=True, batched=batched, query=query)
             columns = [
                 mx.array(np.stack(column)) for column in zip(*tasks, strict=True)
             ]
-            return run(theta, state, *columns)
+            return run(theta, state, None, *columns)
         run = self._function(vectorised=False, batched=batched, query=query)
-        results = [run(theta, state, *map(mx.array, task)) for task in tasks]
-        adapted, carried = results[0].adapted, results[0].state
+        results = [run(theta, state, *self._arrays(task, batched)) for task in tasks]
+        total, carried = results[0].total, results[0].state
         for result in results[1:]:
-            adapted = {k: total + result.adapted[k] for k, total in adapted.items()}
-            carried = {k: total + result.state[k] for k, total in carried.items()}
+            total = {k: leaf + result.total[k] for k, leaf in total.items()}
+            carried = {k: leaf + result.state[k] for k, leaf in carried.items()}
         return LoopResult(
-            adapted,
+            total,
             carried,
             mx.stack([result.support_loss for result in results]),
             mx.stack([result.query_loss for result in results]),
@@ -127,11 +141,23 @@ class InnerLoops:
             self._functions[key] = self._build(*key)
         return self._functions[key]
 
+    def _arrays(self, task: TaskArrays, batched: bool) -> tuple[Any, ...]:
+        """A task as the compiled function takes it: `start_x` of `adapt` first."""
+        prepare = self.functional.prepare
+        support_x, support_y, *query = task
+        queries = [prepare(query[0]), mx.array(query[1])] if query else []
+        labels = mx.array(support_y)
+        if not (batched and self.functional.prepares):
+            return None, prepare(support_x), labels, *queries
+        whole = np.asarray(support_x)
+        start_x = prepare(whole.reshape(-1, *whole.shape[2:]))
+        return start_x, [prepare(batch) for batch in whole], labels, *queries
+
     def _build(
         self, vectorised: bool, batched: bool, query: bool
     ) -> Callable[..., LoopResult]:
         def inner_loops(
-            theta: ParamTree, state: ParamTree, *arrays: mx.array
+            theta: ParamTree, state: ParamTree, start_x: Any, *arrays: Any
         ) -> tuple[ParamTree, ParamTree, mx.array, mx.array]:
             adapted, new_state, support_loss = adapt(
                 self.functional,
@@ -142,23 +168,39 @@ class InnerLoops:
                 arrays[1],
                 batched=batched,
                 vectorised=vectorised,
+                start_x=start_x,
             )
             if not self.inner.carries:
                 new_state = {}
             query_loss = mx.zeros_like(support_loss)
-            if query:
-                loss = self.functional.loss
+            # An episode's own leaves are for this episode only.
+            total = {name: adapted[name] for name in theta}
+            new_state = {name: new_state[name] for name in state if name in new_state}
+            if self.algorithm.task_gradient is not None:
+                support = whole_support(
+                    arrays[0],
+                    arrays[1],
+                    start_x,
+                    batched=batched,
+                    vectorised=vectorised,
+                )
+                gradient: Callable[..., Any] = partial(
+                    self.algorithm.task_gradient, self.functional, tuple(theta)
+                )
+                if vectorised:
+                    gradient = mx.vmap(gradient)
+                with self.functional.installed():
+                    query_loss, total = gradient(adapted, support, arrays[2:])
+            elif query:
+                loss: Callable[..., mx.array] = self.functional.loss
                 if vectorised:
                     loss = mx.vmap(loss, in_axes=(0, 0, 0))
                 with self.functional.installed():
                     query_loss = loss(adapted, arrays[2], arrays[3])
-            # An episode's own leaves are for this episode only.
-            adapted = {name: adapted[name] for name in theta}
-            new_state = {name: new_state[name] for name in state if name in new_state}
             if vectorised:
-                adapted = _sum_over_tasks(adapted, theta, len(arrays[0]))
-                new_state = _sum_over_tasks(new_state, state, len(arrays[0]))
-            return adapted, new_state, support_loss, query_loss
+                total = _sum_over_tasks(total, theta, len(arrays[1]))
+                new_state = _sum_over_tasks(new_state, state, len(arrays[1]))
+            return total, new_state, support_loss, query_loss
 
         run = inner_loops if self.strategy == "loop" else mx.compile(inner_loops)
         return lambda *args: LoopResult(*run(*args))

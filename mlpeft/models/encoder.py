@@ -14,11 +14,14 @@ from typing import TYPE_CHECKING, Any, Self
 
 import mlx.core as mx
 import mlx.nn as nn
+import numpy as np
 from mlx.utils import tree_flatten, tree_unflatten
 
 from mlpeft.datasets.pretrained import model_file, model_folder
 from mlpeft.errors import DataError, ShapeError
 from mlpeft.models.bert_names import is_used, our_name
+from mlpeft.models.ops import attention, gelu
+from mlpeft.models.packing import Features, Hidden, Prepared, pack
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -114,7 +117,7 @@ class Attention(nn.Module):
         self.output = nn.Linear(size, size)
 
     def __call__(self, x: mx.array, mask: mx.array) -> mx.array:
-        """(n, length, hidden_size), mask (n, 1, 1, length) -> (n, length, ...)."""
+        """(n, length, hidden_size), mask (n, 1, 1 or length, length) -> the same."""
         queries, keys, values = (
             self._heads(part(x)) for part in (self.query, self.key, self.value)
         )
@@ -122,10 +125,7 @@ class Attention(nn.Module):
             keys = self._after(self.prefix_keys, keys)
             values = self._after(self.prefix_values, values)
             mask = _seen(mask, len(self.prefix_keys))
-        attended = mx.fast.scaled_dot_product_attention(
-            queries, keys, values, scale=queries.shape[-1] ** -0.5, mask=mask
-        )
-        joined = attended.swapaxes(1, 2).reshape(x.shape)
+        joined = attention(queries, keys, values, mask).swapaxes(1, 2).reshape(x.shape)
         output: mx.array = self.output(joined)
         return output
 
@@ -160,11 +160,9 @@ class EncoderLayer(nn.Module):
         self.output_norm = nn.LayerNorm(size, eps=eps)
 
     def __call__(self, x: mx.array, mask: mx.array) -> mx.array:
-        """(n, length, hidden_size), mask (n, 1, 1, length) -> the same shape."""
+        """(n, length, hidden_size), mask (n, 1, 1 or length, length) -> the same."""
         x = self.attention_norm(x + self.attention(x, mask))
-        output: mx.array = self.output_norm(
-            x + self.output(nn.gelu(self.intermediate(x)))
-        )
+        output: mx.array = self.output_norm(x + self.output(gelu(self.intermediate(x))))
         return output
 
 
@@ -181,6 +179,7 @@ class SentenceEncoder(nn.Module):
         self.config = config
         self.embeddings = Embeddings(config)
         self.layers = [EncoderLayer(config) for _ in range(config.num_hidden_layers)]
+        self._features = Features()
 
     @property
     def vocab_size(self) -> int:
@@ -192,35 +191,95 @@ class SentenceEncoder(nn.Module):
         vectors: mx.array = self.embeddings.word(tokens)
         return vectors
 
-    def __call__(self, tokens: mx.array) -> mx.array:
-        """Embeddings (n, hidden_size), float32 of length 1, of padded sentences.
+    def __call__(self, sentences: mx.array | Prepared) -> mx.array:
+        """Embeddings (n, hidden_size), float32 of length 1.
 
         Args:
-            tokens: (n, length) integers; `pad_token_id` is padding.
+            sentences: (n, length) integers, `pad_token_id` being padding; or what
+                `prepare` made of them.
 
         Raises:
             ShapeError: If they are not of that shape, or longer than the model's
                 positions.
         """
+        if isinstance(sentences, dict):
+            return self._packed(sentences)
         prompt = self.get("soft_prompt")
         count = 0 if prompt is None else len(prompt)
         longest = self.config.max_position_embeddings - count
-        whole = mx.issubdtype(tokens.dtype, mx.integer)
-        if not whole or tokens.ndim != 2 or not 1 <= tokens.shape[1] <= longest:
+        whole = mx.issubdtype(sentences.dtype, mx.integer)
+        if not whole or sentences.ndim != 2 or not 1 <= sentences.shape[1] <= longest:
             raise ShapeError(
-                f"invalid shape: tokens {tuple(tokens.shape)} of {tokens.dtype}, "
+                f"invalid shape: tokens {tuple(sentences.shape)} of {sentences.dtype}, "
                 "expected integers (sentences, length) with a length of 1 to "
                 f"{longest}; take tasks of text, such as the family intents"
             )
-        present = tokens != self.config.pad_token_id
+        present = sentences != self.config.pad_token_id
         if count:
             present = _seen(present, count)
-        h = self.embeddings(tokens, prompt)
-        for layer in self.layers:
-            h = layer(h, present[:, None, None, :])
+        h = self._through(
+            self.embeddings(sentences, prompt), present[:, None, None, :]
+        )
         weight = present[..., None].astype(h.dtype)
         total = mx.maximum(weight.sum(axis=1), 1.0)
         return unit((h * weight).sum(axis=1) / total)
+
+    def prepare(self, tokens: np.ndarray) -> Prepared | None:
+        """What does not change while theta does: computed once, outside the inner loop.
+
+        That is how sentences are packed into rows, and their hidden states below the
+        first layer that adapts, which are remembered by sentence. Each is computed from
+        its sentence alone: its bits do not hang on the batch that it is first met in.
+
+        Args:
+            tokens: (n, length) integers, padded at the end.
+
+        Returns:
+            None where embeddings adapt, or attention is not our own.
+        """
+        first = self._first_adapted()
+        if first is None:
+            return None
+        lengths = _lengths(tokens, self.config.pad_token_id)
+        rows = [row[:n] for row, n in zip(tokens, lengths, strict=True)]
+        return pack([self._features(row, first, self._frozen) for row in rows])
+
+    def _packed(self, prepared: Prepared) -> mx.array:
+        h, segment = prepared["hidden"], prepared["segment"]
+        mask = segment[:, None, :, None] == segment[:, None, None, :]
+        h = self._through(h, mask, self._first_adapted() or 0)
+        return unit(prepared["pool"] @ h.reshape(-1, h.shape[-1]))
+
+    def _frozen(self, row: np.ndarray, count: int) -> Hidden:
+        """(length,) tokens -> (length, hidden_size) below layer `count`."""
+        h = self.embeddings(mx.array(row)[None])
+        mask = mx.ones((1, 1, 1, len(row)), mx.bool_)
+        return np.array(self._through(h, mask, 0, count)[0])
+
+    def _through(
+        self, h: mx.array, mask: mx.array, first: int = 0, end: int | None = None
+    ) -> mx.array:
+        """What layers `first` to `end` make of hidden states."""
+        for layer in self.layers[first:end]:
+            h = layer(h, mask)
+        return h
+
+    def _first_adapted(self) -> int | None:
+        """The first layer with leaves that adapt; None if all of it must be run.
+
+        That is where embeddings or a prompt adapt, or where a layer's attention has been replaced
+        by one that may want to know where a sentence begins.
+        """
+        if "soft_prompt" in self or tree_flatten(
+            self.embeddings.trainable_parameters()
+        ):
+            return None
+        if any(type(layer.attention) is not Attention for layer in self.layers):
+            return None
+        for number, layer in enumerate(self.layers):
+            if tree_flatten(layer.trainable_parameters()):
+                return number
+        return len(self.layers)
 
 
 def unit(x: mx.array) -> mx.array:
@@ -293,3 +352,12 @@ def _check_pooling(where: str) -> None:
             f"{file} asks for {', '.join(others) or 'no mean'}; this encoder pools by "
             "the mean over tokens, so take a model that does"
         )
+
+
+def _lengths(tokens: np.ndarray, pad: int) -> list[int]:
+    """Tokens of each row up to the last that is not padding, 1 at least."""
+    present = tokens != pad
+    ends = tokens.shape[1] - present[:, ::-1].argmax(axis=1)
+    return [
+        int(n) if some else 1 for n, some in zip(ends, present.any(axis=1), strict=True)
+    ]

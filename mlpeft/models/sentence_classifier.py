@@ -10,9 +10,16 @@ import mlx.nn as nn
 from mlpeft.models.encoder import unit
 
 if TYPE_CHECKING:
+    import numpy as np
+
+    from mlpeft.models.packing import Prepared
     from mlpeft.params import ParamTree
 
 HeadStart: TypeAlias = Literal["prototype", "zero", "learned"]
+
+ABSENT = -1e4
+"""Bias of a class that has no examples, so that it is never predicted: an episode may
+have fewer classes than the head has outputs."""
 
 
 class FewShotHead(nn.Module):
@@ -68,16 +75,23 @@ class SentenceClassifier(nn.Module):
         if start != "learned":
             self.head.freeze()
 
-    def __call__(self, tokens: mx.array) -> mx.array:
-        """Logits (n, num_classes) of token numbers (n, length)."""
-        output: mx.array = self.head(self.encoder(tokens))
+    def __call__(self, sentences: mx.array | Prepared) -> mx.array:
+        """Logits (n, num_classes) of what the encoder takes."""
+        output: mx.array = self.head(self.encoder(sentences))
         return output
 
-    def episode_start(self, support_x: mx.array, support_y: mx.array) -> ParamTree:
+    def prepare(self, tokens: np.ndarray) -> Prepared | None:
+        """What the encoder can do before the inner loop; None: nothing."""
+        prepare = getattr(self.encoder, "prepare", None)
+        return None if prepare is None else prepare(tokens)
+
+    def episode_start(
+        self, support_x: mx.array | Prepared, support_y: mx.array
+    ) -> ParamTree:
         """The leaves that an episode starts with in place of the module's own.
 
         Args:
-            support_x: (n, length) token numbers.
+            support_x: What the encoder takes.
             support_y: (n,) labels.
 
         Returns:
@@ -91,4 +105,5 @@ class SentenceClassifier(nn.Module):
             member = support_y[None, :] == mx.arange(classes)[:, None]
             # A mean and a sum have the same direction.
             weight = unit(member.astype(mx.float32) @ self.encoder(support_x))
+            bias = mx.where(member.any(axis=1), 0.0, ABSENT)
         return {"head.weight": weight, "head.bias": bias}

@@ -88,7 +88,9 @@ def build_tasks(
         val=_tasks("val", section.num_val_tasks, families, config),
         test=_tasks("test", section.num_test_tasks, families, config),
         input_shape=shapes[0],
-        num_outputs=section.num_classes,
+        num_outputs=max(
+            section.num_classes, section.train_num_classes or section.num_classes
+        ),
         regression=families[0].regression,
     )
 
@@ -178,8 +180,10 @@ def _task(
     split: str, family: Family, section: TaskDistributionSection, number: str = ""
 ) -> TaskConfig:
     k_shot, query_size = section.k_shot, section.query_size
+    ways = section.num_classes
     if split == "train":
         k_shot = section.train_k_shot or k_shot
+        ways = section.train_num_classes or ways
         if section.train_query_size is not None:
             query_size = section.train_query_size
     params = dict(section.task_params)
@@ -188,9 +192,9 @@ def _task(
     return TaskConfig(
         task_id=f"{split}/{family.name}{number}",
         task_family=family.name,
-        num_classes=section.num_classes,
+        num_classes=ways,
         input_dim=section.input_dim or family.input_dim(params),
-        support_size=k_shot * section.num_classes if family.per_class else k_shot,
+        support_size=k_shot * ways if family.per_class else k_shot,
         query_size=query_size,
         task_params=params,
     )

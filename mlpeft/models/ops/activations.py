@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Final
 
 import mlx.core as mx
 
+from mlpeft.models.ops.rational import has_vector_functions
 from mlpeft.models.ops.transforms import batched
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def _relu_vjp(_: Sequence[mx.array], dy: mx.array, y: mx.array) -> mx.array:
 
 
 def _tanh(x: mx.array) -> mx.array:
-    if _has_vector_tanh():
+    if has_vector_functions():
         return mx.tanh(x)
     x = mx.minimum(mx.maximum(x, -_TANH_END), _TANH_END)
     t = mx.square(x)
@@ -61,11 +61,6 @@ def _tanh(x: mx.array) -> mx.array:
 
 def _tanh_vjp(_: Sequence[mx.array], dy: mx.array, y: mx.array) -> mx.array:
     return dy * (1.0 - mx.square(y))
-
-
-def _has_vector_tanh() -> bool:
-    """Whether MLX's own tanh is vectorised: Metal, Accelerate, CUDA."""
-    return sys.platform == "darwin" or mx.default_device().type != mx.DeviceType.cpu
 
 
 _RELU = batched(_relu, _relu_vjp)

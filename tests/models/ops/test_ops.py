@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mlx.core as mx
+import mlx.nn as nn
 import numpy as np
 import pytest
 
@@ -37,6 +38,7 @@ LABELS = mx.array([2, 0, 1, 1])
 CASES = {
     "relu": (ops.relu, lambda x: mx.maximum(x, 0), [random(4, 3)]),
     "tanh": (ops.tanh, mx.tanh, [random(4, 3) * 3]),
+    "gelu": (ops.gelu, nn.gelu, [random(4, 3) * 3]),
     "linear": (
         ops.linear,
         lambda x, w, b: x @ w.T + b,
