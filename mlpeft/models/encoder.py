@@ -217,9 +217,7 @@ class SentenceEncoder(nn.Module):
         present = sentences != self.config.pad_token_id
         if count:
             present = _seen(present, count)
-        h = self._through(
-            self.embeddings(sentences, prompt), present[:, None, None, :]
-        )
+        h = self._through(self.embeddings(sentences, prompt), present[:, None, None, :])
         weight = present[..., None].astype(h.dtype)
         total = mx.maximum(weight.sum(axis=1), 1.0)
         return unit((h * weight).sum(axis=1) / total)
@@ -267,8 +265,8 @@ class SentenceEncoder(nn.Module):
     def _first_adapted(self) -> int | None:
         """The first layer with leaves that adapt; None if all of it must be run.
 
-        That is where embeddings or a prompt adapt, or where a layer's attention has been replaced
-        by one that may want to know where a sentence begins.
+        That is where embeddings or a prompt adapt, or where a layer's attention has
+        been replaced by one that may want to know where a sentence begins.
         """
         if "soft_prompt" in self or tree_flatten(
             self.embeddings.trainable_parameters()

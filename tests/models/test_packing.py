@@ -95,7 +95,7 @@ def test_training_on_prepared_sentences_is_training_on_tokens(tmp_path, inner):
     """Prepared or not, theta learns the same; only the time differs."""
     model = SentenceClassifier(encoder(tmp_path), 16, 2)
     theta = to_numpy(get_params(model))
-    loop = InnerLoop(lr=50.0, num_steps=2, **inner)
+    loop = InnerLoop(lr=2.0, num_steps=2, **inner)
     labels = np.array([0, 1, 1], np.int32)
     episode = Episode(TOKENS, labels, TOKENS[::-1].copy(), labels[::-1].copy())
 
@@ -109,7 +109,7 @@ def test_training_on_prepared_sentences_is_training_on_tokens(tmp_path, inner):
         results[prepares] = engine.train(theta, [episode], order)
         scores[prepares] = engine.evaluate(theta, [episode], order, [0, 2])
     moved = [np.abs(v - theta[k]).max() for k, v in results[False].total.items()]
-    assert max(moved) > 1e-3
+    assert max(moved) > 1e-4
     for name, leaf in results[False].total.items():
         # So small an encoder tells sentences hardly apart: rounding weighs more.
         atol = 0.02 * max(moved)
