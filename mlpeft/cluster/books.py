@@ -78,6 +78,7 @@ class RoundBook:
         announced_at: When people were last told what it waits for.
         updates: What is in, by shard.
         attempts: Leases given out so far, by shard.
+        granted: Which worker process was given each of them.
         failures: Attempts that came to nothing, by shard.
         live: Leases that still count; at most one a shard.
     """
@@ -90,6 +91,7 @@ class RoundBook:
     announced_at: float
     updates: dict[int, ShardUpdate] = field(default_factory=dict)
     attempts: dict[int, int] = field(default_factory=dict)
+    granted: dict[LeaseKey, str] = field(default_factory=dict)
     failures: dict[int, list[Failure]] = field(default_factory=dict)
     live: dict[LeaseKey, LiveLease] = field(default_factory=dict)
 

@@ -265,7 +265,7 @@ class CoordinatorState:
         if current is None:
             return self._grant()
         shard = current.shards[event.key.shard]
-        refused = _refusal(current, shard, event)
+        refused = _refusal(current, shard, event, worker.info.incarnation)
         if event.update is None or refused is not None:
             return self._refuse(worker, event.key, refused or "it is not there")
         verdict = self._judge(current, event.key, event.update, worker)
@@ -401,6 +401,7 @@ class CoordinatorState:
         attempt = current.attempts.get(index, 0) + 1
         current.attempts[index] = attempt
         key = LeaseKey(self._books.session, current.round_id, index, attempt)
+        current.granted[key] = worker.info.incarnation
         lease = Lease(key, current.version, current.shards[index], lease_s)
         to = worker.info.worker
         current.live[key] = LiveLease(to, lease, now, deadline=now + lease_s)
@@ -543,10 +544,14 @@ class CoordinatorState:
         return commands + self._fail_or_grant() if commands else []
 
 
-def _refusal(current: RoundBook, shard: Shard, event: UpdateReceived) -> str | None:
+def _refusal(
+    current: RoundBook, shard: Shard, event: UpdateReceived, incarnation: str
+) -> str | None:
     """Why an update may not count, or None if it may."""
     if event.fault:
         return event.fault
+    if current.granted.get(event.key) != incarnation:
+        return "it answers a lease that this worker was not given"
     if event.version != current.version:
         return (
             f"it started from theta version {event.version}, expected {current.version}"

@@ -343,3 +343,18 @@ def test_the_status_shows_workers_leases_and_progress(machine):
     (held,) = status.leases
     assert (worker.name, worker.leases, worker.silent_s) == ("ada", 1, 2)
     assert (held.worker, held.held_s, held.tasks_done, held.tasks) == ("ada", 3, 1, 2)
+
+
+def test_an_update_of_a_lease_that_the_worker_was_not_given_does_not_count(machine):
+    machine.join("ada")
+    machine.join("bob")
+    machine.open(shards=2)
+    (refused,) = machine.update("bob", 0)
+    assert "bob refused: it answers a lease that this worker was not given" in (
+        refused.text
+    )
+    (refused,) = machine.update("ada", 0, attempt=2)
+    assert "was not given" in refused.text
+    assert machine.state.status(machine.now).shards_in == 0
+    machine.update("ada", 0)
+    assert of_type(machine.update("bob", 1), cm.CompleteRound)
