@@ -14,19 +14,22 @@ multiple of 8: compiled code is used again for episodes of one length.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
-
 from mlpeft.datasets.assets import Asset, AssetKind, own_file
-from mlpeft.datasets.completions import IGNORED, CompletionTasks, read_completions
+from mlpeft.datasets.completion_tokens import (
+    BUCKET,
+    PROMPT,
+    TEMPLATE,
+    TokenisedTask,
+    tokenise,
+)
+from mlpeft.datasets.completions import CompletionTasks, read_completions
 from mlpeft.datasets.deal import SPLITS
 from mlpeft.datasets.digest import file_sha256
 from mlpeft.datasets.language import read_tokenizer_file, tokenizer_file
-from mlpeft.errors import ConfigError, DataError, nearest
+from mlpeft.errors import ConfigError, nearest
 from mlpeft.tasks.check import Problems
 from mlpeft.tasks.draws import TaskChance
 from mlpeft.tasks.episode import Episode
@@ -35,31 +38,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from mlpeft.datasets.completions import Example
-    from mlpeft.datasets.language import LanguageTokenizer
+    import numpy as np
+
     from mlpeft.tasks.episode import TaskConfig
 
-BUCKET = 8
-PROMPT = "{prompt}"
-TEMPLATE = PROMPT + "\n"
 PARAMS = ("path", "template", "tokenizer", "task", "split")
-
-Rows = npt.NDArray[np.int32]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class TokenisedTask:
-    """The examples of a task as token numbers.
-
-    Attributes:
-        x: (examples, longest) inputs, padded with the end token.
-        y: (examples, longest) next tokens, IGNORED where they do not count.
-        lengths: (examples,) inputs of each.
-    """
-
-    x: Rows
-    y: Rows
-    lengths: npt.NDArray[np.int64]
 
 
 class Completions:
@@ -130,8 +113,7 @@ class Completions:
         task = _of(config.task_params)[self.task_name(config)]
         supports = config.support_size
         picked = rng.permutation(len(task.x))[: supports + config.query_size]
-        length = _rounded(int(task.lengths[picked].max()))
-        x, y = _wide(task.x[picked], length), _wide(task.y[picked], length, IGNORED)
+        x, y = task.rows(picked)
         return Episode(x[:supports], y[:supports], x[supports:], y[supports:])
 
     def task_name(self, config: TaskConfig) -> str:
@@ -217,38 +199,6 @@ def _tokenised(path: Path, template: str, file: Path) -> dict[str, TokenisedTask
     """Every task of a file of completions, by a tokenizer; made once for a process."""
     tokenizer = read_tokenizer_file(file)
     return {
-        name: _tokenise(examples, template, tokenizer)
+        name: tokenise(examples, template, tokenizer)
         for name, examples in _read(path).examples.items()
     }
-
-
-def _tokenise(
-    examples: Sequence[Example], template: str, tokenizer: LanguageTokenizer
-) -> TokenisedTask:
-    prompts = [
-        tokenizer.start(template.replace(PROMPT, one.prompt)) for one in examples
-    ]
-    if not all(prompts):
-        raise DataError(
-            "a prompt is no token at all: a completion needs something to follow; "
-            "put some text into task_params.template"
-        )
-    answers = [[*tokenizer.go_on(one.completion), tokenizer.end] for one in examples]
-    lengths = [len(p) + len(a) - 1 for p, a in zip(prompts, answers, strict=True)]
-    x = np.full((len(examples), max(lengths)), tokenizer.end, np.int32)
-    y = np.full_like(x, IGNORED)
-    for row, (prompt, answer) in enumerate(zip(prompts, answers, strict=True)):
-        whole, first = prompt + answer, len(prompt) - 1
-        x[row, : len(whole) - 1] = whole[:-1]
-        y[row, first : len(whole) - 1] = answer
-    return TokenisedTask(x, y, np.array(lengths))
-
-
-def _rounded(length: int) -> int:
-    return -(-length // BUCKET) * BUCKET
-
-
-def _wide(rows: Rows, length: int, fill: int = 0) -> Rows:
-    """Rows cut or filled up to a length. What the fill is in x, no target sees."""
-    kept = rows[:, :length]
-    return np.pad(kept, ((0, 0), (0, length - kept.shape[1])), constant_values=fill)
