@@ -84,7 +84,7 @@ def coordinator(
     from mlpeft.meta.runner import ShardRunner
     from mlpeft.node import fingerprint
     from mlpeft.node.prepare import prepare
-    from mlpeft.reporting import build_reporters, setup_logger
+    from mlpeft.reporting import Reporters, build_reporters, setup_logger
     from mlpeft.run_lock import locked
     from mlpeft.runs import begin_or_go_on, check_unfinished, run_folder
     from mlpeft.train import train_run
@@ -126,7 +126,7 @@ def coordinator(
                     run_state,
                     runner,
                     executor=ClusterExecutor(runtime, should_stop),
-                    reporter=reporter,
+                    reporter=Reporters([runtime.reporter, reporter]),
                     should_stop=lambda: should_stop() or runtime.stopping(),
                 )
                 reason = f"run {run_config.run.name}: {result.reason}"

@@ -1,9 +1,11 @@
 """Real processes, real sockets, real signals: the same bytes whatever happens."""
 
+import re
 import signal
 
 import pytest
 
+from mlpeft.commands.status import status
 from mlpeft.commands.steer import stop
 
 SLOW = "--set=meta_learning.num_inner_steps=120"
@@ -84,11 +86,15 @@ def test_a_coordinator_told_to_stop_saves_and_can_go_on(cluster, serial_theta):
     assert cluster.theta() == serial_theta(SLOW)
 
 
-def test_mlpeft_stop_ends_a_run_after_its_round_and_it_can_go_on(cluster, serial_theta):
+def test_mlpeft_stop_ends_a_run_after_its_round_and_it_can_go_on(
+    cluster, serial_theta, capsys
+):
     """Unlike a signal, it lets the round end, and that is no failure: exit code 0."""
     coordinator = cluster.coordinator(SLOW)
     worker = cluster.worker("ada", "--once")
     coordinator.wait_for("round 2 shard 1 .*leased to ada")
+    status(coordinator=cluster.address)
+    assert re.search(r"run tiny  \d/6  ", capsys.readouterr().out)
     stop(coordinator=cluster.address)
     assert coordinator.end() == 0, coordinator.text
     assert worker.end() == 0, worker.text
