@@ -22,7 +22,7 @@ from mlpeft.rpc import (
     credentials,
     enrolment_codec,
     join_codec,
-    status_codec,
+    overview_codec,
     wire,
 )
 from mlpeft.security import certificates
@@ -106,8 +106,9 @@ async def asking_for_the_status(loss, folder):
     """It changes nothing."""
     async with Served() as served:
         data = await served.repeated(channel.STATUS, b"", loss)
-        run, status = status_codec.decode_status(data)
-        assert (run, status.rounds_opened, status.workers) == ("run", 0, ())
+        seen = overview_codec.decode_overview(data)
+        assert (seen.run, seen.cluster.rounds_opened) == ("run", 0)
+        assert seen.cluster.workers == ()
         assert await served.train() == ["ada"]
 
 
