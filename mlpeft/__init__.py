@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 from mlpeft.platform import prepare
 
 if TYPE_CHECKING:
-    from mlpeft.adapters.adapter import Adapter as Adapter
+    from mlpeft.adapters.classifier import Classifier as Classifier
+    from mlpeft.adapters.completer import Completer as Completer
     from mlpeft.adapters.learn import adapt as adapt
     from mlpeft.adapters.store import load_adapter as load_adapter
     from mlpeft.baseline import BaselineComparison as BaselineComparison
@@ -43,9 +44,10 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "Adapter": "mlpeft.adapters.adapter",
     "BaselineComparison": "mlpeft.baseline",
     "CheckpointError": "mlpeft.errors",
+    "Classifier": "mlpeft.adapters.classifier",
+    "Completer": "mlpeft.adapters.completer",
     "ConfigError": "mlpeft.errors",
     "Conv4": "mlpeft.models.conv4",
     "DataError": "mlpeft.errors",

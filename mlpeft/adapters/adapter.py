@@ -1,4 +1,4 @@
-"""An adapter: what a model learned from a few examples, ready to classify with."""
+"""An adapter: the few leaves of a base model that a task has changed."""
 
 from __future__ import annotations
 
@@ -6,64 +6,35 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import mlx.core as mx
-import numpy as np
 
-from mlpeft.adapters.inputs import Texts, longest
+from mlpeft.adapters.inputs import longest
 from mlpeft.meta.functional import set_params
 from mlpeft.models.build import build_model
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     import mlx.nn as nn
 
     from mlpeft.config import RunConfig
     from mlpeft.params import ParamTree
 
-BATCH = 32
-"""Texts that are classified at once."""
-
-
-@dataclass(frozen=True, slots=True)
-class Prediction:
-    """What an adapter makes of one text.
-
-    Attributes:
-        label: The most likely label.
-        confidence: Its share of the softmax of the model's outputs, from 0 to 1; not
-            calibrated.
-        scores: That share of every label.
-    """
-
-    label: str
-    confidence: float
-    scores: dict[str, float]
-
 
 @dataclass(slots=True, kw_only=True)
 class Adapter:
-    """The few changed leaves of a base model, and what its outputs are called.
+    """The few changed leaves of a base model.
 
     Attributes:
-        config: The run that it was adapted from, with as many `num_classes` as labels.
-        labels: Name of each output; empty for a start that was not adapted.
+        config: The run that it was adapted from; where there are labels, with as many
+            `num_classes`.
         leaves: The method's leaves, and after adaptation the head's; NumPy.
+        labels: Name of each output; empty for a start, and for a language model.
         story: How it came about, for its model card; plain values.
     """
 
     config: RunConfig
-    labels: tuple[str, ...]
     leaves: ParamTree
+    labels: tuple[str, ...] = ()
     story: dict[str, Any] = field(default_factory=dict)
     _model: nn.Module | None = field(default=None, repr=False)
-    _inputs: Texts | None = field(default=None, repr=False)
-
-    @property
-    def inputs(self) -> Texts:
-        """From texts to what the model takes; made when first asked."""
-        if self._inputs is None:
-            self._inputs = Texts(self.config)
-        return self._inputs
 
     @property
     def model(self) -> nn.Module:
@@ -78,20 +49,6 @@ class Adapter:
         set_params(model, {name: mx.array(leaf) for name, leaf in self.leaves.items()})
         model.eval()
         return model
-
-    def predict(self, texts: Sequence[str]) -> list[Prediction]:
-        """Classify texts, in their order."""
-        found: list[Prediction] = []
-        for first in range(0, len(texts), BATCH):
-            tokens = mx.array(self.inputs(texts[first : first + BATCH]))
-            shares = mx.softmax(self.model(tokens).astype(mx.float32), axis=-1)
-            found += [self._prediction(row) for row in np.asarray(shares)]
-        return found
-
-    def _prediction(self, shares: np.ndarray) -> Prediction:
-        best = int(shares.argmax())
-        scores = dict(zip(self.labels, shares.tolist(), strict=True))
-        return Prediction(self.labels[best], float(shares[best]), scores)
 
 
 def bare_model(config: RunConfig) -> nn.Module:

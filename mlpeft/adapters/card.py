@@ -68,12 +68,10 @@ def model_card(adapter: Adapter, use: str = "") -> str:
     names = "\n".join(f"- {label}" for label in labels)
     return _CARD.format(
         front=yaml.safe_dump(front, sort_keys=False),
-        title=f"{config.run.name}, adapted to {len(labels)} labels"
-        if labels
-        else f"{config.run.name}, a start to adapt from",
+        title=f"{config.run.name}, {_title(adapter)}",
         version=__version__,
         what="a meta-learned start, adapted to a few examples"
-        if labels
+        if _adapted(adapter)
         else "a meta-learned start, from which a few steps learn a task",
         base=_table({"weights": config.model.weights, "licence of the base": licence}),
         data=_table(_data(adapter)),
@@ -82,6 +80,18 @@ def model_card(adapter: Adapter, use: str = "") -> str:
         labels=_LABELS.format(names=names) if labels else "",
         use=f"\n## Use\n\n{use}\n" if use else "",
     )
+
+
+def _adapted(adapter: Adapter) -> bool:
+    return "examples" in adapter.story
+
+
+def _title(adapter: Adapter) -> str:
+    if not _adapted(adapter):
+        return "a start to adapt from"
+    if adapter.labels:
+        return f"adapted to {len(adapter.labels)} labels"
+    return f"adapted to {adapter.story['examples']} completions"
 
 
 def base_licence(weights: str) -> str:
@@ -110,10 +120,10 @@ def _data(adapter: Adapter) -> dict[str, object]:
     rows |= {
         key: section.task_params[key] for key in told if key in section.task_params
     }
-    if "examples" in adapter.story:
-        rows["adapted to"] = (
-            f"{adapter.story['examples']} examples of {len(adapter.labels)} labels"
-        )
+    if _adapted(adapter):
+        count = len(adapter.labels)
+        what = f"examples of {count} labels" if count else "completions"
+        rows["adapted to"] = f"{adapter.story['examples']} {what}"
     return rows
 
 

@@ -10,12 +10,10 @@ import mlx.core as mx
 import numpy as np
 
 from mlpeft import params
-from mlpeft.adapters.adapter import Adapter, bare_model
-from mlpeft.adapters.inputs import Texts
+from mlpeft.adapters.adapter import bare_model
 from mlpeft.adapters.start import start_theta, story_of
-from mlpeft.adapters.store import save
-from mlpeft.datasets.labelled import Labelled, read_labelled
-from mlpeft.errors import ConfigError, DataError
+from mlpeft.adapters.store import kind_of, save
+from mlpeft.adapters.support import read_support
 from mlpeft.evaluate import load_trained
 from mlpeft.meta import state
 from mlpeft.meta.functional import Functional
@@ -30,6 +28,9 @@ if TYPE_CHECKING:
 
     import mlx.nn as nn
 
+    from mlpeft.adapters.classifier import Classifier
+    from mlpeft.adapters.completer import Completer
+    from mlpeft.adapters.support import Support
     from mlpeft.config import RunConfig
     from mlpeft.evaluate import Trained
     from mlpeft.params import ParamTree
@@ -43,14 +44,14 @@ def adapt(
     steps: int | None = None,
     config: str | Path | None = None,
     overrides: Iterable[str] = (),
-) -> Adapter:
-    """Adapt a trained start to labelled texts, with the inner loop of evaluation.
+) -> Classifier | Completer:
+    """Adapt a trained start to examples, with the inner loop of evaluation.
 
     Args:
         checkpoint: A run's folder (its best step), one of its steps, an .npz file, or
             what `load_trained` gave.
-        support: A .jsonl or .csv file of texts and labels, or (text, label) pairs. Any
-            number of labels from two, and of examples of each.
+        support: A .jsonl or .csv file, or pairs. For an encoder of text and label, any
+            number of labels from two; for a language model of prompt and completion.
         output: A folder to save the adapter in; None: it is not saved.
         steps: Inner steps; None: as the run's evaluation.
         config: Where the checkpoint has no configuration beside it.
@@ -68,64 +69,30 @@ def adapt(
         trained = load_trained(checkpoint, config, overrides)
     else:
         trained = checkpoint
-    examples = _examples(support)
-    labels = tuple(dict.fromkeys(example.label for example in examples))
-    _check(trained.config, examples, labels)
-    run = trained.config.with_changes(task_distribution={"num_classes": len(labels)})
+    given = read_support(trained.config, support)
+    run = given.config
     set_blas_threads(run.compute.threads)
-    inputs = Texts(run)
     model = bare_model(run)
     theta = _as_mlx(start_theta(trained, model))
     inner_state = _as_mlx(state.split(trained.meta)[1])
-    x = inputs([example.text for example in examples])
-    y = np.array([labels.index(example.label) for example in examples], np.int32)
     inner = _inner_loop(run, steps)
-    leaves, losses = _inner_steps(model, inner, theta, inner_state, x, y, run.run.seed)
-    adapter = Adapter(
+    leaves, losses = _inner_steps(model, inner, theta, inner_state, given)
+    story = {
+        "examples": len(given.x),
+        "steps": inner.num_steps,
+        "inner_lr": inner.lr,
+        "loss_before": losses[0],
+        "loss_after": losses[-1],
+    }
+    adapter = kind_of(run)(
         config=run,
-        labels=labels,
+        labels=given.labels,
         leaves=leaves,
-        story=story_of(trained)
-        | {
-            "examples": len(examples),
-            "steps": inner.num_steps,
-            "inner_lr": inner.lr,
-            "loss_before": losses[0],
-            "loss_after": losses[-1],
-        },
+        story=story_of(trained) | story,
     )
     if output is not None:
         save(adapter, output)
     return adapter
-
-
-def _examples(support: str | Path | Iterable[Sequence[str]]) -> list[Labelled]:
-    if isinstance(support, (str, Path)):
-        return read_labelled(support)
-    return [Labelled(*map(str, pair)) for pair in support]
-
-
-def _check(
-    config: RunConfig, examples: Sequence[Labelled], labels: Sequence[str]
-) -> None:
-    """The run's model can learn these examples."""
-    if config.model.backbone != "encoder":
-        raise ConfigError(
-            f"model.backbone: adapt takes texts, but {config.model.backbone!r} does "
-            "not read any; give a run with backbone encoder, such as that of "
-            "configs/intents.yaml"
-        )
-    made_for = config.task_distribution.num_classes
-    if config.model.head == "learned" and len(labels) != made_for:
-        raise ConfigError(
-            f"model.head: it is learned, and made for {made_for} labels, but the "
-            f"examples have {len(labels)}; give as many, or train with head prototype"
-        )
-    if len(labels) < 2:
-        raise DataError(
-            f"{len(examples)} examples of {len(labels)} label; to tell labels apart, "
-            "give examples of two at least"
-        )
 
 
 def _as_mlx(tree: ParamTree) -> ParamTree:
@@ -147,15 +114,14 @@ def _inner_steps(
     inner: InnerLoop,
     theta: ParamTree,
     inner_state: ParamTree,
-    x: np.ndarray,
-    y: np.ndarray,
-    seed: int,
+    given: Support,
 ) -> tuple[ParamTree, list[float]]:
     """Leaves after the inner steps, and the loss of all examples before and after.
 
     Step by step and uncompiled: it is done once, and a compiler takes longer.
     """
     functional = Functional(model, cross_entropy_loss)
+    x, y, seed = given.x, given.y, given.config.run.seed
     order = inner.batches(len(x), lambda: generator(seed, Purpose.BATCH))
     support_x, support_y = mx.array(x), mx.array(y)
     with functional.installed():

@@ -27,9 +27,7 @@ def as_adapter(trained: Trained) -> Adapter:
         ParamMismatch: If the checkpoint does not fit the configured model.
     """
     theta = start_theta(trained, bare_model(trained.config))
-    return Adapter(
-        config=trained.config, labels=(), leaves=theta, story=story_of(trained)
-    )
+    return Adapter(config=trained.config, leaves=theta, story=story_of(trained))
 
 
 def start_theta(trained: Trained, model: nn.Module) -> ParamTree:

@@ -15,8 +15,9 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from mlpeft import __version__
-from mlpeft.adapters.adapter import Adapter
 from mlpeft.adapters.card import model_card
+from mlpeft.adapters.classifier import Classifier
+from mlpeft.adapters.completer import Completer
 from mlpeft.config import RunConfig
 from mlpeft.datasets.pretrained import weights_digest
 from mlpeft.errors import DataError
@@ -28,6 +29,8 @@ CARD = "README.md"
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from mlpeft.adapters.adapter import Adapter
 
 
 def save(adapter: Adapter, folder: str | Path) -> Path:
@@ -49,7 +52,9 @@ def save(adapter: Adapter, folder: str | Path) -> Path:
     return folder
 
 
-def load_adapter(folder: str | Path, weights: str | None = None) -> Adapter:
+def load_adapter(
+    folder: str | Path, weights: str | None = None
+) -> Classifier | Completer:
     """Read an adapter's folder; the base is read when it is first used.
 
     Args:
@@ -76,7 +81,7 @@ def load_adapter(folder: str | Path, weights: str | None = None) -> Adapter:
             f"{config.model.weights} (SHA-256 {record['base_sha256'][:12]}..., these "
             f"have {found[:12]}...); name the folder of the right ones"
         )
-    return Adapter(
+    return kind_of(config)(
         config=config,
         labels=tuple(record["labels"]),
         leaves=leaves,
@@ -101,3 +106,8 @@ def _read_record(file: Path) -> Mapping[str, Any]:
     if missing := sorted(needed - record.keys()):
         raise DataError(f"{file} lacks {', '.join(missing)}; adapt anew")
     return record
+
+
+def kind_of(config: RunConfig) -> type[Classifier | Completer]:
+    """What an adapter of a run's model does."""
+    return Completer if config.model.backbone == "causal_lm" else Classifier

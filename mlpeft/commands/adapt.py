@@ -18,7 +18,8 @@ def adapt(
     support: Annotated[
         Path,
         typer.Option(
-            help="Labelled texts: a .jsonl or .csv file with text and label.",
+            help="A .jsonl or .csv file with text and label, or for a language "
+            "model with prompt and completion.",
             show_default=False,
         ),
     ],
@@ -35,9 +36,10 @@ def adapt(
     overrides: Overrides = None,
     json_output: Json = False,
 ) -> None:
-    """Adapt a trained start to your own labelled texts.
+    """Adapt a trained start to a few examples of your own.
 
-    Any number of labels, and of examples of each. `mlpeft predict` uses the result.
+    Any number of labels, and of examples of each; or prompts and completions for a
+    language model. `mlpeft predict` uses the result.
     """
     from mlpeft.adapters.learn import adapt as learn
 
@@ -57,8 +59,9 @@ def adapt(
         record = {"output": str(output), "labels": list(adapter.labels), **told}
         typer.echo(json.dumps(record | {"seconds": round(seconds, 3)}))
         return
+    what = f"{len(adapter.labels)} labels" if adapter.labels else "to complete"
     typer.echo(
-        f"Learned {len(adapter.labels)} labels from {story['examples']} examples in "
+        f"Learned {what} from {story['examples']} examples in "
         f"{story['steps']} steps ({seconds:.1f} s): loss {story['loss_before']:.3f} "
         f"before, {story['loss_after']:.3f} after"
     )

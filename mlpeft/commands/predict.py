@@ -1,4 +1,4 @@
-"""`mlpeft predict`: classify texts with an adapter."""
+"""`mlpeft predict`: what an adapter makes of texts."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -23,7 +23,7 @@ def predict(
     texts: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Texts to classify; without any, lines of standard input.",
+            help="Texts, or prompts; without any, lines of standard input.",
             show_default=False,
         ),
     ] = None,
@@ -33,25 +33,38 @@ def predict(
             help="Folder of the base's weights.", show_default="where they were"
         ),
     ] = None,
+    max_tokens: Annotated[
+        int,
+        typer.Option(min=1, help="Longest completion of a language model, in tokens."),
+    ] = 128,
     json_output: Json = False,
 ) -> None:
-    """Classify texts: a label and a confidence each.
+    """Label texts, with a confidence each; or go on with prompts.
 
-    With --json an object a line: text, label, confidence, scores of all labels.
+    With --json an object a line: text, label, confidence, scores of all labels; or
+    prompt and completion.
     """
+    from mlpeft.adapters.completer import Completer
     from mlpeft.adapters.store import load_adapter
 
     found = load_adapter(adapter, weights)
     given = texts or _lines()
-    predictions = found.predict(given)
+    if isinstance(found, Completer):
+        for prompt in given:
+            (completion,) = found.predict([prompt], max_tokens)
+            record = {"prompt": prompt, "completion": completion}
+            typer.echo(_json(record) if json_output else completion)
+        return
     width = max(len(label) for label in found.labels)
-    for text, prediction in zip(given, predictions, strict=True):
-        if json_output:
-            record = {"text": text, **asdict(prediction)}
-            typer.echo(json.dumps(record, ensure_ascii=False))
-        else:
-            share = f"{100 * prediction.confidence:5.1f} %"
-            typer.echo(f"{prediction.label:<{width}}  {share}  {text}")
+    for text, prediction in zip(given, found.predict(given), strict=True):
+        share = f"{100 * prediction.confidence:5.1f} %"
+        record = {"text": text, **asdict(prediction)}
+        plain = f"{prediction.label:<{width}}  {share}  {text}"
+        typer.echo(_json(record) if json_output else plain)
+
+
+def _json(record: dict[str, Any]) -> str:
+    return json.dumps(record, ensure_ascii=False)
 
 
 def _lines() -> list[str]:

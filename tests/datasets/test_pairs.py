@@ -1,10 +1,10 @@
-"""Labelled texts are read as they are, or the line that is wrong is named."""
+"""Pairs of texts are read as they are, or the line that is wrong is named."""
 
 from __future__ import annotations
 
 import pytest
 
-from mlpeft.datasets.labelled import Labelled, read_labelled
+from mlpeft.datasets.pairs import read_pairs
 from mlpeft.errors import DataError
 
 JSON_LINES = """\
@@ -12,7 +12,8 @@ JSON_LINES = """\
 
 {"text": "grüße", "label": 7}
 """
-EXPECTED = [Labelled("where, is it", "delivery"), Labelled("grüße", "7")]
+KEYS = ("text", "label")
+EXPECTED = [("where, is it", "delivery"), ("grüße", "7")]
 
 
 @pytest.mark.parametrize(
@@ -25,7 +26,7 @@ EXPECTED = [Labelled("where, is it", "delivery"), Labelled("grüße", "7")]
 )
 def test_both_formats_are_read(tmp_path, name, text):
     (tmp_path / name).write_text(text, encoding="utf-8", newline="")
-    assert read_labelled(tmp_path / name) == EXPECTED
+    assert read_pairs(tmp_path / name, KEYS) == EXPECTED
 
 
 @pytest.mark.parametrize(
@@ -44,15 +45,23 @@ def test_both_formats_are_read(tmp_path, name, text):
 def test_what_is_no_example_is_told(tmp_path, name, text, told):
     (tmp_path / name).write_text(text)
     with pytest.raises(DataError, match=told):
-        read_labelled(tmp_path / name)
+        read_pairs(tmp_path / name, KEYS)
 
 
 def test_a_file_that_is_not_there_is_told(tmp_path):
     with pytest.raises(DataError, match="no examples at"):
-        read_labelled(tmp_path / "a.csv")
+        read_pairs(tmp_path / "a.csv", KEYS)
 
 
 def test_a_file_that_is_no_text_is_told(tmp_path):
     (tmp_path / "a.csv").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(DataError, match="not a text file"):
-        read_labelled(tmp_path / "a.csv")
+        read_pairs(tmp_path / "a.csv", KEYS)
+
+
+def test_the_keys_may_be_others(tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"prompt": "x", "completion": "y"}')
+    keys = ("prompt", "completion")
+    assert read_pairs(tmp_path / "a.jsonl", keys) == [("x", "y")]
+    with pytest.raises(DataError, match="columns text and label"):
+        read_pairs(tmp_path / "a.jsonl", KEYS)

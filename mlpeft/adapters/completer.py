@@ -1,0 +1,64 @@
+"""An adapter that goes on with texts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import mlx.core as mx
+
+from mlpeft.adapters.adapter import Adapter
+from mlpeft.datasets.completion_tokens import PROMPT, TEMPLATE
+from mlpeft.datasets.language import read_language_tokenizer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from mlpeft.config import RunConfig
+
+MAX_TOKENS = 128
+"""Longest completion, in tokens, where nothing else is said."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Completer(Adapter):
+    """An adapter of a language model."""
+
+    def predict(
+        self, prompts: Sequence[str], max_tokens: int = MAX_TOKENS
+    ) -> list[str]:
+        """The likeliest completion of each prompt, token by token.
+
+        Args:
+            prompts: What is put into the run's template.
+            max_tokens: After so many tokens a completion is cut.
+        """
+        tokenizer = read_language_tokenizer(tokenizer_of(self.config))
+        template = template_of(self.config)
+        found = []
+        for prompt in prompts:
+            start = tokenizer.start(template.replace(PROMPT, prompt))
+            found.append(
+                tokenizer.text(list(self._tokens(start, tokenizer.end, max_tokens)))
+            )
+        return found
+
+    def _tokens(self, start: list[int], end: int, max_tokens: int) -> Iterator[int]:
+        from mlx_lm.generate import generate_step
+
+        steps = generate_step(mx.array(start), self.model, max_tokens=max_tokens)
+        for token, _ in steps:
+            if int(token) == end:
+                return
+            yield int(token)
+
+
+def tokenizer_of(config: RunConfig) -> str:
+    """The model whose tokenizer a run of a language model takes."""
+    params = config.task_distribution.task_params
+    return str(params.get("tokenizer", config.model.weights))
+
+
+def template_of(config: RunConfig) -> str:
+    """The text that a run's prompts are put into."""
+    return str(config.task_distribution.task_params.get("template", TEMPLATE))

@@ -1,0 +1,101 @@
+"""A user's examples as the support set of an episode."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+
+from mlpeft.adapters.completer import template_of, tokenizer_of
+from mlpeft.adapters.inputs import Texts
+from mlpeft.datasets.completion_tokens import tokenise
+from mlpeft.datasets.completions import Example
+from mlpeft.datasets.language import read_language_tokenizer
+from mlpeft.datasets.pairs import read_pairs
+from mlpeft.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from mlpeft.config import RunConfig
+
+    Pairs: TypeAlias = Iterable[Sequence[str]]
+
+KEYS = {"encoder": ("text", "label"), "causal_lm": ("prompt", "completion")}
+"""What an example has, by backbone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Support:
+    """Examples as arrays.
+
+    Attributes:
+        config: The run, with as many `num_classes` as there are labels.
+        x: (n, length) token numbers.
+        y: (n,) labels, or (n, length) next tokens.
+        labels: Name of each label; empty for completions.
+    """
+
+    config: RunConfig
+    x: np.ndarray
+    y: np.ndarray
+    labels: tuple[str, ...] = ()
+
+
+def read_support(config: RunConfig, given: str | Path | Pairs) -> Support:
+    """The support set of a run's model.
+
+    Args:
+        config: The run.
+        given: A .jsonl or .csv file, or pairs: of text and label for an encoder, of
+            prompt and completion for a language model.
+
+    Raises:
+        ConfigError: If the run's model does not read text, or its head is part of theta
+            and made for another number of labels.
+        DataError: If the examples cannot be used, or the base is missing.
+    """
+    backbone = config.model.backbone
+    if backbone not in KEYS:
+        raise ConfigError(
+            f"model.backbone: adapt takes texts, but {backbone!r} does not read any; "
+            "give a run with backbone encoder or causal_lm, such as that of "
+            "configs/intents.yaml"
+        )
+    if isinstance(given, (str, Path)):
+        pairs = read_pairs(given, KEYS[backbone])
+    else:
+        pairs = [(str(one), str(other)) for one, other in given]
+    if not pairs:
+        raise DataError("no examples; give at least one")
+    return (
+        _labelled(config, pairs) if backbone == "encoder" else _prompts(config, pairs)
+    )
+
+
+def _labelled(config: RunConfig, pairs: Sequence[tuple[str, str]]) -> Support:
+    labels = tuple(dict.fromkeys(label for _, label in pairs))
+    made_for = config.task_distribution.num_classes
+    if config.model.head == "learned" and len(labels) != made_for:
+        raise ConfigError(
+            f"model.head: it is learned, and made for {made_for} labels, but the "
+            f"examples have {len(labels)}; give as many, or train with head prototype"
+        )
+    if len(labels) < 2:
+        raise DataError(
+            f"{len(pairs)} examples of {len(labels)} label; to tell labels apart, "
+            "give examples of two at least"
+        )
+    run = config.with_changes(task_distribution={"num_classes": len(labels)})
+    x = Texts(run)([text for text, _ in pairs])
+    y = np.array([labels.index(label) for _, label in pairs], np.int32)
+    return Support(run, x, y, labels)
+
+
+def _prompts(config: RunConfig, pairs: Sequence[tuple[str, str]]) -> Support:
+    tokenizer = read_language_tokenizer(tokenizer_of(config))
+    examples = [Example(*pair) for pair in pairs]
+    tokens = tokenise(examples, template_of(config), tokenizer)
+    return Support(config, tokens.x, tokens.y)
