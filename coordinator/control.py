@@ -56,6 +56,9 @@ class Control:
             case Action.DRAIN:
                 self._hub.drain(request.worker, f"by {who}")
                 return f"{request.worker} finishes the shard in hand and ends"
+            case Action.RELEASE:
+                self._hub.release(request.worker)
+                return f"{request.worker} gets shards"
             case Action.PAUSE:
                 self._hub.pause(f"by {who}")
                 return (

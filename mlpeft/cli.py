@@ -21,7 +21,7 @@ from mlpeft.commands.logs import logs
 from mlpeft.commands.plot import plot
 from mlpeft.commands.predict import predict
 from mlpeft.commands.status import status
-from mlpeft.commands.steer import drain, pause, resume, stop
+from mlpeft.commands.steer import drain, pause, release, resume, stop
 from mlpeft.commands.train import train
 from mlpeft.commands.validate import validate
 
@@ -52,6 +52,7 @@ app.command()(pause)
 app.command()(resume)
 app.command()(stop)
 app.command()(drain)
+app.command()(release)
 app.add_typer(data, name="data")
 
 

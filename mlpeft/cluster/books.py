@@ -1,6 +1,6 @@
 """What the coordinator knows: its workers, the open round and the leases.
 
-Plain data and questions about it. Only `CoordinatorState` writes here.
+Plain data and questions about it. Only `CoordinatorState` and its parts write here.
 """
 
 from __future__ import annotations
@@ -8,16 +8,19 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from mlpeft.cluster.durations import TaskTimes, usual_of
 from mlpeft.cluster.outliers import NormHistory
 from mlpeft.cluster.rounds import Candidate
 
 if TYPE_CHECKING:
     from mlpeft.cluster.coordinator_messages import WorkerJoined
+    from mlpeft.cluster.durations import Usual
     from mlpeft.cluster.messages import Lease, LeaseKey, WorkerId
     from mlpeft.cluster.outliers import OutlierCheck
+    from mlpeft.cluster.quarantine import Quarantine
     from mlpeft.cluster.rounds import Failure
     from mlpeft.params import Schema
-    from mlpeft.work import Shard, ShardUpdate
+    from mlpeft.work import Kind, Shard, ShardUpdate
 
 
 @dataclass(slots=True)
@@ -28,7 +31,10 @@ class WorkerBook:
         info: What it said when it joined.
         last_seen: When it last gave a sign of life.
         version: The newest version of theta that was sent to it.
-        held: Leases that take up its slots, those that were taken back included.
+        held: Leases that take up its slots, those that were taken back included, with
+            the time of the grant; in its order, which is that of computing.
+        let_go_at: When it last answered or returned a lease.
+        times: How long its tasks took of late.
         progress: Tasks done, as of its last heartbeat; for held leases only.
         shards_done: Updates of it that counted.
         failures: Attempts of it that came to nothing.
@@ -38,31 +44,46 @@ class WorkerBook:
     info: WorkerJoined
     last_seen: float
     version: int | None = None
-    held: set[LeaseKey] = field(default_factory=set)
+    held: dict[LeaseKey, float] = field(default_factory=dict)
+    let_go_at: float = float("-inf")
+    times: TaskTimes = field(default_factory=TaskTimes)
     progress: dict[LeaseKey, int] = field(default_factory=dict)
     shards_done: int = 0
     failures: int = 0
     draining: bool = False
 
-    def candidate(self) -> Candidate:
-        """The worker as `rounds.choose_worker` sees it."""
-        return Candidate(
-            worker=self.info.worker,
-            name=self.info.name,
-            incarnation=self.info.incarnation,
-            free=0 if self.draining else self.info.slots - len(self.held),
-            draining=self.draining,
-        )
+    def computing_s(self, key: LeaseKey, now: float) -> float:
+        """Seconds for which it has been at a lease that it holds.
+
+        It computes one after another, so this one began when it was granted or when
+        the one before was out of the way.
+        """
+        return now - max(self.held[key], self.let_go_at)
 
 
 @dataclass(slots=True)
 class LiveLease:
-    """A lease that still counts: not answered, not taken back."""
+    """A lease that still counts: not answered, not taken back.
+
+    Attributes:
+        worker: Who holds it.
+        lease: What was granted.
+        granted_at: When.
+        deadline: When it ends.
+        late_at: When it is later than usual; None: not known, or noted already.
+        late: Whether it is later than usual.
+        progress_at: When its worker last told of one more task; the grant at first.
+        backup: Whether another worker had the shard already.
+    """
 
     worker: WorkerId
     lease: Lease
     granted_at: float
     deadline: float
+    late_at: float | None
+    progress_at: float
+    late: bool = False
+    backup: bool = False
 
 
 @dataclass(slots=True)
@@ -80,7 +101,7 @@ class RoundBook:
         attempts: Leases given out so far, by shard.
         granted: Which worker process was given each of them.
         failures: Attempts that came to nothing, by shard.
-        live: Leases that still count; at most one a shard.
+        live: Leases that still count; at most two a shard, on two processes.
     """
 
     round_id: int
@@ -104,6 +125,10 @@ class RoundBook:
             if index not in self.updates and index not in leased
         ]
 
+    def live_for(self, shard: int) -> list[LiveLease]:
+        """Live leases of a shard."""
+        return [live for key, live in self.live.items() if key.shard == shard]
+
     def live_of(self, worker: WorkerId) -> list[LeaseKey]:
         """Live leases of a worker."""
         return [key for key, live in self.live.items() if live.worker == worker]
@@ -123,6 +148,7 @@ class Books:
         over: Why the run ended; None while it has not.
         norms: How far updates of closed rounds moved theta.
         refused: Updates that the gate refused, since the start.
+        quarantine: Worker processes that failed at too many shards.
         drained: Worker processes that are to end, and why.
         paused: Why no leases are given out; None while they are.
         now: The time of the newest event.
@@ -130,6 +156,7 @@ class Books:
     """
 
     session: str
+    quarantine: Quarantine
     missing: int = 0
     workers: dict[WorkerId, WorkerBook] = field(default_factory=dict)
     round: RoundBook | None = None
@@ -153,4 +180,24 @@ class Books:
 
     def candidates(self) -> list[Candidate]:
         """Connected workers, in the order in which they joined."""
-        return [worker.candidate() for worker in self.workers.values()]
+        return [self.candidate(worker) for worker in self.workers.values()]
+
+    def candidate(self, worker: WorkerBook) -> Candidate:
+        """A connected worker, as decisions see it."""
+        incarnation = worker.info.incarnation
+        quarantined = self.quarantine.reason(incarnation) is not None
+        free = worker.info.slots - len(worker.held)
+        live = self.round.live if self.round is not None else {}
+        return Candidate(
+            worker=worker.info.worker,
+            name=worker.info.name,
+            incarnation=incarnation,
+            free=0 if worker.draining or quarantined else free,
+            draining=worker.draining,
+            quarantined=quarantined,
+            stuck=free == 0 and not any(key in live for key in worker.held),
+        )
+
+    def usual(self, worker: WorkerBook, kind: Kind) -> Usual | None:
+        """What a task of this kind usually takes a worker; None: not known."""
+        return usual_of(kind, worker.times, [w.times for w in self.workers.values()])

@@ -150,6 +150,17 @@ class DrainRequested:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class ReleaseRequested:
+    """Someone wants a quarantined worker to get leases again.
+
+    Attributes:
+        worker: Name or id, as in `DrainRequested`.
+    """
+
+    worker: str
+
+
 CoordinatorEvent: TypeAlias = (
     WorkerJoined
     | WorkerLeft
@@ -163,6 +174,7 @@ CoordinatorEvent: TypeAlias = (
     | PauseRequested
     | ResumeRequested
     | DrainRequested
+    | ReleaseRequested
     | TimePassed
 )
 
@@ -204,6 +216,14 @@ class DrainWorker:
 
 
 @dataclass(frozen=True, slots=True)
+class NotifyWorker:
+    """Tell the people at a worker."""
+
+    worker: WorkerId
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class DismissWorker:
     """End a worker's stream.
 
@@ -239,6 +259,7 @@ CoordinatorCommand: TypeAlias = (
     | GrantLease
     | RevokeLease
     | DrainWorker
+    | NotifyWorker
     | DismissWorker
     | CompleteRound
     | FailRound

@@ -20,7 +20,7 @@ def check_books(books: Books, policy: Policy) -> None:
     for worker_id, worker in books.workers.items():
         assert worker.info.worker == worker_id
         assert len(worker.held) <= worker.info.slots, "more leases than slots"
-        assert worker.progress.keys() <= worker.held
+        assert worker.progress.keys() <= worker.held.keys()
         assert worker.last_seen <= books.now
     if books.over is not None:
         assert books.round is None, "a round is open after the end"
@@ -32,7 +32,10 @@ def check_books(books: Books, policy: Policy) -> None:
 def _check_round(books: Books, current: RoundBook, policy: Policy) -> None:
     indices = set(range(len(current.shards)))
     assert current.updates.keys() < indices, "a complete round is still open"
-    assert len({key.shard for key in current.live}) == len(current.live)
+    for index in indices:
+        live_for = current.live_for(index)
+        processes = {books.workers[one.worker].info.incarnation for one in live_for}
+        assert len(processes) == len(live_for) <= 2, "more than one backup"
     for key, live in current.live.items():
         assert live.worker in books.workers, "a lease of a worker that left"
         assert key in books.workers[live.worker].held
@@ -41,7 +44,9 @@ def _check_round(books: Books, current: RoundBook, policy: Policy) -> None:
         assert key.shard not in current.updates
         assert 1 <= key.attempt <= current.attempts[key.shard]
     for shard, failures in current.failures.items():
-        assert shard in current.updates or not too_many_failures(failures, policy)
+        assert shard in current.updates or not too_many_failures(
+            failures, books.candidates(), policy
+        )
     idle = any(candidate.free > 0 for candidate in books.candidates())
     untouched = [
         index for index in current.waiting() if not current.failures.get(index)

@@ -23,8 +23,17 @@ class Policy:
 
     Attributes:
         lost_after_s: Seconds without a sign of life until a worker counts as lost.
-        lease_s: Seconds that a shard may take.
-        max_attempts: Failures of one shard after which the round fails.
+        lease_s: Seconds that a shard may take, and does until task times are known.
+        least_lease_s: Seconds that any shard gets.
+        deadline_factor: Spreads above a worker's usual task time that a lease lasts.
+        backup_factor: Spreads above it after which a second worker gets the shard as
+            well, if one is idle; 0: never.
+        least_backup_s: Seconds from its grant for which no lease has a backup.
+        max_attempts: Failures of one shard after which the round fails, if no process
+            is left that has not failed at it.
+        quarantine_after: Shards in a row that fail on a worker and on nobody else until
+            it is quarantined.
+        quarantine_s: Seconds that a quarantine lasts.
         announce_s: Seconds without a result after which a round says what it waits for.
         min_workers: Workers that must be connected before the first lease is given.
         norm_factor: Spreads above the median beyond which an update that moves theta
@@ -33,7 +42,13 @@ class Policy:
 
     lost_after_s: float = 4.0
     lease_s: float = 600.0
+    least_lease_s: float = 60.0
+    deadline_factor: float = 10.0
+    backup_factor: float = 4.0
+    least_backup_s: float = 1.0
     max_attempts: int = 4
+    quarantine_after: int = 3
+    quarantine_s: float = 600.0
     announce_s: float = 5.0
     min_workers: int = 1
     norm_factor: float = 0.0
@@ -85,8 +100,11 @@ class Candidate:
         worker: The connection.
         name: The worker's name, for the reason.
         incarnation: Its process.
-        free: Shards that it could take now; 0 while it is busy or draining.
+        free: Shards that it could take now; 0 while it is busy, draining, quarantined.
         draining: True: it will take none ever again.
+        quarantined: Whether it takes none because it failed at too many.
+        stuck: Whether all its slots are taken by leases that were taken back from it,
+            so that nothing is to be expected of it.
     """
 
     worker: WorkerId
@@ -94,6 +112,13 @@ class Candidate:
     incarnation: str
     free: int
     draining: bool = False
+    quarantined: bool = False
+    stuck: bool = False
+
+    @property
+    def able(self) -> bool:
+        """Whether it takes shards, now or when a slot is free."""
+        return not self.draining and not self.quarantined
 
 
 def choose_worker(
@@ -104,14 +129,16 @@ def choose_worker(
     The workers on which the shard has failed least are asked: one on which it has
     failed gets it again only when it has failed on all, and then all take turns. Among
     equals the one with the most free slots is taken, then the one that joined first.
+    Nobody waits for a worker that is stuck while there is another.
 
     Args:
         candidates: Connected workers, in the order in which they joined.
         failures: Earlier attempts at this shard.
     """
-    able = [candidate for candidate in candidates if not candidate.draining]
+    able = [candidate for candidate in candidates if candidate.able]
     if not able:
-        return None, "no worker is connected"
+        return None, _nobody(candidates)
+    able = [candidate for candidate in able if not candidate.stuck] or able
     tried = Counter(failure.incarnation for failure in failures)
     fewest = min(tried[candidate.incarnation] for candidate in able)
     pool = [each for each in able if tried[each.incarnation] == fewest]
@@ -119,9 +146,7 @@ def choose_worker(
     best = max(pool, key=lambda candidate: candidate.free)
     if best.free <= 0:
         who = ", ".join(candidate.name for candidate in pool)
-        if fresh and tried:
-            return None, f"it failed elsewhere and waits for a free slot on {who}"
-        return None, f"all slots are taken on {who}"
+        return None, _busy(who, again=bool(fresh and tried), stuck=best.stuck)
     if tried and fresh:
         return best.worker, f"{best.name} has not failed at it"
     if tried:
@@ -129,9 +154,48 @@ def choose_worker(
     return best.worker, f"{best.name} has {best.free} free"
 
 
-def too_many_failures(failures: Sequence[Failure], policy: Policy) -> bool:
-    """Whether a shard has failed so often that trying again is no use."""
-    return len(failures) >= policy.max_attempts
+def _busy(who: str, *, again: bool, stuck: bool) -> str:
+    """Why nobody has a free slot."""
+    if stuck:
+        return (
+            f"{who} does not let go of what was taken back; if this lasts its "
+            "computing thread hangs: start that worker anew"
+        )
+    if again:
+        return f"it failed elsewhere and waits for a free slot on {who}"
+    return f"all slots are taken on {who}"
+
+
+def _nobody(candidates: Sequence[Candidate]) -> str:
+    """Why no connected worker takes shards, and what to do."""
+    names = ", ".join(each.name for each in candidates if each.quarantined)
+    if not names:
+        return "no worker is connected"
+    return (
+        f"every worker that is left is quarantined ({names}): put right what "
+        "`mlpeft status` says of it and start it anew, or give it shards again with "
+        "`mlpeft release WORKER`, or start another"
+    )
+
+
+def too_many_failures(
+    failures: Sequence[Failure], candidates: Sequence[Candidate], policy: Policy
+) -> bool:
+    """Whether a shard has failed so often that trying again is no use.
+
+    It has failed `max_attempts` times, and on as many processes, or on all that are
+    connected and take shards: one that has not tried it yet may know better.
+
+    Args:
+        failures: Earlier attempts at the shard.
+        candidates: Connected workers.
+        policy: The numbers that decisions turn on.
+    """
+    if len(failures) < policy.max_attempts:
+        return False
+    tried = {failure.incarnation for failure in failures}
+    able = {each.incarnation for each in candidates if each.able}
+    return len(tried) >= policy.max_attempts or (bool(able) and able <= tried)
 
 
 def story(round_id: int, shard: int, failures: Sequence[Failure]) -> str:

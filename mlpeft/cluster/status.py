@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mlpeft.cluster import waits
+from mlpeft.cluster import durations, waits
+from mlpeft.work import Kind
 
 if TYPE_CHECKING:
-    from mlpeft.cluster.books import Books
+    from mlpeft.cluster.books import Books, WorkerBook
     from mlpeft.cluster.messages import LeaseKey, WorkerId
 
 
@@ -24,8 +25,10 @@ class WorkerStatus:
         leases: Slots in use.
         shards_done: Updates of it that counted.
         failures: Attempts of it that came to nothing.
+        task_s: What a training task usually takes it; None: not known yet.
         silent_s: Seconds since its last sign of life.
         draining: Whether it takes no more shards.
+        quarantined: Why it gets no shards; "" if it does.
     """
 
     worker: WorkerId
@@ -35,8 +38,10 @@ class WorkerStatus:
     leases: int
     shards_done: int
     failures: int
+    task_s: float | None
     silent_s: float
     draining: bool
+    quarantined: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +54,10 @@ class LeaseStatus:
         held_s: Seconds since the grant.
         tasks_done: Tasks done, as of the last heartbeat.
         tasks: Tasks of the shard.
+        stalled_s: Seconds since its worker last told of one more task.
+        left_s: Seconds until the lease ends.
+        late: Whether it takes longer than is usual.
+        backup: Whether another worker had the shard already.
     """
 
     key: LeaseKey
@@ -56,6 +65,10 @@ class LeaseStatus:
     held_s: float
     tasks_done: int
     tasks: int
+    stalled_s: float
+    left_s: float
+    late: bool
+    backup: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +113,10 @@ def picture(books: Books, now: float) -> ClusterStatus:
             held_s=now - live.granted_at,
             tasks_done=books.workers[live.worker].progress.get(key, 0),
             tasks=len(live.lease.shard.tasks),
+            stalled_s=now - live.progress_at,
+            left_s=live.deadline - now,
+            late=live.late,
+            backup=live.backup,
         )
         for key, live in (current.live.items() if current else ())
     )
@@ -112,8 +129,10 @@ def picture(books: Books, now: float) -> ClusterStatus:
             leases=len(worker.held),
             shards_done=worker.shards_done,
             failures=worker.failures,
+            task_s=_task_s(worker),
             silent_s=now - worker.last_seen,
             draining=worker.draining,
+            quarantined=books.quarantine.reason(worker.info.incarnation) or "",
         )
         for worker_id, worker in books.workers.items()
     )
@@ -128,3 +147,8 @@ def picture(books: Books, now: float) -> ClusterStatus:
         refused=books.refused,
         paused=books.paused or "",
     )
+
+
+def _task_s(worker: WorkerBook) -> float | None:
+    task = durations.usual(worker.times.of(Kind.TRAIN))
+    return None if task is None else task.median_s

@@ -119,6 +119,13 @@ class RunOver:
 
 
 @dataclass(frozen=True, slots=True)
+class NoticeReceived:
+    """The coordinator has something to tell the people here."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class StopRequested:
     """Someone wants this worker to end: finish the shard in hand, then leave."""
 
@@ -138,6 +145,7 @@ WorkerEvent: TypeAlias = (
     | StreamLost
     | JoinRefused
     | RunOver
+    | NoticeReceived
     | StopRequested
     | TimePassed
 )

@@ -31,6 +31,7 @@ from mlpeft.cluster.worker_messages import (
     JoinRefused,
     LeaseGranted,
     LeaseRevoked,
+    NoticeReceived,
     ProgressMade,
     ReturnLease,
     RunOver,
@@ -166,6 +167,8 @@ class WorkerState:
                 return self._run_over(event)
             case JoinRefused():
                 return self._stop(event.reason, failed=True)
+            case NoticeReceived():
+                return [Announce(Level.WARNING, f"the coordinator says: {event.text}")]
             case StopRequested():
                 return self._stop_requested(event.reason)
             case TimePassed():

@@ -47,8 +47,13 @@ def steady(overview: Overview) -> Overview:
     cluster = overview.cluster
     still = replace(
         cluster,
-        workers=tuple(replace(worker, silent_s=0.0) for worker in cluster.workers),
-        leases=tuple(replace(lease, held_s=0.0) for lease in cluster.leases),
+        workers=tuple(
+            replace(worker, silent_s=0.0, task_s=None) for worker in cluster.workers
+        ),
+        leases=tuple(
+            replace(lease, held_s=0.0, stalled_s=0.0, left_s=0.0)
+            for lease in cluster.leases
+        ),
         wait=re.sub(r"for \d+ s", "", cluster.wait),
     )
     return replace(
@@ -77,6 +82,11 @@ def view(overview: Overview, width: int) -> RenderableType:
         )
     if overview.cluster.workers:
         parts.append(_table(overview, wide=width >= WIDE))
+        parts += [
+            Text(f"{worker.name} is quarantined: {worker.quarantined}", style="yellow")
+            for worker in overview.cluster.workers
+            if worker.quarantined
+        ]
     parts.append(Text(_sums(overview), style="dim"))
     return Group(*parts)
 
@@ -122,13 +132,16 @@ def state(worker: WorkerStatus) -> str:
     """What a worker is at, in a word."""
     if worker.draining:
         return "leaving"
+    if worker.quarantined:
+        return "quarantined"
     return "working" if worker.leases else "idle"
 
 
 def _computing(lease: LeaseStatus) -> str:
+    marks = ", backup" * lease.backup + ", late" * lease.late
     return (
         f"shard {lease.key.shard}: {lease.tasks_done}/{lease.tasks} tasks, "
-        f"{lease.held_s:.0f} s"
+        f"{lease.held_s:.0f} s{marks}"
     )
 
 

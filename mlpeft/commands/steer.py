@@ -1,4 +1,4 @@
-"""`mlpeft drain`, `pause`, `resume` and `stop`: steering a coordinator."""
+"""`mlpeft drain`, `release`, `pause`, `resume`, `stop`: steering a coordinator."""
 
 from __future__ import annotations
 
@@ -27,6 +27,18 @@ def drain(
     from mlpeft.rpc.wire import Action, ControlRequest
 
     _steer(ControlRequest(Action.DRAIN, worker), coordinator, identity, insecure)
+
+
+def release(
+    worker: Worker,
+    coordinator: MaybeCoordinator = None,
+    identity: IdentityFolder = None,
+    insecure: Insecure = False,
+) -> None:
+    """Give a worker shards again that was quarantined for failing at too many."""
+    from mlpeft.rpc.wire import Action, ControlRequest
+
+    _steer(ControlRequest(Action.RELEASE, worker), coordinator, identity, insecure)
 
 
 def pause(

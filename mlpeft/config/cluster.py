@@ -32,10 +32,34 @@ class ClusterSection(Section):
         default=4.0, description="Seconds without a heartbeat until a worker is lost"
     )
     lease_s: PositiveFloat = Field(
-        default=600.0, description="Longest time that a shard may take, in seconds"
+        default=600.0,
+        description="Longest time that a shard may take, in seconds; the time that it "
+        "gets until task times are known",
+    )
+    least_lease_s: PositiveFloat = Field(
+        default=60.0, description="Shortest time that a shard gets, in seconds"
+    )
+    deadline_factor: NonNegativeFloat = Field(
+        default=10.0,
+        description="Spreads (median absolute deviations) above a worker's median task "
+        "time after which its lease ends",
+    )
+    backup_factor: NonNegativeFloat = Field(
+        default=4.0,
+        description="Spreads above it after which an idle worker computes the shard as "
+        "well, 0: never",
     )
     max_attempts: PositiveInt = Field(
-        default=4, description="Failures of one shard after which the run stops"
+        default=4,
+        description="Failures of one shard after which the run stops, once it has "
+        "failed on as many workers or on all",
+    )
+    quarantine_after: PositiveInt = Field(
+        default=3,
+        description="Shards in a row that fail on one worker alone until it gets none",
+    )
+    quarantine_s: PositiveFloat = Field(
+        default=600.0, description="Seconds until it gets shards again"
     )
     norm_factor: NonNegativeFloat = Field(
         default=30.0,

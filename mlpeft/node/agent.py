@@ -227,6 +227,8 @@ class Agent:
                     self._handle(wm.LeaseRevoked(key, reason))
                 case wire.Drain(reason):
                     self._handle(wm.StopRequested(f"drained: {reason}"))
+                case wire.Notice(text):
+                    self._handle(wm.NoticeReceived(text))
                 case wire.RunOver(reason):
                     return wm.RunOver(reason, self._random.random())
                 case None:

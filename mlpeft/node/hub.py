@@ -118,7 +118,12 @@ class Hub:
         policy = Policy(
             lost_after_s=cluster.lost_after_s,
             lease_s=cluster.lease_s,
+            least_lease_s=cluster.least_lease_s,
+            deadline_factor=cluster.deadline_factor,
+            backup_factor=cluster.backup_factor,
             max_attempts=cluster.max_attempts,
+            quarantine_after=cluster.quarantine_after,
+            quarantine_s=cluster.quarantine_s,
             min_workers=cluster.min_workers,
             norm_factor=cluster.norm_factor,
         )
@@ -205,6 +210,18 @@ class Hub:
         """
         self._known(worker)
         self._handle(cm.DrainRequested(worker, reason))
+
+    def release(self, worker: str) -> None:
+        """Give a quarantined worker shards again.
+
+        Args:
+            worker: Name or id.
+
+        Raises:
+            UnknownWorkerError: If nobody of that name is connected.
+        """
+        self._known(worker)
+        self._handle(cm.ReleaseRequested(worker))
 
     def _known(self, worker: str) -> None:
         if not self._state.named(worker):
@@ -359,6 +376,8 @@ class Hub:
                 self._peers[worker].send(wire.LeaseRevocation(key, reason))
             case cm.DrainWorker(worker, reason):
                 self._peers[worker].send(wire.Drain(reason))
+            case cm.NotifyWorker(worker, text):
+                self._peers[worker].send(wire.Notice(text))
             case cm.DismissWorker(worker, reason, run_over):
                 peer = self._peers.pop(worker, None)
                 if peer is not None:

@@ -157,7 +157,7 @@ class Draining(_message.Message):
     def __init__(self) -> None: ...
 
 class CoordinatorMessage(_message.Message):
-    __slots__ = ("welcome", "theta", "lease", "chunk", "lease_revocation", "run_over", "drain")
+    __slots__ = ("welcome", "theta", "lease", "chunk", "lease_revocation", "run_over", "drain", "notice")
     WELCOME_FIELD_NUMBER: _ClassVar[int]
     THETA_FIELD_NUMBER: _ClassVar[int]
     LEASE_FIELD_NUMBER: _ClassVar[int]
@@ -165,6 +165,7 @@ class CoordinatorMessage(_message.Message):
     LEASE_REVOCATION_FIELD_NUMBER: _ClassVar[int]
     RUN_OVER_FIELD_NUMBER: _ClassVar[int]
     DRAIN_FIELD_NUMBER: _ClassVar[int]
+    NOTICE_FIELD_NUMBER: _ClassVar[int]
     welcome: Welcome
     theta: Theta
     lease: Lease
@@ -172,7 +173,8 @@ class CoordinatorMessage(_message.Message):
     lease_revocation: LeaseRevocation
     run_over: RunOver
     drain: Drain
-    def __init__(self, welcome: _Optional[_Union[Welcome, _Mapping]] = ..., theta: _Optional[_Union[Theta, _Mapping]] = ..., lease: _Optional[_Union[Lease, _Mapping]] = ..., chunk: _Optional[bytes] = ..., lease_revocation: _Optional[_Union[LeaseRevocation, _Mapping]] = ..., run_over: _Optional[_Union[RunOver, _Mapping]] = ..., drain: _Optional[_Union[Drain, _Mapping]] = ...) -> None: ...
+    notice: Notice
+    def __init__(self, welcome: _Optional[_Union[Welcome, _Mapping]] = ..., theta: _Optional[_Union[Theta, _Mapping]] = ..., lease: _Optional[_Union[Lease, _Mapping]] = ..., chunk: _Optional[bytes] = ..., lease_revocation: _Optional[_Union[LeaseRevocation, _Mapping]] = ..., run_over: _Optional[_Union[RunOver, _Mapping]] = ..., drain: _Optional[_Union[Drain, _Mapping]] = ..., notice: _Optional[_Union[Notice, _Mapping]] = ...) -> None: ...
 
 class Welcome(_message.Message):
     __slots__ = ("heartbeat_s",)
@@ -237,6 +239,12 @@ class Drain(_message.Message):
     REASON_FIELD_NUMBER: _ClassVar[int]
     reason: str
     def __init__(self, reason: _Optional[str] = ...) -> None: ...
+
+class Notice(_message.Message):
+    __slots__ = ("text",)
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    text: str
+    def __init__(self, text: _Optional[str] = ...) -> None: ...
 
 class RunOver(_message.Message):
     __slots__ = ("reason",)
@@ -325,7 +333,7 @@ class BytesMoved(_message.Message):
     def __init__(self, up: _Optional[int] = ..., down: _Optional[int] = ...) -> None: ...
 
 class WorkerStatus(_message.Message):
-    __slots__ = ("worker_id", "name", "device", "slots", "leases", "shards_done", "failures", "silent_s", "draining", "bytes_moved")
+    __slots__ = ("worker_id", "name", "device", "slots", "leases", "shards_done", "failures", "silent_s", "draining", "bytes_moved", "quarantined", "task_s")
     WORKER_ID_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     DEVICE_FIELD_NUMBER: _ClassVar[int]
@@ -336,6 +344,8 @@ class WorkerStatus(_message.Message):
     SILENT_S_FIELD_NUMBER: _ClassVar[int]
     DRAINING_FIELD_NUMBER: _ClassVar[int]
     BYTES_MOVED_FIELD_NUMBER: _ClassVar[int]
+    QUARANTINED_FIELD_NUMBER: _ClassVar[int]
+    TASK_S_FIELD_NUMBER: _ClassVar[int]
     worker_id: str
     name: str
     device: str
@@ -346,21 +356,31 @@ class WorkerStatus(_message.Message):
     silent_s: float
     draining: bool
     bytes_moved: BytesMoved
-    def __init__(self, worker_id: _Optional[str] = ..., name: _Optional[str] = ..., device: _Optional[str] = ..., slots: _Optional[int] = ..., leases: _Optional[int] = ..., shards_done: _Optional[int] = ..., failures: _Optional[int] = ..., silent_s: _Optional[float] = ..., draining: _Optional[bool] = ..., bytes_moved: _Optional[_Union[BytesMoved, _Mapping]] = ...) -> None: ...
+    quarantined: str
+    task_s: float
+    def __init__(self, worker_id: _Optional[str] = ..., name: _Optional[str] = ..., device: _Optional[str] = ..., slots: _Optional[int] = ..., leases: _Optional[int] = ..., shards_done: _Optional[int] = ..., failures: _Optional[int] = ..., silent_s: _Optional[float] = ..., draining: _Optional[bool] = ..., bytes_moved: _Optional[_Union[BytesMoved, _Mapping]] = ..., quarantined: _Optional[str] = ..., task_s: _Optional[float] = ...) -> None: ...
 
 class LeaseStatus(_message.Message):
-    __slots__ = ("key", "worker", "held_s", "tasks_done", "tasks")
+    __slots__ = ("key", "worker", "held_s", "tasks_done", "tasks", "stalled_s", "left_s", "late", "backup")
     KEY_FIELD_NUMBER: _ClassVar[int]
     WORKER_FIELD_NUMBER: _ClassVar[int]
     HELD_S_FIELD_NUMBER: _ClassVar[int]
     TASKS_DONE_FIELD_NUMBER: _ClassVar[int]
     TASKS_FIELD_NUMBER: _ClassVar[int]
+    STALLED_S_FIELD_NUMBER: _ClassVar[int]
+    LEFT_S_FIELD_NUMBER: _ClassVar[int]
+    LATE_FIELD_NUMBER: _ClassVar[int]
+    BACKUP_FIELD_NUMBER: _ClassVar[int]
     key: LeaseKey
     worker: str
     held_s: float
     tasks_done: int
     tasks: int
-    def __init__(self, key: _Optional[_Union[LeaseKey, _Mapping]] = ..., worker: _Optional[str] = ..., held_s: _Optional[float] = ..., tasks_done: _Optional[int] = ..., tasks: _Optional[int] = ...) -> None: ...
+    stalled_s: float
+    left_s: float
+    late: bool
+    backup: bool
+    def __init__(self, key: _Optional[_Union[LeaseKey, _Mapping]] = ..., worker: _Optional[str] = ..., held_s: _Optional[float] = ..., tasks_done: _Optional[int] = ..., tasks: _Optional[int] = ..., stalled_s: _Optional[float] = ..., left_s: _Optional[float] = ..., late: _Optional[bool] = ..., backup: _Optional[bool] = ...) -> None: ...
 
 class ControlRequest(_message.Message):
     __slots__ = ("action", "worker")

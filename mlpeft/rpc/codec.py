@@ -96,6 +96,8 @@ def encode_down(message: wire.DownMessage) -> Iterator[bytes]:
             out.lease_revocation.reason = reason
         case wire.Drain(reason):
             out.drain.reason = reason
+        case wire.Notice(text):
+            out.notice.text = text
         case wire.RunOver(reason):
             out.run_over.reason = reason
     yield out.SerializeToString()
@@ -290,6 +292,8 @@ class DownDecoder:
                 return wire.LeaseRevocation(decode_key(revoked.lease), revoked.reason)
             case "drain":
                 return wire.Drain(message.drain.reason)
+            case "notice":
+                return wire.Notice(message.notice.text)
             case "run_over":
                 return wire.RunOver(message.run_over.reason)
             case other:

@@ -33,6 +33,8 @@ def write_status(out: pb.StatusResponse, status: ClusterStatus) -> None:
             failures=worker.failures,
             silent_s=worker.silent_s,
             draining=worker.draining,
+            quarantined=worker.quarantined,
+            task_s=worker.task_s,
         )
     for lease in status.leases:
         out.leases.add(
@@ -41,6 +43,10 @@ def write_status(out: pb.StatusResponse, status: ClusterStatus) -> None:
             held_s=lease.held_s,
             tasks_done=lease.tasks_done,
             tasks=lease.tasks,
+            stalled_s=lease.stalled_s,
+            left_s=lease.left_s,
+            late=lease.late,
+            backup=lease.backup,
         )
 
 
@@ -57,6 +63,8 @@ def read_status(status: pb.StatusResponse) -> ClusterStatus:
             failures=worker.failures,
             silent_s=worker.silent_s,
             draining=worker.draining,
+            quarantined=worker.quarantined,
+            task_s=worker.task_s if worker.HasField("task_s") else None,
         )
         for worker in status.workers
     )
@@ -67,6 +75,10 @@ def read_status(status: pb.StatusResponse) -> ClusterStatus:
             held_s=lease.held_s,
             tasks_done=lease.tasks_done,
             tasks=lease.tasks,
+            stalled_s=lease.stalled_s,
+            left_s=lease.left_s,
+            late=lease.late,
+            backup=lease.backup,
         )
         for lease in status.leases
     )

@@ -53,11 +53,12 @@ class Action(StrEnum):
     PAUSE = "pause"
     RESUME = "resume"
     STOP = "stop"
+    RELEASE = "release"
 
 
 @dataclass(frozen=True, slots=True)
 class ControlRequest:
-    """An operator steers; `worker` is a name, for drain."""
+    """An operator steers; `worker` is a name, for drain and release."""
 
     action: Action
     worker: str = ""
@@ -148,6 +149,13 @@ class Drain:
 
 
 @dataclass(frozen=True, slots=True)
+class Notice:
+    """For the people at the worker."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class RunOver:
     """There is nothing more to do."""
 
@@ -156,5 +164,5 @@ class RunOver:
 
 UpMessage: TypeAlias = Hello | Heartbeat | Update | LeaseReturn | Draining
 DownMessage: TypeAlias = (
-    Welcome | Theta | LeaseOffer | LeaseRevocation | Drain | RunOver
+    Welcome | Theta | LeaseOffer | LeaseRevocation | Drain | Notice | RunOver
 )

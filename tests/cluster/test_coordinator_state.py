@@ -117,7 +117,11 @@ def test_the_first_valid_update_wins_and_the_other_worker_is_told(machine):
         machine(cm.HeartbeatReceived(BOB), at=at)
     commands = machine(m.TimePassed(), at=10)
     assert granted(commands) == [(BOB, key(0, attempt=2))]
-    assert cm.RevokeLease(ADA, key(0), "not done within 10 s") in commands
+    (revoked,) = of_type(commands, cm.RevokeLease)
+    assert (revoked.worker, revoked.key) == (ADA, key(0))
+    assert revoked.reason == (
+        "not done within 10 s; its heartbeats come, without progress for 10.0 s"
+    )
     commands = machine.update("ada", 0, attempt=1)
     assert of_type(commands, cm.CompleteRound)
     assert cm.RevokeLease(BOB, key(0, attempt=2), "the shard is in") in commands

@@ -2,7 +2,13 @@
 
 import hypothesis.strategies as st
 from hypothesis import settings
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+)
 
 from mlpeft.cluster import coordinator_messages as cm
 from mlpeft.cluster import messages as m
@@ -30,11 +36,20 @@ class CoordinatorMachine(RuleBasedStateMachine):
     def __init__(self):
         super().__init__()
         self.state = CoordinatorState(
-            "s", Policy(lost_after_s=4, lease_s=6, min_workers=2)
+            "s",
+            Policy(
+                lost_after_s=4,
+                lease_s=6,
+                least_lease_s=0.5,
+                least_backup_s=0.1,
+                quarantine_after=2,
+                quarantine_s=8,
+                min_workers=2,
+            ),
         )
         self.now = 0.0
         self.ids = {}  # newest connection by name
-        self.joins = 0
+        self.connections = 0
         self.version = 0
         self.open = False
         self.paused = False
@@ -47,6 +62,7 @@ class CoordinatorMachine(RuleBasedStateMachine):
                 case cm.GrantLease(worker, granted):
                     assert worker in self.ids.values()
                     assert not self.paused
+                    self.assert_takes_leases(worker)
                     self.granted.append((worker, granted))
                 case cm.CompleteRound(_, updates):
                     assert self.open
@@ -63,7 +79,31 @@ class CoordinatorMachine(RuleBasedStateMachine):
                 case cm.DismissWorker(worker):
                     self.ids = {n: i for n, i in self.ids.items() if i != worker}
 
-    @rule(seconds=st.floats(0, 3))
+    def assert_takes_leases(self, worker):
+        (book,) = [
+            book
+            for book in self.state.status(self.now).workers
+            if book.worker == worker
+        ]
+        assert not book.quarantined
+        assert not book.draining
+
+    @initialize(known=st.booleans(), both=st.booleans())
+    def begins(self, known, both):
+        """Two workers; in some runs task times are known from a first round."""
+        self.joins("ada", slots=2, crashed=False)
+        self.joins("bob", slots=1, crashed=False)
+        if known:
+            self.opens(shards=8)
+            for _ in range(8):
+                self.now += 0.5
+                worker, held = self.granted.pop(0)
+                update = toy_update(THETA, held.shard)
+                self.send(cm.UpdateReceived(worker, held.key, held.version, update))
+            assert not self.open
+        self.opens(shards=4)
+
+    @rule(seconds=st.floats(0.1, 3))
     def time_passes(self, seconds):
         """Stop at every wakeup on the way, as the shells do."""
         until = self.now + seconds
@@ -73,12 +113,19 @@ class CoordinatorMachine(RuleBasedStateMachine):
             self.send(m.TimePassed())
         self.now = until
 
+    @rule(seconds=st.floats(0.1, 6))
+    def time_passes_while_all_are_alive(self, seconds):
+        for _ in range(3):
+            for worker in self.ids.values():
+                self.send(cm.HeartbeatReceived(worker))
+            self.time_passes(seconds / 3)
+
     @rule(name=NAMES, slots=st.integers(1, 3), crashed=st.booleans())
     def joins(self, name, slots, crashed):
         self.leaves(name)
-        self.joins += 1
-        self.ids[name] = m.WorkerId(f"{name}-{self.joins}")
-        process = f"{name}-{self.joins}" if crashed else name
+        self.connections += 1
+        self.ids[name] = m.WorkerId(f"{name}-{self.connections}")
+        process = f"{name}-{self.connections}" if crashed else name
         self.send(cm.WorkerJoined(self.ids[name], name, process, slots))
 
     @rule(name=NAMES)
@@ -91,23 +138,21 @@ class CoordinatorMachine(RuleBasedStateMachine):
         worker = self.ids.get(name, m.WorkerId("nobody"))
         self.send(cm.HeartbeatReceived(worker, tuple((k, 1) for k in held)))
 
-    @rule(name=NAMES)
-    def drains(self, name):
-        self.send(cm.WorkerDraining(self.ids.get(name, m.WorkerId("nobody"))))
-
-    @rule(name=NAMES)
-    def is_drained(self, name):
-        self.send(cm.DrainRequested(name, "wanted elsewhere"))
-
-    @rule()
-    def pauses(self):
-        self.send(cm.PauseRequested("maintenance"))
-        self.paused = True
-
-    @rule()
-    def resumes(self):
-        self.paused = False
-        self.send(cm.ResumeRequested())
+    @rule(
+        name=NAMES,
+        what=st.sampled_from(["drain", "farewell", "release", "pause", "resume"]),
+    )
+    def an_operator_asks(self, name, what):
+        worker = self.ids.get(name, m.WorkerId("nobody"))
+        events = {
+            "drain": cm.DrainRequested(name, "wanted elsewhere"),
+            "farewell": cm.WorkerDraining(worker),
+            "release": cm.ReleaseRequested(name),
+            "pause": cm.PauseRequested("maintenance"),
+            "resume": cm.ResumeRequested(),
+        }
+        self.paused = what == "pause" or (self.paused and what != "resume")
+        self.send(events[what])
 
     @precondition(lambda self: not self.open)
     @rule(shards=st.integers(1, 4))
@@ -116,18 +161,21 @@ class CoordinatorMachine(RuleBasedStateMachine):
         self.open = True
         self.send(cm.RoundOpened(self.version, toy_shards(self.version, shards), META))
 
-    @rule()
-    def abandons(self):
-        self.open = False
-        self.send(cm.RoundAbandoned("stop"))
+    @precondition(lambda self: self.open)
+    @rule(earnest=st.integers(0, 5))
+    def abandons(self, earnest):
+        if earnest == 0:
+            self.open = False
+            self.send(cm.RoundAbandoned("stop"))
 
     @precondition(lambda self: self.granted)
     @rule(
-        data=st.data(), bad=st.sampled_from(["", "", "", "fault", "count", "version"])
+        back=st.integers(1, 5),
+        bad=st.sampled_from(["", "", "fault", "count", "version"]),
     )
-    def answers(self, data, bad):
-        """A lease that was given out some time is answered, perhaps again."""
-        worker, held = data.draw(st.sampled_from(self.granted))
+    def answers(self, back, bad):
+        """A lease that was given out of late is answered, perhaps again."""
+        worker, held = self.granted[-min(back, len(self.granted))]
         update = toy_update(THETA, held.shard)
         if bad == "count":
             update = ShardUpdate(update.index, 9, update.total, update.per_task)
@@ -135,8 +183,14 @@ class CoordinatorMachine(RuleBasedStateMachine):
         fault = "checksum" if bad == "fault" else ""
         self.send(cm.UpdateReceived(worker, held.key, version, update, fault))
 
+    @precondition(lambda self: self.granted)
+    @rule(back=st.integers(1, 5), failed=st.booleans())
+    def returns(self, back, failed):
+        worker, held = self.granted[-min(back, len(self.granted))]
+        self.send(cm.LeaseReturned(worker, held.key, failed, "cannot"))
+
     @rule(name=NAMES, lease_key=KEYS, failed=st.booleans())
-    def returns(self, name, lease_key, failed):
+    def returns_what_nobody_gave(self, name, lease_key, failed):
         worker = self.ids.get(name, m.WorkerId("nobody"))
         self.send(cm.LeaseReturned(worker, lease_key, failed, "cannot"))
 
@@ -230,7 +284,7 @@ class WorkerMachine(RuleBasedStateMachine):
 
 TestCoordinator = CoordinatorMachine.TestCase
 TestCoordinator.settings = settings(
-    max_examples=60, stateful_step_count=40, deadline=None
+    max_examples=150, stateful_step_count=40, deadline=None
 )
 TestWorker = WorkerMachine.TestCase
 TestWorker.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)

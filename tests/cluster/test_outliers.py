@@ -218,7 +218,6 @@ def test_an_outlier_that_two_workers_find_counts_and_is_nobodys_failure(seasoned
 def test_outliers_that_never_agree_stop_the_run_with_their_story(seasoned):
     send(seasoned, "ada", 1e4, 1)
     send(seasoned, "bob", 2e4, 2)
-    seasoned.join("cyd")
     (failed,) = of_type(send(seasoned, "ada", 3e4, 3), cm.FailRound)
     assert "attempt 2 on bob: refused: it moves theta by 4.47e+04" in failed.story
     assert "cluster.norm_factor" in failed.story

@@ -9,9 +9,10 @@ from rich.console import Console
 
 from mlpeft.cluster.coordinator_messages import WorkerDraining, WorkerJoined
 from mlpeft.cluster.coordinator_state import CoordinatorState
-from mlpeft.cluster.messages import WorkerId
+from mlpeft.cluster.messages import LeaseKey, WorkerId
 from mlpeft.cluster.overview import Bytes, Overview, RunProgress
 from mlpeft.cluster.rounds import Policy
+from mlpeft.cluster.status import LeaseStatus
 from mlpeft.commands.status_view import record, size, steady, view
 
 ADA = WorkerId("1")
@@ -61,6 +62,29 @@ def test_each_worker_has_a_line_with_its_state_lag_and_bytes(overview):
     )
     assert ada == ["ada", "M2 Ultra", "idle", "1.0 s", "0", "0", "12.3 kB", "0 B", "-"]
     assert bob[2:4] == ["leaving", "0.5 s"]
+
+
+def test_a_quarantined_worker_is_shown_with_the_reason(overview):
+    bad = replace(overview.cluster.workers[0], quarantined="3 shards in a row failed")
+    text = shown(replace(overview, cluster=replace(overview.cluster, workers=(bad,))))
+    assert re.search(r"ada +M2 Ultra +quarantined", text)
+    assert "ada is quarantined: 3 shards in a row failed" in text
+
+
+def test_a_lease_is_shown_as_late_and_as_a_backup(overview):
+    lease = LeaseStatus(
+        key=LeaseKey("s", 1, 2, 1),
+        worker="ada",
+        held_s=9.0,
+        tasks_done=1,
+        tasks=4,
+        stalled_s=5.0,
+        left_s=60.0,
+        late=True,
+        backup=True,
+    )
+    text = shown(replace(overview, cluster=replace(overview.cluster, leases=(lease,))))
+    assert "shard 2: 1/4 tasks, 9 s, backup, late" in text
 
 
 def test_where_there_is_little_room_a_line_is_still_a_line(overview):

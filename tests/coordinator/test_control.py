@@ -101,6 +101,19 @@ def test_a_worker_that_is_drained_ends_and_the_others_go_on():
     assert "no worker 'ada' is connected; connected: bob" in again[1]
 
 
+def test_a_worker_is_released_by_name():
+    async def scenario():
+        async with Steered() as steered:
+            steered.agent("ada")
+            await steered.until(lambda status: status.workers)
+            said = await steered.ask(Action.RELEASE, "ada")
+            return said, await refusal(steered.ask(Action.RELEASE, "eve"))
+
+    said, unknown = bounded(scenario())
+    assert said == "ada gets shards"
+    assert unknown[0] is grpc.StatusCode.NOT_FOUND
+
+
 def test_asked_to_stop_it_says_so_and_goes_on_if_it_was_paused():
     """A paused round would never end, and the run would wait for it."""
 

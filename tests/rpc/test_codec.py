@@ -84,6 +84,7 @@ def test_what_a_worker_says_comes_through(message):
         wire.LeaseOffer(Lease(KEY, 7, SHARD, 600.0)),
         wire.LeaseRevocation(KEY, "the shard is in"),
         wire.Drain("wanted elsewhere"),
+        wire.Notice("quarantined"),
         wire.RunOver("done"),
     ],
 )
@@ -341,8 +342,10 @@ def test_a_status_comes_through(version):
         version=version,
         shards_in=1,
         shards=4,
-        workers=(WorkerStatus(WorkerId("i"), "ada", "cpu", 2, 1, 7, 1, 0.5, True),),
-        leases=(LeaseStatus(KEY, "ada", 1.5, 1, 2),),
+        workers=(
+            WorkerStatus(WorkerId("i"), "ada", "cpu", 2, 1, 7, 1, None, 0.5, True, ""),
+        ),
+        leases=(LeaseStatus(KEY, "ada", 1.5, 1, 2, 0.5, 60.0, True, False),),
         wait="round 3: ...",
         refused=2,
         paused="lunch",
