@@ -106,11 +106,14 @@ def adaptation_curve(results: Mapping[str, EvalResult]) -> Figure:
     return figure
 
 
-def kshot_curve(results: Mapping[str, Mapping[int, EvalResult]]) -> Figure:
+def kshot_curve(
+    results: Mapping[str, Mapping[int, EvalResult]], *, per_class: bool = False
+) -> Figure:
     """What each start makes of K examples: the last step's score over K.
 
     Args:
         results: By the name to show, then by K.
+        per_class: Whether K counts the examples of a class, not all.
 
     Raises:
         DataError: If there is none.
@@ -127,7 +130,7 @@ def kshot_curve(results: Mapping[str, Mapping[int, EvalResult]]) -> Figure:
     first = next(iter(next(iter(results.values())).values()))
     _score_axis(axes, first)
     axes.set_xticks(sorted({k for by_k in results.values() for k in by_k}))
-    axes.set_xlabel("K, support examples")
+    axes.set_xlabel(f"K, support examples {'a class' if per_class else 'in all'}")
     steps = first.steps[-1]
     axes.set_title(f"K-shot learning of new tasks, {steps} inner steps")
     axes.legend()

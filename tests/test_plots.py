@@ -116,6 +116,13 @@ def test_kshot_curves_go_over_k_in_order() -> None:
     assert axes.get_ylabel() == "accuracy (%)"
 
 
+@pytest.mark.parametrize(("per_class", "said"), [(True, "a class"), (False, "in all")])
+def test_the_axis_of_k_says_what_k_counts(per_class, said) -> None:
+    by_k = {1: result(0.5)}
+    (axes,) = plots.kshot_curve({"meta-learned": by_k}, per_class=per_class).axes
+    assert axes.get_xlabel() == f"K, support examples {said}"
+
+
 def test_nothing_to_draw_is_an_error_and_no_empty_picture() -> None:
     with pytest.raises(DataError, match="nothing to draw"):
         plots.adaptation_curve({})

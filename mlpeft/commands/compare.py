@@ -49,15 +49,18 @@ def compare(
     from mlpeft.commands.progress import progress_bar
     from mlpeft.evaluate import compare as score
     from mlpeft.evaluate import load_trained
+    from mlpeft.tasks.build import k_is_per_class
 
     shots = _numbers(k_shots)
     trained = load_trained(checkpoint, config, overrides or ())
     number = episodes or trained.config.evaluation.num_test_episodes
     with progress_bar("Comparing", len(shots), "k", quiet=json_output) as advance:
         table = score(trained, shots, number, progress=advance)
+    section = trained.config.task_distribution
     record: dict[str, Any] = {
         "checkpoint": str(trained.path),
-        "num_classes": trained.config.task_distribution.num_classes,
+        "num_classes": section.num_classes,
+        "k_per_class": k_is_per_class(section),
         "k_shots": {str(k): row.to_dict() for k, row in table.items()},
     }
     folder = output or (
@@ -126,5 +129,6 @@ def _draw(record: dict[str, Any], path: Path) -> str:
         return "No picture: it needs the extra plots (pip install 'mlpeft[plots]')"
     from mlpeft.commands.plot import compared
 
-    plots.kshot_curve(compared(record)).savefig(path)
+    figure = plots.kshot_curve(compared(record), per_class=record["k_per_class"])
+    figure.savefig(path)
     return f"Drawn in {path}"

@@ -72,8 +72,10 @@ def _figures(run: Path) -> Iterator[tuple[str, Figure]]:
     if evaluation.is_file():
         curves["meta-learned"] = EvalResult.from_dict(_read(evaluation))
     if comparison.is_file():
-        results = compared(_read(comparison))
-        yield "comparison.png", plots.kshot_curve(results)
+        record = _read(comparison)
+        results = compared(record)
+        per_class = bool(record.get("k_per_class"))
+        yield "comparison.png", plots.kshot_curve(results, per_class=per_class)
         if not curves:
             most = max(results["meta-learned"])
             curves = {

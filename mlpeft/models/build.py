@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import math
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import mlx.core as mx
 import mlx.nn as nn
 
+from mlpeft import entry_points
 from mlpeft.errors import ConfigError, nearest
 from mlpeft.models.causal_lm import read_causal_lm
 from mlpeft.models.conv4 import Conv4
@@ -140,14 +140,7 @@ def _pretrained(name: str, config: ModelSection, num_outputs: int) -> nn.Module:
 
 def _own_model(name: str, input_shape: tuple[int, ...], num_outputs: int) -> nn.Module:
     """Call the user's `module:callable` with (input_shape, num_outputs)."""
-    module, _, attribute = name.partition(":")
-    try:
-        make = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise ConfigError(
-            f"model.backbone: cannot import {name!r}: {error}; is its folder on "
-            "PYTHONPATH? (PYTHONPATH=. for the folder you are in)"
-        ) from error
+    make = entry_points.load(name, "model.backbone")
     try:
         model = make(input_shape, num_outputs)
     except Exception as error:  # whatever the user's own code may raise

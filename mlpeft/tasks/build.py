@@ -176,6 +176,11 @@ def _tasks(
     return TaskDistribution(tasks, seed, data_dir)
 
 
+def k_is_per_class(section: TaskDistributionSection) -> bool:
+    """Whether `k_shot` counts examples of a class, not of a task in all."""
+    return all(get_family(name).pooled for name in section.task_families)
+
+
 def _task(
     split: str, family: Family, section: TaskDistributionSection, number: str = ""
 ) -> TaskConfig:

@@ -7,7 +7,7 @@ import pytest
 
 from mlpeft.config import RunConfig
 from mlpeft.errors import ConfigError, DataError
-from mlpeft.tasks.build import build_tasks
+from mlpeft.tasks.build import build_tasks, k_is_per_class
 from mlpeft.tasks.distribution import TaskDistribution
 from mlpeft.tasks.fresh import FreshTasks
 
@@ -181,3 +181,12 @@ def test_missing_data_says_what_to_run(tmp_path, monkeypatch):
                 }
             )
         )
+
+
+@pytest.mark.parametrize(
+    ("families", "per_class"),
+    [(["digits"], True), (["linear_classification"], False), (["sinusoid"], False)],
+)
+def test_k_counts_as_the_families_do(families, per_class):
+    config = RunConfig.from_dict({"task_distribution": {"task_families": families}})
+    assert k_is_per_class(config.task_distribution) is per_class

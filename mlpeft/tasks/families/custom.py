@@ -13,15 +13,13 @@ been told that it may be, by `allow`; a message or a file naming one is not enou
 
 from __future__ import annotations
 
-import importlib
 import math
-import re
 import traceback
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mlpeft import entry_points
 from mlpeft.errors import ConfigError, DataError, ShapeError
 from mlpeft.tasks.check import Problems
 from mlpeft.tasks.episode import Episode
@@ -33,7 +31,6 @@ if TYPE_CHECKING:
 
 ENTRY_POINT = "entry_point"
 INPUT_SHAPE = "input_shape"
-_FORM = re.compile(r"(?P<module>[A-Za-z_][\w.]*):(?P<function>[A-Za-z_]\w*)")
 _allowed: set[str] = set()
 
 
@@ -44,8 +41,7 @@ def allow(module: str) -> None:
 
 def module_of(task_params: Mapping[str, Any]) -> str | None:
     """The module that an entry point names; None if it is not of that form."""
-    match = _FORM.fullmatch(str(task_params.get(ENTRY_POINT)))
-    return match["module"] if match else None
+    return entry_points.module_of(task_params.get(ENTRY_POINT))
 
 
 class Custom:
@@ -153,26 +149,7 @@ def _function(task_params: Mapping[str, Any]) -> Callable[..., Any]:
             f"mlpeft.tasks.families.custom.allow({module!r}) first"
         )
         raise ConfigError([problem])
-    return _imported(task_params[ENTRY_POINT])
-
-
-@lru_cache(maxsize=32)
-def _imported(entry_point: str) -> Callable[..., Any]:
-    module, _, name = entry_point.partition(":")
-    try:
-        function = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        raise ConfigError(
-            f"task_params.{ENTRY_POINT}: cannot import {entry_point!r}: {error}; is "
-            "its folder on PYTHONPATH? (PYTHONPATH=. for the folder you are in)"
-        ) from error
-    if not callable(function):
-        problem = (
-            f"task_params.{ENTRY_POINT}: {entry_point!r} is a "
-            f"{type(function).__name__}, expected a function"
-        )
-        raise ConfigError([problem])
-    return function  # type: ignore[no-any-return]
+    return entry_points.load(task_params[ENTRY_POINT], f"task_params.{ENTRY_POINT}")
 
 
 def _verify(

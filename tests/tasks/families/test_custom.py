@@ -142,7 +142,6 @@ def test_a_file_cannot_have_a_module_imported(module, tmp_path, monkeypatch, suf
     TaskDistribution([task(f"{module}:labels")]).save(path)
     (tmp_path / f"{module}.py.imported").unlink()
     sys.modules.pop(module)
-    custom._imported.cache_clear()
     monkeypatch.setattr(custom, "_allowed", set())
     with pytest.raises(ConfigError, match=rf"custom\.allow\('{module}'\)"):
         TaskDistribution.load(path)
