@@ -11,9 +11,8 @@ import typer
 from coordinator.security_commands import check_entry, init, token, workers
 from mlpeft.commands.entry import again, run
 from mlpeft.commands.options import Json, Overrides
-from mlpeft.commands.train import INTERRUPTED, asked_to_stop, tell_end
+from mlpeft.commands.train import INTERRUPTED, tell_end
 from mlpeft.config import RunConfig
-from mlpeft.node import versions
 from mlpeft.rpc.address import split_address
 
 app = typer.Typer(
@@ -43,8 +42,16 @@ def coordinator(
         ),
     ] = None,
     local_workers: Annotated[
-        int, typer.Option(min=0, help="Workers to start in this process.")
+        int, typer.Option(min=0, help="Workers to start on this machine.")
     ] = 0,
+    processes: Annotated[
+        bool,
+        typer.Option(
+            "--processes",
+            help="Give each local worker a process of its own, with one BLAS thread; "
+            "one that dies is started again.",
+        ),
+    ] = False,
     resume: Annotated[
         bool,
         typer.Option(
@@ -79,70 +86,40 @@ def coordinator(
         return
     if config is None:
         raise typer.BadParameter("needed to start a run", param_hint="--config")
-    from coordinator.runtime import ClusterExecutor, Runtime
-    from mlpeft.blobs.offer import Offer
-    from mlpeft.meta.runner import ShardRunner
-    from mlpeft.node import fingerprint
-    from mlpeft.node.prepare import prepare
-    from mlpeft.reporting import Reporters, build_reporters, setup_logger
-    from mlpeft.run_lock import locked
-    from mlpeft.runs import begin_or_go_on, check_unfinished, run_folder
-    from mlpeft.train import train_run
+    if processes and not local_workers:
+        raise typer.BadParameter("needs --local-workers N", param_hint="--processes")
+    from coordinator.session import Place, conduct
+    from mlpeft.reporting import setup_logger
 
     run_config = RunConfig.load(config, overrides or ())
     host, port = split_address(listen or run_config.cluster.listen, "--listen")
     setup_logger("mlpeft", level=run_config.logging.log_level)
-    authority = check_entry(host, security, insecure=insecure)
-    # All that can be refused comes before the port: nobody is to join for nothing.
-    with locked(run_folder(run_config)):
-        runner = ShardRunner.from_config(run_config)
-        run_state = begin_or_go_on(runner, resume=True if resume else None)
-        if not resume:
-            check_unfinished(run_state)
-        reporter = build_reporters(run_config, console=not json_output)
-        runtime = Runtime(
-            runner.config,
-            fingerprint.of(runner),
-            versions.here(),
-            prepare,
-            authority,
-            Offer.of(runner.config),
+    place = Place(
+        host=host,
+        port=port,
+        authority=check_entry(host, security, insecure=insecure),
+        local_workers=local_workers,
+        processes=processes,
+    )
+    options = {
+        f"--listen {listen}": listen is not None,
+        f"--local-workers {local_workers}": local_workers,
+        "--processes": processes,
+        f"--security {shlex.quote(str(security))}": security is not None,
+        "--insecure": insecure,
+    }
+    words = ["mlpeft-coordinator", *(text for text, given in options.items() if given)]
+    go_on = again(" ".join(words), config, overrides)
+    try:
+        result, by_signal = conduct(
+            run_config, place, resume=resume, console=not json_output
         )
-        reason = "the coordinator failed"
-        with asked_to_stop() as should_stop:
-            try:
-                address = runtime.start(host, port, local_workers)
-                typer.echo(
-                    f"listening on {address}: {runtime.invitation}",
-                    err=True,
-                )
-                if runtime.join_address is not None:
-                    typer.echo(
-                        f"taking joins on {runtime.join_address}: mlpeft-worker join "
-                        "TOKEN",
-                        err=True,
-                    )
-                result = train_run(
-                    run_state,
-                    runner,
-                    executor=ClusterExecutor(runtime, should_stop),
-                    reporter=Reporters([runtime.reporter, reporter]),
-                    should_stop=lambda: should_stop() or runtime.stopping(),
-                )
-                reason = f"run {run_config.run.name}: {result.reason}"
-            finally:
-                runtime.close(reason)
-    command = "mlpeft-coordinator"
-    if listen is not None:
-        command += f" --listen {listen}"
-    if local_workers:
-        command += f" --local-workers {local_workers}"
-    if security is not None:
-        command += f" --security {shlex.quote(str(security))}"
-    if insecure:
-        command += " --insecure"
-    tell_end(result, again(command, config, overrides), as_json=json_output)
-    if result.reason == "stopped" and should_stop():
+    except KeyboardInterrupt:
+        text = f"Ended at once; what was saved stands. Go on with: {go_on}"
+        typer.echo(text, err=True)
+        raise typer.Exit(INTERRUPTED) from None
+    tell_end(result, go_on, as_json=json_output)
+    if result.reason == "stopped" and by_signal:
         raise typer.Exit(INTERRUPTED)
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from mlpeft.errors import MlpeftError
-from mlpeft.rpc.address import join_address
+from mlpeft.rpc.address import SOCKET, join_address
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 Context: TypeAlias = Any
 """A `grpc.aio.ServicerContext`; grpcio has no types."""
@@ -38,3 +41,16 @@ async def listen(
         ) from error
     await server.start()
     return join_address(host, chosen)
+
+
+async def listen_on_socket(server: Any, path: Path) -> str:
+    """Start a `grpc.aio` server on a socket in the file system; its address.
+
+    Args:
+        server: What to start.
+        path: Where; who may enter its folder may call.
+    """
+    address = f"{SOCKET}{path}"
+    server.add_insecure_port(address)
+    await server.start()
+    return address

@@ -13,14 +13,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from coordinator.enrolment import EnrolmentServer
 from coordinator.invitation import invitation
+from coordinator.local_workers import Processes, Threads
 from coordinator.progress import ProgressReporter
 from coordinator.server import Server
-from mlpeft.cluster.worker_state import WorkerPolicy
-from mlpeft.errors import MlpeftError
-from mlpeft.node.agent import Agent
-from mlpeft.node.compute import ComputeThread, Prepared
 from mlpeft.node.hub import Hub
-from mlpeft.node.memory import MemoryLink
 from mlpeft.rpc.address import from_here, join_address, split_address
 from mlpeft.security import operator
 from mlpeft.work import RoundInterruptedError
@@ -28,12 +24,13 @@ from mlpeft.work import RoundInterruptedError
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
 
+    from coordinator.local_workers import LocalWorkers
     from mlpeft.blobs.offer import Offer
     from mlpeft.cluster.joining import Versions
     from mlpeft.cluster.overview import Overview
     from mlpeft.cluster.status import ClusterStatus
-    from mlpeft.cluster.worker_messages import WorkerEvent
     from mlpeft.config import RunConfig
+    from mlpeft.node.compute import Prepared
     from mlpeft.params import ParamTree
     from mlpeft.security.authority import Authority
     from mlpeft.work import Shard, ShardUpdate
@@ -80,22 +77,30 @@ class Runtime:
         """Where workers join with a token, once started with an authority."""
         self.invitation = ""
         """The command that starts a worker, once started."""
-        self._agents: list[tuple[Agent, asyncio.Task[Any]]] = []
+        self._local: LocalWorkers | None = None
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(
             target=self._loop.run_forever, name="mlpeft-coordinator", daemon=True
         )
         self._closed = False
 
-    def start(self, host: str, port: int, local_workers: int = 0) -> str:
-        """Listen, and start in-process workers; the address.
+    def start(
+        self, host: str, port: int, local_workers: int = 0, *, processes: bool = False
+    ) -> str:
+        """Listen, and start workers on this machine; the address.
+
+        Args:
+            host: Where to listen.
+            port: Where to listen; 0 takes any that is free.
+            local_workers: How many.
+            processes: Whether they are processes of their own.
 
         Raises:
             MlpeftError: If the address cannot be had.
         """
         self._thread.start()
         try:
-            return self._call(self._start(host, port, local_workers))
+            return self._call(self._start(host, port, local_workers, processes))
         except BaseException:
             self._closed = True
             self._end_loop()
@@ -141,7 +146,9 @@ class Runtime:
 
     # --- on the loop ------------------------------------------------------------------
 
-    async def _start(self, host: str, port: int, local_workers: int) -> str:
+    async def _start(
+        self, host: str, port: int, local_workers: int, processes: bool
+    ) -> str:
         self._hub = Hub(self._config, self._fingerprint, self._versions, self._offer)
         self._server = Server(self._hub, self._authority, self.reporter.progress)
         address = await self._server.start(host, port)
@@ -154,41 +161,23 @@ class Runtime:
             self.join_address = await self._enrolment.start(
                 host, self._config.cluster.join_port, chosen
             )
-        for index in range(local_workers):
-            agent = Agent(
-                MemoryLink(self._hub),
-                self._make_compute,
-                policy=WorkerPolicy(once=True),
-                name=f"local-{index}",
-                versions=self._versions,
+        if local_workers:
+            self._local = (
+                Processes(self._hub)
+                if processes
+                else Threads(self._hub, self._versions, self._prepare)
             )
-            task = asyncio.create_task(agent.run())
-            task.add_done_callback(self._local_ended)
-            self._agents.append((agent, task))
+            await self._local.start(local_workers)
         return address
-
-    def _make_compute(self, post: Callable[[WorkerEvent], None]) -> ComputeThread:
-        return ComputeThread(self._prepare, post)
-
-    def _local_ended(self, task: asyncio.Task[Any]) -> None:
-        """An in-process worker that gave up would leave its round waiting for ever."""
-        if task.cancelled():
-            return
-        error = task.exception()
-        if error is None and task.result().failed:
-            error = MlpeftError(task.result().reason)
-        if error is not None:
-            self._hub.abandon(f"an in-process worker ended: {error}")
 
     async def _stop(self, reason: str) -> None:
         self._hub.end(reason)
         if self._enrolment is not None:
             await self._enrolment.stop()
-        await asyncio.gather(
-            self._server.stop(GRACE_S),
-            *(task for _, task in self._agents),
-            return_exceptions=True,
-        )
+        ends = [self._server.stop(GRACE_S)]
+        if self._local is not None:
+            ends.append(self._local.stop(GRACE_S))
+        await asyncio.gather(*ends, return_exceptions=True)
 
     # --- between threads --------------------------------------------------------------
 

@@ -14,7 +14,7 @@ from coordinator.blobs import send_blob
 from coordinator.control import Control, NotOperatorError
 from coordinator.door import Door, NotAdmittedError
 from coordinator.health import StandardServices
-from coordinator.listen import listen
+from coordinator.listen import listen, listen_on_socket
 from mlpeft.cluster.overview import Overview, RunProgress
 from mlpeft.errors import DataError, MlpeftError, RemoteProtocolError
 from mlpeft.node.hub import JoinRefusedError, UnknownWorkerError
@@ -32,6 +32,7 @@ from mlpeft.rpc.outbox import Outbox
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from coordinator.door import Visitor
     from coordinator.listen import Context
@@ -131,6 +132,12 @@ class Server:
             secured,
             "Choose another with --listen host:port (port 0: any that is free)",
         )
+        await self._standard.serving()
+        return address
+
+    async def start_on_socket(self, path: Path) -> str:
+        """Listen on a socket in the file system; the address."""
+        address = await listen_on_socket(self._server, path)
         await self._standard.serving()
         return address
 

@@ -7,6 +7,7 @@ import dataclasses
 import os
 import signal
 import socket
+import threading
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -70,6 +71,12 @@ def worker(
             show_default=False,
         ),
     ] = None,
+    tied: Annotated[
+        bool,
+        typer.Option(
+            "--tied", help="End at once when standard input ends, for supervisors."
+        ),
+    ] = False,
     identity: IdentityFolder = None,
     insecure: Insecure = False,
     cache_dir: CacheDir = None,
@@ -93,6 +100,8 @@ def worker(
     """
     if context.invoked_subcommand is not None:
         return
+    if tied:
+        threading.Thread(target=_end_with_input, name="tie", daemon=True).start()
     address, shown = choose(coordinator, identity, insecure=insecure)
     called = name or _default_name(shown)
     cache = BlobCache(cache_dir or cache_folder(), round(cache_gb * 1e9))
@@ -150,6 +159,14 @@ def _host_name() -> str:
 
 def _default_name(identity: Identity | None) -> str:
     return identity.name if identity else f"{_host_name()}-{os.getpid()}"
+
+
+def _end_with_input() -> None:
+    """Whoever started this process holds the other end; the system closes it."""
+    # Not sys.stdin: its lock would be held when the interpreter ends.
+    while os.read(0, 1 << 12):
+        pass
+    os._exit(INTERRUPTED)
 
 
 async def _work(

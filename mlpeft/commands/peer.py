@@ -6,7 +6,12 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from mlpeft.rpc.address import is_loopback, join_address, split_address
+from mlpeft.rpc.address import (
+    is_loopback,
+    is_socket,
+    join_address,
+    split_address,
+)
 from mlpeft.rpc.diagnose import takes_tls
 from mlpeft.security import identity
 from mlpeft.security.certificates import RENEW_DAYS
@@ -34,7 +39,8 @@ def choose(
     one, TLS is for the coordinator that was joined, or if an identity is named.
 
     Args:
-        coordinator: host:port; None: the one that was joined, else loopback.
+        coordinator: host:port, or a socket, whose folder guards it; None: the one that
+            was joined, else loopback.
         folder: Of the identity, if one was named.
         insecure: Whether the user wants no protection.
 
@@ -42,6 +48,8 @@ def choose(
         ConfigError: If the address is none.
         SecurityError: If an identity is needed, and there is none that can be used.
     """
+    if coordinator is not None and is_socket(coordinator):
+        return coordinator, None
     if insecure:
         if folder is not None:
             raise SecurityError("--identity and --insecure exclude each other")

@@ -1,10 +1,18 @@
-"""host:port, and whether it stays on this machine."""
+"""host:port or unix:path, and whether it stays on this machine."""
 
 from __future__ import annotations
 
 import ipaddress
 
 from mlpeft.errors import ConfigError
+
+SOCKET = "unix:"
+"""What the address of a socket in the file system begins with."""
+
+
+def is_socket(address: str) -> bool:
+    """Whether an address is a socket in the file system, whose folder guards it."""
+    return address.startswith(SOCKET)
 
 
 def split_address(text: str, source: str) -> tuple[str, int]:

@@ -1,0 +1,106 @@
+"""One run on a cluster, from its folder to its end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import typer
+
+from coordinator.runtime import ClusterExecutor, Runtime
+from mlpeft.blobs.offer import Offer
+from mlpeft.commands.train import asked_to_stop
+from mlpeft.meta.runner import ShardRunner
+from mlpeft.node import fingerprint, versions
+from mlpeft.node.prepare import prepare
+from mlpeft.reporting import Reporters, build_reporters
+from mlpeft.run_lock import locked
+from mlpeft.runs import begin_or_go_on, check_unfinished, run_folder
+from mlpeft.train import train_run
+
+if TYPE_CHECKING:
+    from mlpeft.config import RunConfig
+    from mlpeft.security.authority import Authority
+    from mlpeft.train import TrainResult
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a coordinator is, and who computes for it.
+
+    Attributes:
+        host: Where to listen.
+        port: Where to listen; 0 takes any that is free.
+        authority: Who may enter; None: anybody, in the clear.
+        local_workers: Workers on this machine.
+        processes: Whether they are processes of their own.
+    """
+
+    host: str
+    port: int
+    authority: Authority | None
+    local_workers: int
+    processes: bool
+
+
+def conduct(
+    config: RunConfig, place: Place, *, resume: bool, console: bool
+) -> tuple[TrainResult, bool]:
+    """Meta-train on a cluster.
+
+    All that can be refused comes before the port is opened: nobody is to join for
+    nothing.
+
+    Args:
+        config: The configuration.
+        place: Where, and with whom.
+        resume: Go on, also with a run that is done.
+        console: Whether to show progress.
+
+    Returns:
+        How it ended, and whether a signal ended it.
+
+    Raises:
+        MlpeftError: If the run's folder, the address or a round fails.
+    """
+    with locked(run_folder(config)):
+        runner = ShardRunner.from_config(config)
+        run = begin_or_go_on(runner, resume=True if resume else None)
+        if not resume:
+            check_unfinished(run)
+        reporter = build_reporters(config, console=console)
+        runtime = Runtime(
+            runner.config,
+            fingerprint.of(runner),
+            versions.here(),
+            prepare,
+            place.authority,
+            Offer.of(runner.config),
+        )
+        reason = "the coordinator failed"
+        with asked_to_stop() as should_stop:
+            try:
+                _open(runtime, place)
+                result = train_run(
+                    run,
+                    runner,
+                    executor=ClusterExecutor(runtime, should_stop),
+                    # Status and metrics hear of the run as the user does.
+                    reporter=Reporters([reporter, runtime.reporter]),
+                    should_stop=lambda: should_stop() or runtime.stopping(),
+                )
+                reason = f"run {config.run.name}: {result.reason}"
+            finally:
+                runtime.close(reason)
+            return result, should_stop()
+
+
+def _open(runtime: Runtime, place: Place) -> None:
+    """Listen, and say where."""
+    address = runtime.start(
+        place.host, place.port, place.local_workers, processes=place.processes
+    )
+    typer.echo(f"listening on {address}: {runtime.invitation}", err=True)
+    if runtime.join_address is not None:
+        joins = f"taking joins on {runtime.join_address}: mlpeft-worker join TOKEN"
+        typer.echo(joins, err=True)
