@@ -17,11 +17,12 @@ import mlx.nn as nn
 import numpy as np
 from mlx.utils import tree_flatten, tree_unflatten
 
-from mlpeft.datasets.pretrained import model_file, model_folder
+from mlpeft.datasets.pretrained import model_file
 from mlpeft.errors import DataError, ShapeError
 from mlpeft.models.bert_names import is_used, our_name
 from mlpeft.models.ops import attention, gelu
 from mlpeft.models.packing import Features, Hidden, Prepared, pack
+from mlpeft.models.pooling import Pooling, read_pooling
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,7 +33,6 @@ _ONLY = {
     "hidden_act": "gelu",
     "position_embedding_type": "absolute",
 }
-_MEAN = "pooling_mode_mean_tokens"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,16 +167,19 @@ class EncoderLayer(nn.Module):
 
 
 class SentenceEncoder(nn.Module):
-    """Sentences to unit vectors: the normalised mean over tokens of the last layer.
+    """Sentences to unit vectors, from the tokens of the last layer.
 
-    The vectors of a `soft_prompt`, if there is one, are tokens like others.
+    That is their normalised mean, or the first token alone, which is then one that
+    stands for the sentence ([CLS]). The vectors of a `soft_prompt`, if there is one,
+    are tokens like others.
 
     There is no dropout: adaptation must not depend on who computes it.
     """
 
-    def __init__(self, config: EncoderConfig) -> None:
+    def __init__(self, config: EncoderConfig, pooling: Pooling = "mean") -> None:
         super().__init__()
         self.config = config
+        self.pooling = pooling
         self.embeddings = Embeddings(config)
         self.layers = [EncoderLayer(config) for _ in range(config.num_hidden_layers)]
         self._features = Features()
@@ -218,6 +221,8 @@ class SentenceEncoder(nn.Module):
         if count:
             present = _seen(present, count)
         h = self._through(self.embeddings(sentences, prompt), present[:, None, None, :])
+        if self.pooling == "cls":
+            return unit(h[:, count])
         weight = present[..., None].astype(h.dtype)
         total = mx.maximum(weight.sum(axis=1), 1.0)
         return unit((h * weight).sum(axis=1) / total)
@@ -240,7 +245,8 @@ class SentenceEncoder(nn.Module):
             return None
         lengths = _lengths(tokens, self.config.pad_token_id)
         rows = [row[:n] for row, n in zip(tokens, lengths, strict=True)]
-        return pack([self._features(row, first, self._frozen) for row in rows])
+        hidden = [self._features(row, first, self._frozen) for row in rows]
+        return pack(hidden, self.pooling)
 
     def _packed(self, prepared: Prepared) -> mx.array:
         h, segment = prepared["hidden"], prepared["segment"]
@@ -290,7 +296,8 @@ def read_encoder(where: str) -> SentenceEncoder:
     """The encoder of a Hugging Face folder, in float32.
 
     Args:
-        where: The folder, or `package:NAME/FOLDER` (see `model_folder`).
+        where: The folder, OWNER/NAME of the hub or `package:NAME/FOLDER` (see
+            `mlpeft.datasets.pretrained`).
 
     Raises:
         DataError: If files or weights are missing, or it is another architecture.
@@ -300,8 +307,10 @@ def read_encoder(where: str) -> SentenceEncoder:
         values = json.loads(config_file.read_text(encoding="utf-8"))
     except ValueError as error:
         raise DataError(f"{config_file} is not valid JSON: {error}") from error
-    encoder = SentenceEncoder(EncoderConfig.from_dict(values, str(config_file)))
-    _check_pooling(where)
+    encoder = SentenceEncoder(
+        EncoderConfig.from_dict(values, str(config_file)),
+        read_pooling(config_file.parent),
+    )
     file = model_file(where, WEIGHTS)
     try:
         loaded: Any = mx.load(str(file))
@@ -331,24 +340,6 @@ def _check_weights(
         raise DataError(
             f"{source} does not fit its config.json: {len(wrong)} weights differ, "
             f"first {name}, expected {expected.get(name)}, got {found.get(name)}"
-        )
-
-
-def _check_pooling(where: str) -> None:
-    """A sentence-transformers folder says how it pools; only the mean is computed."""
-    file = model_folder(where) / "1_Pooling" / "config.json"
-    if not file.is_file():
-        return
-    settings = json.loads(file.read_text(encoding="utf-8"))
-    others = [
-        key
-        for key, value in settings.items()
-        if key.startswith("pooling_mode_") and value and key != _MEAN
-    ]
-    if others or not settings.get(_MEAN, True):
-        raise DataError(
-            f"{file} asks for {', '.join(others) or 'no mean'}; this encoder pools by "
-            "the mean over tokens, so take a model that does"
         )
 
 

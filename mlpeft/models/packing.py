@@ -17,6 +17,8 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from mlpeft.models.pooling import Pooling
+
 ROW = 64
 """Tokens of a row; a multiple of it if a sentence is longer."""
 LIMIT_BYTES = 512 << 20
@@ -30,15 +32,16 @@ Prepared: TypeAlias = dict[str, Any]
 
 hidden   (rows, width, dims) float32; zeros where there is no token
 segment  (rows, width) int32: number of the token's sentence; -1: no token
-pool     (n, rows width) float32: `pool @ tokens` is each sentence's mean
+pool     (n, rows width) float32: `pool @ tokens` is each sentence's vector
 """
 
 
-def pack(sentences: Sequence[Hidden]) -> Prepared:
+def pack(sentences: Sequence[Hidden], pooling: Pooling = "mean") -> Prepared:
     """Put sentences into rows, the longest first, each where it fits first.
 
     Args:
         sentences: At least one; each (length, dims) float32, length at least 1.
+        pooling: What `pool` makes of a sentence: its mean, or its first token.
     """
     lengths = [len(sentence) for sentence in sentences]
     width = -(-max(lengths) // ROW) * ROW
@@ -58,7 +61,10 @@ def pack(sentences: Sequence[Hidden]) -> Prepared:
         end = start + lengths[number]
         hidden[row, start:end] = sentences[number]
         segment[row, start:end] = number
-        pool[number, row, start:end] = 1.0 / lengths[number]
+        if pooling == "cls":
+            pool[number, row, start] = 1.0
+        else:
+            pool[number, row, start:end] = 1.0 / lengths[number]
     flat = pool.reshape(count, rows * width)
     return {"hidden": hidden, "segment": segment, "pool": flat}
 

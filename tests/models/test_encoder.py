@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import mlx.core as mx
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from mlpeft.datasets.pretrained import model_file
 from mlpeft.datasets.tokens import TOKENIZER, Tokeniser
@@ -83,13 +83,20 @@ def test_a_damaged_file_of_weights_is_an_error(tmp_path):
         read_encoder(str(tmp_path))
 
 
-def test_a_model_that_pools_otherwise_is_refused(tmp_path):
-    pooling = tiny.write(tmp_path) / "1_Pooling"
-    pooling.mkdir()
-    settings = {"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": False}
-    (pooling / "config.json").write_text(json.dumps(settings))
-    with pytest.raises(DataError, match="pooling_mode_cls_token"):
-        read_encoder(str(tmp_path))
+def test_relatives_of_other_sizes_are_read(tmp_path):
+    sizes = {"hidden_size": 24, "num_hidden_layers": 3, "intermediate_size": 10}
+    tiny.write(tmp_path, num_attention_heads=4, **sizes)
+    save_file(tiny.weights(**sizes), tmp_path / "model.safetensors")
+    encoder = read_encoder(str(tmp_path))
+    assert encoder(mx.array([[3, 7, 9]])).shape == (1, 24)
+    assert len(encoder.layers) == 3
+
+
+def test_weights_in_half_precision_are_computed_with_in_float32(tmp_path):
+    tiny.write(tmp_path)
+    halves = {k: w.astype(np.float16) for k, w in tiny.weights().items()}
+    save_file(halves, tmp_path / "model.safetensors")
+    assert read_encoder(str(tmp_path))(mx.array([[3, 7]])).dtype == mx.float32
 
 
 @pytest.mark.parametrize("shape", [(2, 41), (3,), (2, 3, 4)])

@@ -22,19 +22,20 @@ CONFIG: dict[str, Any] = {
 }
 
 
-def weights() -> dict[str, np.ndarray]:
-    """Random weights by Hugging Face's names."""
+def weights(**sizes: int) -> dict[str, np.ndarray]:
+    """Random weights by Hugging Face's names; `sizes` in place of CONFIG's."""
     rng = np.random.default_rng(0)
-    size, inner = CONFIG["hidden_size"], CONFIG["intermediate_size"]
+    config = CONFIG | sizes
+    size, inner = config["hidden_size"], config["intermediate_size"]
     shapes: dict[str, tuple[int, ...]] = {
-        "embeddings.word_embeddings.weight": (CONFIG["vocab_size"], size),
+        "embeddings.word_embeddings.weight": (config["vocab_size"], size),
         "embeddings.position_embeddings.weight": (40, size),
         "embeddings.token_type_embeddings.weight": (2, size),
         "embeddings.LayerNorm.weight": (size,),
         "embeddings.LayerNorm.bias": (size,),
         "pooler.dense.weight": (size, size),
     }
-    for layer in range(CONFIG["num_hidden_layers"]):
+    for layer in range(config["num_hidden_layers"]):
         name = f"encoder.layer.{layer}."
         for part, outputs, inputs in (
             ("attention.self.query", size, size),
