@@ -112,6 +112,7 @@ class Engine:
         meta: Mapping[str, Array],
         episodes: Sequence[Episode],
         rng: RngOf,
+        progress: Callable[[int], None] = lambda _: None,
     ) -> TrainResult:
         """Adapt to each episode and sum what comes out.
 
@@ -120,16 +121,19 @@ class Engine:
             episodes: At least one.
             rng: The generator of an episode by its index, for the order of its inner
                 batches; not called where there are none.
+            progress: Called with the number of tasks done whenever one is (under vmap:
+                once); it may raise to drop the rest.
         """
         theta, state = self._as_mlx(meta)
         tasks, batched = _prepare(self.inner, episodes, rng)
         try:
-            result = self._loops(theta, state, tasks, batched=batched)
-            mx.eval(result)
+            result = self._loops(
+                theta, state, tasks, batched=batched, progress=progress
+            )
         except (ValueError, RuntimeError) as error:
             _fall_back(self._loops, error)
             self.strategy = self._loops.strategy
-            return self.train(meta, episodes, rng)
+            return self.train(meta, episodes, rng, progress)
         total = join(result.total, result.state)
         return TrainResult(
             {name: np.asarray(leaf) for name, leaf in total.items()},
@@ -143,6 +147,7 @@ class Engine:
         episodes: Sequence[Episode],
         rng: RngOf,
         steps: Sequence[int],
+        progress: Callable[[int], None] = lambda _: None,
     ) -> ScoreResult:
         """Score the queries of each episode after each of some inner steps.
 
@@ -153,6 +158,7 @@ class Engine:
                 batches; not called where there are none.
             steps: Ascending numbers of inner steps after which to score; more than
                 the inner loop's are taken too.
+            progress: As in `train`.
         """
         theta, state = self._as_mlx(meta)
         for episode in episodes:
@@ -162,12 +168,12 @@ class Engine:
                 )
         make_rngs = [partial(rng, index) for index in range(len(episodes))]
         try:
-            scores = self._scorer(theta, state, episodes, make_rngs, steps)
+            scores = self._scorer(theta, state, episodes, make_rngs, steps, progress)
         except (ValueError, RuntimeError) as error:
             # Training keeps its own strategy: its bits must not depend on whether this
             # process happened to evaluate before.
             _fall_back(self._scorer, error)
-            scores = self._scorer(theta, state, episodes, make_rngs, steps)
+            scores = self._scorer(theta, state, episodes, make_rngs, steps, progress)
         return ScoreResult(*scores)
 
     def _as_mlx(self, meta: Mapping[str, Array]) -> tuple[ParamTree, ParamTree]:

@@ -123,34 +123,34 @@ class ShardRunner:
         self,
         meta: ParamTree,
         shard: Shard,
-        progress: Callable[[int], None] | None = None,
+        progress: Callable[[int], None] = lambda _: None,
     ) -> ShardUpdate:
         """Compute one shard.
 
         Args:
             meta: The meta-state of the shard's round.
             shard: What to compute.
-            progress: Called with the number of tasks done, from the computing thread.
+            progress: Called with the number of tasks done whenever one is, from the
+                computing thread; it may raise to drop the shard. Under vmap the shard
+                is one call, and all its tasks are done at once.
         """
         episodes = self.tasks.train if shard.kind is Kind.TRAIN else self._scored(shard)
         drawn = [episodes.episode(spec.task_id, spec.seed) for spec in shard.tasks]
         rng = partial(_batch_rng, shard)
         if shard.kind is Kind.TRAIN:
-            result = self._engine.train(meta, drawn, rng)
+            result = self._engine.train(meta, drawn, rng, progress)
             per_task: ParamTree = {"support_loss": result.support_loss}
             if result.query_loss is not None:
                 per_task["query_loss"] = result.query_loss
             total = result.total
         else:
-            scores = self._engine.evaluate(meta, drawn, rng, self.steps)
+            scores = self._engine.evaluate(meta, drawn, rng, self.steps, progress)
             per_task = {"loss": scores.loss.astype(np.float32)}
             if scores.acc is not None:
                 # Of sequences: whether every token of a completion is right.
                 name = "exact" if np.ndim(drawn[0].query_y) == 2 else "acc"
                 per_task[name] = scores.acc.astype(np.float32)
             total = {}
-        if progress is not None:
-            progress(len(shard.tasks))
         return ShardUpdate(shard.index, len(shard.tasks), total, per_task)
 
     def _scored(self, shard: Shard) -> Tasks:

@@ -56,21 +56,27 @@ class Scorer:
         episodes: Sequence[Episode],
         make_rngs: Sequence[Callable[[], np.random.Generator]],
         steps: Sequence[int],
+        progress: Callable[[int], None] = lambda _: None,
     ) -> tuple[np.ndarray, np.ndarray | None]:
-        """Loss (tasks, steps) and accuracy (tasks, steps), None for regression."""
+        """Loss (tasks, steps) and accuracy (tasks, steps), None for regression.
+
+        `progress` is called as that of `InnerLoops`.
+        """
         shapes = {tuple(np.shape(part) for part in episode) for episode in episodes}
         if self.strategy == "vmap" and len(shapes) == 1:
             columns = [np.stack(column) for column in zip(*episodes, strict=True)]
             scores = self._adapt(
                 theta, state, columns, make_rngs, steps, vectorised=True
             )
+            progress(len(episodes))
             return scores[0].T, None if scores[1] is None else scores[1].T
-        rows = [
-            self._adapt(
+        rows = []
+        for episode, make_rng in zip(episodes, make_rngs, strict=True):
+            row = self._adapt(
                 theta, state, list(episode), [make_rng], steps, vectorised=False
             )
-            for episode, make_rng in zip(episodes, make_rngs, strict=True)
-        ]
+            rows.append(row)
+            progress(len(rows))
         loss = np.stack([row[0] for row in rows])
         if rows[0][1] is None:
             return loss, None

@@ -98,14 +98,17 @@ class InnerLoops:
         tasks: Sequence[TaskArrays],
         *,
         batched: bool,
+        progress: Callable[[int], None] = lambda _: None,
     ) -> LoopResult:
-        """Adapt theta to each task; lazy, evaluate the result.
+        """Adapt theta to each task; the result is evaluated.
 
         Args:
             theta: Meta-parameters, MLX leaves.
             state: Carried inner state; {}: fresh.
             tasks: At least one.
             batched: Whether each inner step has a batch of its own.
+            progress: Called with the number of tasks done whenever one is; it may raise
+                to drop the rest. Under vmap all tasks are done at once.
         """
         query = len(tasks[0]) == 4
         if self.algorithm.task_gradient is not None and not query:
@@ -118,18 +121,28 @@ class InnerLoops:
             columns = [
                 mx.array(np.stack(column)) for column in zip(*tasks, strict=True)
             ]
-            return run(theta, state, None, *columns)
+            result = run(theta, state, None, *columns)
+            mx.eval(result)
+            progress(len(tasks))
+            return result
         run = self._function(vectorised=False, batched=batched, query=query)
-        results = [run(theta, state, *self._arrays(task, batched)) for task in tasks]
-        total, carried = results[0].total, results[0].state
-        for result in results[1:]:
-            total = {k: leaf + result.total[k] for k, leaf in total.items()}
-            carried = {k: leaf + result.state[k] for k, leaf in carried.items()}
+        total: ParamTree = {}
+        carried: ParamTree = {}
+        losses: list[tuple[mx.array, mx.array]] = []
+        for task in tasks:
+            result = run(theta, state, *self._arrays(task, batched))
+            if losses:
+                total = {k: leaf + result.total[k] for k, leaf in total.items()}
+                carried = {k: leaf + result.state[k] for k, leaf in carried.items()}
+            else:
+                total, carried = result.total, result.state
+            losses.append((result.support_loss, result.query_loss))
+            # Evaluated task by task: one is done, and its graph can go.
+            mx.eval(total, carried, losses[-1])
+            progress(len(losses))
+        support, query_losses = zip(*losses, strict=True)
         return LoopResult(
-            total,
-            carried,
-            mx.stack([result.support_loss for result in results]),
-            mx.stack([result.query_loss for result in results]),
+            total, carried, mx.stack(list(support)), mx.stack(list(query_losses))
         )
 
     def _function(

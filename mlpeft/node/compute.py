@@ -39,7 +39,7 @@ class Runner(Protocol):
         self,
         meta: ParamTree,
         shard: Shard,
-        progress: Callable[[int], None] | None = None,
+        progress: Callable[[int], None] = lambda _: None,
     ) -> ShardUpdate:
         """The update of one shard."""
         ...
