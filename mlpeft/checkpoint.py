@@ -88,10 +88,9 @@ def save(run_dir: Path, meta: ParamTree, outer: ParamTree, progress: Progress) -
         CheckpointError: If the disk is full or the folder cannot be written, with what
             to do. Steps that are there stay as they are.
     """
-    name = f"{progress.iteration:08d}"
-    final = run_dir / STEPS / name
-    partial = final.with_name(f".{name}.partial")
-    before = final.with_name(f".{name}.before")
+    final = step_folder(run_dir, progress.iteration)
+    partial = final.with_name(f".{final.name}.partial")
+    before = final.with_name(f".{final.name}.before")
     try:
         if partial.exists():
             shutil.rmtree(partial)
@@ -149,6 +148,11 @@ def load(path: Path) -> Checkpoint:
     known = Progress.__dataclass_fields__
     progress = Progress(**{key: record[key] for key in known if key in record})
     return Checkpoint(trees[0], trees[1], progress, path)
+
+
+def step_folder(run_dir: Path, iteration: int) -> Path:
+    """Where the step of an iteration is, if it is there."""
+    return run_dir / STEPS / f"{iteration:08d}"
 
 
 def step_folders(run_dir: Path) -> list[Path]:

@@ -121,11 +121,13 @@ class Run:
         return Snapshot(self.meta, dict(self.outer.state), copy.copy(self.progress))
 
     def _write(self, snapshot: Snapshot, reporter: Reporter) -> Path:
+        iteration = snapshot.progress.iteration
+        # Before: a process killed between the two would lack what was reported.
+        reporter.checkpoint(iteration, checkpoint.step_folder(self.run_dir, iteration))
         path = checkpoint.save(
             self.run_dir, snapshot.meta, snapshot.outer, snapshot.progress
         )
         self._saved = snapshot.progress
-        reporter.checkpoint(snapshot.progress.iteration, path)
         return path
 
 
@@ -248,7 +250,7 @@ def _go_on(
     expected = params.schema(runner.initial_meta())
     params.check_schema(expected, found.meta, f"checkpoint {found.path}")
     checkpoint.set_aside_after(run_dir, found.path)
-    best = run_dir / checkpoint.STEPS / f"{found.progress.best_iteration:08d}"
+    best = checkpoint.step_folder(run_dir, found.progress.best_iteration)
     if best.is_dir() and best != checkpoint.best(run_dir):
         # The process ended between writing the step and naming it.
         checkpoint.mark_best(run_dir, best)

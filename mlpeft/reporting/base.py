@@ -46,7 +46,7 @@ class Reporter(Protocol):
         ...
 
     def checkpoint(self, iteration: int, path: Path) -> None:
-        """The state after an iteration is on disk, so reports up to it must be too."""
+        """The state after an iteration will be on disk next: reports up to it first."""
         ...
 
     def message(self, text: str) -> None:

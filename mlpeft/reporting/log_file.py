@@ -69,7 +69,7 @@ class LogReporter:
 
     def checkpoint(self, iteration: int, path: Path) -> None:
         """Note where it is."""
-        self._log.debug("saved %s", path, extra={"iteration": iteration})
+        self._log.debug("saving %s", path, extra={"iteration": iteration})
 
     def message(self, text: str) -> None:
         """Note it."""
