@@ -71,6 +71,14 @@ def coordinator(
             "--insecure", help="Let anybody in, in the clear, whatever the address."
         ),
     ] = False,
+    discovery: Annotated[
+        bool | None,
+        typer.Option(
+            "--discovery/--no-discovery",
+            help="Announce it on the local network, so that workers find it.",
+            show_default="cluster.discovery: off loopback",
+        ),
+    ] = None,
     json_output: Json = False,
 ) -> None:
     """Meta-train on a cluster of workers.
@@ -91,7 +99,8 @@ def coordinator(
     from coordinator.session import Place, conduct
     from mlpeft.reporting import setup_logger
 
-    run_config = RunConfig.load(config, overrides or ())
+    overrides = _with_discovery(overrides, discovery)
+    run_config = RunConfig.load(config, overrides)
     host, port = split_address(listen or run_config.cluster.listen, "--listen")
     setup_logger("mlpeft", level=run_config.logging.log_level)
     place = Place(
@@ -121,6 +130,13 @@ def coordinator(
     tell_end(result, go_on, as_json=json_output)
     if result.reason == "stopped" and by_signal:
         raise typer.Exit(INTERRUPTED)
+
+
+def _with_discovery(overrides: list[str] | None, wanted: bool | None) -> list[str]:
+    """The overrides, and what --discovery says as one more."""
+    if wanted is None:
+        return overrides or []
+    return [*(overrides or ()), f"cluster.discovery={str(wanted).lower()}"]
 
 
 def main() -> None:

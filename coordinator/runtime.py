@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from coordinator.enrolment import EnrolmentServer
 from coordinator.invitation import invitation
 from coordinator.local_workers import Processes, Threads
+from coordinator.presence import Presence, wants_presence
 from coordinator.progress import ProgressReporter
 from coordinator.server import Server
 from mlpeft.node.hub import Hub
@@ -78,6 +79,7 @@ class Runtime:
         self.invitation = ""
         """The command that starts a worker, once started."""
         self._local: LocalWorkers | None = None
+        self._presence: Presence | None = None
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(
             target=self._loop.run_forever, name="mlpeft-coordinator", daemon=True
@@ -154,6 +156,8 @@ class Runtime:
         address = await self._server.start(host, port)
         self.invitation = invitation(address, self._authority)
         self._hub.invite(self.invitation)
+        if wants_presence(self._config, host):
+            self._presence = Presence(address, self._hub, self._authority)
         if self._authority is not None:
             self._enrolment = EnrolmentServer(self._authority)
             _, chosen = split_address(address, "the coordinator")
@@ -175,6 +179,8 @@ class Runtime:
         if self._enrolment is not None:
             await self._enrolment.stop()
         ends = [self._server.stop(GRACE_S)]
+        if self._presence is not None:
+            ends.append(self._presence.close())
         if self._local is not None:
             ends.append(self._local.stop(GRACE_S))
         await asyncio.gather(*ends, return_exceptions=True)

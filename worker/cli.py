@@ -32,6 +32,7 @@ from mlpeft.commands.peer import choose
 from mlpeft.node import versions
 from mlpeft.node.agent import Agent
 from mlpeft.node.compute import ComputeThread
+from mlpeft.node.link import Link
 from mlpeft.node.prepare import prepare
 from mlpeft.platform import cache_folder
 from mlpeft.reporting import setup_logger
@@ -77,6 +78,21 @@ def worker(
             "--tied", help="End at once when standard input ends, for supervisors."
         ),
     ] = False,
+    run_name: Annotated[
+        str | None,
+        typer.Option(
+            "--run",
+            help="Name of the run to look for on the network.",
+            show_default="any, if there is one alone",
+        ),
+    ] = None,
+    discovery: Annotated[
+        bool,
+        typer.Option(
+            "--discovery/--no-discovery",
+            help="Look for a coordinator on the network where none is named.",
+        ),
+    ] = True,
     identity: IdentityFolder = None,
     insecure: Insecure = False,
     cache_dir: CacheDir = None,
@@ -96,13 +112,23 @@ def worker(
     kept in the cache. The worker waits for one that is not up yet, and reconnects to
     one that went away. Ctrl-C finishes the shard in hand; a second one drops it.
 
+    Without --coordinator it dials the one that was joined, else this machine's; where
+    nobody answers there, it looks for one on the local network (DNS-SD).
+
     For a coordinator on another machine, join it once: `join TOKEN`.
     """
     if context.invoked_subcommand is not None:
         return
     if tied:
         threading.Thread(target=_end_with_input, name="tie", daemon=True).start()
+    if coordinator is not None and run_name is not None:
+        raise typer.BadParameter("--coordinator names one already", param_hint="--run")
     address, shown = choose(coordinator, identity, insecure=insecure)
+    link: Link = GrpcLink(address, shown)
+    if coordinator is None and discovery:
+        from worker.seek import SeekingLink
+
+        link = SeekingLink(address, shown, run=run_name, insecure=insecure)
     called = name or _default_name(shown)
     cache = BlobCache(cache_dir or cache_folder(), round(cache_gb * 1e9))
     setup_logger("mlpeft")
@@ -110,7 +136,7 @@ def worker(
         log_to_file("mlpeft", log_file, worker=called)
     stop = asyncio.run(
         _work(
-            GrpcLink(address, shown),
+            link,
             called,
             WorkerPolicy(once=once),
             tuple(allow_module or ()),
@@ -170,7 +196,7 @@ def _end_with_input() -> None:
 
 
 async def _work(
-    link: GrpcLink,
+    link: Link,
     name: str,
     policy: WorkerPolicy,
     allow_modules: tuple[str, ...],

@@ -29,6 +29,10 @@ _FINAL = {grpc.StatusCode.FAILED_PRECONDITION, grpc.StatusCode.PERMISSION_DENIED
 """With these a coordinator says that trying again does not help."""
 
 
+class WrongPeerError(LinkRefusedError):
+    """Whoever answers is not a coordinator that this worker can talk to."""
+
+
 class GrpcLink:
     """A way to a coordinator over gRPC.
 
@@ -101,11 +105,11 @@ class GrpcLink:
         """Tell what will pass from what must be put right.
 
         Raises:
-            LinkRefusedError: If waiting does not help.
+            WrongPeerError: If waiting does not help.
         """
         reason = await asyncio.to_thread(obstacle, self._address, self._identity)
         if reason is not None:
-            raise LinkRefusedError(reason)
+            raise WrongPeerError(reason)
 
     def _explain(self, error: grpc.aio.AioRpcError) -> MlpeftError:
         """A gRPC error as one of ours; the one place that maps them."""

@@ -21,6 +21,11 @@ class ClusterSection(Section):
         lt=1 << 16,
         description="Port where workers join with a token, once, when there is TLS",
     )
+    discovery: bool | None = Field(
+        default=None,
+        description="Announce the coordinator on the local network (DNS-SD), so that "
+        "workers find it; null: only where others can reach it",
+    )
     slots: PositiveInt = Field(default=1, description="Shards a worker takes at once")
     min_workers: PositiveInt = Field(
         default=1, description="Workers to wait for before the first round"

@@ -140,6 +140,10 @@ class Cluster:
         self.started.append(watched)
         return watched
 
+    def seeking_worker(self, name: str, *arguments: str) -> Watched:
+        """A worker that is told no address."""
+        return self._start("worker.cli", ["--name", name, *arguments])
+
     def theta(self, iteration: int = 6) -> bytes:
         """The bytes of theta in a checkpoint."""
         return (self.step(iteration) / "theta.safetensors").read_bytes()

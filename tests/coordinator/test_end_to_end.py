@@ -1,5 +1,6 @@
 """Real processes, real sockets, real signals: the same bytes whatever happens."""
 
+import os
 import re
 import signal
 
@@ -102,6 +103,19 @@ def test_mlpeft_stop_ends_a_run_after_its_round_and_it_can_go_on(
     again = cluster.coordinator(SLOW, "--resume", "--local-workers", "1")
     assert again.end() == 0, again.text
     assert cluster.theta() == serial_theta(SLOW)
+
+
+def test_a_worker_that_is_told_no_address_finds_its_coordinator(cluster, serial_theta):
+    """The worker is there first; it looks for the run by name, on this machine."""
+    run = f"tiny-{os.getpid()}"  # others may be on this network
+    worker = cluster.seeking_worker("ada", "--run", run, "--once")
+    worker.wait_for("no coordinator .*announces itself.*--coordinator host:port dials")
+    coordinator = cluster.coordinator("--discovery", f"--set=run.name={run}")
+    worker.wait_for(rf"found run {run} .*; dialling {cluster.address} from 127")
+    assert coordinator.end() == 0, coordinator.text
+    assert worker.end() == 0, worker.text
+    made = cluster.folder / "checkpoints" / run / "steps/00000006/theta.safetensors"
+    assert made.read_bytes() == serial_theta()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
