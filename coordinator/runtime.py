@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from coordinator.enrolment import EnrolmentServer
 from coordinator.invitation import invitation
 from coordinator.local_workers import Processes, Threads
+from coordinator.metrics import Metrics
 from coordinator.presence import Presence, wants_presence
 from coordinator.progress import ProgressReporter
 from coordinator.server import Server
+from mlpeft.errors import MlpeftError
 from mlpeft.node.hub import Hub
 from mlpeft.rpc.address import from_here, join_address, split_address
 from mlpeft.security import operator
@@ -40,6 +42,8 @@ T = TypeVar("T")
 
 GRACE_S = 5.0
 """How long workers get to hear that the run is over."""
+OVERVIEW_S = 5.0
+"""How long another thread waits for the loop to tell how things are."""
 ASK_S = 0.25
 """Seconds between looks at whether someone asked to stop; a result wakes at once."""
 
@@ -74,6 +78,9 @@ class Runtime:
         self._enrolment: EnrolmentServer | None = None
         self.reporter = ProgressReporter()
         """To be told of the training, so that the status can tell how far it is."""
+        self._metrics = Metrics(self.overview)
+        self.metrics_address: str | None = None
+        """Where figures for Prometheus are served, once started, if they are."""
         self.join_address: str | None = None
         """Where workers join with a token, once started with an authority."""
         self.invitation = ""
@@ -102,17 +109,28 @@ class Runtime:
         """
         self._thread.start()
         try:
-            return self._call(self._start(host, port, local_workers, processes))
+            address = self._call(self._start(host, port, local_workers, processes))
         except BaseException:
             self._closed = True
             self._end_loop()
             raise
+        cluster = self._config.cluster
+        if cluster.metrics_port is not None:
+            try:
+                self.metrics_address = self._metrics.start(
+                    cluster.metrics_host, cluster.metrics_port
+                )
+            except MlpeftError as error:
+                self.close(str(error))
+                raise
+        return address
 
     def close(self, reason: str) -> None:
         """Tell all workers that the run is over, and stop. May be called twice."""
         if self._closed:
             return
         self._closed = True
+        self._metrics.close()
         try:
             self._call(self._stop(reason))
         finally:
@@ -124,7 +142,8 @@ class Runtime:
         async def ask() -> Overview:
             return self._server.overview()
 
-        return self._call(ask())
+        asked = asyncio.run_coroutine_threadsafe(ask(), self._loop)
+        return asked.result(OVERVIEW_S)
 
     def status(self) -> ClusterStatus:
         """A picture of the cluster."""
@@ -139,6 +158,7 @@ class Runtime:
     ) -> Future[list[ShardUpdate]]:
         """Open a round."""
         result: Future[list[ShardUpdate]] = Future()
+        self._metrics.time_round(result)
         self._loop.call_soon_threadsafe(self._hub.submit, version, meta, shards, result)
         return result
 

@@ -104,3 +104,6 @@ def _open(runtime: Runtime, place: Place) -> None:
     if runtime.join_address is not None:
         joins = f"taking joins on {runtime.join_address}: mlpeft-worker join TOKEN"
         typer.echo(joins, err=True)
+    if runtime.metrics_address is not None:
+        metrics = f"serving metrics on http://{runtime.metrics_address}/metrics"
+        typer.echo(metrics, err=True)

@@ -5,6 +5,7 @@ Plain data and questions about it. Only `CoordinatorState` and its parts write h
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from mlpeft.cluster.messages import Lease, LeaseKey, WorkerId
     from mlpeft.cluster.outliers import OutlierCheck
     from mlpeft.cluster.quarantine import Quarantine
-    from mlpeft.cluster.rounds import Failure
+    from mlpeft.cluster.rounds import Cause, Failure
     from mlpeft.params import Schema
     from mlpeft.work import Kind, Shard, ShardUpdate
 
@@ -147,7 +148,9 @@ class Books:
         version: Version of theta in the newest round.
         over: Why the run ended; None while it has not.
         norms: How far updates of closed rounds moved theta.
+        counted: Updates that counted, since the start.
         refused: Updates that the gate refused, since the start.
+        failures: Attempts at shards that came to nothing, since the start.
         quarantine: Worker processes that failed at too many shards.
         drained: Worker processes that are to end, and why.
         paused: Why no leases are given out; None while they are.
@@ -164,7 +167,9 @@ class Books:
     version: int | None = None
     over: str | None = None
     norms: NormHistory = field(default_factory=NormHistory)
+    counted: int = 0
     refused: int = 0
+    failures: Counter[Cause] = field(default_factory=Counter)
     drained: dict[str, str] = field(default_factory=dict)
     paused: str | None = None
     now: float = float("-inf")

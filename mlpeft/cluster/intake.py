@@ -53,6 +53,7 @@ class Intake:
         if took_s is not None:
             worker.times.add(shard.kind, took_s / len(shard.tasks))
         current.updates[shard.index] = event.update
+        self._books.counted += 1
         commands += self._leases.came_in(current, worker, event.key)
         if len(current.updates) < len(current.shards):
             return commands

@@ -197,6 +197,7 @@ class Leases:
         current = self._books.round
         self.drop(key)
         worker.failures += 1
+        self._books.failures[cause] += 1
         if current is None:
             return []
         info = worker.info

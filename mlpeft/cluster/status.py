@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from mlpeft.cluster import durations, waits
+from mlpeft.cluster.rounds import Cause
 from mlpeft.work import Kind
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from mlpeft.cluster.books import Books, WorkerBook
     from mlpeft.cluster.messages import LeaseKey, WorkerId
+
+WORKER_STATES: Final = ("working", "idle", "leaving", "quarantined")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +47,15 @@ class WorkerStatus:
     silent_s: float
     draining: bool
     quarantined: str
+
+    @property
+    def state(self) -> str:
+        """What it is at: one of `WORKER_STATES`."""
+        if self.quarantined:
+            return "quarantined"
+        if self.draining:
+            return "leaving"
+        return "working" if self.leases else "idle"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +97,9 @@ class ClusterStatus:
         workers: Connected workers, in the order in which they joined.
         leases: Shards that are being computed.
         wait: What the open round waits for, or why none is open.
+        counted: Updates that counted in this session.
         refused: Updates that the gate refused in this session.
+        failures: Attempts at shards that came to nothing in this session, by cause.
         paused: Why no leases are given out; "" while they are.
     """
 
@@ -94,7 +110,9 @@ class ClusterStatus:
     workers: tuple[WorkerStatus, ...]
     leases: tuple[LeaseStatus, ...]
     wait: str
+    counted: int
     refused: int
+    failures: Mapping[str, int]
     paused: str
 
 
@@ -144,7 +162,9 @@ def picture(books: Books, now: float) -> ClusterStatus:
         workers=workers,
         leases=leases,
         wait=waits.wait(books),
+        counted=books.counted,
         refused=books.refused,
+        failures={cause.value: books.failures[cause] for cause in Cause},
         paused=books.paused or "",
     )
 

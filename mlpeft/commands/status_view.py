@@ -113,13 +113,14 @@ def _table(overview: Overview, *, wide: bool) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for name in ("worker", "device", "state"):
         table.add_column(name)
-    for name in ("lag", "done", "failed", *(("up", "down") if wide else ())):
+    for name in ("speed", "lag", "done", "failed", *(("up", "down") if wide else ())):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("computing")
     for worker in overview.cluster.workers:
         moved = overview.bytes_by_worker.get(worker.worker, Bytes())
         cells = [
-            *(worker.name, worker.device, state(worker), f"{worker.silent_s:.1f} s"),
+            *(worker.name, worker.device, worker.state, _pace(worker)),
+            f"{worker.silent_s:.1f} s",
             *(str(worker.shards_done), str(worker.failures)),
             *((size(moved.up), size(moved.down)) if wide else ()),
             ", ".join(computing.get(worker.name, ["-"])),
@@ -128,13 +129,12 @@ def _table(overview: Overview, *, wide: bool) -> Table:
     return table
 
 
-def state(worker: WorkerStatus) -> str:
-    """What a worker is at, in a word."""
-    if worker.draining:
-        return "leaving"
-    if worker.quarantined:
-        return "quarantined"
-    return "working" if worker.leases else "idle"
+def _pace(worker: WorkerStatus) -> str:
+    """Training tasks a second."""
+    if not worker.task_s:
+        return "-"
+    rate = 1 / worker.task_s
+    return f"{rate:.{0 if rate >= 100 else 1 if rate >= 10 else 2}f}/s"
 
 
 def _computing(lease: LeaseStatus) -> str:
@@ -150,7 +150,7 @@ def _sums(overview: Overview) -> str:
     version = "-" if cluster.version is None else str(cluster.version)
     return (
         f"{len(cluster.workers)} connected; theta {version}; "
-        f"{cluster.refused} updates refused; "
+        f"{cluster.counted} updates counted, {cluster.refused} refused; "
         f"{size(overview.bytes_moved.up)} up, {size(overview.bytes_moved.down)} down"
     )
 

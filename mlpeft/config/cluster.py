@@ -71,3 +71,13 @@ class ClusterSection(Section):
         description="An update that moves theta by more than the median of recent ones "
         "and so many times their spread must be found by a second worker; 0: none must",
     )
+    metrics_port: int | None = Field(
+        default=None,
+        ge=0,
+        lt=1 << 16,
+        description="Port of the metrics for Prometheus; 0: any; null: none",
+    )
+    metrics_host: str = Field(
+        default="127.0.0.1",
+        description="Address of the metrics; they have no protection of their own",
+    )

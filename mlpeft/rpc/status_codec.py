@@ -20,7 +20,9 @@ def write_status(out: pb.StatusResponse, status: ClusterStatus) -> None:
     out.shards_in = status.shards_in
     out.shards = status.shards
     out.wait = status.wait
+    out.counted = status.counted
     out.refused = status.refused
+    out.failures.update(status.failures)
     out.paused = status.paused
     for worker in status.workers:
         out.workers.add(
@@ -90,6 +92,8 @@ def read_status(status: pb.StatusResponse) -> ClusterStatus:
         workers=workers,
         leases=leases,
         wait=status.wait,
+        counted=status.counted,
         refused=status.refused,
+        failures=dict(status.failures),
         paused=status.paused,
     )

@@ -60,8 +60,10 @@ def test_each_worker_has_a_line_with_its_state_lag_and_bytes(overview):
         for line in shown(overview).splitlines()
         if "ada" in line or "bob" in line
     )
-    assert ada == ["ada", "M2 Ultra", "idle", "1.0 s", "0", "0", "12.3 kB", "0 B", "-"]
-    assert bob[2:4] == ["leaving", "0.5 s"]
+    assert ada == [
+        *("ada", "M2 Ultra", "idle", "-", "1.0 s", "0", "0", "12.3 kB", "0 B", "-"),
+    ]
+    assert bob[2:5] == ["leaving", "-", "0.5 s"]
 
 
 def test_a_quarantined_worker_is_shown_with_the_reason(overview):
@@ -91,8 +93,19 @@ def test_where_there_is_little_room_a_line_is_still_a_line(overview):
     """Eighty columns: each worker's bytes are left out."""
     table = [line for line in shown(overview, 80).splitlines() if "ada" in line]
     assert re.split(r"  +", table[0].strip()) == [
-        *("ada", "M2 Ultra", "idle", "1.0 s", "0", "0", "-"),
+        *("ada", "M2 Ultra", "idle", "-", "1.0 s", "0", "0", "-"),
     ]
+
+
+def test_speed_is_in_tasks_a_second_and_a_quarantine_has_its_reason(overview):
+    worker = replace(
+        overview.cluster.workers[0], task_s=0.08, quarantined="it failed at 3 shards"
+    )
+    cluster = replace(overview.cluster, workers=(worker,))
+    text = shown(replace(overview, cluster=cluster))
+    row = next(line for line in text.splitlines() if "M2 Ultra" in line)
+    assert re.split(r"  +", row.strip())[2:4] == ["quarantined", "12.5/s"]
+    assert "ada is quarantined: it failed at 3 shards" in text
 
 
 def test_what_is_asked_of_the_run_is_said(overview):
@@ -102,7 +115,7 @@ def test_what_is_asked_of_the_run_is_said(overview):
 
 def test_the_last_line_has_the_sums(overview):
     assert shown(overview).splitlines()[-1].rstrip() == (
-        "2 connected; theta -; 0 updates refused; 12.3 MB up, 999 B down"
+        "2 connected; theta -; 0 updates counted, 0 refused; 12.3 MB up, 999 B down"
     )
 
 

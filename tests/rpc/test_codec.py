@@ -347,7 +347,9 @@ def test_a_status_comes_through(version):
         ),
         leases=(LeaseStatus(KEY, "ada", 1.5, 1, 2, 0.5, 60.0, True, False),),
         wait="round 3: ...",
+        counted=9,
         refused=2,
+        failures={"lost": 3, "late": 0},
         paused="lunch",
     )
     overview = Overview(
