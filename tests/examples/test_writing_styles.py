@@ -2,10 +2,17 @@
 
 import json
 import runpy
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
+import pytest
+
+from mlpeft.config import RunConfig, parse_yaml
 from mlpeft.datasets.completions import read_completions
+from mlpeft.train import train
+from tests.models import tiny_lm
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -41,3 +48,34 @@ def test_every_message_is_the_plain_one_in_the_persons_words():
             plain = example.prompt.removesuffix(".").lower()
             assert plain in example.completion.lower()
     assert json.loads((EXAMPLES / "writing_styles.jsonl").read_text().split("\n")[0])
+
+
+def test_the_example_writes_from_three_starts(tmp_path):
+    """With a model so small that only the way to its words is tested."""
+    pytest.importorskip("mlx_lm", reason="install it with: pip install 'mlpeft[lm]'")
+    tiny_lm.write(tmp_path / "model")
+    section = {
+        "run": {"name": "style"},
+        "meta_learning": {"num_meta_iterations": 1, "num_inner_steps": 1},
+        "task_distribution": {
+            "task_params": {"path": str(EXAMPLES / "writing_styles.jsonl")}
+        },
+        "model": {"weights": str(tmp_path / "model")},
+        "peft": {"num_layers": 1},
+        "evaluation": {"num_val_episodes": 1, "num_inner_steps": 1, "steps": [0]},
+        "paths": {"checkpoint_dir": str(tmp_path)},
+    }
+    tree = parse_yaml((EXAMPLES.parent / "configs" / "style.yaml").read_text())
+    for name, keys in section.items():
+        tree[name] = tree.get(name, {}) | keys
+    train(RunConfig.from_dict(tree))
+    done = subprocess.run(
+        [sys.executable, str(EXAMPLES / "writing_style.py"), str(tmp_path / "style")],
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=True,
+    )
+    assert "whom training has not seen" in done.stdout
+    for who in ("the model as it is", "a random start", "the meta-learned start"):
+        assert done.stdout.count(who) == 3

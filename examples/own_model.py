@@ -1,0 +1,135 @@
+"""Your own model and your own tasks: any mlx.nn.Module, frozen, with LoRA in it.
+
+    python examples/own_model.py
+
+The same by commands, once the base is there:
+
+    PYTHONPATH=examples mlpeft train --config configs/own_model.yaml
+    PYTHONPATH=examples mlpeft compare --checkpoint checkpoints/own_model --k-shot 8
+
+A network has learned how a kind of sensor answers. Every sensor that is built answers a
+little differently, and shall be calibrated from eight readings.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+# Before mlx.core: on Linux mlpeft loads a fast BLAS that MLX then uses.
+from mlpeft import RunConfig, TaskConfig
+
+# isort: split
+import mlx.core as mx
+import mlx.nn as nn
+import mlx.optimizers as optim
+import numpy as np
+
+from mlpeft.evaluate import compare, load_trained
+from mlpeft.tasks.draws import TaskChance
+from mlpeft.train import train
+
+BASE = Path("checkpoints/own_model_base.safetensors")
+CONFIG = Path(__file__).parents[1] / "configs" / "own_model.yaml"
+
+
+class Block(nn.Module):
+    """A residual layer; its linear parts are what LoRA may change."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.up = nn.Linear(width, 2 * width)
+        self.down = nn.Linear(2 * width, width)
+
+    def __call__(self, x: mx.array) -> mx.array:
+        """(n, width) -> (n, width)."""
+        output: mx.array = x + self.down(nn.silu(self.up(x)))
+        return output
+
+
+class SensorNet(nn.Module):
+    """What a sensor reads, from what there is to measure."""
+
+    def __init__(self, inputs: int, outputs: int, width: int = 32) -> None:
+        super().__init__()
+        self.enter = nn.Linear(inputs, width)
+        self.layers = [Block(width) for _ in range(3)]
+        self.leave = nn.Linear(width, outputs)
+
+    def __call__(self, x: mx.array) -> mx.array:
+        """(n, inputs) -> (n, outputs)."""
+        x = self.enter(x)
+        for layer in self.layers:
+            x = layer(x)
+        output: mx.array = self.leave(x)
+        return output
+
+
+def make(input_shape: tuple[int, ...], num_outputs: int) -> nn.Module:
+    """`model.backbone: own_model:make`: the base, with the weights that it has."""
+    if not BASE.is_file():
+        raise FileNotFoundError(f"no {BASE}; first: python examples/own_model.py")
+    model = SensorNet(input_shape[0], num_outputs)
+    model.load_weights(str(BASE))
+    return model
+
+
+def response(x: np.ndarray, gain: float = 1.0, shift: float = 0.0) -> np.ndarray:
+    """What a sensor reads at x."""
+    return gain * np.sin(2.0 * x + shift) * np.exp(-(x**2) / 8.0)
+
+
+def episode(
+    config: TaskConfig, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """`task_params.entry_point: own_model:episode`: readings of one sensor.
+
+    Which sensor it is follows from the task's id alone, which readings from `rng`.
+    """
+    sensor = TaskChance(config.task_id)
+    gain, shift = sensor.uniform(0.5, 2.0), sensor.uniform(-1.0, 1.0)
+    x = rng.uniform(-3.0, 3.0, (config.support_size + config.query_size, 1))
+    y, first = response(x, gain, shift), config.support_size
+    return x[:first], y[:first], x[first:], y[first:]
+
+
+def learn_base(steps: int = 400) -> float:
+    """Fit the network to the usual sensor, as anybody would with MLX; its loss."""
+    mx.random.seed(0)
+    model = SensorNet(1, 1)
+    x = mx.linspace(-3.0, 3.0, 128)[:, None]
+    y = mx.array(response(np.array(x)))
+
+    def loss_of(model: nn.Module) -> mx.array:
+        return mx.mean(mx.square(model(x) - y))
+
+    optimizer = optim.Adam(learning_rate=3e-3)
+    step = nn.value_and_grad(model, loss_of)
+    for _ in range(steps):
+        loss, grads = step(model)
+        optimizer.update(model, grads)
+        mx.eval(model.parameters(), optimizer.state)
+    BASE.parent.mkdir(parents=True, exist_ok=True)
+    model.save_weights(str(BASE))
+    return float(loss.item())
+
+
+def main() -> None:
+    """Learn the base, meta-learn a LoRA start in it, compare with a fresh one."""
+    print(f"base learned, squared error {learn_base():.4f}; kept in {BASE}")
+    result = train(RunConfig.load(CONFIG))
+    count = sum(leaf.size for leaf in result.meta.values())
+    print(f"{result.iteration} meta-iterations of {count} LoRA parameters")
+    trained = load_trained(result.run_dir)
+    (found,) = compare(trained, [8], episodes=50).values()
+    print("\nsquared error on new sensors, 8 readings each:")
+    for name, scores in (
+        ("LoRA, meta-learned start", found.meta),
+        ("LoRA, fresh start", found.fresh),
+        (f"LoRA, fresh start, step size {found.tuned_lr:g}", found.tuned),
+    ):
+        for step, loss in zip(scores.steps, scores.loss, strict=True):
+            print(f"  {name:36} after {step:2} steps  {loss:.4f}")
+
+
+if __name__ == "__main__":
+    main()
