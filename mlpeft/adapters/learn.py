@@ -16,6 +16,7 @@ from mlpeft.adapters.store import kind_of, save
 from mlpeft.adapters.support import read_support
 from mlpeft.evaluate import load_trained
 from mlpeft.meta import state
+from mlpeft.meta.dropout import step_keys
 from mlpeft.meta.functional import Functional
 from mlpeft.meta.inner import InnerLoop, grad_step
 from mlpeft.meta.runner import eval_steps
@@ -123,7 +124,11 @@ def _inner_steps(
     functional = Functional(model, cross_entropy_loss)
     x, y, seed = given.x, given.y, given.config.run.seed
     order = inner.batches(len(x), lambda: generator(seed, Purpose.BATCH))
-    support_x, support_y = mx.array(x), mx.array(y)
+    keys = None
+    if functional.dropouts:
+        drawn = step_keys(inner.num_steps, lambda: generator(seed, Purpose.BATCH))
+        keys = mx.array(drawn)
+    support_x, support_y = functional.prepare(x), mx.array(y)
     with functional.installed():
         leaves = theta | functional.episode_leaves(theta, support_x, support_y)
         own_state = inner.make_optimizer().init(leaves) | inner_state
@@ -131,9 +136,16 @@ def _inner_steps(
         for step in range(inner.num_steps):
             batch_x, batch_y = support_x, support_y
             if order is not None:
-                batch_x, batch_y = mx.array(x[order[step]]), mx.array(y[order[step]])
+                batch_x = functional.prepare(x[order[step]])
+                batch_y = mx.array(y[order[step]])
             leaves, own_state, _ = grad_step(
-                functional, inner, leaves, own_state, batch_x, batch_y
+                functional,
+                inner,
+                leaves,
+                own_state,
+                batch_x,
+                batch_y,
+                None if keys is None else keys[step],
             )
             mx.eval(leaves, own_state)
         after = functional.loss(leaves, support_x, support_y)

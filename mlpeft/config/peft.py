@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, ValidationInfo, field_validator
 
-from mlpeft.config.base import Held, Section, Width
+from mlpeft.config.base import Fraction, Held, Section, Width
 
 
 class PeftSection(Section):
@@ -47,6 +47,11 @@ class PeftSection(Section):
     rslora: bool = Field(
         default=False,
         description="Rank-stabilised: the factor is alpha / sqrt(rank); needs alpha",
+    )
+    dropout: Fraction = Field(
+        default=0.0,
+        description="Probability of each input of lora's and dora's change to be left "
+        "out in an inner step; the same one whoever computes the task",
     )
     keys: list[str] | None = Field(
         default=None,

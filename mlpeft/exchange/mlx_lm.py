@@ -63,7 +63,7 @@ def write(adapter: Adapter, folder: Path) -> None:
         "lora_parameters": {
             "rank": section.rank,
             "scale": section.factor,
-            "dropout": 0.0,
+            "dropout": section.dropout,
             "keys": keys,
         },
     }
@@ -97,7 +97,11 @@ def read(folder: Path, config: RunConfig) -> Foreign:
     layers = sorted({path.rpartition(".")[0] for path in leaves})
     try:
         given: dict[str, Any] = settings["lora_parameters"]
-        peft = {"rank": given["rank"], "scale": given["scale"]}
+        peft = {
+            "rank": given["rank"],
+            "scale": given["scale"],
+            "dropout": given.get("dropout", 0.0),
+        }
     except (LookupError, TypeError) as error:
         raise DataError(f"{folder / files.CONFIG} lacks {error}; {what}") from error
     return Foreign({"method": method, "keys": layers, **peft}, dict(leaves))

@@ -11,6 +11,7 @@ import numpy as np
 
 from mlpeft.errors import ShapeError
 from mlpeft.meta.algorithms import ALGORITHMS
+from mlpeft.meta.dropout import step_keys
 from mlpeft.meta.functional import Functional
 from mlpeft.meta.scoring import Scorer
 from mlpeft.meta.state import join, split
@@ -120,15 +121,19 @@ class Engine:
             meta: Theta, and the inner state where it is carried.
             episodes: At least one.
             rng: The generator of an episode by its index, for the order of its inner
-                batches; not called where there are none.
+                batches and for dropout; not called where there are none.
             progress: Called with the number of tasks done whenever one is (under vmap:
                 once); it may raise to drop the rest.
         """
         theta, state = self._as_mlx(meta)
         tasks, batched = _prepare(self.inner, episodes, rng)
+        keys = None
+        if self._functional.dropouts:
+            makers = [partial(rng, index) for index in range(len(episodes))]
+            keys = np.stack([step_keys(self.inner.num_steps, make) for make in makers])
         try:
             result = self._loops(
-                theta, state, tasks, batched=batched, progress=progress
+                theta, state, tasks, keys, batched=batched, progress=progress
             )
         except (ValueError, RuntimeError) as error:
             _fall_back(self._loops, error)
@@ -155,7 +160,7 @@ class Engine:
             meta: Theta, and the inner state where it is carried.
             episodes: At least one; each with queries.
             rng: The generator of an episode by its index, for the order of its inner
-                batches; not called where there are none.
+                batches and for dropout; not called where there are none.
             steps: Ascending numbers of inner steps after which to score; more than
                 the inner loop's are taken too.
             progress: As in `train`.

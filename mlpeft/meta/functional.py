@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -11,14 +10,14 @@ import mlx.nn as nn
 import numpy as np
 from mlx.utils import tree_flatten, tree_unflatten
 
+from mlpeft.meta.dropout import Dropouts
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from mlpeft.params import Array, ParamTree
 
     LossFn: TypeAlias = Callable[[mx.array, mx.array], mx.array]
-
-_DROPOUT = (nn.Dropout, nn.Dropout2d, nn.Dropout3d)
 
 
 def get_params(model: nn.Module) -> ParamTree:
@@ -35,7 +34,9 @@ class Functional:
     """Calls a module with parameters that are put in for the call only.
 
     While `installed()` is entered the module may hold tracers; on leaving it, every
-    parameter and buffer is what it was, whatever the module did to itself.
+    parameter and buffer is what it was, whatever the module did to itself. Dropout
+    layers that are in training mode now are active in inner steps, see
+    `mlpeft.meta.dropout`.
 
     Args:
         model: Any module that maps a batch of inputs to a batch of outputs.
@@ -52,32 +53,17 @@ class Functional:
         )
         self.starts_episodes = hasattr(model, "episode_start")
         self.prepares = hasattr(model, "prepare")
-        for module in model.modules():
-            if isinstance(module, _DROPOUT) and module.training:
-                warnings.warn(
-                    "dropout layers are switched off in inner loops: a mask drawn "
-                    "from global state would make results depend on who computes them",
-                    stacklevel=3,
-                )
-                break
+        self.dropouts = Dropouts(model)
 
     @contextmanager
     def installed(self) -> Iterator[None]:
         """Keep the module's own parameters safe while others are put in."""
         own = self.model.parameters()
-        noisy = [
-            module
-            for module in self.model.modules()
-            if isinstance(module, _DROPOUT) and module.training
-        ]
-        for module in noisy:
-            module.eval()
         try:
-            yield
+            with self.dropouts.keyed():
+                yield
         finally:
             self.model.update(own)
-            for module in noisy:
-                module.train()
 
     def prepare(self, x: Array) -> Any:
         """Inputs as the model takes them, with what no inner step changes computed.
@@ -112,6 +98,16 @@ class Functional:
         leaves: ParamTree = self.model.episode_start(support_x, support_y)
         return leaves
 
-    def loss(self, params: ParamTree, x: Any, y: mx.array) -> mx.array:
-        """Loss of the module with these parameters. Call inside `installed()`."""
-        return self.loss_fn(self.predict(params, x), y)
+    def loss(
+        self, params: ParamTree, x: Any, y: mx.array, key: mx.array | None = None
+    ) -> mx.array:
+        """Loss of the module with these parameters. Call inside `installed()`.
+
+        Args:
+            params: The parameters.
+            x: Inputs.
+            y: Targets.
+            key: (2,) uint32, for the masks of dropout; None: dropout is left out.
+        """
+        with self.dropouts.drawing(key):
+            return self.loss_fn(self.predict(params, x), y)

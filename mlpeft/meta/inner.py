@@ -104,9 +104,10 @@ def grad_step(
     state: ParamTree,
     x: Any,
     y: mx.array,
+    key: mx.array | None = None,
 ) -> tuple[ParamTree, ParamTree, mx.array]:
     """One inner step: parameters and state after it, and the loss before it."""
-    loss, grads = _gradients(functional, inner, params, x, y)
+    loss, grads = _gradients(functional, inner, params, x, y, key)
     params, state = inner.make_optimizer().step(params, grads, state)
     return params, state, loss
 
@@ -117,9 +118,10 @@ def _gradients(
     params: ParamTree,
     x: Any,
     y: mx.array,
+    key: mx.array | None = None,
 ) -> tuple[mx.array, ParamTree]:
     """Loss and clipped gradients at these parameters."""
-    loss, grads = mx.value_and_grad(functional.loss)(params, x, y)
+    loss, grads = mx.value_and_grad(functional.loss)(params, x, y, key)
     if inner.grad_clip is not None:
         grads = clip_by_global_norm(grads, inner.grad_clip)
     return loss, grads
@@ -150,6 +152,7 @@ def adapt(
     batched: bool,
     vectorised: bool = False,
     start_x: Any = None,
+    keys: mx.array | None = None,
 ) -> Adapted:
     """`num_steps` inner steps from theta on one support set, or one for each task.
 
@@ -165,6 +168,8 @@ def adapt(
         batched: Whether each step has a batch of its own.
         vectorised: Whether there is an axis of tasks.
         start_x: All of the support set, prepared, where `support_x` is a list.
+        keys: (num_steps, 2), see `dropout.step_keys`, with an axis of tasks in front if
+            `vectorised`; None: there is no dropout.
 
     Returns:
         All with an axis of tasks in front if `vectorised`, but for the state's count of
@@ -192,13 +197,17 @@ def adapt(
             x, y = support_x, support_y
             if batched:
                 x, y = (x[:, step], y[:, step]) if vectorised else (x[step], y[step])
+            key: tuple[mx.array, ...] = ()
+            if keys is not None:
+                key = (keys[:, step] if vectorised else keys[step],)
             run = gradients
             if vectorised:
                 # Only the gradients: vmap would turn the optimiser's constants into
                 # arrays, and its kernels with them into strided loops. The first step
                 # starts from one theta, the later ones from each task's parameters.
-                run = mx.vmap(gradients, in_axes=(0 if step else shared, 0, 0))
-            loss, grads = run(params, x, y)
+                axes = (0 if step else shared, 0, 0, *(0 for _ in key))
+                run = mx.vmap(gradients, in_axes=axes)
+            loss, grads = run(params, x, y, *key)
             params, state = optimizer.step(params, grads, state)
     return Adapted(params, state, loss)
 

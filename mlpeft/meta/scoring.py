@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import mlx.core as mx
 import numpy as np
 
+from mlpeft.meta.dropout import step_keys
 from mlpeft.meta.inner import grad_step
 from mlpeft.models.losses import accuracy
 
@@ -97,6 +98,10 @@ class Scorer:
         size = support_x.shape[1 if vectorised else 0]
         inner = replace(self.inner, num_steps=max(*steps, 1))
         orders = [inner.batches(size, make_rng) for make_rng in make_rngs]
+        keys = None
+        if self.functional.dropouts:
+            drawn = np.stack([step_keys(inner.num_steps, make) for make in make_rngs])
+            keys = mx.array(drawn if vectorised else drawn[0])
         take = mx.array if vectorised or self.alone else self.functional.prepare
         sx, sy = take(support_x), mx.array(support_y)
         qx, qy = take(query_x), mx.array(query_y)
@@ -129,7 +134,10 @@ class Scorer:
                         take(support_x[picked[0]]),
                         mx.array(support_y[picked[0]]),
                     )
-            params, state = step(params, state, x, y)
+            key: tuple[mx.array, ...] = ()
+            if keys is not None:
+                key = (keys[:, number] if vectorised else keys[number],)
+            params, state = step(params, state, x, y, *key)
             mx.async_eval(params, state)
         loss = np.stack([np.asarray(one[0]) for one in scored])
         if len(scored[0]) == 1:
@@ -160,13 +168,19 @@ class Scorer:
         return self._function("begin", begin, vectorised)
 
     def _step(self, vectorised: bool) -> Callable[..., Any]:
-        """`(params, state, x, y) -> (params, state)` after one inner step."""
+        """`(params, state, x, y, [key]) -> (params, state)` after one inner step."""
 
         def step(
-            params: ParamTree, state: ParamTree, x: Any, y: mx.array
+            params: ParamTree,
+            state: ParamTree,
+            x: Any,
+            y: mx.array,
+            *key: mx.array,
         ) -> tuple[ParamTree, ParamTree]:
             with self.functional.installed():
-                return grad_step(self.functional, self.inner, params, state, x, y)[:2]
+                return grad_step(
+                    self.functional, self.inner, params, state, x, y, *key
+                )[:2]
 
         return self._function("step", step, vectorised)
 

@@ -96,6 +96,7 @@ class InnerLoops:
         theta: ParamTree,
         state: ParamTree,
         tasks: Sequence[TaskArrays],
+        keys: np.ndarray | None,
         *,
         batched: bool,
         progress: Callable[[int], None] = lambda _: None,
@@ -106,6 +107,7 @@ class InnerLoops:
             theta: Meta-parameters, MLX leaves.
             state: Carried inner state; {}: fresh.
             tasks: At least one.
+            keys: (tasks, num_steps, 2) for dropout; None: there is none.
             batched: Whether each inner step has a batch of its own.
             progress: Called with the number of tasks done whenever one is; it may raise
                 to drop the rest. Under vmap all tasks are done at once.
@@ -121,7 +123,8 @@ class InnerLoops:
             columns = [
                 mx.array(np.stack(column)) for column in zip(*tasks, strict=True)
             ]
-            result = run(theta, state, None, *columns)
+            drawn = None if keys is None else mx.array(keys)
+            result = run(theta, state, drawn, None, *columns)
             mx.eval(result)
             progress(len(tasks))
             return result
@@ -129,8 +132,9 @@ class InnerLoops:
         total: ParamTree = {}
         carried: ParamTree = {}
         losses: list[tuple[mx.array, mx.array]] = []
-        for task in tasks:
-            result = run(theta, state, *self._arrays(task, batched))
+        for number, task in enumerate(tasks):
+            drawn = None if keys is None else mx.array(keys[number])
+            result = run(theta, state, drawn, *self._arrays(task, batched))
             if losses:
                 total = {k: leaf + result.total[k] for k, leaf in total.items()}
                 carried = {k: leaf + result.state[k] for k, leaf in carried.items()}
@@ -170,7 +174,11 @@ class InnerLoops:
         self, vectorised: bool, batched: bool, query: bool
     ) -> Callable[..., LoopResult]:
         def inner_loops(
-            theta: ParamTree, state: ParamTree, start_x: Any, *arrays: Any
+            theta: ParamTree,
+            state: ParamTree,
+            keys: mx.array | None,
+            start_x: Any,
+            *arrays: Any,
         ) -> tuple[ParamTree, ParamTree, mx.array, mx.array]:
             adapted, new_state, support_loss = adapt(
                 self.functional,
@@ -182,6 +190,7 @@ class InnerLoops:
                 batched=batched,
                 vectorised=vectorised,
                 start_x=start_x,
+                keys=keys,
             )
             if not self.inner.carries:
                 new_state = {}

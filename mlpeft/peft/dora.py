@@ -33,10 +33,17 @@ class DoRALinear(LoRALinear):
         linear: The layer to change; frozen here.
         rank: Inner dimension of the product A B.
         scale: Factor of the change of direction.
+        dropout: As for `LoRALinear`.
     """
 
-    def __init__(self, linear: Linear, rank: int = 8, scale: float = 2.0) -> None:
-        super().__init__(linear, rank, scale)
+    def __init__(
+        self,
+        linear: Linear,
+        rank: int = 8,
+        scale: float = 2.0,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__(linear, rank, scale, dropout)
         self.m = _row_norms(weight(linear))
 
     def __call__(self, x: mx.array) -> mx.array:
@@ -79,7 +86,7 @@ class DoRA(LoRA):
         replace(
             model,
             {
-                path: DoRALinear(layer, section.rank, section.factor)
+                path: DoRALinear(layer, section.rank, section.factor, section.dropout)
                 for path, layer in chosen.items()
             },
         )

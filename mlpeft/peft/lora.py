@@ -17,6 +17,7 @@ import math
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import mlx.core as mx
+import mlx.nn as nn
 import numpy as np
 
 from mlpeft.peft.linear import plain, sizes, weight
@@ -25,8 +26,6 @@ from mlpeft.peft.targets import linear_layers, replace
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    import mlx.nn as nn
 
     from mlpeft.config import PeftSection
     from mlpeft.peft.linear import Linear
@@ -42,12 +41,21 @@ class LoRALinear(AdaptedLinear):
         linear: The layer to change; frozen here.
         rank: Inner dimension of the product A B.
         scale: Factor of the change.
+        dropout: Probability of each of the change's inputs to be left out; active in
+            training mode alone.
     """
 
-    def __init__(self, linear: Linear, rank: int = 8, scale: float = 2.0) -> None:
+    def __init__(
+        self,
+        linear: Linear,
+        rank: int = 8,
+        scale: float = 2.0,
+        dropout: float = 0.0,
+    ) -> None:
         super().__init__(linear)
         output_dims, input_dims = sizes(linear)
         self.scale = scale
+        self.dropout = nn.Dropout(dropout)
         bound = 1.0 / math.sqrt(input_dims)
         self.lora_a = mx.random.uniform(-bound, bound, (input_dims, rank))
         self.lora_b = mx.zeros((rank, output_dims))
@@ -60,7 +68,8 @@ class LoRALinear(AdaptedLinear):
 
     def change(self, x: mx.array) -> mx.array:
         """`scale (x A) B`, which is added to the layer's own output."""
-        return self.scale * ((x @ self.lora_a) @ self.lora_b)
+        change: mx.array = self.scale * ((self.dropout(x) @ self.lora_a) @ self.lora_b)
+        return change
 
     def changed_weight(self) -> mx.array:
         """`W + scale (A B)^T`, (output_dims, input_dims)."""
@@ -92,7 +101,7 @@ class LoRA(Method):
         replace(
             model,
             {
-                path: LoRALinear(layer, section.rank, section.factor)
+                path: LoRALinear(layer, section.rank, section.factor, section.dropout)
                 for path, layer in chosen.items()
             },
         )
@@ -116,7 +125,7 @@ class LoRA(Method):
             "lora_alpha": section.factor * root,
             "use_rslora": section.rslora,
             "use_dora": self.name == "dora",
-            "lora_dropout": 0.0,
+            "lora_dropout": section.dropout,
             "bias": "none",
             "fan_in_fan_out": False,
         }
@@ -129,4 +138,5 @@ class LoRA(Method):
             "rank": settings["r"],
             "alpha": settings["lora_alpha"],
             "rslora": settings.get("use_rslora", False),
+            "dropout": settings.get("lora_dropout", 0.0),
         }

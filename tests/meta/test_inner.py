@@ -164,16 +164,3 @@ def test_a_frozen_leaf_takes_no_part():
     )
     assert "layers.0.weight" not in adapted
     assert "layers.1.weight" in adapted
-
-
-def test_dropout_is_off_in_inner_loops_and_says_so():
-    model = nn.Sequential(nn.Linear(2, 8), nn.Dropout(0.9), nn.Linear(8, 2))
-    x = np.ones((3, 2), np.float32)
-    y = np.array([0, 1, 0], np.int32)
-    results = []
-    for _ in range(2):
-        with pytest.warns(UserWarning, match="dropout"):
-            adapted, _, _ = run(model, InnerLoop(), x, y, loss=cross_entropy_loss)
-        results.append(np.array(adapted["layers.0.weight"]))
-    np.testing.assert_array_equal(*results)
-    assert model.layers[1].training
