@@ -14,9 +14,16 @@ from mlpeft.cluster.sim import (
 )
 
 SEEDS_A_TEST = 50
-CALM = Faults(
-    delay_s=0.001, duplicate=0, lie=0, fail=0, drops=0, crashes=0, freezes=0, restarts=0
+NOTHING = dict.fromkeys(
+    (
+        *("duplicate", "lie", "fail", "slow"),
+        *("drops", "crashes", "freezes", "hangs"),
+        *("drains", "pauses", "restarts"),
+    ),
+    0,
 )
+"""What goes wrong in a calm run; a test names what does in its own."""
+CALM = Faults(delay_s=0.001, **NOTHING)
 
 
 def assert_serial(simulation, rounds):
@@ -57,6 +64,79 @@ def test_leases_that_run_out_are_given_to_others_and_count_once():
     policy = Policy(lease_s=0.4, max_attempts=10_000)
     for seed in range(20):
         assert_serial(Simulation(seed, policy=policy), rounds=6)
+
+
+def only(**faults):
+    return Faults(**NOTHING | faults)
+
+
+def told(simulation, text):
+    return any(text in line for line in simulation.announced)
+
+
+def test_schedules_reach_what_they_are_for():
+    """Or the 200 above show little."""
+    wanted = {
+        *("backup: ", "takes longer than is usual", "not done within", "goes on with"),
+        *("is drained", "takes no more", "paused", "no heartbeat", "is leased again"),
+        *("refused", "failed at", "joined"),
+    }
+    missing = set(wanted)
+    for seed in range(100):
+        simulation = Simulation(seed)
+        simulation.run()
+        missing -= {text for text in missing if told(simulation, text)}
+    assert not missing
+
+
+def test_a_slow_task_gets_a_backup_and_counts_once():
+    backups = 0
+    for seed in range(20):
+        simulation = Simulation(seed, faults=only(slow=0.1), rounds=8)
+        assert_serial(simulation, rounds=8)
+        backups += told(simulation, "backup: ")
+        assert not told(simulation, "quarantined")
+    assert backups > 10
+
+
+def test_a_liar_is_quarantined_and_nobody_else():
+    caught = 0
+    for seed in range(20):
+        simulation = Simulation(seed, faults=only(liars=1, drops=4, restarts=1))
+        assert_serial(simulation, rounds=6)
+        caught += told(simulation, "worker w0 is quarantined")
+        assert not told(simulation, "worker w1 is quarantined")
+        assert not told(simulation, "worker w2 is quarantined")
+    assert caught > 15
+
+
+def test_two_liars_of_three_hold_nothing_up():
+    for seed in range(20):
+        assert_serial(Simulation(seed, faults=only(liars=2)), rounds=6)
+
+
+def test_computing_threads_that_hang_show_and_cost_no_bits():
+    shown = 0
+    for seed in range(20):
+        faults = only(hangs=6, horizon_s=10)
+        simulation = Simulation(seed, faults=faults, rounds=10)
+        assert_serial(simulation, rounds=10)
+        shown += told(simulation, "its heartbeats come, without progress")
+        assert not told(simulation, "no heartbeat for")
+    assert shown > 10
+
+
+def test_workers_are_drained_one_after_another():
+    for seed in range(20):
+        simulation = Simulation(seed, faults=only(drains=10), rounds=10)
+        assert_serial(simulation, rounds=10)
+        assert told(simulation, "is drained") or told(simulation, "takes no more")
+
+
+def test_pauses_and_restarts_in_any_order_end_in_the_same_bytes():
+    for seed in range(20):
+        faults = only(pauses=6, restarts=4, drops=4)
+        assert_serial(Simulation(seed, faults=faults), rounds=6)
 
 
 def test_workers_that_lie_in_every_second_update_do_no_harm():

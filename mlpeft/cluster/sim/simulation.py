@@ -1,0 +1,155 @@
+"""One schedule of faults, from start to end."""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING
+
+from mlpeft.cluster.coordinator_messages import (
+    DrainRequested,
+    PauseRequested,
+    ResumeRequested,
+)
+from mlpeft.cluster.rounds import Policy
+from mlpeft.cluster.sim.agenda import Agenda
+from mlpeft.cluster.sim.chance import Chance, Faults
+from mlpeft.cluster.sim.head import Head
+from mlpeft.cluster.sim.process import Process
+from mlpeft.cluster.worker_messages import Started, StopRequested
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mlpeft.cluster.sim.toy import Vector
+
+PATIENT = Policy(
+    lease_s=20.0, least_lease_s=3.0, quarantine_s=15.0, max_attempts=10_000
+)
+"""Shards fail often here, and no run is to end for it."""
+
+
+class Simulation:
+    """One schedule.
+
+    Args:
+        seed: Decides everything that is random.
+        workers: Worker processes.
+        rounds: Rounds of the toy run.
+        faults: What goes wrong.
+        policy: The coordinator's; None: a patient one.
+    """
+
+    def __init__(
+        self,
+        seed: int,
+        *,
+        workers: int = 3,
+        rounds: int = 6,
+        faults: Faults | None = None,
+        policy: Policy | None = None,
+    ) -> None:
+        self.seed = seed
+        self._faults = faults or Faults()
+        self._chance = Chance(seed, self._faults)
+        self._agenda = Agenda()
+        self._head = Head(rounds, policy or PATIENT, self._agenda, self._chance)
+        self._ids = itertools.count(1)
+        self._processes = [self._process(f"w{slot}", slot) for slot in range(workers)]
+
+    @property
+    def announced(self) -> list[str]:
+        """What the coordinator told the people, each line with its time."""
+        return self._head.announced
+
+    def run(self, most_events: int = 200_000) -> Vector:
+        """Run to the end of training; theta.
+
+        Raises:
+            AssertionError: If an invariant breaks, or it does not come to an end.
+        """
+        self._head.start()
+        for process in self._processes:
+            process.take(Started())
+        self._plan_faults()
+        for _ in range(most_events):
+            if self._head.finished:
+                return self._head.theta
+            self._agenda.step()
+        wait = self._head.state.status(self._agenda.now).wait
+        raise AssertionError(f"seed {self.seed} did not end: {wait}")
+
+    # --- workers ----------------------------------------------------------------------
+
+    def _process(self, name: str, slot: int) -> Process:
+        return Process(
+            name,
+            f"{name}-{next(self._ids)}",
+            self._agenda,
+            self._chance,
+            self._head.network,
+            liar=slot < self._faults.liars,
+            can_tell=self._head.can_tell,
+            ended=self._replace,
+        )
+
+    def _replace(self, process: Process) -> None:
+        """A process has ended; after a while another is started in its place."""
+        slot = self._processes.index(process)
+        fresh = self._process(process.name, slot)
+        self._processes[slot] = fresh
+        self._agenda.after(
+            self._chance.between(0.1, 5.0), lambda: fresh.take(Started())
+        )
+
+    # --- faults -----------------------------------------------------------------------
+
+    def _plan_faults(self) -> None:
+        faults = self._faults
+        plan: list[tuple[int, Callable[[Process], None]]] = [
+            (faults.drops, self._drop),
+            (faults.crashes, self._crash),
+            (faults.freezes, self._freeze),
+            (faults.hangs, self._hang),
+            (faults.drains, self._drain),
+            (faults.pauses, lambda _: self._pause()),
+            (faults.restarts, lambda _: self._head.start()),
+        ]
+        for count, fault in plan:
+            for _ in range(count):
+                at = self._chance.between(0.0, faults.horizon_s)
+                slot = self._chance.below(len(self._processes))
+                # Whoever has the slot by then is the victim.
+                self._agenda.after(at, lambda f=fault, s=slot: f(self._processes[s]))  # type: ignore[misc]
+
+    def _drop(self, process: Process) -> None:
+        if process.line is not None:
+            self._head.network.break_line(process.line, "connection dropped")
+
+    def _crash(self, process: Process) -> None:
+        process.alive = False
+        if process.line is not None:
+            self._head.network.break_line(process.line, "process died")
+        self._replace(process)
+
+    def _freeze(self, process: Process) -> None:
+        process.frozen_until = self._agenda.now + self._chance.between(1.0, 15.0)
+
+    def _hang(self, process: Process) -> None:
+        process.hung_until = self._agenda.now + self._chance.between(5.0, 40.0)
+
+    def _drain(self, process: Process) -> None:
+        """By an operator, or by a signal."""
+        if self._chance.happens(0.5):
+            drain = DrainRequested(process.name, "wanted elsewhere")
+            self._head.take(drain, self._head.state)
+        else:
+            process.take(StopRequested("SIGTERM"))
+
+    def _pause(self) -> None:
+        """A coordinator that is started again meanwhile has forgotten it."""
+        state = self._head.state
+        self._head.take(PauseRequested("an operator"), state)
+        self._agenda.after(
+            self._chance.between(0.5, 5.0),
+            lambda: self._head.take(ResumeRequested(), state),
+        )

@@ -1,0 +1,72 @@
+"""The toy run: tasks of a few float32 operations.
+
+They are chosen so that another order of summation or another theta gives other bits.
+MLX is not needed.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+from mlpeft.work import Kind, Shard, ShardUpdate, TaskSpec
+
+if TYPE_CHECKING:
+    from mlpeft.params import ParamTree
+
+Vector: TypeAlias = np.ndarray[Any, np.dtype[np.float32]]
+
+TOY_SIZE = 16
+"""Numbers in the toy run's theta."""
+
+
+def toy_shards(round_index: int, shards: int = 3, tasks: int = 2) -> tuple[Shard, ...]:
+    """The shards of a round of the toy run."""
+    return tuple(
+        Shard(
+            round=round_index,
+            index=index,
+            kind=Kind.TRAIN,
+            tasks=tuple(
+                TaskSpec("toy", seed=1000 * round_index + 10 * index + task)
+                for task in range(tasks)
+            ),
+        )
+        for index in range(shards)
+    )
+
+
+def toy_update(theta: Vector, shard: Shard) -> ShardUpdate:
+    """What a shard of the toy run returns: sum over tasks of (theta + pull) / 3.
+
+    Pulls differ in size by powers of three: the order of a sum shows in its bits.
+    """
+    total = np.zeros_like(theta)
+    losses = []
+    for task in shard.tasks:
+        angles = np.arange(theta.size, dtype=np.float32) * np.float32(task.seed)
+        pull = np.sin(angles) * np.float32(3 ** (task.seed % 7))
+        adapted = (theta + pull) / np.float32(3)
+        total = total + adapted
+        losses.append(np.abs(adapted).max())
+    per_task: ParamTree = {"support_loss": np.array(losses, dtype=np.float32)}
+    return ShardUpdate(shard.index, len(shard.tasks), {"w": total}, per_task)
+
+
+def toy_step(theta: Vector, updates: tuple[ShardUpdate, ...]) -> Vector:
+    """The next theta: theta + 0.7 (mean over all tasks - theta), in shard order."""
+    total, count = np.zeros_like(theta), 0
+    for update in updates:
+        total = total + update.total["w"]
+        count += update.count
+    return theta + np.float32(0.7) * (total / np.float32(count) - theta)
+
+
+def serial_result(rounds: int, size: int = TOY_SIZE) -> Vector:
+    """Theta after so many rounds of the toy run in one process."""
+    theta = np.ones(size, dtype=np.float32)
+    for index in range(rounds):
+        shards = toy_shards(index)
+        theta = toy_step(theta, tuple(toy_update(theta, shard) for shard in shards))
+    return theta
