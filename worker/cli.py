@@ -34,13 +34,14 @@ from mlpeft.node.agent import Agent
 from mlpeft.node.compute import ComputeThread
 from mlpeft.node.link import Link
 from mlpeft.node.prepare import prepare
-from mlpeft.platform import cache_folder
+from mlpeft.platform import Indifferent, Wakefulness, cache_folder, wakefulness
 from mlpeft.reporting import setup_logger
 from mlpeft.reporting.logs import log_to_file
 from mlpeft.rpc.address import join_address, split_address
 from mlpeft.security.identity import Identity
 from mlpeft.security.token import JoinToken
 from worker.link import GrpcLink
+from worker.service import install, uninstall
 
 INTERRUPTED = 130
 """Exit code of a worker that was told twice to stop."""
@@ -51,6 +52,8 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.command()(install)
+app.command()(uninstall)
 
 
 @app.callback(invoke_without_command=True)
@@ -72,6 +75,12 @@ def worker(
             show_default=False,
         ),
     ] = None,
+    allow_sleep: Annotated[
+        bool,
+        typer.Option(
+            "--allow-sleep", help="Let this Mac fall asleep while it computes."
+        ),
+    ] = False,
     tied: Annotated[
         bool,
         typer.Option(
@@ -141,6 +150,7 @@ def worker(
             WorkerPolicy(once=once),
             tuple(allow_module or ()),
             Obtainer(cache),
+            Indifferent() if allow_sleep else wakefulness(),
         )
     )
     typer.echo(f"worker ends: {stop.reason}", err=True)
@@ -201,6 +211,7 @@ async def _work(
     policy: WorkerPolicy,
     allow_modules: tuple[str, ...],
     obtainer: Obtainer,
+    kept_awake: Wakefulness,
 ) -> Stop:
     def make_compute(post: Callable[[WorkerEvent], None]) -> ComputeThread:
         return ComputeThread(partial(prepare, allow_modules=allow_modules), post)
@@ -212,6 +223,7 @@ async def _work(
         name=name,
         versions=versions.here(),
         obtain=obtainer.obtain,
+        wakefulness=kept_awake,
     )
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):

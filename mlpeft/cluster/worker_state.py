@@ -176,6 +176,11 @@ class WorkerState:
             case _:
                 assert_never(event)
 
+    @property
+    def working(self) -> bool:
+        """Whether it holds a lease."""
+        return bool(self._queued or self._running)
+
     def next_wakeup(self) -> float | None:
         """When to send TimePassed next; None: not before the next event."""
         return self._heartbeat_due if self.phase is Phase.WORKING else None

@@ -18,8 +18,10 @@ from mlpeft.cluster import worker_messages as wm
 from mlpeft.cluster.worker_state import WorkerPolicy, WorkerState
 from mlpeft.config import RunConfig, parse_yaml
 from mlpeft.errors import MlpeftError, RemoteProtocolError
+from mlpeft.node.awake import Awake
 from mlpeft.node.link import LinkLostError, LinkRefusedError
 from mlpeft.node.story import about
+from mlpeft.platform import Indifferent
 from mlpeft.rpc import wire
 
 if TYPE_CHECKING:
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from mlpeft.node.compute import ComputeThread, Prepared
     from mlpeft.node.link import Link, Stream
     from mlpeft.params import ParamTree
+    from mlpeft.platform import Wakefulness
 
     Obtain = Callable[
         [RunConfig, Sequence[OfferedAsset], Fetch], Awaitable[dict[str, Path]]
@@ -56,6 +59,7 @@ class Agent:
         name: What people call it.
         versions: Of this process.
         obtain: Brings the files of a run to this machine; None: they are here.
+        wakefulness: Keeps the machine awake while there is work; None: nothing does.
     """
 
     def __init__(
@@ -67,7 +71,9 @@ class Agent:
         name: str,
         versions: Versions,
         obtain: Obtain | None = None,
+        wakefulness: Wakefulness | None = None,
     ) -> None:
+        self._awake = Awake(wakefulness or Indifferent())
         self._link = link
         self._make_compute = make_compute
         self._obtain = obtain
@@ -98,7 +104,10 @@ class Agent:
             self._handle(wm.Started())
             return await self._stopped
         finally:
-            await self._release()
+            try:
+                await self._release()
+            finally:
+                self._awake.release()
 
     def request_stop(self, reason: str) -> None:
         """Finish the shard in hand, then end. To be called on the event loop."""
@@ -135,6 +144,7 @@ class Agent:
         except Exception as error:  # noqa: BLE001 - raised again by run()
             self._fail(error)
             return
+        self._awake.note(working=self._state.working)
         self._set_timer()
 
     def _fail(self, error: Exception) -> None:

@@ -31,6 +31,7 @@ from mlpeft.platform.machine import (
     total_memory_bytes,
 )
 from mlpeft.platform.threads import wait_for_thread_end
+from mlpeft.platform.wakefulness import Indifferent, Wakefulness, wakefulness
 
 __all__ = [
     "BLAS_VARIABLE",
@@ -38,7 +39,9 @@ __all__ = [
     "BaseDtype",
     "BlasInfo",
     "BlasWarning",
+    "Indifferent",
     "Machine",
+    "Wakefulness",
     "available_memory_bytes",
     "best_base_dtype",
     "blas_threads",
@@ -53,6 +56,7 @@ __all__ = [
     "set_blas_threads",
     "total_memory_bytes",
     "wait_for_thread_end",
+    "wakefulness",
 ]
 
 

@@ -36,7 +36,13 @@ def toy_hub():
 
 
 def toy_agent(
-    link, name="ada", view="same view", versions=VERSIONS, runner=None, prepare=None
+    link,
+    name="ada",
+    view="same view",
+    versions=VERSIONS,
+    runner=None,
+    prepare=None,
+    wakefulness=None,
 ):
     def make_runner(config):
         assert config == CONFIG
@@ -48,6 +54,7 @@ def toy_agent(
         policy=WorkerPolicy(first_delay_s=0.01, announce_s=0.01, once=True),
         name=name,
         versions=versions,
+        wakefulness=wakefulness,
     )
 
 
