@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from mlpeft.node.hub import Hub
 
 
+SIGN_PIECES = 8
+"""The hub hears of a transfer that goes on after each so many pieces."""
+
+
 async def send_blob(
     hub: Hub, data: bytes, context: Context, check: Callable[[], object]
 ) -> None:
@@ -31,9 +35,13 @@ async def send_blob(
     """
     request = blob_codec.decode_request(data)
     blob = hub.blob(request)
+    pieces = 0
     with await asyncio.to_thread(blob.open, request.offset) as file:
         while piece := await asyncio.to_thread(file.read, CHUNK_BYTES):
             check()
             frame = blob_codec.encode_piece(piece)
             await context.write(frame)
             hub.traffic.went(frame)
+            pieces += 1
+            if pieces % SIGN_PIECES == 0:
+                hub.fetching(request)

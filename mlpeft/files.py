@@ -1,4 +1,4 @@
-"""Files that are there whole, or not at all."""
+"""Files that are there whole, or not at all; and sizes as people read them."""
 
 from __future__ import annotations
 
@@ -29,3 +29,13 @@ def write_atomically(path: Path, content: bytes, mode: int = 0o666) -> None:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def size_text(size_bytes: float) -> str:
+    """A number of bytes for people: three figures, in powers of ten."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if size_bytes < 1000:
+            decimals = 0 if unit == "B" or size_bytes >= 100 else 1
+            return f"{size_bytes:.{decimals}f} {unit}"
+        size_bytes /= 1000
+    return f"{size_bytes:.1f} TB"

@@ -25,6 +25,7 @@ from typing import IO, TYPE_CHECKING
 from mlpeft.blobs.incoming import Incoming
 from mlpeft.datasets.digest import file_sha256
 from mlpeft.errors import DataError
+from mlpeft.files import size_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -184,13 +185,13 @@ class BlobCache:
                 free += status.st_size
         if used + needed > self.limit_bytes:
             raise CacheFullError(
-                f"the run's files need {_mb(needed)} more, and the cache "
-                f"{self.folder} may hold {_mb(self.limit_bytes)}, of which workers of "
-                f"this machine use {_mb(used)}; raise the limit with --cache-gb or "
-                "MLPEFT_CACHE_GB"
+                f"the run's files need {size_text(needed)} more, and the cache "
+                f"{self.folder} may hold {size_text(self.limit_bytes)}, of which "
+                f"workers of this machine use {size_text(used)}; raise the limit with "
+                "--cache-gb or MLPEFT_CACHE_GB"
             )
         if needed > free:
-            raise self._disk_full(f"{_mb(needed)} are needed")
+            raise self._disk_full(f"{size_text(needed)} are needed")
 
     def _claimed(self) -> set[str]:
         """Digests that living processes use; claims of dead ones go."""
@@ -219,9 +220,9 @@ class BlobCache:
     def _disk_full(self, what: str) -> CacheFullError:
         free = shutil.disk_usage(self.folder).free
         return CacheFullError(
-            f"the disk of the cache {self.folder} has {_mb(free)} free: {what}. Free "
-            "some, or name a folder on another disk with MLPEFT_CACHE_DIR; what was "
-            "fetched is kept and goes on from there"
+            f"the disk of the cache {self.folder} has {size_text(free)} free: {what}. "
+            "Free some, or name a folder on another disk with MLPEFT_CACHE_DIR; what "
+            "was fetched is kept and goes on from there"
         )
 
     @contextlib.contextmanager
@@ -246,7 +247,3 @@ def _is_free(file: IO[str]) -> bool:
     except BlockingIOError:
         return False
     return True
-
-
-def _mb(size: float) -> str:
-    return f"{size / 1e6:,.1f} MB"

@@ -5,41 +5,29 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from mlpeft.blobs import manifest
 from mlpeft.blobs.manifest import Entry
 from mlpeft.blobs.needs import assets_of
+from mlpeft.blobs.transfer import Transfer
 from mlpeft.datasets.digest import file_sha256
 from mlpeft.errors import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from mlpeft.blobs.cache import BlobCache
-    from mlpeft.blobs.incoming import Incoming
     from mlpeft.blobs.manifest import OfferedAsset
+    from mlpeft.blobs.transfer import Fetch
     from mlpeft.config import RunConfig
     from mlpeft.datasets.assets import Asset
 
 log = logging.getLogger("mlpeft.worker")
 
-TELL_S = 2.0
-"""Seconds between two lines that say how far a transfer is."""
-POLL_S = 0.1
-"""Seconds between looks at whether another process has fetched a blob."""
 MOST_MANIFEST_BYTES = 64 << 20
-
-
-class Fetch(Protocol):
-    """Asks the coordinator for a blob."""
-
-    def __call__(self, sha256: str, offset: int) -> AsyncGenerator[bytes, None]:
-        """The bytes of a blob from an offset on, in pieces."""
-        ...
 
 
 class Obtainer:
@@ -84,7 +72,7 @@ class Obtainer:
                 places[asset.name] = here
         if not lacking:
             return places
-        transfer = _Transfer(self._cache, fetch)
+        transfer = Transfer(self._cache, fetch)
         sizes = {one.offer.sha256: one.offer.size_bytes for one in lacking}
         await asyncio.to_thread(self._cache.claim, sizes)
         for one in lacking:
@@ -96,9 +84,7 @@ class Obtainer:
         transfer.tell_end()
         return places
 
-    async def _list(
-        self, one: _Lacking, config: RunConfig, transfer: _Transfer
-    ) -> None:
+    async def _list(self, one: _Lacking, config: RunConfig, transfer: Transfer) -> None:
         """Find out which files an asset consists of, and which of them are here."""
         asset, offer = one.asset, one.offer
         if not offer.is_folder:
@@ -116,7 +102,7 @@ class Obtainer:
         one.here = await asyncio.to_thread(_parts_here, asset, entries, config)
         one.entries = tuple(entry for entry in entries if entry.path not in one.here)
 
-    async def _bring(self, one: _Lacking, transfer: _Transfer) -> Path:
+    async def _bring(self, one: _Lacking, transfer: Transfer) -> Path:
         """Have all files of an asset, under the names that they are looked for by."""
         files = dict(one.here)
         for entry in one.entries:
@@ -145,86 +131,6 @@ class _Lacking:
     here: dict[str, Path] = field(default_factory=dict)
 
 
-class _Transfer:
-    """Fetches blobs one after another, and says how far it is."""
-
-    def __init__(self, cache: BlobCache, fetch: Fetch) -> None:
-        self._cache = cache
-        self._fetch = fetch
-        self._begun = time.monotonic()
-        self._told = self._begun
-        self._bytes = 0
-        self._files = 0
-
-    async def blob(self, label: str, entry: Entry) -> Path:
-        """The blob in the cache, fetched if it is not there."""
-        while True:
-            there = await asyncio.to_thread(self._cache.get, entry.sha256)
-            if there is not None:
-                return there
-            with self._cache.receive(entry.sha256) as incoming:
-                if incoming is not None:
-                    return await self._receive(label, entry, incoming)
-            self._tell(f"another worker of this machine is fetching {label}")
-            await asyncio.sleep(POLL_S)
-
-    async def _receive(self, label: str, entry: Entry, incoming: Incoming) -> Path:
-        size = entry.size_bytes
-        kept = await asyncio.to_thread(incoming.read_kept, size)
-        if kept:
-            log.info("going on with %s at %s of %s", label, _mb(kept), _mb(size))
-        else:
-            log.info("fetching %s, %s", label, _mb(size))
-        whole = await self._append(label, entry, incoming)
-        if whole is None and kept:
-            log.warning("what was kept of %s is damaged: fetching it anew", label)
-            whole = await self._append(label, entry, incoming)
-        if whole is None:
-            raise DataError(
-                f"{label} came with another digest than {entry.sha256[:12]}, which the "
-                "coordinator promised: damaged on the way or on its disk. Nothing was "
-                "kept. Check its files (mlpeft data verify), start it again with "
-                "--resume, and then this worker"
-            )
-        self._files += 1
-        return whole
-
-    async def _append(
-        self, label: str, entry: Entry, incoming: Incoming
-    ) -> Path | None:
-        """Fetch what lacks; the blob in its place, or None if it is another one."""
-        size = entry.size_bytes
-        if incoming.size_bytes < size:
-            pieces = self._fetch(entry.sha256, incoming.size_bytes)
-            async with contextlib.aclosing(pieces):
-                async for piece in pieces:
-                    if incoming.size_bytes + len(piece) > size:
-                        raise DataError(
-                            f"more than the promised {size} bytes came for {label}"
-                        )
-                    await asyncio.to_thread(incoming.write, piece)
-                    self._bytes += len(piece)
-                    done = f"{_mb(incoming.size_bytes)} of {_mb(size)}"
-                    self._tell(f"fetching {label}: {done}, {self._rate()}")
-        return await asyncio.to_thread(incoming.finish, entry.sha256)
-
-    def tell_end(self) -> None:
-        """Say what was fetched, if anything was."""
-        if self._files:
-            files = "1 file" if self._files == 1 else f"{self._files} files"
-            log.info("fetched %s, %s, %s", files, _mb(self._bytes), self._rate())
-
-    def _rate(self) -> str:
-        elapsed = max(time.monotonic() - self._begun, 1e-3)
-        return f"{_mb(self._bytes / elapsed)}/s"
-
-    def _tell(self, text: str) -> None:
-        now = time.monotonic()
-        if now - self._told >= TELL_S:
-            self._told = now
-            log.info("%s", text)
-
-
 def _here(asset: Asset, offer: OfferedAsset, config: RunConfig) -> Path | None:
     """Where this machine has the very asset that is offered, outside of the cache."""
     try:
@@ -250,7 +156,3 @@ def _parts_here(
             if same_size and file_sha256(path) == entry.sha256:
                 found[entry.path] = path.absolute()
     return found
-
-
-def _mb(size: float) -> str:
-    return f"{size / 1e6:,.1f} MB"

@@ -135,6 +135,19 @@ class RoundBook:
         return [key for key, live in self.live.items() if live.worker == worker]
 
 
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """A worker that gets ready: it fetches the run's files, or builds the model.
+
+    Attributes:
+        name: What people call it.
+        until: When it counts no more, unless it is heard of.
+    """
+
+    name: str
+    until: float
+
+
 @dataclass(slots=True)
 class Books:
     """All that the coordinator knows.
@@ -143,6 +156,7 @@ class Books:
         session: Unlike that of any other start of a coordinator.
         missing: Workers that must still come before the first lease is given.
         workers: Connected workers, in the order in which they joined.
+        expected: Worker processes that get ready, by incarnation.
         round: The open round.
         rounds_opened: Rounds so far.
         version: Version of theta in the newest round.
@@ -162,6 +176,7 @@ class Books:
     quarantine: Quarantine
     missing: int = 0
     workers: dict[WorkerId, WorkerBook] = field(default_factory=dict)
+    expected: dict[str, Expected] = field(default_factory=dict)
     round: RoundBook | None = None
     rounds_opened: int = 0
     version: int | None = None
@@ -174,6 +189,10 @@ class Books:
     paused: str | None = None
     now: float = float("-inf")
     invitation: str = "mlpeft-worker"
+
+    def expecting(self) -> list[str]:
+        """Names of the workers that get ready, in the order in which they came."""
+        return [one.name for one in self.expected.values() if one.until > self.now]
 
     def named(self, worker: str) -> tuple[WorkerId, ...]:
         """Connections of the worker with this name or id."""

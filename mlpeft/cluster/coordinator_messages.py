@@ -16,6 +16,19 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
+class WorkerExpected:
+    """A worker was let in or asks for a file of the run; its stream is not open yet.
+
+    Attributes:
+        name: As in WorkerJoined.
+        incarnation: As in WorkerJoined.
+    """
+
+    name: str
+    incarnation: str
+
+
+@dataclass(frozen=True, slots=True)
 class WorkerJoined:
     """A worker was checked and has opened its stream of work.
 
@@ -162,7 +175,8 @@ class ReleaseRequested:
 
 
 CoordinatorEvent: TypeAlias = (
-    WorkerJoined
+    WorkerExpected
+    | WorkerJoined
     | WorkerLeft
     | HeartbeatReceived
     | UpdateReceived

@@ -45,6 +45,7 @@ from mlpeft.cluster.coordinator_messages import (
     RunEnded,
     UpdateReceived,
     WorkerDraining,
+    WorkerExpected,
     WorkerJoined,
     WorkerLeft,
 )
@@ -111,6 +112,8 @@ class CoordinatorState:
         self, event: CoordinatorEvent, due: float
     ) -> Commands:
         match event:
+            case WorkerExpected():
+                return self._roster.expected(event)
             case WorkerJoined():
                 return self._roster.joined(event)
             case WorkerLeft():

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mlpeft.cluster.books import WorkerBook
+from mlpeft.cluster.books import Expected, WorkerBook
 from mlpeft.cluster.coordinator_messages import (
     DismissWorker,
     DrainWorker,
     HeartbeatReceived,
     NotifyWorker,
     WorkerDraining,
+    WorkerExpected,
     WorkerJoined,
 )
 from mlpeft.cluster.messages import Announce, LeaseKey, Level, WorkerId
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
     from mlpeft.cluster.books import Books
     from mlpeft.cluster.leasing import Commands, Leases
     from mlpeft.cluster.rounds import Policy
+
+
+EXPECTED_FOR_S = 60.0
+"""How long a worker that gets ready is waited for since it was last heard of."""
 
 
 class Roster:
@@ -36,12 +41,26 @@ class Roster:
         self._policy = policy
         self._leases = leases
 
+    def expected(self, event: WorkerExpected) -> Commands:
+        """A worker gets ready; for people, it decides nothing."""
+        books = self._books
+        books.expected = {
+            incarnation: one
+            for incarnation, one in books.expected.items()
+            if one.until > books.now and incarnation != event.incarnation
+        }
+        if books.over is None:
+            until = books.now + EXPECTED_FOR_S
+            books.expected[event.incarnation] = Expected(event.name, until)
+        return []
+
     def joined(self, event: WorkerJoined) -> Commands:
         """A worker is connected."""
         books = self._books
         if books.over is not None:
             return [DismissWorker(event.worker, books.over, run_over=True)]
         books.workers[event.worker] = WorkerBook(info=event, last_seen=books.now)
+        books.expected.pop(event.incarnation, None)
         self._forgive(event.incarnation)
         text = f"worker {event.name} joined ({len(books.workers)} connected)"
         commands: Commands = [Announce(Level.INFO, text, event.name)]

@@ -23,6 +23,9 @@ def wait(books: Books) -> str:
             f"{len(books.workers)} connected, and cluster.min_workers asks for "
             f"{books.missing} more to start"
         )
+        expected = books.expecting()
+        if expected:
+            reason += f"; getting ready: {_some(expected)}"
     else:
         _, reason = round_wait(
             done=len(current.updates),
@@ -31,6 +34,7 @@ def wait(books: Books) -> str:
             waiting=_waiting(books, current),
             held=_held(books, current),
             invitation=books.invitation,
+            expected=books.expecting(),
         )
     if books.paused is not None:
         reason = f"{_paused(books)}; {reason}"
@@ -71,6 +75,7 @@ def round_wait(
     waiting: Sequence[str],
     held: Sequence[str],
     invitation: str,
+    expected: Sequence[str] = (),
 ) -> tuple[bool, str]:
     """Whether a round is complete, and if not, what it waits for.
 
@@ -81,10 +86,13 @@ def round_wait(
         waiting: Shards that nobody holds, together where the reason is the same.
         held: Shards that are being computed, each with who holds it.
         invitation: The command that starts a worker for this coordinator.
+        expected: Workers that get ready to connect.
     """
     if done == total:
         return True, f"all {total} shards are in"
     have = f"{done} of {total} shards are in"
+    if connected == 0 and expected:
+        return False, f"{have}; workers are getting ready: {_some(expected)}"
     if connected == 0:
         return False, f"{have}; no worker is connected: start one with `{invitation}`"
     parts = [have]

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mlpeft.cluster.overview import Bytes
+from mlpeft.files import size_text
 from mlpeft.reporting.pace import clock_time, speed
 
 if TYPE_CHECKING:
@@ -122,7 +123,7 @@ def _table(overview: Overview, *, wide: bool) -> Table:
             *(worker.name, worker.device, worker.state, _pace(worker)),
             f"{worker.silent_s:.1f} s",
             *(str(worker.shards_done), str(worker.failures)),
-            *((size(moved.up), size(moved.down)) if wide else ()),
+            *((size_text(moved.up), size_text(moved.down)) if wide else ()),
             ", ".join(computing.get(worker.name, ["-"])),
         ]
         table.add_row(*map(Text, cells))
@@ -147,19 +148,10 @@ def _computing(lease: LeaseStatus) -> str:
 
 def _sums(overview: Overview) -> str:
     cluster = overview.cluster
+    moved = overview.bytes_moved
     version = "-" if cluster.version is None else str(cluster.version)
     return (
         f"{len(cluster.workers)} connected; theta {version}; "
         f"{cluster.counted} updates counted, {cluster.refused} refused; "
-        f"{size(overview.bytes_moved.up)} up, {size(overview.bytes_moved.down)} down"
+        f"{size_text(moved.up)} up, {size_text(moved.down)} down"
     )
-
-
-def size(count: float) -> str:
-    """Bytes in three figures, in powers of ten."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:
-            decimals = 0 if unit == "B" or count >= 100 else 1
-            return f"{count:.{decimals}f} {unit}"
-        count /= 1000
-    return f"{count:.1f} TB"

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mlpeft.blobs.manifest import OfferedAsset
-    from mlpeft.blobs.obtain import Fetch
+    from mlpeft.blobs.transfer import Fetch
     from mlpeft.cluster.joining import Versions
     from mlpeft.node.compute import ComputeThread, Prepared
     from mlpeft.node.link import Link, Stream

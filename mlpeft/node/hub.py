@@ -19,6 +19,7 @@ from mlpeft.cluster.coordinator_state import CoordinatorState
 from mlpeft.cluster.joining import Versions, version_refusal, view_refusal
 from mlpeft.cluster.rounds import Policy
 from mlpeft.errors import MlpeftError, RemoteProtocolError
+from mlpeft.files import size_text
 from mlpeft.node.story import about
 from mlpeft.node.traffic import Traffic
 from mlpeft.rpc import wire
@@ -254,6 +255,7 @@ class Hub:
         self._joins[worker] = request
         while len(self._joins) > MOST_JOINS:
             del self._joins[next(iter(self._joins))]
+        self._expect(request)
         return wire.JoinResponse(
             worker, self.session, self._config_yaml, self._offer.assets
         )
@@ -276,13 +278,24 @@ class Hub:
             )
         log.log(
             logging.INFO if blob.size_bytes >= LARGE_BYTES else logging.DEBUG,
-            "worker %s fetches %s (%.1f MB) from byte %d on",
+            "worker %s fetches %s (%s) from byte %d on",
             join.name,
             blob.label,
-            blob.size_bytes / 1e6,
+            size_text(blob.size_bytes),
             request.offset,
+            extra=about(join.name),
         )
+        self._expect(join)
         return blob
+
+    def fetching(self, request: wire.BlobRequest) -> None:
+        """A transfer goes on."""
+        join = self._joins.get(m.WorkerId(request.worker_id))
+        if join is not None:
+            self._expect(join)
+
+    def _expect(self, request: wire.JoinRequest) -> None:
+        self._handle(cm.WorkerExpected(request.name, request.incarnation))
 
     def connect(self, hello: wire.Hello, peer: Peer) -> m.WorkerId:
         """A joined worker's stream is open.

@@ -232,6 +232,32 @@ def test_a_lease_that_crosses_a_farewell_is_nobodys_failure(machine):
     assert granted(machine.join("bob")) == [(BOB, key(0, attempt=6))]
 
 
+def test_a_wait_names_the_workers_that_get_ready(machine):
+    """A worker fetches files for minutes: that is no reason to start another one."""
+    machine.open(shards=1)
+    assert "start one with `mlpeft-worker`" in machine.state.status(0).wait
+    machine(cm.WorkerExpected("ada", "ada-process"), at=1)
+    machine(cm.WorkerExpected("bob", "bob-process"), at=30)
+    machine(cm.WorkerExpected("ada", "ada-process"), at=40)
+    waits = machine.state.status(40).wait
+    assert waits.endswith("0 of 1 shards are in; workers are getting ready: bob, ada")
+    machine(m.TimePassed(), at=95)
+    assert machine.state.status(95).wait.endswith("workers are getting ready: ada")
+    machine.join("ada")
+    assert "getting ready" not in machine.state.status(95).wait
+    machine(cm.WorkerLeft(ADA, "gone"), at=99)
+    assert "start one with" in machine.state.status(99).wait
+
+
+def test_a_start_with_too_few_workers_names_those_that_get_ready():
+    machine = Machine(Policy(min_workers=2))
+    machine.join("ada")
+    machine.open(shards=1)
+    machine(cm.WorkerExpected("bob", "bob-process"))
+    waits = machine.state.status(0).wait
+    assert waits.endswith("asks for 1 more to start; getting ready: bob")
+
+
 def test_the_first_lease_waits_for_as_many_workers_as_asked_for():
     machine = Machine(Policy(min_workers=2))
     machine.join("ada")

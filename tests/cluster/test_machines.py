@@ -129,6 +129,10 @@ class CoordinatorMachine(RuleBasedStateMachine):
         self.send(cm.WorkerJoined(self.ids[name], name, process, slots))
 
     @rule(name=NAMES)
+    def gets_ready(self, name):
+        self.send(cm.WorkerExpected(name, name))
+
+    @rule(name=NAMES)
     def leaves(self, name):
         if name in self.ids:
             self.send(cm.WorkerLeft(self.ids.pop(name), "gone"))

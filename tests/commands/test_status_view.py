@@ -13,7 +13,7 @@ from mlpeft.cluster.messages import LeaseKey, WorkerId
 from mlpeft.cluster.overview import Bytes, Overview, RunProgress
 from mlpeft.cluster.rounds import Policy
 from mlpeft.cluster.status import LeaseStatus
-from mlpeft.commands.status_view import record, size, steady, view
+from mlpeft.commands.status_view import record, steady, view
 
 ADA = WorkerId("1")
 
@@ -156,17 +156,3 @@ def test_ages_speeds_and_bytes_are_no_change_but_all_else_is(overview):
     failed = replace(worker, failures=1)
     cluster = replace(before.cluster, workers=(failed, before.cluster.workers[1]))
     assert steady(replace(before, cluster=cluster)) != steady(before)
-
-
-@pytest.mark.parametrize(
-    ("count", "text"),
-    [
-        (0, "0 B"),
-        (999, "999 B"),
-        (1000, "1.0 kB"),
-        (123_456, "123 kB"),
-        (2e13, "20.0 TB"),
-    ],
-)
-def test_sizes_have_three_figures(count, text):
-    assert size(count) == text
