@@ -20,7 +20,7 @@ from mlpeft.meta.inner import InnerLoop
 from mlpeft.meta.strategies import choose_strategy
 from mlpeft.models.build import base_dtype, build_model
 from mlpeft.models.losses import cross_entropy_loss, mse_loss
-from mlpeft.platform import set_blas_threads
+from mlpeft.platform import compile_notice, set_blas_threads
 from mlpeft.seeds import Purpose, generator
 from mlpeft.tasks.build import build_tasks
 from mlpeft.work import Kind, ShardUpdate
@@ -69,6 +69,7 @@ class ShardRunner:
         evaluation = config.evaluation
         strategy = self.config.compute.strategy
         self.inner = inner
+        self._warm: set[Kind] = set()  # kinds whose kernels there are
         set_blas_threads(config.compute.threads)
         self._engine = Engine(
             model,
@@ -134,6 +135,16 @@ class ShardRunner:
                 computing thread; it may raise to drop the shard. Under vmap the shard
                 is one call, and all its tasks are done at once.
         """
+        if shard.kind in self._warm:
+            return self._compute(meta, shard, progress)
+        with compile_notice():
+            update = self._compute(meta, shard, progress)
+        self._warm.add(shard.kind)
+        return update
+
+    def _compute(
+        self, meta: ParamTree, shard: Shard, progress: Callable[[int], None]
+    ) -> ShardUpdate:
         episodes = self.tasks.train if shard.kind is Kind.TRAIN else self._scored(shard)
         drawn = [episodes.episode(spec.task_id, spec.seed) for spec in shard.tasks]
         rng = partial(_batch_rng, shard)

@@ -23,6 +23,7 @@ from mlpeft.platform.compile_cache import (
     compiler_for_compile,
     private_compile_cache,
 )
+from mlpeft.platform.compiling import compile_notice
 from mlpeft.platform.machine import (
     Machine,
     available_memory_bytes,
@@ -46,6 +47,7 @@ __all__ = [
     "best_base_dtype",
     "blas_threads",
     "cache_folder",
+    "compile_notice",
     "compiler_for_compile",
     "describe_machine",
     "keep_freed_memory",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any, Final
 
 from mlpeft.reporting.scalars import ScalarReporter, missing
@@ -33,8 +34,10 @@ class TensorBoardReporter(ScalarReporter):
         self._writer: Any = None
 
     def start(self, config: RunConfig, run_dir: Path, first_iteration: int) -> None:
-        """Open a file of events; a resumed run adds one."""
-        self._writer = self._summary.Writer(str(run_dir / FOLDER))
+        """Open a file of events; one of a resumed run voids what was beyond it."""
+        folder = str(run_dir / FOLDER)
+        _begin_session(folder, first_iteration + 1)
+        self._writer = self._summary.Writer(folder)
 
     def log(self, iteration: int, scalars: Mapping[str, float]) -> None:
         """Write numbers by their names."""
@@ -52,3 +55,19 @@ class TensorBoardReporter(ScalarReporter):
         if self._writer is not None:
             self._writer.close()
             self._writer = None
+
+
+def _begin_session(folder: str, step: int) -> None:
+    """Have TensorBoard forget what earlier files say of a step and all after it.
+
+    A run that was killed may have reported more than it saved. The start of a session,
+    but for the first in a folder, is TensorBoard's own sign for that; its writer of
+    scalars cannot give it.
+    """
+    from tensorboard.compat.proto.event_pb2 import Event, SessionLog
+    from tensorboard.summary.writer.event_file_writer import EventFileWriter
+
+    writer = EventFileWriter(folder)
+    start = SessionLog(status=SessionLog.START)
+    writer.add_event(Event(wall_time=time.time(), step=step, session_log=start))
+    writer.close()

@@ -12,6 +12,7 @@ from mlpeft.config import RunConfig
 from mlpeft.errors import ConfigError
 from mlpeft.reporting import ConsoleReporter, JsonlReporter, build_reporters
 from mlpeft.reporting.log_file import LogReporter
+from mlpeft.reporting.tensorboard import TensorBoardReporter
 from mlpeft.reporting.wandb import WandbReporter
 
 
@@ -134,13 +135,57 @@ def test_the_users_wandb_project_is_honoured(
     assert "project" not in wandb.opened[0]
 
 
-def test_tensorboard_gets_scalars_and_is_flushed_at_checkpoints(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, config: RunConfig, result
-) -> None:
-    fake = types.ModuleType("tensorboard")
-    fake.summary = types.SimpleNamespace(Writer=FakeWriter)
-    monkeypatch.setitem(sys.modules, "tensorboard", fake)
+@pytest.fixture
+def sessions(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
+    """A fake TensorBoard; folder and first step of each session that was begun."""
+    begun: list[tuple[str, int]] = []
+
+    class EventWriter:
+        def __init__(self, folder: str) -> None:
+            self.folder = folder
+
+        def add_event(self, event: types.SimpleNamespace) -> None:
+            assert event.session_log.status == "start"
+            begun.append((self.folder, event.step))
+
+        def close(self) -> None:
+            pass
+
+    modules = {
+        "tensorboard": {"summary": types.SimpleNamespace(Writer=FakeWriter)},
+        "tensorboard.compat.proto.event_pb2": {
+            "Event": types.SimpleNamespace,
+            "SessionLog": type("Log", (types.SimpleNamespace,), {"START": "start"}),
+        },
+        "tensorboard.summary.writer.event_file_writer": {
+            "EventFileWriter": EventWriter
+        },
+    }
+    for name, content in modules.items():
+        module = types.ModuleType(name)
+        vars(module).update(content)
+        monkeypatch.setitem(sys.modules, name, module)
     monkeypatch.setattr(FakeWriter, "made", [])
+    return begun
+
+
+def test_a_resumed_run_has_tensorboard_forget_what_was_beyond_its_checkpoint(
+    sessions: list[tuple[str, int]], tmp_path: Path, config: RunConfig
+) -> None:
+    """A run that was killed had reported more than it saved."""
+    for first_iteration in (0, 30):
+        reporter = TensorBoardReporter()
+        reporter.start(config, tmp_path, first_iteration)
+        reporter.close()
+    assert sessions == [
+        (str(tmp_path / "tensorboard"), 1),
+        (str(tmp_path / "tensorboard"), 31),
+    ]
+
+
+def test_tensorboard_gets_scalars_and_is_flushed_at_checkpoints(
+    sessions: list[tuple[str, int]], tmp_path: Path, config: RunConfig, result
+) -> None:
     reporters = build_reporters(switched("tensorboard_enabled"), console=False)
     reporters.start(config, tmp_path, 0)
     reporters.iteration(1, {"support_loss": 0.5})
