@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from mlpeft.errors import ParamMismatch as ParamMismatch
     from mlpeft.errors import ShapeError as ShapeError
     from mlpeft.errors import TaskSamplingError as TaskSamplingError
+    from mlpeft.exchange.export import export_adapter as export_adapter
+    from mlpeft.exchange.export import import_adapter as import_adapter
     from mlpeft.flat_config import MetaLearningConfig as MetaLearningConfig
     from mlpeft.meta.learner import ReptileLearner as ReptileLearner
     from mlpeft.models.conv4 import Conv4 as Conv4
@@ -67,6 +69,8 @@ _HOMES = {
     "accuracy": "mlpeft.models.losses",
     "adapt": "mlpeft.adapters.learn",
     "cross_entropy_loss": "mlpeft.models.losses",
+    "export_adapter": "mlpeft.exchange.export",
+    "import_adapter": "mlpeft.exchange.export",
     "load_adapter": "mlpeft.adapters.store",
     "mse_loss": "mlpeft.models.losses",
     "setup_logger": "mlpeft.reporting",

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from mlpeft import __version__, params
-from mlpeft.datasets.pretrained import model_folder
+from mlpeft.datasets.gguf import read_gguf
+from mlpeft.datasets.pretrained import model_path
 from mlpeft.errors import DataError
 from mlpeft.results import percent
 
@@ -95,13 +96,16 @@ def _title(adapter: Adapter) -> str:
 
 
 def base_licence(weights: str) -> str:
-    """The licence that the base's own card states, or that none is stated.
+    """The licence that the base's own card, or its GGUF file, states.
 
     Args:
         weights: As `model.weights` names the base.
     """
     try:
-        text = (model_folder(weights) / "README.md").read_text(encoding="utf-8")
+        path = model_path(weights)
+        if path.is_file():
+            return str(read_gguf(path).metadata.get("general.license", NOT_STATED))
+        text = (path / "README.md").read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError, DataError):
         return NOT_STATED
     matter = _FRONT_MATTER.match(text)

@@ -6,14 +6,15 @@ language model is written by mlx-lm, dequantised.
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from typing import TYPE_CHECKING, Any
 
 import mlx.core as mx
 from mlx.utils import tree_flatten
 
+from mlpeft.datasets.gguf import read_gguf_tokenizer
 from mlpeft.datasets.pretrained import model_folder, model_path, weight_files
-from mlpeft.errors import ConfigError
 from mlpeft.exchange import files
 from mlpeft.exchange.names import ENCODER, layer_names
 from mlpeft.models.bert_names import is_used, our_name
@@ -68,19 +69,29 @@ def _write_language_model(model: nn.Module, adapter: Adapter, folder: Path) -> N
     from mlx_lm.utils import dequantize_model, load_config, save_config, save_model
 
     path = model_path(str(adapter.config.model.weights))
-    if path.is_file():
-        raise ConfigError(
-            f"model.weights: {path.name} is a GGUF file, no folder to write a merged "
-            "model like; name the model's Hugging Face folder with --set "
-            "model.weights=FOLDER (the adapter fits it), or export with --format mlx-lm"
-        )
     model = dequantize_model(model)
-    settings = load_config(path)
+    if path.is_file():
+        settings = _texts_of_gguf(model, path, folder)
+    else:
+        settings = load_config(path)
+        _copy_texts(path, folder)
     for key in ("quantization", "quantization_config"):
         settings.pop(key, None)
-    _copy_texts(path, folder)
     save_config(settings, folder / "config.json")
     save_model(folder, model)
+
+
+def _texts_of_gguf(model: nn.Module, file: Path, folder: Path) -> dict[str, Any]:
+    """The config.json of a GGUF file's model; its tokenizer goes into the folder."""
+    tokenizer, end = read_gguf_tokenizer(file)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    kind = {"tokenizer_class": "PreTrainedTokenizerFast"}
+    if end is not None:
+        kind["eos_token"] = tokenizer.id_to_token(end)
+    files.write_json(folder, "tokenizer_config.json", kind)
+    settings: dict[str, Any] = dataclasses.asdict(model.args)
+    known = {key: value for key, value in settings.items() if value is not None}
+    return known | {"eos_token_id": end}
 
 
 def _copy_texts(source: Path, folder: Path) -> None:

@@ -30,9 +30,9 @@ def adapted(folder, **sections) -> Adapter:
     return moved(adapter)
 
 
-def language_start(folder, **sections) -> Adapter:
+def language_start(folder, base=None, **sections) -> Adapter:
     """The start of a run of the tiny language model, with moved leaves."""
-    base = tiny_lm.write(folder / "lm")
+    base = base or tiny_lm.write(folder / "lm")
     model = {"backbone": "causal_lm"}
     run = write_run(folder, base, model=model | {"weights": str(base)}, **sections)
     return moved(as_adapter(load_trained(run)))
@@ -168,6 +168,20 @@ def test_a_merged_language_model_is_loaded_by_mlx_lm(tmp_path):
     folder = export_adapter(adapter, "merged", tmp_path / "out")
     model, _ = mlx_lm.load(str(folder))
     np.testing.assert_allclose(model(TOKENS), adapter.model(TOKENS), atol=1e-5)
+
+
+def test_a_gguf_file_is_merged_into_a_folder_that_mlx_lm_loads(tmp_path):
+    mlx_lm = pytest.importorskip("mlx_lm", reason="pip install 'mlpeft[lm]'")
+    metadata = {"general.license": "apache-2.0"}
+    base = tiny_lm.write_gguf(tmp_path / "tiny.gguf", **metadata)
+    adapter = language_start(tmp_path, base)
+    folder = export_adapter(adapter, "merged", tmp_path / "out")
+    model, tokenizer = mlx_lm.load(str(folder))
+    np.testing.assert_allclose(model(TOKENS), adapter.model(TOKENS), atol=1e-5)
+    assert tokenizer.decode(tokenizer.encode("cab")) == "cab"
+    assert tokenizer.eos_token_id == 0
+    card = (folder / "README.md").read_text()
+    assert "| licence of the base | apache-2.0 |" in card
 
 
 def test_a_start_is_exported_without_a_head(tmp_path):
