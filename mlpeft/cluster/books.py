@@ -72,6 +72,7 @@ class LiveLease:
         granted_at: When.
         deadline: When it ends.
         late_at: When it is later than usual; None: not known, or noted already.
+        warn_at: When people are told if nothing of it is done; None: they were.
         late: Whether it is later than usual.
         progress_at: When its worker last told of one more task; the grant at first.
         backup: Whether another worker had the shard already.
@@ -82,6 +83,7 @@ class LiveLease:
     granted_at: float
     deadline: float
     late_at: float | None
+    warn_at: float | None
     progress_at: float
     late: bool = False
     backup: bool = False

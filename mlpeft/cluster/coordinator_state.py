@@ -248,6 +248,8 @@ class CoordinatorState:
             live.deadline = max(live.deadline + late, books.now + grace_s)
             if live.late_at is not None:
                 live.late_at = max(live.late_at + late, books.now + grace_s)
+            if live.warn_at is not None:
+                live.warn_at = max(live.warn_at + late, books.now + grace_s)
 
     def _announce_wait(self) -> Commands:
         """Every few seconds, what the open round waits for."""

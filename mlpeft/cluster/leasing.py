@@ -138,6 +138,7 @@ class Leases:
             now,
             deadline=now + lease_s,
             late_at=None if late_after_s is None else now + late_after_s,
+            warn_at=now + max(lease_s / 2, late_after_s or 0.0),
             progress_at=now,
             backup=backup,
         )
@@ -258,8 +259,7 @@ class Leases:
         if self._books.round is not None:
             for live in self._books.round.live.values():
                 times.append(live.deadline)
-                if live.late_at is not None:
-                    times.append(live.late_at)
+                times += [at for at in (live.late_at, live.warn_at) if at is not None]
         return times
 
     def time_passed(self) -> Commands:
@@ -268,11 +268,27 @@ class Leases:
         commands = self._set_free(free, "its time is over")
         if self._books.round is not None:
             for key, live in list(self._books.round.live.items()):
-                if self._books.now >= live.deadline:
-                    commands += self._expire(key, live)
-                elif live.late_at is not None and self._books.now >= live.late_at:
-                    commands += self._note_late(key, live)
+                commands += self._look_at(key, live)
         return commands
+
+    def _look_at(self, key: LeaseKey, live: LiveLease) -> Commands:
+        """End a lease that ran out; else note whether it is late, or stands still."""
+        now = self._books.now
+        if now >= live.deadline:
+            return self._expire(key, live)
+        if live.late_at is not None and now >= live.late_at:
+            live.late, live.late_at = True, None
+        if live.warn_at is None or now < live.warn_at:
+            return []
+        live.warn_at = None
+        if live.progress_at > live.granted_at:
+            return []
+        name = self._books.workers[live.worker].info.name
+        text = (
+            f"worker {name}: {key} takes long; {self._stall(live)}; its lease ends in "
+            f"{live.deadline - now:.0f} s"
+        )
+        return [Announce(Level.WARNING, text, name, key)]
 
     def _expire(self, key: LeaseKey, live: LiveLease) -> Commands:
         worker = self._books.workers[live.worker]
@@ -287,19 +303,6 @@ class Leases:
             *self.failed(worker, key, Cause.LATE, reason),
             RevokeLease(live.worker, key, reason),
         ]
-
-    def _note_late(self, key: LeaseKey, live: LiveLease) -> Commands:
-        """Let it have a backup, and say so if the computing thread seems to hang."""
-        live.late, live.late_at = True, None
-        if live.progress_at > live.granted_at:
-            return []
-        name = self._books.workers[live.worker].info.name
-        text = (
-            f"worker {name}: {key} takes longer "
-            f"than is usual; {self._stall(live)}; its lease ends in "
-            f"{live.deadline - self._books.now:.0f} s"
-        )
-        return [Announce(Level.WARNING, text, name, key)]
 
     def _stall(self, live: LiveLease) -> str:
         since_s = self._books.now - live.progress_at

@@ -63,7 +63,9 @@ class Quarantine:
         conduct.failed[shard] = reason
         if conduct.reason is not None or len(conduct.failed) < self._after:
             return None
-        conduct.reason = f"{len(conduct.failed)} shards in a row failed, last: {reason}"
+        row = len(conduct.failed)
+        shards = "a shard" if row == 1 else f"{row} shards in a row"
+        conduct.reason = f"{shards} failed, last: {reason}"
         conduct.until = now + self._for_s
         return conduct.reason
 

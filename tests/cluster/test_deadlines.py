@@ -118,11 +118,11 @@ def test_without_a_factor_there_are_no_backups():
 
 
 def test_a_computing_thread_that_hangs_shows_while_its_heartbeats_come(seasoned):
+    """In the status once it is late, as a warning when half of its time is over."""
     alive(seasoned, ADA, at=22)
-    commands = seasoned(TimePassed(), at=23.1)
-    assert texts(commands) == (
-        "worker ada: round 2 shard 0 attempt 1 takes longer than is usual; its "
-        "heartbeats come, without progress for 3.1 s; its lease ends in 3 s"
+    assert texts(seasoned(TimePassed(), at=23.1)) == (
+        "worker ada: round 2 shard 0 attempt 1 takes long; its heartbeats come, "
+        "without progress for 3.1 s; its lease ends in 3 s"
     )
     (lease,) = seasoned.state.status(24).leases
     assert lease.late
@@ -133,10 +133,20 @@ def test_a_computing_thread_that_hangs_shows_while_its_heartbeats_come(seasoned)
     assert "ada does not let go of what was taken back; if this lasts its" in wait
 
 
-def test_a_computing_thread_that_goes_on_is_late_and_not_a_warning(seasoned):
+def test_a_computing_thread_that_goes_on_is_late_without_a_warning(seasoned):
     seasoned(cm.HeartbeatReceived(ADA, ((key(0, round_id=2), 1),)), at=22)
     assert texts(seasoned(TimePassed(), at=23.1)) == ""
-    assert seasoned.state.status(24).leases[0].stalled_s == pytest.approx(2)
+    (lease,) = seasoned.state.status(24).leases
+    assert lease.late
+    assert lease.stalled_s == pytest.approx(2)
+
+
+def test_a_first_lease_that_stands_still_shows_after_half_its_longest_time():
+    machine = Machine(Policy(lost_after_s=1000, lease_s=500, announce_s=1000))
+    machine.join("ada")
+    machine.open(shards=1)
+    assert machine.state.next_wakeup() == 250
+    assert "takes long" in texts(machine(TimePassed(), at=250))
 
 
 def test_a_worker_that_has_become_slow_gets_longer_after_some_late_leases(seasoned):
@@ -147,7 +157,8 @@ def test_a_worker_that_has_become_slow_gets_longer_after_some_late_leases(season
     machine = season(Machine(patient))
     first = machine.state.status(20).leases[0].left_s
     for attempt in range(1, 13):
-        machine(TimePassed(), at=machine.state.next_wakeup())
+        machine(TimePassed(), at=machine.state.next_wakeup())  # nothing of it is done
+        machine(TimePassed(), at=machine.state.next_wakeup())  # its time is over
         machine(cm.LeaseReturned(ADA, key(0, attempt, 2), failed=False, reason=""))
     assert machine.state.status(machine.now).leases[0].left_s > 2 * first
 

@@ -77,7 +77,7 @@ def told(simulation, text):
 def test_schedules_reach_what_they_are_for():
     """Or the 200 above show little."""
     wanted = {
-        *("backup: ", "takes longer than is usual", "not done within", "goes on with"),
+        *("backup: ", "takes long; ", "not done within", "goes on with"),
         *("is drained", "takes no more", "paused", "no heartbeat", "is leased again"),
         *("refused", "failed at", "joined"),
     }

@@ -248,3 +248,40 @@ def test_a_paused_hub_goes_on_where_it_was_when_it_is_resumed():
         return await work
 
     assert bounded(scenario()).tobytes() == serial_result(2).tobytes()
+
+
+def test_a_shard_on_a_computing_thread_that_hangs_is_run_elsewhere(caplog):
+    """W0 stands still at its first shard while its heartbeats come; 0.2 s a lease."""
+    go_on = threading.Event()
+
+    def hang(update):
+        go_on.wait(timeout=60)
+        return update
+
+    async def scenario():
+        hub = toy_hub({"lease_s": 0.2, "quarantine_after": 1})
+        runners = [ToyRunner(hang), ToyRunner()]
+        agents = [
+            toy_agent(MemoryLink(hub), name=f"w{index}", runner=runner)
+            for index, runner in enumerate(runners)
+        ]
+
+        async def work():
+            await joined(hub, "w0")
+            await joined(hub, "w1")
+            try:
+                theta = await toy_run(hub, rounds=2)
+                return theta, hub.status().workers
+            finally:
+                go_on.set()
+
+        return await with_agents(hub, agents, work())
+
+    with caplog.at_level(logging.WARNING):
+        theta, workers = bounded(scenario())
+    assert theta.tobytes() == serial_result(2).tobytes()
+    by_name = {worker.name: worker for worker in workers}
+    assert by_name["w0"].quarantined.startswith("a shard failed, last: late: ")
+    assert by_name["w1"].shards_done == 6
+    assert "worker w0: round 1 shard" in caplog.text
+    assert "the coordinator says: quarantined, no shards for now" in caplog.text

@@ -31,8 +31,11 @@ class ToyRunner:
         return self.spoil(toy_update(meta["w"], shard))
 
 
-def toy_hub():
-    return Hub(CONFIG, "same view", VERSIONS)
+def toy_hub(cluster=()):
+    """A hub; `cluster` overrides its section's keys."""
+    section = CONFIG.cluster.model_copy(update=dict(cluster))
+    config = CONFIG.model_copy(update={"cluster": section})
+    return Hub(config, "same view", VERSIONS)
 
 
 def toy_agent(
@@ -45,7 +48,7 @@ def toy_agent(
     wakefulness=None,
 ):
     def make_runner(config):
-        assert config == CONFIG
+        assert config.model_copy(update={"cluster": CONFIG.cluster}) == CONFIG
         return Prepared(runner or ToyRunner(), "toy", view)
 
     return Agent(
