@@ -7,11 +7,12 @@ the licence of the base, as far as they are known.
 from __future__ import annotations
 
 import re
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from mlpeft import __version__, params
+from mlpeft import params
 from mlpeft.datasets.gguf import read_gguf
 from mlpeft.datasets.pretrained import model_path
 from mlpeft.errors import DataError
@@ -70,7 +71,7 @@ def model_card(adapter: Adapter, use: str = "") -> str:
     return _CARD.format(
         front=yaml.safe_dump(front, sort_keys=False),
         title=f"{config.run.name}, {_title(adapter)}",
-        version=__version__,
+        version=version("mlpeft"),
         what="a meta-learned start, adapted to a few examples"
         if _adapted(adapter)
         else "a meta-learned start, from which a few steps learn a task",

@@ -8,13 +8,13 @@ README.md             the model card
 from __future__ import annotations
 
 import json
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from mlpeft import __version__
 from mlpeft.adapters.card import model_card
 from mlpeft.adapters.classifier import Classifier
 from mlpeft.adapters.completer import Completer
@@ -40,7 +40,7 @@ def save(adapter: Adapter, folder: str | Path) -> Path:
     save_file(adapter.leaves, folder / LEAVES)
     record = {
         "format": FORMAT,
-        "mlpeft_version": __version__,
+        "mlpeft_version": version("mlpeft"),
         "labels": list(adapter.labels),
         "base_sha256": weights_digest(str(adapter.config.model.weights)),
         "config": adapter.config.to_dict(),
