@@ -78,16 +78,20 @@ def choose_to_steer(
     Without that, or where another coordinator is meant, it is what `choose` says.
     """
     place = operator_folder(coordinator_folder())
-    if insecure or folder is not None or not identity.exists(place):
+    named = insecure or folder is not None
+    named = named or (coordinator is not None and is_socket(coordinator))
+    if named or not identity.exists(place):
         return choose(coordinator, folder, insecure=insecure)
     held = identity.load(place)
+    joined = identity.exists(worker_folder())
     address = held.address if coordinator is None else _address(coordinator)
-    # A coordinator may have been started without TLS since: then nobody is told.
-    if address == held.address and takes_tls(address):
-        return address, held
-    host, _ = split_address(address, "--coordinator")
-    elsewhere = address != held.address and not is_loopback(host)
-    if elsewhere and not identity.exists(worker_folder()):
+    if address == held.address:
+        tls = takes_tls(address)
+        if tls or (tls is None and not joined):
+            return address, held
+        if tls is False:  # it was started without since, and tells anybody here
+            return choose(address, None, insecure=False)
+    elif not joined and not is_loopback(split_address(address, "--coordinator")[0]):
         return address, held
     return choose(coordinator, folder, insecure=insecure)
 

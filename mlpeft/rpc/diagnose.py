@@ -45,14 +45,14 @@ def _look(address: str, identity: Identity | None) -> str | None:
         return None
 
 
-def takes_tls(address: str) -> bool:
-    """Whether somebody answers at an address, and speaks TLS."""
+def takes_tls(address: str) -> bool | None:
+    """Whether who answers at an address speaks TLS; None: nobody answers."""
     host, port = split_address(address, "--coordinator")
     try:
         with socket.create_connection((host, port), TIMEOUT_S) as connection:
             return _speaks_tls(connection)
     except OSError:
-        return False
+        return None
 
 
 def _speaks_tls(connection: socket.socket) -> bool:

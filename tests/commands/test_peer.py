@@ -102,13 +102,25 @@ def test_a_head_node_that_joined_elsewhere_steers_both(head_node):
     assert steer(JOINED) == (JOINED, worker)
 
 
-def test_where_the_coordinator_runs_without_tls_or_not_at_all_nothing_is_shown(
-    head_node,
-):
+def test_where_the_coordinator_runs_without_tls_nothing_is_shown(head_node):
     head_node(tls=False)
     assert steer() == (HERE, None)
+    join()
+    assert steer() == (HERE, None)
+
+
+def test_where_none_runs_the_one_that_ran_here_is_meant_unless_another_was_joined(
+    head_node,
+):
+    held = head_node(tls=None)
+    assert steer() == (HERE, held)
     worker = join()
     assert steer() == (JOINED, worker)
+
+
+def test_a_socket_needs_no_identity(head_node):
+    head_node()
+    assert steer("unix:/tmp/x") == ("unix:/tmp/x", None)
 
 
 def test_what_the_user_says_comes_first(head_node, tmp_path):

@@ -1,7 +1,11 @@
 """What the two commands refuse, and what they say about it."""
 
 import signal
+import json
+import os
 import socket
+import subprocess
+import sys
 
 
 def test_off_loopback_a_coordinator_refuses_to_start_without_security(cluster):
@@ -106,3 +110,21 @@ def test_a_worker_does_not_import_what_the_run_names_unless_allowed(cluster):
     assert "--allow-module" in refused.text
     cluster.worker("ada", "--allow-module", "my_models")
     assert coordinator.end() == 0, coordinator.text
+
+
+def test_scripts_get_the_end_of_a_run_as_json(cluster):
+    """On standard output, where nothing else is."""
+    words = ["--config", "tiny.yaml", "--listen", "127.0.0.1:0", "--local-workers", "1"]
+    done = subprocess.run(
+        [sys.executable, "-m", "coordinator.cli", *words, "--json"],
+        cwd=cluster.folder,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    record = json.loads(done.stdout)
+    assert (record["iteration"], record["reason"]) == (6, "done")
+    assert record["run_dir"] == "checkpoints/tiny"
+    assert "it/s" not in done.stderr
