@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from mlpeft.blobs.manifest import OfferedAsset, encode, manifest_of
 from mlpeft.blobs.needs import assets_of
+from mlpeft.datasets.assets import Asset, AssetKind
 from mlpeft.datasets.digest import file_sha256
 from mlpeft.errors import DataError
 
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mlpeft.config import RunConfig
-    from mlpeft.datasets.assets import Asset
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,12 @@ class Offer:
         offered: list[OfferedAsset] = []
         blobs: dict[str, Blob] = {}
         for asset in assets_of(config):
-            place = asset.locate(config.paths.data_dir)
+            try:
+                place = asset.locate(config.paths.data_dir)
+            except DataError:
+                if asset.kind is AssetKind.PACKAGED:
+                    continue  # the package has it in another way; workers need it too
+                raise
             if place.is_dir():
                 offered.append(_folder(asset, place, blobs))
             else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from importlib.util import find_spec
 from pathlib import Path
 
 from mlpeft.datasets.folders import find
@@ -25,6 +26,8 @@ class AssetKind(StrEnum):
     """A folder of images; named by its path."""
     FILE = "file"
     """A file of the user's own; named by its path."""
+    PACKAGED = "packaged"
+    """A file that an installed package may bring; named PACKAGE/PATH."""
 
 
 SUFFIXES = {
@@ -32,6 +35,7 @@ SUFFIXES = {
     AssetKind.MODEL: (".safetensors", ".gguf", ".json", ".txt", ".model", ".jinja"),
     AssetKind.IMAGES: (*IMAGES, ".npy"),
     AssetKind.FILE: (".jsonl", ".jsonl.gz"),
+    AssetKind.PACKAGED: (".csv.gz",),
 }
 """What the files of an asset may end in: data only, nothing that runs."""
 
@@ -69,6 +73,8 @@ class Asset:
                 return images_folder(self.name)
             case AssetKind.FILE:
                 return own_file(self.name)
+            case AssetKind.PACKAGED:
+                return packaged_file(self.name)
 
 
 def images_folder(where: str) -> Path:
@@ -96,3 +102,22 @@ def own_file(where: str) -> Path:
     if not file.is_file():
         raise DataError(f"no file at {file}; set task_params.path to your file")
     return file
+
+
+def packaged_file(name: str) -> Path:
+    """A file that an installed package brings; the package is not imported.
+
+    Args:
+        name: PACKAGE/PATH.
+
+    Raises:
+        DataError: If the package is not installed, or has no such file.
+    """
+    package, _, _ = name.partition("/")
+    spec = find_spec(package)
+    places = (spec and spec.submodule_search_locations) or ()
+    for place in places:
+        file = Path(place).parent / name
+        if file.is_file():
+            return file
+    raise DataError(f"no installed package brings {name}")

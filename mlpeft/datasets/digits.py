@@ -10,9 +10,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from mlpeft.datasets.provided import provided_path
 from mlpeft.errors import DataError
 
 NAME = "digits"
+TABLE = "sklearn/datasets/data/digits.csv.gz"
+"""Where scikit-learn keeps them, among the installed packages."""
 FULL = 16
 """The value of full ink."""
 SHA256 = "87ff0c9e40dc7e2c0e34e7257799c2e3f3aec1a016363bb11cad869ec428a826"
@@ -22,18 +25,30 @@ REMEDY = "run: pip install 'mlpeft[digits]' (scikit-learn has the images)"
 Pixels = npt.NDArray[np.uint8]
 
 
-@lru_cache(maxsize=1)
 def read_digits() -> tuple[Pixels, Pixels]:
     """Images (1797, 8, 8), 0 paper to 16 ink, and the digit that each shows (1797,).
 
     Raises:
-        DataError: If scikit-learn is not installed.
+        DataError: If they were not provided, and scikit-learn is not installed.
     """
+    return _read(_table())
+
+
+def _table() -> Path | None:
+    """The file of the digits; None if scikit-learn keeps them in another way."""
+    provided = provided_path(TABLE)
+    if provided is not None:
+        return provided
     spec = find_spec("sklearn")
     if spec is None or not spec.submodule_search_locations:
         raise DataError(f"the digits are not there; {REMEDY}")
-    table = Path(spec.submodule_search_locations[0]) / "datasets/data/digits.csv.gz"
-    if not table.is_file():
+    table = Path(spec.submodule_search_locations[0]).parent / TABLE
+    return table if table.is_file() else None
+
+
+@lru_cache(maxsize=2)
+def _read(table: Path | None) -> tuple[Pixels, Pixels]:
+    if table is None:
         from sklearn.datasets import load_digits
 
         bundle = load_digits()

@@ -16,6 +16,7 @@ and, for each image, class_id, alphabet_id and split; and split_names.
 
 from __future__ import annotations
 
+import hashlib
 import zipfile
 import zlib
 from dataclasses import dataclass
@@ -52,6 +53,15 @@ class OmniglotArrays:
     class_names: npt.NDArray[np.str_]
     class_alphabet: npt.NDArray[np.integer]
     class_split: npt.NDArray[np.integer]
+
+    def sha256(self) -> str:
+        """SHA-256 of the content: however the file is compressed, it is the same."""
+        seen = hashlib.sha256(repr(self.images.shape).encode())
+        seen.update(np.ascontiguousarray(self.images).data)
+        seen.update("\0".join(map(str, self.class_names)).encode())
+        for array in (self.class_alphabet, self.class_split):
+            seen.update(array.astype("<i8").tobytes())
+        return seen.hexdigest()
 
 
 def read_omniglot(path: Path) -> OmniglotArrays:

@@ -11,9 +11,15 @@ def needed(**sections):
     return assets_of(RunConfig.from_dict(sections))
 
 
-def test_synthetic_tasks_and_digits_need_nothing():
+def test_synthetic_tasks_need_nothing():
     assert needed() == ()
-    assert needed(task_distribution={"task_families": ["digits", "sinusoid"]}) == ()
+    assert needed(task_distribution={"task_families": ["sinusoid"]}) == ()
+
+
+def test_the_digits_are_a_file_of_a_package():
+    (found,) = needed(task_distribution={"task_families": ["digits"]})
+    assert found.kind is AssetKind.PACKAGED
+    assert found.name.startswith("sklearn/")
 
 
 def test_omniglot_is_one_file_of_a_data_folder():

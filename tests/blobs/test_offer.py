@@ -49,6 +49,13 @@ def test_a_folder_is_offered_as_a_list_of_its_files(offer, tmp_path):
         assert file.read() == b"{}"
 
 
+def test_what_a_package_keeps_in_another_way_is_not_offered(monkeypatch):
+    """Scikit-learn may change its layout: then each worker needs its own."""
+    monkeypatch.setattr("mlpeft.datasets.assets.find_spec", lambda name: None)
+    config = RunConfig.from_dict({"task_distribution": {"task_families": ["digits"]}})
+    assert Offer.of(config).assets == ()
+
+
 def test_nothing_else_can_be_had(offer):
     assert offer.blob(hashlib.sha256(b"secret").hexdigest()) is None
     assert offer.blob("../model/secret.pem") is None

@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
+import contextvars
 import sys
 
 import numpy as np
 import pytest
 
 from mlpeft.datasets import digits
+from mlpeft.datasets.assets import Asset, AssetKind
 from mlpeft.datasets.catalogue import CATALOGUE
+from mlpeft.datasets.provided import provide
 from mlpeft.datasets.verify import State, verify
 from mlpeft.errors import DataError
 
 
 @pytest.fixture(autouse=True)
 def _read_anew():
-    digits.read_digits.cache_clear()
+    digits._read.cache_clear()
     yield
-    digits.read_digits.cache_clear()
+    digits._read.cache_clear()
 
 
 class Elsewhere:
     """An installation of scikit-learn with another layout."""
 
     def __init__(self, folder):
-        self.submodule_search_locations = [str(folder)]
+        self.submodule_search_locations = [str(folder / "sklearn")]
 
 
 def test_images_are_those_of_scikit_learn():
@@ -56,7 +59,7 @@ def test_without_scikit_learn_the_message_says_what_to_install(monkeypatch):
 
 
 def test_other_images_are_not_the_known_ones(monkeypatch, tmp_path):
-    table = tmp_path / "datasets" / "data" / "digits.csv.gz"
+    table = tmp_path / digits.TABLE
     table.parent.mkdir(parents=True)
     np.savetxt(table, np.zeros((5, 65), int), fmt="%d", delimiter=",")
     monkeypatch.setattr(digits, "find_spec", lambda name: Elsewhere(tmp_path))
@@ -68,3 +71,18 @@ def test_other_images_are_not_the_known_ones(monkeypatch, tmp_path):
 def test_the_known_images_are_whole():
     pytest.importorskip("sklearn")
     assert verify(CATALOGUE["digits"]).state is State.WHOLE
+
+
+def test_a_worker_reads_the_digits_that_its_coordinator_has(monkeypatch):
+    """No scikit-learn here: the table was provided, for this context alone."""
+    pytest.importorskip("sklearn")
+    table = Asset(digits.TABLE, AssetKind.PACKAGED).locate()
+    monkeypatch.setattr(digits, "find_spec", lambda name: None)
+
+    def somewhere_else():
+        provide({digits.TABLE: table})
+        return digits.digits_sha256()
+
+    assert contextvars.copy_context().run(somewhere_else) == digits.SHA256
+    with pytest.raises(DataError):
+        digits.read_digits()

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from mlpeft.datasets import omniglot
 from mlpeft.datasets.assets import Asset, AssetKind
+from mlpeft.datasets.digits import TABLE as DIGITS
 from mlpeft.datasets.folders import DATA_DIR_VARIABLE
+from mlpeft.datasets.omniglot import FILE as OMNIGLOT
 from mlpeft.datasets.provided import Provided, provided
 from mlpeft.errors import ConfigError, nearest
 from mlpeft.tasks.families import custom
@@ -75,10 +76,13 @@ FAMILIES = {
         "handwritten characters of 45 or 50 alphabets, 28 x 28",
         _POOL,
         Omniglot,
-        lambda _: (Asset(omniglot.FILE, AssetKind.DATA),),
+        lambda _: (Asset(OMNIGLOT, AssetKind.DATA),),
     ),
     "digits": FamilyEntry(
-        "handwritten digits, 8 x 8, without a download", _POOL, lambda _: Digits()
+        "handwritten digits, 8 x 8, without a download",
+        _POOL,
+        lambda _: Digits(),
+        lambda _: (Asset(DIGITS, AssetKind.PACKAGED),),
     ),
     "folder": FamilyEntry(
         "your own images: a folder with a folder for each class",

@@ -8,7 +8,6 @@ and so is one turned by half or three quarters where that looks like no digit: 0
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from mlpeft.datasets.digits import FULL, NAME, digits_sha256, read_digits
@@ -37,9 +36,14 @@ class DigitsSource:
 
     params: tuple[str, ...] = ()
 
+    def __init__(self) -> None:
+        self._pools: dict[str, Pool] = {}
+
     def pool(self, split: str, task_params: Mapping[str, Any]) -> Pool:
         """The classes of a split."""
-        return _pools()[split]
+        if not self._pools:
+            self._pools = _pools()
+        return self._pools[split]
 
     def digests(self, task_params: Mapping[str, Any]) -> dict[str, str]:
         """SHA-256 of images and labels."""
@@ -49,7 +53,6 @@ class DigitsSource:
         """It has no task_params of its own."""
 
 
-@lru_cache(maxsize=1)
 def _pools() -> dict[str, Pool]:
     images, labels = read_digits()
 

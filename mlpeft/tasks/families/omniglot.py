@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mlpeft.datasets.digest import file_sha256
 from mlpeft.datasets.folders import find
 from mlpeft.datasets.omniglot import FILE, REMEDY, read_omniglot
 from mlpeft.tasks.families.class_pool import Character, ClassPoolFamily, Pool
@@ -42,16 +41,18 @@ class OmniglotSource:
     def __init__(self, data_dir: str | Path | None = None) -> None:
         self._data_dir = data_dir
         self._pools: dict[str, Pool] = {}
+        self._digest = ""  # of what they were made of
 
     def pool(self, split: str, task_params: Mapping[str, Any]) -> Pool:
         """The classes of a split."""
         if not self._pools:
-            self._pools = _load(self._path())
+            self._pools, self._digest = _load(self._path())
         return self._pools[split]
 
     def digests(self, task_params: Mapping[str, Any]) -> dict[str, str]:
-        """SHA-256 of the file."""
-        return {FILE: file_sha256(self._path())}
+        """SHA-256 of the content."""
+        self.pool("train", task_params)
+        return {FILE: self._digest}
 
     def check(self, problems: Problems) -> None:
         """It has no task_params of its own."""
@@ -61,8 +62,8 @@ class OmniglotSource:
 
 
 @lru_cache(maxsize=2)
-def _load(path: Path) -> dict[str, Pool]:
-    """The three pools of a file."""
+def _load(path: Path) -> tuple[dict[str, Pool], str]:
+    """The three pools of a file, and the digest of its content."""
     arrays = read_omniglot(path)
     evaluation = arrays.class_split == 1
     background = np.unique(arrays.class_alphabet[~evaluation])
@@ -70,7 +71,7 @@ def _load(path: Path) -> dict[str, Pool]:
         arrays.class_alphabet, background[VALIDATION_EVERY - 1 :: VALIDATION_EVERY]
     )
     split_of = np.where(evaluation, "test", np.where(held_out, "val", "train"))
-    return {
+    pools = {
         split: Pool(
             tuple(
                 Character(
@@ -82,3 +83,4 @@ def _load(path: Path) -> dict[str, Pool]:
         )
         for split in ("train", "val", "test")
     }
+    return pools, arrays.sha256()

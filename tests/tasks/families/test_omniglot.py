@@ -71,12 +71,27 @@ def test_characters_are_turned_in_training_only(omniglot):
     assert turned("val") == turned("test") == 0
 
 
-@pytest.mark.data
-def test_the_digest_is_that_of_the_file(omniglot, data_dir):
-    import hashlib
+def test_the_digest_is_that_of_the_content_however_it_is_compressed(tmp_path):
+    arrays = {
+        "images": np.zeros((12, 28, 28), np.uint8),
+        "class_names": np.array(["A/1", "B/1", "C/1"]),
+        "class_alphabet": np.arange(3, dtype=np.uint8),
+        "class_split": np.array([0, 0, 1], np.uint8),
+    }
+    brighter = arrays["images"] + np.uint8(1)
+    changed = {"class_names": np.array(["A/1", "B/1", "C/2"]), "images": brighter}
 
-    digest = hashlib.sha256((data_dir / "omniglot.npz").read_bytes()).hexdigest()
-    assert omniglot.digests(task()) == {"omniglot.npz": digest}
+    def digest(name, save, **changes):
+        (tmp_path / name).mkdir()
+        save(tmp_path / name / "omniglot.npz", **arrays | changes)
+        return Omniglot(tmp_path / name).digests(task())["omniglot.npz"]
+
+    first = digest("plain", np.savez)
+    assert digest("small", np.savez_compressed) == first
+    wide = arrays["class_names"].astype("<U40")
+    assert digest("wide", np.savez, class_names=wide) == first
+    for name, array in changed.items():
+        assert digest(name, np.savez, **{name: array}) != first
 
 
 @pytest.mark.data
