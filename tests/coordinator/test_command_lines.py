@@ -1,8 +1,8 @@
 """What the two commands refuse, and what they say about it."""
 
-import signal
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
