@@ -51,7 +51,7 @@ class Control:
         """
         self._check(visitor)
         who = visitor.name if visitor else "a user"
-        log.info("%s asks: %s", who, f"{request.action} {request.worker}".rstrip())
+        log.info("%s asks: %s", who, f"{request.action} {request.worker[:80]}".rstrip())
         match request.action:
             case Action.DRAIN:
                 self._hub.drain(request.worker, f"by {who}")

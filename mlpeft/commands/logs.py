@@ -132,9 +132,10 @@ def _show(line: LogLine, *, as_json: bool) -> None:
     from rich.console import Console
     from rich.text import Text
 
+    from mlpeft.reporting.terminal import printable
+
     when = time.strftime("%m-%d %H:%M:%S", time.localtime(line.time))
-    # What workers said may be in it: nothing of that may steer the terminal.
-    text = "".join(c if c.isprintable() or c == "\n" else "?" for c in line.text)
+    text = printable(line.text)
     shown = Text.assemble(
         (when, "dim"), f" {line.level:<7} {text}", style=STYLES.get(line.level, "")
     )

@@ -14,6 +14,7 @@ from rich.text import Text
 from mlpeft.cluster.overview import Bytes
 from mlpeft.files import size_text
 from mlpeft.reporting.pace import clock_time, speed
+from mlpeft.reporting.terminal import printable
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -74,22 +75,26 @@ def view(overview: Overview, width: int) -> RenderableType:
         width: Columns that there are.
     """
     parts: list[RenderableType] = [
-        Text(_headline(overview), style="bold"),
-        Text(overview.cluster.wait),
+        _text(_headline(overview), "bold"),
+        _text(overview.cluster.wait),
     ]
     if overview.stopping:
-        parts.append(
-            Text("stopping: the run ends after the round under way", style="yellow")
-        )
+        text = "stopping: the run ends after the round under way"
+        parts.append(_text(text, "yellow"))
     if overview.cluster.workers:
         parts.append(_table(overview, wide=width >= WIDE))
         parts += [
-            Text(f"{worker.name} is quarantined: {worker.quarantined}", style="yellow")
+            _text(f"{worker.name} is quarantined: {worker.quarantined}", "yellow")
             for worker in overview.cluster.workers
             if worker.quarantined
         ]
-    parts.append(Text(_sums(overview), style="dim"))
+    parts.append(_text(_sums(overview), "dim"))
     return Group(*parts)
+
+
+def _text(text: str, style: str = "") -> Text:
+    """A text without markup: names and reasons come from workers."""
+    return Text(printable(text), style=style)
 
 
 def _headline(overview: Overview) -> str:
@@ -126,7 +131,7 @@ def _table(overview: Overview, *, wide: bool) -> Table:
             *((size_text(moved.up), size_text(moved.down)) if wide else ()),
             ", ".join(computing.get(worker.name, ["-"])),
         ]
-        table.add_row(*map(Text, cells))
+        table.add_row(*map(_text, cells))
     return table
 
 

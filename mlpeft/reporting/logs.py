@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from mlpeft.reporting.log_lines import file_handler
-from mlpeft.reporting.terminal import progress_console
+from mlpeft.reporting.terminal import printable, progress_console
 
 LINE: Final = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
 
@@ -65,7 +65,8 @@ class _TerminalHandler(_Ours):
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            progress_console().print(self.format(record), markup=False, soft_wrap=True)
+            line = printable(self.format(record))
+            progress_console().print(line, markup=False, soft_wrap=True)
         except Exception:  # noqa: BLE001 - logging must not end the run
             self.handleError(record)
 

@@ -119,10 +119,12 @@ def test_the_last_line_has_the_sums(overview):
     )
 
 
-def test_a_name_cannot_be_markup(overview):
-    worker = replace(overview.cluster.workers[0], name="[red]eve[/red]")
-    cluster = replace(overview.cluster, workers=(worker,))
-    assert "[red]eve[/red]" in shown(replace(overview, cluster=cluster))
+def test_a_name_cannot_be_markup_or_steer_the_terminal(overview):
+    worker = replace(overview.cluster.workers[0], name="[red]eve\x1b[2J")
+    cluster = replace(overview.cluster, workers=(worker,), wait="\x1b]0;x\x07 waits")
+    text = shown(replace(overview, cluster=cluster))
+    assert "[red]eve?[2J" in text
+    assert "?]0;x? waits" in text
 
 
 def test_scripts_get_each_workers_bytes_beside_it(overview):

@@ -74,6 +74,13 @@ def test_handlers_of_others_stay(name: str) -> None:
     assert other in setup_logger(name).handlers
 
 
+def test_nothing_that_is_logged_steers_the_terminal(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    setup_logger(name).warning("worker eve\x1b[2J failed:\n\x9b31mred")
+    assert "worker eve?[2J failed:\n?31mred" in capsys.readouterr().err
+
+
 def test_a_long_line_is_not_wrapped(
     name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

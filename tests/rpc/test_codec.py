@@ -13,7 +13,7 @@ from mlpeft.cluster.rounds import Policy
 from mlpeft.cluster.status import ClusterStatus, LeaseStatus, WorkerStatus
 from mlpeft.errors import LocalProtocolError, RemoteProtocolError
 from mlpeft.rpc import cluster_pb2 as pb
-from mlpeft.rpc import codec, join_codec, wire
+from mlpeft.rpc import codec, control_codec, join_codec, wire
 from mlpeft.rpc.dtypes import BFLOAT16
 from mlpeft.rpc.overview_codec import decode_overview, encode_overview
 from mlpeft.rpc.tensors import CHUNK_BYTES, INLINE_BYTES
@@ -315,6 +315,8 @@ def test_any_bytes_are_a_call_or_a_remote_protocol_error(data):
         join_codec.decode_join_request,
         join_codec.decode_join_response,
         decode_overview,
+        control_codec.decode_request,
+        control_codec.decode_response,
     ):
         try:
             decode(data)
