@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import time
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -209,6 +210,8 @@ class Server:
             bytes_moved=hub.traffic.bytes_moved(),
             cluster=hub.status(),
             bytes_by_worker=hub.bytes_by_worker(),
+            clock_s=time.time(),
+            versions=hub.versions,
         )
 
     async def _control(self, data: bytes, context: Context) -> bytes:

@@ -61,12 +61,12 @@ def run_checks(
         config: A run's YAML file; None: the defaults.
         overrides: `section.key=value` on top.
     """
-    yield _guarded("installation", check_installation)
+    yield guarded("installation", check_installation)
     yield from check_dependencies()
-    yield _guarded("device", check_device)
-    yield _guarded("BLAS", check_blas)
-    yield _guarded("compiler", check_compiler)
-    yield _guarded("training step", check_training_step)
+    yield guarded("device", check_device)
+    yield guarded("BLAS", check_blas)
+    yield guarded("compiler", check_compiler)
+    yield guarded("training step", check_training_step)
     try:
         tree = RunConfig.load(config, overrides) if config else _defaults(overrides)
     except (MlpeftError, FileNotFoundError) as error:
@@ -74,9 +74,9 @@ def run_checks(
         return
     source = str(config) if config else "defaults"
     yield Check("configuration", Status.OK, f"{source}, run {tree.run.name}")
-    yield _guarded("tasks and data", lambda: check_tasks(tree))
-    yield _guarded("model", lambda: check_model(tree))
-    yield _guarded("disk", lambda: check_disk(tree.paths.checkpoint_dir))
+    yield guarded("tasks and data", lambda: check_tasks(tree))
+    yield guarded("model", lambda: check_model(tree))
+    yield guarded("disk", lambda: check_disk(tree.paths.checkpoint_dir))
 
 
 def check_installation() -> Check:
@@ -221,22 +221,32 @@ def check_model(config: RunConfig) -> Check:
     return Check("model", Status.OK, detail)
 
 
-def check_disk(folder: Path) -> Check:
-    """There is room for checkpoints, and leave to write them."""
+def check_disk(
+    folder: Path,
+    name: str = "disk",
+    elsewhere: str = "set paths.checkpoint_dir to another disk",
+) -> Check:
+    """There is room in a folder, and leave to write it.
+
+    Args:
+        folder: Need not be there yet.
+        name: Of the check.
+        elsewhere: How to choose another folder.
+    """
     existing = folder.absolute()
     while not existing.exists():
         existing = existing.parent
     free = shutil.disk_usage(existing).free
     detail = f"{free / 1e9:.1f} GB free for {folder.absolute()}"
-    remedy = "free some, or set paths.checkpoint_dir to another disk"
+    remedy = f"free some, or {elsewhere}"
     if not _writable(existing):
-        remedy = "set paths.checkpoint_dir to a folder that you may write"
-        return Check("disk", Status.FAILED, f"no leave to write {existing}", remedy)
+        detail = f"no leave to write {existing}"
+        return Check(name, Status.FAILED, detail, f"get it, or {elsewhere}")
     if free < NEEDED_DISK_BYTES:
-        return Check("disk", Status.FAILED, detail, remedy)
+        return Check(name, Status.FAILED, detail, remedy)
     if free < ROOMY_DISK_BYTES:
-        return Check("disk", Status.WARNING, detail, remedy)
-    return Check("disk", Status.OK, detail)
+        return Check(name, Status.WARNING, detail, remedy)
+    return Check(name, Status.OK, detail)
 
 
 def _writable(folder: Path) -> bool:
@@ -247,7 +257,7 @@ def _defaults(overrides: Iterable[str]) -> RunConfig:
     return RunConfig.from_dict({}, overrides, "defaults")
 
 
-def _guarded(name: str, check: Callable[[], Check]) -> Check:
+def guarded(name: str, check: Callable[[], Check]) -> Check:
     """The check's outcome; whatever it raises is a failure with its text."""
     try:
         return check()

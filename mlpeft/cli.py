@@ -12,6 +12,7 @@ from mlpeft.commands.compare import compare
 from mlpeft.commands.config import config
 from mlpeft.commands.data import app as data
 from mlpeft.commands.demo import demo
+from mlpeft.commands.doctor import doctor
 from mlpeft.commands.entry import run
 from mlpeft.commands.evaluate import evaluate
 from mlpeft.commands.export import export
@@ -36,6 +37,7 @@ app = typer.Typer(
 )
 app.command()(info)
 app.command()(validate)
+app.command()(doctor)
 app.command()(demo)
 app.command()(train)
 app.command()(evaluate)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from mlpeft.cluster.joining import Versions
     from mlpeft.cluster.messages import WorkerId
     from mlpeft.cluster.status import ClusterStatus
 
@@ -56,6 +57,8 @@ class Overview:
         bytes_moved: Of all connections since the start, also of those that ended.
         bytes_by_worker: Of the connections that there are.
         cluster: Rounds, workers, leases.
+        clock_s: The coordinator's clock, in seconds since 1970.
+        versions: What the coordinator runs; None: it does not say.
     """
 
     run: str
@@ -65,3 +68,5 @@ class Overview:
     bytes_moved: Bytes
     cluster: ClusterStatus
     bytes_by_worker: Mapping[WorkerId, Bytes] = field(default_factory=dict)
+    clock_s: float = 0.0
+    versions: Versions | None = None

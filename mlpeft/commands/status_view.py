@@ -64,6 +64,7 @@ def steady(overview: Overview) -> Overview:
         bytes_moved=Bytes(),
         bytes_by_worker={},
         cluster=still,
+        clock_s=0.0,
     )
 
 

@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from mlpeft.checks import Status, run_checks
+from mlpeft.checks import run_checks
 from mlpeft.commands.options import Json, Overrides
-
-FAILED = 1
-"""Exit code if any check fails."""
-MARKS = {
-    Status.OK: "[green]ok     [/green]",
-    Status.WARNING: "[yellow]warning[/yellow]",
-    Status.FAILED: "[red]failed [/red]",
-}
+from mlpeft.commands.verdicts import show
 
 
 def validate(
@@ -39,34 +30,4 @@ def validate(
     Says what to do for each failure. Exit code 1 if a check fails; warnings do not
     count.
     """
-    from rich.console import Console
-    from rich.markup import escape
-
-    console = Console(highlight=False)
-    checks = []
-    for check in run_checks(config, overrides or ()):
-        checks.append(check)
-        if json_output:
-            continue
-        text = f"{MARKS[check.status]} {check.name}: {escape(check.detail)}"
-        console.print(text, soft_wrap=True)
-        if check.remedy:
-            console.print(f"        -> {escape(check.remedy)}", soft_wrap=True)
-    failures = sum(check.status is Status.FAILED for check in checks)
-    if json_output:
-        record = {"ok": failures == 0, "checks": [asdict(check) for check in checks]}
-        typer.echo(json.dumps(record, indent=1))
-    else:
-        warnings = sum(check.status is Status.WARNING for check in checks)
-        console.print(_verdict(len(checks), failures, warnings))
-    if failures:
-        raise typer.Exit(FAILED)
-
-
-def _verdict(checks: int, failures: int, warnings: int) -> str:
-    text = f"No check of {checks} failed"
-    if failures:
-        text = f"{failures} check{'s' if failures > 1 else ''} of {checks} failed"
-    if warnings:
-        text += f", {warnings} warning{'s' if warnings > 1 else ''}"
-    return text
+    show(run_checks(config, overrides or ()), as_json=json_output)

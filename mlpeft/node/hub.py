@@ -132,7 +132,7 @@ class Hub:
         self.session = uuid.uuid4().hex[:16]
         self._config_yaml = config.to_yaml()
         self._fingerprint = fingerprint
-        self._versions = versions
+        self.versions = versions
         self._offer = offer or Offer()
         self._state = CoordinatorState(self.session, policy)
         self._loop = asyncio.get_running_loop()
@@ -246,7 +246,7 @@ class Hub:
         theirs = Versions(
             request.protocol_version, request.mlpeft_version, request.mlx_version
         )
-        refusal = version_refusal(self._versions, theirs)
+        refusal = version_refusal(self.versions, theirs)
         if refusal is not None:
             context = about(request.name)
             log.warning("worker %s refused: %s", request.name, refusal, extra=context)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mlpeft.cluster.joining import Versions
 from mlpeft.cluster.messages import WorkerId
 from mlpeft.cluster.overview import Bytes, Overview, RunProgress
 from mlpeft.rpc import cluster_pb2 as pb
@@ -17,7 +18,12 @@ def encode_overview(overview: Overview) -> bytes:
         progress=_progress(overview.progress),
         stopping=overview.stopping,
         bytes_moved=_bytes(overview.bytes_moved),
+        clock_s=overview.clock_s,
     )
+    if overview.versions is not None:
+        out.protocol_version = overview.versions.protocol
+        out.mlpeft_version = overview.versions.mlpeft
+        out.mlx_version = overview.versions.mlx
     write_status(out, overview.cluster)
     for worker in out.workers:
         moved = overview.bytes_by_worker.get(WorkerId(worker.worker_id), Bytes())
@@ -43,7 +49,15 @@ def decode_overview(data: bytes) -> Overview:
             WorkerId(worker.worker_id): _read_bytes(worker.bytes_moved)
             for worker in status.workers
         },
+        clock_s=status.clock_s,
+        versions=_read_versions(status),
     )
+
+
+def _read_versions(status: pb.StatusResponse) -> Versions | None:
+    if not status.protocol_version:
+        return None
+    return Versions(status.protocol_version, status.mlpeft_version, status.mlx_version)
 
 
 def _progress(progress: RunProgress) -> pb.RunProgress:

@@ -7,6 +7,8 @@ import socket
 import subprocess
 import sys
 
+from mlpeft.commands.doctor import doctor
+
 
 def test_off_loopback_a_coordinator_refuses_to_start_without_security(cluster):
     refused = cluster.start_coordinator(listen="0.0.0.0:0")
@@ -128,3 +130,14 @@ def test_scripts_get_the_end_of_a_run_as_json(cluster):
     assert (record["iteration"], record["reason"]) == (6, "done")
     assert record["run_dir"] == "checkpoints/tiny"
     assert "it/s" not in done.stderr
+
+
+def test_the_doctor_finds_a_coordinator_well(cluster, capsys, monkeypatch):
+    monkeypatch.setenv("MLPEFT_CONFIG_DIR", str(cluster.folder / "config"))
+    cluster.coordinator()
+    doctor(coordinator=cluster.address, json_output=True)
+    said = json.loads(capsys.readouterr().out)
+    assert said["ok"]
+    found = {check["name"]: check["status"] for check in said["checks"]}
+    for name in ("reach", "coordinator", "versions", "clock"):
+        assert found[name] == "ok"

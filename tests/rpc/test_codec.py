@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 
 from mlpeft.cluster.coordinator_state import CoordinatorState
+from mlpeft.cluster.joining import Versions
 from mlpeft.cluster.messages import Lease, LeaseKey, WorkerId
 from mlpeft.cluster.overview import Bytes, Overview, RunProgress
 from mlpeft.cluster.rounds import Policy
@@ -362,6 +363,8 @@ def test_a_status_comes_through(version):
         bytes_moved=Bytes(7, 8),
         cluster=status,
         bytes_by_worker={WorkerId("i"): Bytes(1, 2)},
+        clock_s=1764000000.25,
+        versions=Versions(1, "0.1.0", "0.32.4"),
     )
     assert decode_overview(encode_overview(overview)) == overview
 
@@ -370,4 +373,6 @@ def test_what_is_not_known_of_a_run_is_none_on_the_other_side():
     progress = RunProgress(5, 20, None, None)
     nothing = CoordinatorState("s", Policy()).status(0.0)
     overview = Overview("run", "s", progress, False, Bytes(), nothing)
-    assert decode_overview(encode_overview(overview)).progress == progress
+    again = decode_overview(encode_overview(overview))
+    assert again.progress == progress
+    assert again.versions is None

@@ -1,0 +1,86 @@
+"""What the system says of the network: more than gRPC does."""
+
+from __future__ import annotations
+
+import platform
+import re
+import socket
+import sys
+from typing import TYPE_CHECKING, Protocol
+
+from mlpeft.platform import shell
+
+if TYPE_CHECKING:
+    from mlpeft.platform.shell import Shell
+
+TIMEOUT_S = 3.0
+PRIVACY_SINCE = 15
+"""The macOS that began to ask before a program may reach the local network."""
+
+
+class Network(Protocol):
+    """The network, as this machine sees it."""
+
+    def connect(self, host: str, port: int) -> None:
+        """Open a connection and close it.
+
+        Raises:
+            OSError: As the system does.
+        """
+        ...
+
+    def on_same_network(self, host: str) -> bool:
+        """Whether a host is reached without a gateway, as far as can be known."""
+        ...
+
+    def gateway_answers(self) -> bool:
+        """Whether there is a default gateway, and it answers a ping."""
+        ...
+
+    def asks_for_leave(self) -> bool:
+        """Whether this system asks before a program may reach the local network."""
+        ...
+
+
+class SystemNetwork:
+    """The network by the system's own calls and commands.
+
+    Args:
+        system: `sys.platform`.
+        run: Runs commands.
+    """
+
+    def __init__(self, system: str = sys.platform, run: Shell = shell.run) -> None:
+        self._system = system
+        self._run = run
+
+    def connect(self, host: str, port: int) -> None:
+        """See `Network`."""
+        socket.create_connection((host, port), TIMEOUT_S).close()
+
+    def on_same_network(self, host: str) -> bool:
+        """See `Network`."""
+        if self._system == "darwin":
+            answer = self._run(["/sbin/route", "-n", "get", host])
+            return answer.code == 0 and "gateway:" not in answer.text
+        answer = self._run(["ip", "route", "get", host])
+        return answer.code == 0 and " via " not in answer.text
+
+    def gateway_answers(self) -> bool:
+        """See `Network`."""
+        if self._system == "darwin":
+            route = self._run(["/sbin/route", "-n", "get", "default"])
+            found = re.search(r"gateway: (\S+)", route.text)
+            ping = ["/sbin/ping", "-c", "1", "-t", "2"]
+        else:
+            route = self._run(["ip", "route", "show", "default"])
+            found = re.search(r"default via (\S+)", route.text)
+            ping = ["ping", "-c", "1", "-W", "2"]
+        return found is not None and self._run([*ping, found[1]]).code == 0
+
+    def asks_for_leave(self) -> bool:
+        """See `Network`."""
+        if self._system != "darwin":
+            return False
+        major = platform.mac_ver()[0].partition(".")[0]
+        return major.isdecimal() and int(major) >= PRIVACY_SINCE
