@@ -5,7 +5,7 @@
 The same by commands, once the base is there:
 
     PYTHONPATH=examples mlpeft train --config configs/own_model.yaml
-    PYTHONPATH=examples mlpeft compare --checkpoint checkpoints/own_model --k-shot 8
+    PYTHONPATH=examples mlpeft compare --checkpoint checkpoints/own_model --k-shots 8
 
 A network has learned how a kind of sensor answers. Every sensor that is built answers a
 little differently, and shall be calibrated from eight readings.
