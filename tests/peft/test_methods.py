@@ -144,6 +144,18 @@ def test_the_compiled_loop_computes_what_the_python_loop_does(tmp_path, name):
 
 
 @every_method
+def test_packed_sentences_give_what_padded_ones_do(tmp_path, name):
+    """The encoder packs sentences and runs frozen layers once, whatever adapts."""
+    model = wrapped(tmp_path, name)
+    move(model)
+    functional = Functional(model, cross_entropy_loss)
+    prepared = functional.prepare(TOKENS)
+    np.testing.assert_allclose(
+        model.encoder(prepared), model.encoder(TOKENS_MX), atol=1e-5
+    )
+
+
+@every_method
 def test_the_start_follows_from_the_seed(tmp_path, name):
     one, other = (get_params(wrapped(tmp_path, name)) for _ in range(2))
     for path, leaf in one.items():
