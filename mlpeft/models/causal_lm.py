@@ -16,6 +16,7 @@ from mlx.utils import tree_map
 
 from mlpeft.datasets.pretrained import model_file, model_path
 from mlpeft.errors import DataError
+from mlpeft.models.virtual_tokens import take_virtual_tokens
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,6 +51,7 @@ def read_causal_lm(where: str, base_dtype: BaseDtype = "float32") -> nn.Module:
     model.eval()
     if base_dtype != "stored":
         _convert(model, mx.float32 if base_dtype == "float32" else mx.bfloat16)
+    take_virtual_tokens(model)
     mx.eval(model.parameters())
     return model
 

@@ -65,8 +65,8 @@ class Prefix(Method):
         if not chosen:
             raise ConfigError(
                 "peft.method: prefix needs a model whose attentions take keys and "
-                "values (mlpeft.peft.prefix.TakesPrefix), such as backbone encoder; "
-                "take lora"
+                "values (mlpeft.peft.prefix.TakesPrefix), such as backbone encoder or "
+                "causal_lm; take lora"
             )
         for module in chosen:
             shape = (section.num_virtual_tokens, module.prefix_dims)

@@ -57,8 +57,8 @@ class Prompt(Method):
         if not takers:
             raise ConfigError(
                 "peft.method: prompt needs a model that takes vectors before its "
-                "tokens (mlpeft.peft.prompt.TakesPrompt), such as backbone encoder; "
-                "take lora"
+                "tokens (mlpeft.peft.prompt.TakesPrompt), such as backbone encoder or "
+                "causal_lm; take lora"
             )
         for module in takers:
             count = (section.num_virtual_tokens,)
