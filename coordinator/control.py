@@ -34,9 +34,6 @@ class Control:
     def __init__(self, hub: Hub, authority: Authority | None) -> None:
         self._hub = hub
         self._authority = authority
-        self.stopping = False
-        """Whether the run is to end after the round under way. Set once, on the event
-        loop; the training thread reads it."""
 
     def obey(self, request: ControlRequest, visitor: Visitor | None) -> str:
         """Do what is asked; what happens now, for people.
@@ -69,16 +66,11 @@ class Control:
                 self._hub.resume()
                 return "shards are given out"
             case Action.STOP:
-                return self._stop()
-
-    def _stop(self) -> str:
-        self.stopping = True
-        # A paused round would not end, and the run with it.
-        self._hub.resume()
-        return (
-            f"run {self._hub.config.run.name} is saved and ends after the round under "
-            "way; mlpeft-coordinator --resume goes on with it"
-        )
+                self._hub.stop_after_round()
+                return (
+                    f"run {self._hub.config.run.name} is saved and ends after the "
+                    "round under way; the same command goes on with it"
+                )
 
     def _check(self, visitor: Visitor | None) -> None:
         if self._authority is None or visitor is None:

@@ -151,7 +151,7 @@ class Runtime:
 
     def stopping(self) -> bool:
         """Whether an operator asked that the run end after the round under way."""
-        return self._server.control.stopping
+        return self._hub.stopping
 
     def submit(
         self, version: int, meta: ParamTree, shards: Sequence[Shard]

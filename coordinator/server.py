@@ -206,7 +206,7 @@ class Server:
             run=hub.config.run.name,
             session=hub.session,
             progress=self._progress(),
-            stopping=self.control.stopping,
+            stopping=hub.stopping,
             bytes_moved=hub.traffic.bytes_moved(),
             cluster=hub.status(),
             bytes_by_worker=hub.bytes_by_worker(),

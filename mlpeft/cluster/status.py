@@ -65,6 +65,7 @@ class LeaseStatus:
     Attributes:
         key: Which attempt at which shard.
         worker: Name of the worker that holds it.
+        worker_id: Its connection: names need not be unique.
         held_s: Seconds since the grant.
         tasks_done: Tasks done, as of the last heartbeat.
         tasks: Tasks of the shard.
@@ -76,6 +77,7 @@ class LeaseStatus:
 
     key: LeaseKey
     worker: str
+    worker_id: WorkerId
     held_s: float
     tasks_done: int
     tasks: int
@@ -128,6 +130,7 @@ def picture(books: Books, now: float) -> ClusterStatus:
         LeaseStatus(
             key=key,
             worker=books.workers[live.worker].info.name,
+            worker_id=live.worker,
             held_s=now - live.granted_at,
             tasks_done=books.workers[live.worker].progress.get(key, 0),
             tasks=len(live.lease.shard.tasks),

@@ -19,6 +19,7 @@ from mlpeft.reporting.terminal import printable
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from mlpeft.cluster.messages import WorkerId
     from mlpeft.cluster.overview import Overview
     from mlpeft.cluster.status import LeaseStatus, WorkerStatus
 
@@ -114,9 +115,9 @@ def _headline(overview: Overview) -> str:
 
 
 def _table(overview: Overview, *, wide: bool) -> Table:
-    computing: dict[str, list[str]] = {}
+    computing: dict[WorkerId, list[str]] = {}
     for lease in overview.cluster.leases:
-        computing.setdefault(lease.worker, []).append(_computing(lease))
+        computing.setdefault(lease.worker_id, []).append(_computing(lease))
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for name in ("worker", "device", "state"):
         table.add_column(name)
@@ -130,7 +131,7 @@ def _table(overview: Overview, *, wide: bool) -> Table:
             f"{worker.silent_s:.1f} s",
             *(str(worker.shards_done), str(worker.failures)),
             *((size_text(moved.up), size_text(moved.down)) if wide else ()),
-            ", ".join(computing.get(worker.name, ["-"])),
+            ", ".join(computing.get(worker.worker, ["-"])),
         ]
         table.add_row(*map(_text, cells))
     return table

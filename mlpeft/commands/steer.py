@@ -68,7 +68,7 @@ def stop(
     identity: IdentityFolder = None,
     insecure: Insecure = False,
 ) -> None:
-    """End the run after the round under way: saved, and ready for --resume."""
+    """End the run after the round under way: saved, and ready to go on."""
     from mlpeft.rpc.wire import Action, ControlRequest
 
     _steer(ControlRequest(Action.STOP), coordinator, identity, insecure)

@@ -139,6 +139,8 @@ class Hub:
         self._timer: asyncio.TimerHandle | None = None
         self._joins: dict[m.WorkerId, wire.JoinRequest] = {}
         self._peers: dict[m.WorkerId, Peer] = {}
+        self.stopping = False
+        """Whether the run is to end after the round under way."""
         self.traffic = Traffic()
         """Of all peers together; a peer's own is a part of it."""
         self._names: dict[m.WorkerId, str] = {}
@@ -198,6 +200,11 @@ class Hub:
     def resume(self) -> None:
         """Give out leases again."""
         self._handle(cm.ResumeRequested())
+
+    def stop_after_round(self) -> None:
+        """Have the run end after the round under way, as the training loop sees it."""
+        self.stopping = True
+        self.resume()  # a round that is paused would not end, and the run with it
 
     def drain(self, worker: str, reason: str) -> None:
         """Have a worker finish the shard in hand and end its process.

@@ -42,6 +42,7 @@ def write_status(out: pb.StatusResponse, status: ClusterStatus) -> None:
         out.leases.add(
             key=encode_key(lease.key),
             worker=lease.worker,
+            worker_id=lease.worker_id,
             held_s=lease.held_s,
             tasks_done=lease.tasks_done,
             tasks=lease.tasks,
@@ -74,6 +75,7 @@ def read_status(status: pb.StatusResponse) -> ClusterStatus:
         LeaseStatus(
             key=decode_key(lease.key),
             worker=lease.worker,
+            worker_id=WorkerId(lease.worker_id),
             held_s=lease.held_s,
             tasks_done=lease.tasks_done,
             tasks=lease.tasks,

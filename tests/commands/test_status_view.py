@@ -73,10 +73,12 @@ def test_a_quarantined_worker_is_shown_with_the_reason(overview):
     assert "ada is quarantined: 3 shards in a row failed" in text
 
 
-def test_a_lease_is_shown_as_late_and_as_a_backup(overview):
+def test_a_lease_is_shown_as_late_and_as_a_backup_beside_who_holds_it(overview):
+    """Two processes on one Mac may have one name."""
     lease = LeaseStatus(
         key=LeaseKey("s", 1, 2, 1),
         worker="ada",
+        worker_id=WorkerId("2"),
         held_s=9.0,
         tasks_done=1,
         tasks=4,
@@ -85,8 +87,13 @@ def test_a_lease_is_shown_as_late_and_as_a_backup(overview):
         late=True,
         backup=True,
     )
-    text = shown(replace(overview, cluster=replace(overview.cluster, leases=(lease,))))
-    assert "shard 2: 1/4 tasks, 9 s, backup, late" in text
+    ada, bob = overview.cluster.workers
+    both = (ada, replace(bob, name="ada"))
+    cluster = replace(overview.cluster, workers=both, leases=(lease,))
+    text = shown(replace(overview, cluster=cluster), width=200)
+    first, second = (line for line in text.splitlines() if line.strip()[:3] == "ada")
+    assert "shard 2: 1/4 tasks, 9 s, backup, late" in second
+    assert "shard" not in first
 
 
 def test_where_there_is_little_room_a_line_is_still_a_line(overview):

@@ -120,10 +120,10 @@ def test_asked_to_stop_it_says_so_and_goes_on_if_it_was_paused():
     async def scenario():
         async with Steered() as steered:
             await steered.ask(Action.PAUSE)
-            before = steered.server.control.stopping
+            before = steered.hub.stopping
             said = {await steered.ask(Action.STOP), await steered.ask(Action.STOP)}
-            control = steered.server.control
-            return before, said, control.stopping, steered.hub.status().paused
+            hub = steered.hub
+            return before, said, hub.stopping, hub.status().paused
 
     before, said, stopping, paused = bounded(scenario())
     assert (before, stopping, paused) == (False, True, "")

@@ -348,7 +348,9 @@ def test_a_status_comes_through(version):
         workers=(
             WorkerStatus(WorkerId("i"), "ada", "cpu", 2, 1, 7, 1, None, 0.5, True, ""),
         ),
-        leases=(LeaseStatus(KEY, "ada", 1.5, 1, 2, 0.5, 60.0, True, False),),
+        leases=(
+            LeaseStatus(KEY, "ada", WorkerId("i"), 1.5, 1, 2, 0.5, 60.0, True, False),
+        ),
         wait="round 3: ...",
         counted=9,
         refused=2,
