@@ -136,7 +136,8 @@ class SeekingLink:
             able, run=self._run, ca=self._ca, insecure=self._insecure
         )
         if chosen is None:
-            raise LinkLostError(f"{nobody}{reason}; {_BY_HAND}")
+            hint = "" if found else f"; {_BY_HAND}"
+            raise LinkLostError(f"{nobody}{reason}{hint}")
         for address in chosen.dialled:
             own = await _reach(address)
             if own is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -12,11 +13,18 @@ from mlpeft.blobs.needs import assets_of
 from mlpeft.datasets.assets import Asset, AssetKind
 from mlpeft.datasets.digest import file_sha256
 from mlpeft.errors import DataError
+from mlpeft.files import size_text
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from mlpeft.config import RunConfig
+
+
+log = logging.getLogger("mlpeft.coordinator")
+
+LARGE_BYTES = 500_000_000
+"""Reading as much takes a while."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +108,7 @@ class Offer:
                 if asset.kind is AssetKind.PACKAGED:
                     continue  # the package has it in another way; workers need it too
                 raise
+            _tell_if_large(asset, place)
             if place.is_dir():
                 offered.append(_folder(asset, place, blobs))
             else:
@@ -124,6 +133,14 @@ def _folder(asset: Asset, place: Path, blobs: dict[str, Blob]) -> OfferedAsset:
     label = f"the list of files of {asset.name}"
     blobs[digest] = Blob(label, len(data), content=data)
     return OfferedAsset(asset.name, digest, len(data), is_folder=True)
+
+
+def _tell_if_large(asset: Asset, place: Path) -> None:
+    """Say why the start takes seconds, where it does."""
+    files = place.rglob("*") if place.is_dir() else [place]
+    size = sum(file.stat().st_size for file in files if file.is_file())
+    if size >= LARGE_BYTES:
+        log.info("reading %s, %s, to offer it to workers", asset.name, size_text(size))
 
 
 def _file_blob(label: str, path: Path) -> Blob:

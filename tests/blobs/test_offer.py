@@ -1,6 +1,7 @@
 """What a coordinator offers, and that it offers nothing else."""
 
 import hashlib
+import logging
 
 import pytest
 
@@ -47,6 +48,14 @@ def test_a_folder_is_offered_as_a_list_of_its_files(offer, tmp_path):
     assert entry.path == "config.json"
     with offer.blob(entry.sha256).open(0) as file:
         assert file.read() == b"{}"
+
+
+def test_a_start_that_takes_a_while_says_why(offer, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr("mlpeft.blobs.offer.LARGE_BYTES", 10)
+    config = {"task_distribution": {"task_families": ["omniglot"]}}
+    with caplog.at_level(logging.INFO, "mlpeft.coordinator"):
+        Offer.of(RunConfig.from_dict(config))
+    assert caplog.messages == ["reading omniglot.npz, 10 B, to offer it to workers"]
 
 
 def test_what_a_package_keeps_in_another_way_is_not_offered(monkeypatch):

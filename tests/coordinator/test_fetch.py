@@ -13,15 +13,20 @@ from coordinator.server import Server
 from mlpeft.blobs.manifest import OfferedAsset
 from mlpeft.blobs.offer import Blob, Offer
 from mlpeft.node.hub import Hub
-from mlpeft.node.link import LinkLostError
+from mlpeft.node.link import LinkLostError, LinkRefusedError
 from mlpeft.rpc import wire
+from mlpeft.security.authority import Authority
 from tests.models import tiny
 from tests.node.toy import CONFIG, VERSIONS, bounded
+from tests.worker.test_seek import identity_of
 from worker.link import GrpcLink
 
 CONTENT = bytes(range(256)) * 12_000
 """Three pieces of 1 MiB, nearly."""
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
+
+
+REQUEST = wire.JoinRequest(1, VERSIONS.mlpeft, VERSIONS.mlx, "ada", "process")
 
 
 class Served:
@@ -40,8 +45,7 @@ class Served:
         self.hub = Hub(CONFIG, "same view", VERSIONS, self.offer)
         self.server = Server(self.hub)
         self.link = GrpcLink(await self.server.start("127.0.0.1", 0))
-        request = wire.JoinRequest(1, VERSIONS.mlpeft, VERSIONS.mlx, "ada", "process")
-        self.joined = await self.link.join(request)
+        self.joined = await self.link.join(REQUEST)
         return self
 
     async def __aexit__(self, *_):
@@ -128,6 +132,35 @@ def test_a_coordinator_that_goes_away_breaks_the_transfer(tmp_path):
             await served.server.stop(0)
             with pytest.raises(LinkLostError):
                 _ = [piece async for piece in pieces]
+
+    bounded(scenario())
+
+
+def test_a_worker_that_is_shut_out_gets_no_more_of_a_file(tmp_path):
+    """Revoked in the middle of a transfer, under certificates on both sides."""
+    size = 256 << 20
+    with (tmp_path / "large.npz").open("wb") as file:
+        file.truncate(size)
+    changed = (tmp_path / "large.npz").stat().st_mtime_ns
+    offer = Offer(
+        (), {"large": Blob("large", size, tmp_path / "large.npz", changed=changed)}
+    )
+
+    async def scenario():
+        authority = Authority.create(tmp_path / "ca", ["127.0.0.1"])
+        ada = identity_of(authority, tmp_path / "ada", "ada")
+        hub = Hub(CONFIG, "same view", VERSIONS, offer)
+        server = Server(hub, authority)
+        link = GrpcLink(await server.start("127.0.0.1", 0), ada)
+        joined = await link.join(REQUEST)
+        pieces = link.fetch(joined.worker_id, "large", 0)
+        await anext(pieces)
+        authority.revoke("ada")
+        with pytest.raises(LinkRefusedError, match="revoked"):
+            _ = [piece async for piece in pieces]
+        await link.close()
+        hub.end("done")
+        await server.stop(0)
 
     bounded(scenario())
 
