@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from mlpeft.cluster.rounds import Candidate, Failure
 
 
-def late_after_s(
+def slow_after_s(
     task: Usual | None, tasks: int, ahead: int, *, factor: float, least_s: float
 ) -> float | None:
     """Seconds from its grant after which a lease is in the tail; None: never.
@@ -40,7 +40,7 @@ def late_after_s(
 def choose_backup(
     candidates: Sequence[Candidate], holder: str, failures: Sequence[Failure]
 ) -> tuple[WorkerId | None, str]:
-    """The worker that gets a late shard as well, and why; or None, and why nobody.
+    """The worker that gets a slow shard as well, and why; or None, and why nobody.
 
     Args:
         candidates: Connected workers, in the order in which they joined.

@@ -71,9 +71,9 @@ class LiveLease:
         lease: What was granted.
         granted_at: When.
         deadline: When it ends.
-        late_at: When it is later than usual; None: not known, or noted already.
+        slow_at: When it takes longer than is usual; None: not known, or noted.
         warn_at: When people are told if nothing of it is done; None: they were.
-        late: Whether it is later than usual.
+        slow: Whether it takes longer than is usual.
         progress_at: When its worker last told of one more task; the grant at first.
         backup: Whether another worker had the shard already.
     """
@@ -82,10 +82,10 @@ class LiveLease:
     lease: Lease
     granted_at: float
     deadline: float
-    late_at: float | None
+    slow_at: float | None
     warn_at: float | None
     progress_at: float
-    late: bool = False
+    slow: bool = False
     backup: bool = False
 
 

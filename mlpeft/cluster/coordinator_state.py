@@ -18,7 +18,7 @@ One shard's way through a round:
 
     waiting --grant--> leased --valid update------------------------> in
        ^                 |  |
-       |                 |  +-- late, and somebody idle: a second lease, the backup
+       |                 |  +-- slow, and somebody idle: a second lease, the backup
        +-- lost, failed, refused, out of time (each a Failure; too many fail the round)
 
 What happens where: `roster` workers come and go, `leasing` who computes what, `intake`
@@ -246,8 +246,8 @@ class CoordinatorState:
             worker.last_seen = books.now
         for live in books.round.live.values() if books.round else ():
             live.deadline = max(live.deadline + late, books.now + grace_s)
-            if live.late_at is not None:
-                live.late_at = max(live.late_at + late, books.now + grace_s)
+            if live.slow_at is not None:
+                live.slow_at = max(live.slow_at + late, books.now + grace_s)
             if live.warn_at is not None:
                 live.warn_at = max(live.warn_at + late, books.now + grace_s)
 

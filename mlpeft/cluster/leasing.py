@@ -41,7 +41,7 @@ class Leases:
     def settle(self) -> Commands:
         """After any event: fail the round if a shard has failed everywhere, else go on.
 
-        Whatever waits is leased while there are free slots; when nothing waits, late
+        Whatever waits is leased while there are free slots; when nothing waits, slow
         shards are leased a second time.
         """
         books, current = self._books, self._books.round
@@ -75,12 +75,12 @@ class Leases:
         return commands
 
     def _back_up(self, current: RoundBook) -> Commands:
-        """Lease late shards a second time, if no shard waits."""
+        """Lease slow shards a second time, if no shard waits."""
         if current.waiting():
             return []
         commands: Commands = []
         for key, live in list(current.live.items()):
-            if not live.late or len(current.live_for(key.shard)) > 1:
+            if not live.slow or len(current.live_for(key.shard)) > 1:
                 continue
             holder = self._books.workers[live.worker].info
             chosen, reason = backups.choose_backup(
@@ -122,7 +122,7 @@ class Leases:
             least_s=policy.least_lease_s,
             most_s=policy.lease_s,
         )
-        late_after_s = backups.late_after_s(
+        slow_after_s = backups.slow_after_s(
             task,
             tasks,
             ahead,
@@ -137,8 +137,8 @@ class Leases:
             lease,
             now,
             deadline=now + lease_s,
-            late_at=None if late_after_s is None else now + late_after_s,
-            warn_at=now + max(lease_s / 2, late_after_s or 0.0),
+            slow_at=None if slow_after_s is None else now + slow_after_s,
+            warn_at=now + max(lease_s / 2, slow_after_s or 0.0),
             progress_at=now,
             backup=backup,
         )
@@ -259,11 +259,11 @@ class Leases:
         if self._books.round is not None:
             for live in self._books.round.live.values():
                 times.append(live.deadline)
-                times += [at for at in (live.late_at, live.warn_at) if at is not None]
+                times += [at for at in (live.slow_at, live.warn_at) if at is not None]
         return times
 
     def time_passed(self) -> Commands:
-        """End leases that ran out, note late ones, open quarantines."""
+        """End leases that ran out, note slow ones, open quarantines."""
         free = self._books.quarantine.released(self._books.now)
         commands = self._set_free(free, "its time is over")
         if self._books.round is not None:
@@ -272,12 +272,12 @@ class Leases:
         return commands
 
     def _look_at(self, key: LeaseKey, live: LiveLease) -> Commands:
-        """End a lease that ran out; else note whether it is late, or stands still."""
+        """End a lease that ran out; else note whether it is slow, or stands still."""
         now = self._books.now
         if now >= live.deadline:
             return self._expire(key, live)
-        if live.late_at is not None and now >= live.late_at:
-            live.late, live.late_at = True, None
+        if live.slow_at is not None and now >= live.slow_at:
+            live.slow, live.slow_at = True, None
         if live.warn_at is None or now < live.warn_at:
             return []
         live.warn_at = None

@@ -71,7 +71,7 @@ class LeaseStatus:
         tasks: Tasks of the shard.
         stalled_s: Seconds since its worker last told of one more task.
         left_s: Seconds until the lease ends.
-        late: Whether it takes longer than is usual.
+        slow: Whether it takes longer than is usual.
         backup: Whether another worker had the shard already.
     """
 
@@ -83,7 +83,7 @@ class LeaseStatus:
     tasks: int
     stalled_s: float
     left_s: float
-    late: bool
+    slow: bool
     backup: bool
 
 
@@ -136,7 +136,7 @@ def picture(books: Books, now: float) -> ClusterStatus:
             tasks=len(live.lease.shard.tasks),
             stalled_s=now - live.progress_at,
             left_s=live.deadline - now,
-            late=live.late,
+            slow=live.slow,
             backup=live.backup,
         )
         for key, live in (current.live.items() if current else ())

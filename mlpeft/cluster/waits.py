@@ -62,7 +62,7 @@ def _held(books: Books, current: RoundBook) -> list[str]:
     """Shards that are being computed, each with who holds it."""
     return [
         f"shard {key.shard} on {books.workers[live.worker].info.name} for "
-        f"{books.now - live.granted_at:.0f} s"
+        f"{books.now - live.granted_at:.0f} s{' (slow)' if live.slow else ''}"
         for key, live in current.live.items()
     ]
 

@@ -146,7 +146,7 @@ def _pace(worker: WorkerStatus) -> str:
 
 
 def _computing(lease: LeaseStatus) -> str:
-    marks = ", backup" * lease.backup + ", late" * lease.late
+    marks = ", backup" * lease.backup + ", slow" * lease.slow
     return (
         f"shard {lease.key.shard}: {lease.tasks_done}/{lease.tasks} tasks, "
         f"{lease.held_s:.0f} s{marks}"

@@ -380,7 +380,7 @@ class WorkerStatus(_message.Message):
     def __init__(self, worker_id: _Optional[str] = ..., name: _Optional[str] = ..., device: _Optional[str] = ..., slots: _Optional[int] = ..., leases: _Optional[int] = ..., shards_done: _Optional[int] = ..., failures: _Optional[int] = ..., silent_s: _Optional[float] = ..., draining: _Optional[bool] = ..., bytes_moved: _Optional[_Union[BytesMoved, _Mapping]] = ..., quarantined: _Optional[str] = ..., task_s: _Optional[float] = ...) -> None: ...
 
 class LeaseStatus(_message.Message):
-    __slots__ = ("key", "worker", "held_s", "tasks_done", "tasks", "stalled_s", "left_s", "late", "backup", "worker_id")
+    __slots__ = ("key", "worker", "held_s", "tasks_done", "tasks", "stalled_s", "left_s", "slow", "backup", "worker_id")
     KEY_FIELD_NUMBER: _ClassVar[int]
     WORKER_FIELD_NUMBER: _ClassVar[int]
     HELD_S_FIELD_NUMBER: _ClassVar[int]
@@ -388,7 +388,7 @@ class LeaseStatus(_message.Message):
     TASKS_FIELD_NUMBER: _ClassVar[int]
     STALLED_S_FIELD_NUMBER: _ClassVar[int]
     LEFT_S_FIELD_NUMBER: _ClassVar[int]
-    LATE_FIELD_NUMBER: _ClassVar[int]
+    SLOW_FIELD_NUMBER: _ClassVar[int]
     BACKUP_FIELD_NUMBER: _ClassVar[int]
     WORKER_ID_FIELD_NUMBER: _ClassVar[int]
     key: LeaseKey
@@ -398,10 +398,10 @@ class LeaseStatus(_message.Message):
     tasks: int
     stalled_s: float
     left_s: float
-    late: bool
+    slow: bool
     backup: bool
     worker_id: str
-    def __init__(self, key: _Optional[_Union[LeaseKey, _Mapping]] = ..., worker: _Optional[str] = ..., held_s: _Optional[float] = ..., tasks_done: _Optional[int] = ..., tasks: _Optional[int] = ..., stalled_s: _Optional[float] = ..., left_s: _Optional[float] = ..., late: _Optional[bool] = ..., backup: _Optional[bool] = ..., worker_id: _Optional[str] = ...) -> None: ...
+    def __init__(self, key: _Optional[_Union[LeaseKey, _Mapping]] = ..., worker: _Optional[str] = ..., held_s: _Optional[float] = ..., tasks_done: _Optional[int] = ..., tasks: _Optional[int] = ..., stalled_s: _Optional[float] = ..., left_s: _Optional[float] = ..., slow: _Optional[bool] = ..., backup: _Optional[bool] = ..., worker_id: _Optional[str] = ...) -> None: ...
 
 class ControlRequest(_message.Message):
     __slots__ = ("action", "worker")

@@ -48,7 +48,7 @@ def write_status(out: pb.StatusResponse, status: ClusterStatus) -> None:
             tasks=lease.tasks,
             stalled_s=lease.stalled_s,
             left_s=lease.left_s,
-            late=lease.late,
+            slow=lease.slow,
             backup=lease.backup,
         )
 
@@ -81,7 +81,7 @@ def read_status(status: pb.StatusResponse) -> ClusterStatus:
             tasks=lease.tasks,
             stalled_s=lease.stalled_s,
             left_s=lease.left_s,
-            late=lease.late,
+            slow=lease.slow,
             backup=lease.backup,
         )
         for lease in status.leases

@@ -43,7 +43,7 @@ def seasoned():
     """Ada has computed ten shards of two tasks, two seconds each: one a task.
 
     Usual: a median of 1 s, a spread of 0.1 s; round 2 is open, shard 0 with ada since
-    20. With the factors below it is late after 2 * (1 + 5 * 0.1) = 3 s, and out of time
+    20. With the factors below it is slow after 2 * (1 + 5 * 0.1) = 3 s, and late
     after 2 * (1 + 20 * 0.1) = 6 s.
     """
     return season(
@@ -78,7 +78,7 @@ def test_a_lease_ends_when_it_takes_unusually_long(seasoned):
     assert of_type(commands, cm.RevokeLease)
 
 
-def test_a_late_lease_with_an_idle_worker_beside_it_has_one_backup(seasoned):
+def test_a_slow_lease_with_an_idle_worker_beside_it_has_one_backup(seasoned):
     """The first valid update wins, and nobody has failed."""
     seasoned.join("bob", at=21)
     assert granted(seasoned(TimePassed(), at=22.9)) == []
@@ -118,14 +118,14 @@ def test_without_a_factor_there_are_no_backups():
 
 
 def test_a_computing_thread_that_hangs_shows_while_its_heartbeats_come(seasoned):
-    """In the status once it is late, as a warning when half of its time is over."""
+    """In the status once it is slow, as a warning when half of its time is over."""
     alive(seasoned, ADA, at=22)
     assert texts(seasoned(TimePassed(), at=23.1)) == (
         "worker ada: round 2 shard 0 attempt 1 takes long; its heartbeats come, "
         "without progress for 3.1 s; its lease ends in 3 s"
     )
     (lease,) = seasoned.state.status(24).leases
-    assert lease.late
+    assert lease.slow
     assert lease.stalled_s == pytest.approx(4)
     commands = seasoned(TimePassed(), at=26.1)
     assert of_type(commands, cm.RevokeLease)
@@ -133,11 +133,11 @@ def test_a_computing_thread_that_hangs_shows_while_its_heartbeats_come(seasoned)
     assert "ada does not let go of what was taken back; if this lasts its" in wait
 
 
-def test_a_computing_thread_that_goes_on_is_late_without_a_warning(seasoned):
+def test_a_computing_thread_that_goes_on_is_slow_without_a_warning(seasoned):
     seasoned(cm.HeartbeatReceived(ADA, ((key(0, round_id=2), 1),)), at=22)
     assert texts(seasoned(TimePassed(), at=23.1)) == ""
     (lease,) = seasoned.state.status(24).leases
-    assert lease.late
+    assert lease.slow
     assert lease.stalled_s == pytest.approx(2)
 
 
@@ -172,7 +172,7 @@ def test_a_lease_behind_another_gets_the_time_of_both(seasoned):
     assert lasts == [(BOB, 6), (ADA, 6), (BOB, 12)]
 
 
-def test_a_coordinator_that_slept_finds_nothing_late(seasoned):
+def test_a_coordinator_that_slept_finds_nothing_slow_or_late(seasoned):
     seasoned.join("bob")
     commands = seasoned(TimePassed(), at=3600)
     assert not of_type(commands, cm.RevokeLease, cm.GrantLease)

@@ -84,7 +84,7 @@ def test_a_lease_is_shown_as_late_and_as_a_backup_beside_who_holds_it(overview):
         tasks=4,
         stalled_s=5.0,
         left_s=60.0,
-        late=True,
+        slow=True,
         backup=True,
     )
     ada, bob = overview.cluster.workers
@@ -92,7 +92,7 @@ def test_a_lease_is_shown_as_late_and_as_a_backup_beside_who_holds_it(overview):
     cluster = replace(overview.cluster, workers=both, leases=(lease,))
     text = shown(replace(overview, cluster=cluster), width=200)
     first, second = (line for line in text.splitlines() if line.strip()[:3] == "ada")
-    assert "shard 2: 1/4 tasks, 9 s, backup, late" in second
+    assert "shard 2: 1/4 tasks, 9 s, backup, slow" in second
     assert "shard" not in first
 
 

@@ -48,7 +48,11 @@ def test_a_worker_killed_in_mid_shard_changes_no_bytes(cluster, serial_theta):
 
 def test_a_frozen_worker_is_noticed_and_changes_no_bytes(cluster, serial_theta):
     """SIGSTOP closes no socket: only silence tells."""
-    quick = ("--set=cluster.lost_after_s=1", "--set=cluster.heartbeat_s=0.2")
+    quick = (
+        "--set=cluster.lost_after_s=1",
+        "--set=cluster.heartbeat_s=0.2",
+        "--set=cluster.backup_factor=0",
+    )
     coordinator = cluster.coordinator(SLOW, BOTH, *quick)
     victim = cluster.worker("ada")
     cluster.worker("bob")
