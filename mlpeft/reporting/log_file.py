@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from typing import TYPE_CHECKING, Final
 
 from mlpeft.errors import ConfigError
@@ -50,14 +51,17 @@ class LogReporter:
         )
         self._log.addHandler(self._handler)
         self._total = config.meta_learning.num_meta_iterations
+        self._iteration: int | None = None  # None: not started, or closed
 
     def start(self, config: RunConfig, run_dir: Path, first_iteration: int) -> None:
         """Note it, and take what mlpeft logs from now on."""
         logging.getLogger("mlpeft").addHandler(self._handler)
         self._log.info("%s: from meta-iteration %d", run_dir, first_iteration)
+        self._iteration = first_iteration
 
     def iteration(self, iteration: int, metrics: Mapping[str, float]) -> None:
         """Keep quiet: metrics.jsonl has every iteration."""
+        self._iteration = iteration
 
     def validation(self, iteration: int, result: EvalResult) -> None:
         """Note the score."""
@@ -76,6 +80,21 @@ class LogReporter:
         self._log.info(text)
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Say how the run ended, and let go of the file."""
+        if self._iteration is not None:
+            # Whoever started it closes it in any case; an error is then on its way.
+            error = sys.exception()
+            self._log.log(
+                logging.INFO if error is None else logging.ERROR,
+                "ended after meta-iteration %d of %d%s",
+                *(self._iteration, self._total, _why(error)),
+                extra={"iteration": self._iteration},
+            )
+            self._iteration = None
         logging.getLogger("mlpeft").removeHandler(self._handler)
         self._handler.close()
+
+
+def _why(error: BaseException | None) -> str:
+    """What came in between, as the end of a line."""
+    return "" if error is None else f": {str(error) or type(error).__name__}"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from pathlib import Path
 
 import pytest
 
 from mlpeft.config import RunConfig
-from mlpeft.errors import ConfigError
+from mlpeft.errors import ConfigError, MlpeftError
 from mlpeft.reporting.log_file import LogReporter
 from mlpeft.reporting.log_lines import read_log
 
@@ -34,7 +35,23 @@ def test_it_holds_messages_and_what_mlpeft_logs_while_the_run_lasts(tmp_path):
         f"{tmp_path}: from meta-iteration 7",
         "stopping early",
         "a fallback",
+        "ended after meta-iteration 7 of 1000",
     ]
+
+
+def test_it_holds_what_ended_a_run(tmp_path):
+    """The terminal of a weekend's run may be gone on Monday."""
+    reporter = LogReporter(configured(tmp_path))
+    reporter.start(configured(tmp_path), tmp_path, 0)
+    reporter.iteration(3, {})
+    with pytest.raises(MlpeftError), contextlib.closing(reporter):
+        raise MlpeftError("shard 2 failed on ada and bob")
+    reporter.close()
+    *_, last = read_log(tmp_path / "run.jsonl")
+    assert (last.level, last.context["iteration"]) == ("ERROR", 3)
+    assert last.text == (
+        "ended after meta-iteration 3 of 1000: shard 2 failed on ada and bob"
+    )
 
 
 def test_a_second_run_of_the_name_is_added(tmp_path):
@@ -43,7 +60,13 @@ def test_a_second_run_of_the_name_is_added(tmp_path):
         reporter = LogReporter(config)
         reporter.start(config, tmp_path, 0)
         reporter.close()
-    assert len(list(read_log(tmp_path / "run.jsonl"))) == 2
+    lines = [line.text for line in read_log(tmp_path / "run.jsonl")]
+    assert lines == [
+        f"{tmp_path}: from meta-iteration 0",
+        "ended after meta-iteration 0 of 1000",
+        f"{tmp_path}: from meta-iteration 0",
+        "ended after meta-iteration 0 of 1000",
+    ]
 
 
 @pytest.mark.parametrize(("level", "lines"), [("DEBUG", 1), ("INFO", 0)])
