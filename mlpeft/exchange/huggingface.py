@@ -8,23 +8,31 @@ Layers are named by their full paths, as several may share an end of a name.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+
+import mlx.core as mx
 
 from mlpeft.datasets.pretrained import GGUF, PACKAGE
 from mlpeft.errors import ConfigError, DataError
-from mlpeft.exchange import files
+from mlpeft.exchange import files, virtual_tokens
 from mlpeft.exchange.names import layer_names
 from mlpeft.peft.method import AdaptedLinear
 from mlpeft.peft.wrap import METHODS
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     import numpy as np
 
     from mlpeft.adapters.adapter import Adapter
     from mlpeft.config import RunConfig
+    from mlpeft.exchange.names import LayerNames
     from mlpeft.params import ParamTree
+    from mlpeft.peft.method import Method
+
+    _Parts: TypeAlias = tuple[Mapping[str, mx.array], dict[str, Any], set[str]]
+    """Arrays, settings, and the leaves that are in them."""
 
 WEIGHTS = "adapter_model.safetensors"
 _PREFIX = "base_model.model."
@@ -70,6 +78,30 @@ def write(adapter: Adapter, folder: Path) -> None:
             f"as; {_others(adapter)}"
         )
     names = layer_names(adapter.config)
+    arrays, settings, written = (
+        _virtual_tokens(adapter, names)
+        if section.method in virtual_tokens.METHODS
+        else _layers(adapter, method, names)
+    )
+    files.check_all_written(adapter, written, "Hugging Face PEFT")
+    settings |= {
+        "peft_type": method.hf_type,
+        "task_type": names.task_type,
+        "base_model_name_or_path": _base_name(str(adapter.config.model.weights)),
+        "inference_mode": True,
+    }
+    files.write_arrays(folder, WEIGHTS, arrays)
+    files.write_json(folder, files.CONFIG, settings)
+    files.write_head(folder, adapter)
+    files.write_card(folder, adapter, _USE[names.task_type])
+
+
+def _virtual_tokens(adapter: Adapter, names: LayerNames) -> _Parts:
+    table, settings, written = virtual_tokens.to_table(adapter, names)
+    return {virtual_tokens.TABLE: mx.array(table)}, settings, written
+
+
+def _layers(adapter: Adapter, method: Method, names: LayerNames) -> _Parts:
     layers = {
         path: module
         for path, module in sorted(adapter.model.named_modules())
@@ -81,20 +113,9 @@ def write(adapter: Adapter, folder: Path) -> None:
         for ours, theirs in method.hf_leaves.items()
     }
     written = {f"{path}.{leaf}" for path in layers for leaf in method.hf_leaves}
-    files.check_all_written(adapter, written, "Hugging Face PEFT")
     theirs = {names.theirs(path): layer for path, layer in layers.items()}
-    settings = {
-        "peft_type": method.hf_type,
-        "task_type": names.task_type,
-        "base_model_name_or_path": _base_name(str(adapter.config.model.weights)),
-        "target_modules": list(theirs),
-        "inference_mode": True,
-        **method.hf_settings(section, theirs),
-    }
-    files.write_arrays(folder, WEIGHTS, arrays)
-    files.write_json(folder, files.CONFIG, settings)
-    files.write_head(folder, adapter)
-    files.write_card(folder, adapter, _USE[names.task_type])
+    settings = method.hf_settings(adapter.config.peft, theirs)
+    return arrays, {"target_modules": list(theirs), **settings}, written
 
 
 def read(folder: Path, config: RunConfig) -> Foreign:
@@ -112,9 +133,16 @@ def read(folder: Path, config: RunConfig) -> Foreign:
     name = _method_name(settings)
     method = METHODS[name]
     names = layer_names(config)
+    arrays = files.read_arrays(folder / WEIGHTS)
+    if name in virtual_tokens.METHODS:
+        table = arrays.get(virtual_tokens.TABLE)
+        if table is None:
+            raise DataError(f"{folder / WEIGHTS} has no {virtual_tokens.TABLE}; {what}")
+        leaves = virtual_tokens.from_table(name, table, settings, names)
+        return Foreign({"method": name, "num_virtual_tokens": len(table)}, leaves)
     ends = {theirs: ours for ours, theirs in method.hf_leaves.items()}
     layout: dict[str, np.ndarray] = {}
-    for path, leaf in files.read_arrays(folder / WEIGHTS).items():
+    for path, leaf in arrays.items():
         end = next((end for end in ends if path.endswith(f".{end}")), None)
         if not path.startswith(_PREFIX) or end is None:
             raise DataError(
@@ -160,9 +188,9 @@ def _method_name(settings: dict[str, Any]) -> str:
                 f"the adapter's {key} is {settings[key]!r}, which mlpeft has not; "
                 f"expected {value!r}"
             )
-    if kind == "IA3":
-        return "ia3"
-    return "dora" if settings.get("use_dora") else "lora"
+    if kind == "LORA":
+        return "dora" if settings.get("use_dora") else "lora"
+    return next(name for name, method in METHODS.items() if method.hf_type == kind)
 
 
 def _base_name(weights: str) -> str | None:

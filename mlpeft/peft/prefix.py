@@ -44,6 +44,7 @@ class Prefix(Method):
 
     name = "prefix"
     merges = False
+    hf_type = "PREFIX_TUNING"
 
     def apply(self, model: nn.Module, section: PeftSection) -> None:
         """Give the attentions of the chosen layers their prefixes.

@@ -44,6 +44,7 @@ class Prompt(Method):
 
     name = "prompt"
     merges = False
+    hf_type = "PROMPT_TUNING"
 
     def apply(self, model: nn.Module, section: PeftSection) -> None:
         """Give the model its prompt.

@@ -33,8 +33,10 @@ def main() -> None:
     with torch.no_grad():
         result = model(input_ids=tokens, attention_mask=mask)
         if causal:
-            outputs = result.logits
+            outputs = result.logits[:, -tokens.shape[1] :]  # not those of a prompt
         else:
+            count = result.last_hidden_state.shape[1] - tokens.shape[1]
+            mask = torch.nn.functional.pad(mask, (count, 0), value=1)
             weight = mask[..., None].float()
             outputs = (result.last_hidden_state * weight).sum(1) / weight.sum(1)
             outputs = torch.nn.functional.normalize(outputs, dim=-1)
@@ -50,7 +52,7 @@ def check_that_all_was_loaded(model: peft.PeftModel, folder: str) -> None:
     if set(loaded) != set(written):
         raise SystemExit(f"peft has {sorted(loaded)[:3]}, file {sorted(written)[:3]}")
     for name, leaf in written.items():
-        np.testing.assert_array_equal(loaded[name].numpy(), leaf, name)
+        np.testing.assert_array_equal(loaded[name].detach().numpy(), leaf, name)
 
 
 if __name__ == "__main__":

@@ -100,6 +100,7 @@ def test_a_head_is_written_beside_the_base_with_its_labels(tmp_path):
         {"method": "lora", "rank": 4, "alpha": 6.0, "rslora": True},
         {"method": "dora", "rank": 2, "scale": 3.0},
         {"method": "ia3"},
+        {"method": "prompt", "num_virtual_tokens": 3},
     ],
 )
 def test_what_peft_would_read_is_imported_as_the_same_model(tmp_path, peft):
@@ -112,8 +113,17 @@ def test_what_peft_would_read_is_imported_as_the_same_model(tmp_path, peft):
     )
 
 
-@pytest.mark.parametrize("method", ["lora", "dora"])
-@pytest.mark.parametrize("format_", ["mlx-lm", "peft"])
+@pytest.mark.parametrize(
+    ("method", "format_"),
+    [
+        ("lora", "mlx-lm"),
+        ("dora", "mlx-lm"),
+        ("lora", "peft"),
+        ("dora", "peft"),
+        ("prompt", "peft"),
+        ("prefix", "peft"),
+    ],
+)
 def test_a_language_models_adapter_comes_back_as_it_was(tmp_path, method, format_):
     adapter = language_start(tmp_path, peft={"method": method, "rank": 2})
     folder = export_adapter(adapter, format_, tmp_path / "out")
@@ -194,7 +204,8 @@ def test_a_start_is_exported_without_a_head(tmp_path):
     ("peft", "format_", "told"),
     [
         ({"method": "bitfit"}, "peft", "nothing to write bitfit as; export .* merged"),
-        ({"method": "prefix"}, "peft", "keep the folder of mlpeft adapt"),
+        ({"method": "prefix"}, "peft", "prefixes in all layers of a causal_lm"),
+        ({"method": "adapter"}, "peft", "keep the folder of mlpeft adapt"),
         ({"method": "prompt"}, "merged", "cannot be merged"),
         ({"method": "lora"}, "mlx-lm", "mlx-lm has language models only"),
         (
@@ -235,7 +246,7 @@ def test_an_import_does_not_write_over_a_run(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"peft_type": "LOHA"}, "peft_type is 'LOHA'; mlpeft reads IA3, LORA"),
+        ({"peft_type": "LOHA"}, "peft_type is 'LOHA'; mlpeft reads IA3, LORA, P"),
         ({"rank_pattern": {"query": 9}}, "rank_pattern is {'query': 9}"),
         ({"r": 5}, "Was it made for another base"),
     ],

@@ -26,6 +26,7 @@ METHODS = [
     {"method": "lora", "rank": 4, "alpha": 6.0, "rslora": True},
     {"method": "dora", "rank": 2, "scale": 3.0},
     {"method": "ia3"},
+    {"method": "prompt", "num_virtual_tokens": 3},
 ]
 
 
@@ -62,7 +63,9 @@ def test_peft_computes_the_encoders_embeddings(peft_python, tmp_path, peft):
     np.testing.assert_allclose(start.model.encoder(TOKENS), theirs, atol=1e-5)
 
 
-@pytest.mark.parametrize("peft", METHODS)
+@pytest.mark.parametrize(
+    "peft", [*METHODS, {"method": "prefix", "num_virtual_tokens": 3}]
+)
 def test_peft_computes_the_language_models_logits(peft_python, tmp_path, peft):
     adapter = language_start(tmp_path, peft=peft)
     folder = export_adapter(adapter, "peft", tmp_path / "folder")
