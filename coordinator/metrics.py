@@ -170,6 +170,11 @@ def _of_shards(seen: Overview) -> Iterator[Metric]:
     yield CounterMetricFamily(
         "mlpeft_refusals", "Updates that the gate refused", value=cluster.refused
     )
+    yield CounterMetricFamily(
+        "mlpeft_backups",
+        "Leases that a second worker got beside a slow one",
+        value=cluster.backups,
+    )
     failures = CounterMetricFamily(
         "mlpeft_failures", "Attempts at shards that came to nothing", labels=["cause"]
     )

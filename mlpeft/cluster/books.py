@@ -166,6 +166,7 @@ class Books:
         norms: How far updates of closed rounds moved theta.
         counted: Updates that counted, since the start.
         refused: Updates that the gate refused, since the start.
+        backups: Leases granted as backups, since the start.
         failures: Attempts at shards that came to nothing, since the start.
         quarantine: Worker processes that failed at too many shards.
         drained: Worker processes that are to end, and why.
@@ -186,6 +187,7 @@ class Books:
     norms: NormHistory = field(default_factory=NormHistory)
     counted: int = 0
     refused: int = 0
+    backups: int = 0
     failures: Counter[Cause] = field(default_factory=Counter)
     drained: dict[str, str] = field(default_factory=dict)
     paused: str | None = None

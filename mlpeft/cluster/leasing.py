@@ -90,14 +90,17 @@ class Leases:
             )
             if chosen is None:
                 continue
+            self._books.backups += 1
+            worker = self._books.workers[chosen]
+            commands += self._lease(current, key.shard, worker, backup=True)
             held_s = self._books.now - live.granted_at
+            if held_s < self._policy.announce_s:
+                continue  # short ones are many: the status counts them
             text = (
                 f"backup: {holder.name} has had {key} for {held_s:.1f} s, longer than "
                 f"is usual, and {reason}; the first update counts"
             )
-            worker = self._books.workers[chosen]
             commands.append(Announce(Level.INFO, text, holder.name, key))
-            commands += self._lease(current, key.shard, worker, backup=True)
         return commands
 
     def _lease(

@@ -101,6 +101,7 @@ class ClusterStatus:
         wait: What the open round waits for, or why none is open.
         counted: Updates that counted in this session.
         refused: Updates that the gate refused in this session.
+        backups: Leases that were granted as backups in this session.
         failures: Attempts at shards that came to nothing in this session, by cause.
         paused: Why no leases are given out; "" while they are.
     """
@@ -114,6 +115,7 @@ class ClusterStatus:
     wait: str
     counted: int
     refused: int
+    backups: int
     failures: Mapping[str, int]
     paused: str
 
@@ -167,6 +169,7 @@ def picture(books: Books, now: float) -> ClusterStatus:
         wait=waits.wait(books),
         counted=books.counted,
         refused=books.refused,
+        backups=books.backups,
         failures={cause.value: books.failures[cause] for cause in Cause},
         paused=books.paused or "",
     )

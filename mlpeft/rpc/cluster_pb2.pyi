@@ -279,7 +279,7 @@ class StatusRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class StatusResponse(_message.Message):
-    __slots__ = ("run", "rounds_opened", "version", "shards_in", "shards", "workers", "leases", "wait", "refused", "paused", "session", "progress", "stopping", "bytes_moved", "clock_s", "protocol_version", "mlpeft_version", "mlx_version", "counted", "failures")
+    __slots__ = ("run", "rounds_opened", "version", "shards_in", "shards", "workers", "leases", "wait", "refused", "backups", "paused", "session", "progress", "stopping", "bytes_moved", "clock_s", "protocol_version", "mlpeft_version", "mlx_version", "counted", "failures")
     class FailuresEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -296,6 +296,7 @@ class StatusResponse(_message.Message):
     LEASES_FIELD_NUMBER: _ClassVar[int]
     WAIT_FIELD_NUMBER: _ClassVar[int]
     REFUSED_FIELD_NUMBER: _ClassVar[int]
+    BACKUPS_FIELD_NUMBER: _ClassVar[int]
     PAUSED_FIELD_NUMBER: _ClassVar[int]
     SESSION_FIELD_NUMBER: _ClassVar[int]
     PROGRESS_FIELD_NUMBER: _ClassVar[int]
@@ -316,6 +317,7 @@ class StatusResponse(_message.Message):
     leases: _containers.RepeatedCompositeFieldContainer[LeaseStatus]
     wait: str
     refused: int
+    backups: int
     paused: str
     session: str
     progress: RunProgress
@@ -327,7 +329,7 @@ class StatusResponse(_message.Message):
     mlx_version: str
     counted: int
     failures: _containers.ScalarMap[str, int]
-    def __init__(self, run: _Optional[str] = ..., rounds_opened: _Optional[int] = ..., version: _Optional[int] = ..., shards_in: _Optional[int] = ..., shards: _Optional[int] = ..., workers: _Optional[_Iterable[_Union[WorkerStatus, _Mapping]]] = ..., leases: _Optional[_Iterable[_Union[LeaseStatus, _Mapping]]] = ..., wait: _Optional[str] = ..., refused: _Optional[int] = ..., paused: _Optional[str] = ..., session: _Optional[str] = ..., progress: _Optional[_Union[RunProgress, _Mapping]] = ..., stopping: _Optional[bool] = ..., bytes_moved: _Optional[_Union[BytesMoved, _Mapping]] = ..., clock_s: _Optional[float] = ..., protocol_version: _Optional[int] = ..., mlpeft_version: _Optional[str] = ..., mlx_version: _Optional[str] = ..., counted: _Optional[int] = ..., failures: _Optional[_Mapping[str, int]] = ...) -> None: ...
+    def __init__(self, run: _Optional[str] = ..., rounds_opened: _Optional[int] = ..., version: _Optional[int] = ..., shards_in: _Optional[int] = ..., shards: _Optional[int] = ..., workers: _Optional[_Iterable[_Union[WorkerStatus, _Mapping]]] = ..., leases: _Optional[_Iterable[_Union[LeaseStatus, _Mapping]]] = ..., wait: _Optional[str] = ..., refused: _Optional[int] = ..., backups: _Optional[int] = ..., paused: _Optional[str] = ..., session: _Optional[str] = ..., progress: _Optional[_Union[RunProgress, _Mapping]] = ..., stopping: _Optional[bool] = ..., bytes_moved: _Optional[_Union[BytesMoved, _Mapping]] = ..., clock_s: _Optional[float] = ..., protocol_version: _Optional[int] = ..., mlpeft_version: _Optional[str] = ..., mlx_version: _Optional[str] = ..., counted: _Optional[int] = ..., failures: _Optional[_Mapping[str, int]] = ...) -> None: ...
 
 class RunProgress(_message.Message):
     __slots__ = ("iteration", "iterations", "per_second", "seconds_left", "validation")

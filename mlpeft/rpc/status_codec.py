@@ -22,6 +22,7 @@ def write_status(out: pb.StatusResponse, status: ClusterStatus) -> None:
     out.wait = status.wait
     out.counted = status.counted
     out.refused = status.refused
+    out.backups = status.backups
     out.failures.update(status.failures)
     out.paused = status.paused
     for worker in status.workers:
@@ -96,6 +97,7 @@ def read_status(status: pb.StatusResponse) -> ClusterStatus:
         wait=status.wait,
         counted=status.counted,
         refused=status.refused,
+        backups=status.backups,
         failures=dict(status.failures),
         paused=status.paused,
     )

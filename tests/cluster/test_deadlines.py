@@ -85,7 +85,7 @@ def test_a_slow_lease_with_an_idle_worker_beside_it_has_one_backup(seasoned):
     assert seasoned.state.next_wakeup() == pytest.approx(23)
     commands = seasoned(TimePassed(), at=23.1)
     assert granted(commands) == [(BOB, key(0, attempt=2, round_id=2))]
-    assert "backup: ada has had round 2 shard 0 attempt 1 for 3.1 s" in texts(commands)
+    assert seasoned.state.status(24).backups == 1
     assert [lease.backup for lease in seasoned.state.status(24).leases] == [False, True]
     seasoned.join("cyd", at=24)
     assert granted(alive(seasoned, ADA, BOB, at=24)) == []
@@ -94,6 +94,17 @@ def test_a_slow_lease_with_an_idle_worker_beside_it_has_one_backup(seasoned):
     (told,) = of_type(commands, cm.RevokeLease)
     assert (told.worker, told.reason) == (ADA, "the shard is in")
     assert [worker.failures for worker in seasoned.state.status(24).workers] == [0] * 3
+
+
+def test_a_backup_that_comes_after_long_is_told(seasoned):
+    machine = season(
+        Machine(dataclasses.replace(seasoned.state.policy, announce_s=3.0))
+    )
+    machine.join("bob", at=21)
+    assert (
+        "backup: ada has had round 2 shard 0 attempt 1 for 3.1 s, longer than is "
+        "usual, and bob is idle; the first update counts"
+    ) in texts(machine(TimePassed(), at=23.1))
 
 
 def test_a_backup_waits_for_an_idle_worker(seasoned):

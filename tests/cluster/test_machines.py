@@ -277,6 +277,21 @@ class WorkerMachine(RuleBasedStateMachine):
                 wm.ShardComputed(done, toy_update(THETA, lease(done.shard).shard))
             )
 
+    @precondition(lambda self: self.computing)
+    @rule(tasks=st.integers(1, 3))
+    def makes_progress(self, tasks):
+        self.send(wm.ProgressMade(self.computing[0], tasks))
+
+    @rule(lease_key=KEYS)
+    def hears_of_progress_of_anything(self, lease_key):
+        self.send(wm.ProgressMade(lease_key, 1))
+
+    @rule()
+    def is_told_something(self):
+        phase = self.state.phase
+        self.send(wm.NoticeReceived("quarantined"))
+        assert self.state.phase is phase
+
     @rule()
     def is_told_to_stop(self):
         self.send(wm.StopRequested("Ctrl-C"))

@@ -188,3 +188,9 @@ def test_what_our_own_side_may_not_do_raises(hand):
         hand(wm.Started())
     with pytest.raises(LocalProtocolError, match="clock went back"):
         hand(m.TimePassed(), at=-1.0)
+
+
+def test_what_the_coordinator_has_to_say_is_shown_to_the_people_here(hand):
+    hand.join()
+    (said,) = hand(wm.NoticeReceived("quarantined, no shards for now: ..."))
+    assert said.text == "the coordinator says: quarantined, no shards for now: ..."

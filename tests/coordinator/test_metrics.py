@@ -79,6 +79,7 @@ def test_rounds_shards_and_the_version_are_counted(runtime):
     assert after["mlpeft_theta_version"] == 5
     assert after["mlpeft_rounds_total"] == after["mlpeft_round_seconds_count"] == 2
     assert after["mlpeft_shards_total"] == 2 * len(toy_shards(0))
+    assert after["mlpeft_backups_total"] == 0
     assert after['mlpeft_workers{state="idle"}'] == 1
     assert after['mlpeft_worker_lag_seconds{worker="local-0"}'] >= 0
 

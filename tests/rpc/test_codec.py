@@ -354,6 +354,7 @@ def test_a_status_comes_through(version):
         wait="round 3: ...",
         counted=9,
         refused=2,
+        backups=5,
         failures={"lost": 3, "late": 0},
         paused="lunch",
     )

@@ -23,9 +23,13 @@ if TYPE_CHECKING:
     from mlpeft.cluster.sim.toy import Vector
 
 PATIENT = Policy(
-    lease_s=20.0, least_lease_s=3.0, quarantine_s=15.0, max_attempts=10_000
+    lease_s=20.0,
+    least_lease_s=3.0,
+    quarantine_s=15.0,
+    max_attempts=10_000,
+    announce_s=1.0,
 )
-"""Shards fail often here, and no run is to end for it."""
+"""Shards fail often here, and no run is to end for it; short waits are told, too."""
 
 
 class Simulation:
