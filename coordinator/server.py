@@ -17,6 +17,7 @@ from coordinator.door import Door, NotAdmittedError
 from coordinator.health import StandardServices
 from coordinator.listen import listen, listen_on_socket
 from mlpeft.cluster.overview import Overview, RunProgress
+from mlpeft.cluster.uploads import Turn
 from mlpeft.errors import DataError, MlpeftError, RemoteProtocolError
 from mlpeft.node.hub import JoinRefusedError, UnknownWorkerError
 from mlpeft.node.traffic import Traffic
@@ -303,11 +304,38 @@ class Server:
         """
         while (frame := await context.read()) is not grpc.aio.EOF:
             peer.traffic.came(frame)
+            begun = decoder.incoming
             message = decoder.feed(frame)
+            if message is None and begun is None:
+                message = await self._turn(decoder, worker)
             if message is not None:
                 self._check(visitor)  # else nothing of theirs counts any more
                 self._hub.receive(worker, message)
+            del message  # it may be large, and the next may be long in coming
         return "connection lost" if context.cancelled() else "it ended"
+
+    async def _turn(
+        self, decoder: codec.UpDecoder, worker: WorkerId
+    ) -> wire.Update | None:
+        """Let a large update that begins wait for its turn, if it is one.
+
+        Nothing is read from its stream meanwhile: gRPC's flow control holds its bytes
+        where they are. Whether the worker lives is then for keepalive to find out.
+
+        Returns:
+            The update without its arrays, if they are to be passed over.
+        """
+        key = decoder.incoming
+        if key is None:
+            return None
+        if (turn := self._hub.upload_turn(worker, key)) is Turn.LATER:
+            while turn is Turn.LATER:
+                await self._hub.hold(worker, key)
+                turn = self._hub.upload_turn(worker, key)
+            self._hub.read_on(worker)
+        if turn is Turn.NOW:
+            return None
+        return decoder.skip("it is no longer wanted")
 
 
 async def _write(context: Context, peer: GrpcPeer) -> None:

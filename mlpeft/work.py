@@ -97,6 +97,9 @@ class Executor(Protocol):
     ) -> list[ShardUpdate]:
         """The updates of all shards, in the order of their index.
 
+        Where the run takes their mean, the totals may come summed: then the first one's
+        is the sum of all, in the order of their index, and the others' are empty.
+
         Args:
             version: Grows by one with every new `meta`; equal versions are equal bytes.
             meta: Meta-parameters (and carried inner state), float32 NumPy leaves.

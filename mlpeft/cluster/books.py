@@ -16,6 +16,7 @@ from mlpeft.cluster.rounds import Candidate
 if TYPE_CHECKING:
     from mlpeft.cluster.coordinator_messages import WorkerJoined
     from mlpeft.cluster.durations import Usual
+    from mlpeft.cluster.folding import Fold
     from mlpeft.cluster.messages import Lease, LeaseKey, WorkerId
     from mlpeft.cluster.outliers import OutlierCheck
     from mlpeft.cluster.quarantine import Quarantine
@@ -40,6 +41,8 @@ class WorkerBook:
         shards_done: Updates of it that counted.
         failures: Attempts of it that came to nothing.
         draining: Whether it takes no more shards.
+        held_back: The lease whose update waits for its turn, while its stream is not
+            read; None: it is read.
     """
 
     info: WorkerJoined
@@ -52,6 +55,7 @@ class WorkerBook:
     shards_done: int = 0
     failures: int = 0
     draining: bool = False
+    held_back: LeaseKey | None = None
 
     def computing_s(self, key: LeaseKey, now: float) -> float:
         """Seconds for which it has been at a lease that it holds.
@@ -76,6 +80,7 @@ class LiveLease:
         slow: Whether it takes longer than is usual.
         progress_at: When its worker last told of one more task; the grant at first.
         backup: Whether another worker had the shard already.
+        computed_at: When its update began to come, if it must wait for its turn.
     """
 
     worker: WorkerId
@@ -87,6 +92,7 @@ class LiveLease:
     progress_at: float
     slow: bool = False
     backup: bool = False
+    computed_at: float | None = None
 
 
 @dataclass(slots=True)
@@ -99,6 +105,8 @@ class RoundBook:
         shards: What is computed.
         schema: Leaves that the sum of a training shard must have.
         outliers: How far its updates move theta.
+        fold: Their sum so far; None: they are kept apart.
+        payload_bytes: Size of theta, and of each training update.
         announced_at: When people were last told what it waits for.
         updates: What is in, by shard.
         attempts: Leases given out so far, by shard.
@@ -112,6 +120,8 @@ class RoundBook:
     shards: tuple[Shard, ...]
     schema: Schema
     outliers: OutlierCheck
+    fold: Fold | None
+    payload_bytes: int
     announced_at: float
     updates: dict[int, ShardUpdate] = field(default_factory=dict)
     attempts: dict[int, int] = field(default_factory=dict)

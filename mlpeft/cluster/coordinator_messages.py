@@ -84,6 +84,21 @@ class UpdateReceived:
 
 
 @dataclass(frozen=True, slots=True)
+class UploadHeld:
+    """A worker's update waits for its turn; its stream is not read meanwhile.
+
+    Sent again and again until the turn comes: the worker is silent by our choice.
+
+    Attributes:
+        worker: Whose stream is not read.
+        key: The lease that the update answers; None: the stream is read again.
+    """
+
+    worker: WorkerId
+    key: LeaseKey | None
+
+
+@dataclass(frozen=True, slots=True)
 class LeaseReturned:
     """A worker gives a lease back without an update.
 
@@ -180,6 +195,7 @@ CoordinatorEvent: TypeAlias = (
     | WorkerLeft
     | HeartbeatReceived
     | UpdateReceived
+    | UploadHeld
     | LeaseReturned
     | WorkerDraining
     | RoundOpened

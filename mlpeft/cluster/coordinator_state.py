@@ -44,15 +44,23 @@ from mlpeft.cluster.coordinator_messages import (
     RoundOpened,
     RunEnded,
     UpdateReceived,
+    UploadHeld,
     WorkerDraining,
     WorkerExpected,
     WorkerJoined,
     WorkerLeft,
 )
+from mlpeft.cluster.folding import Fold
 from mlpeft.cluster.intake import Intake
 from mlpeft.cluster.invariants import check_books
 from mlpeft.cluster.leasing import Leases
-from mlpeft.cluster.messages import Announce, Level, TimePassed, WorkerId
+from mlpeft.cluster.messages import (
+    Announce,
+    LeaseKey,
+    Level,
+    TimePassed,
+    WorkerId,
+)
 from mlpeft.cluster.outliers import OutlierCheck
 from mlpeft.cluster.quarantine import Quarantine
 from mlpeft.cluster.roster import Roster
@@ -63,6 +71,7 @@ from mlpeft.params import schema
 if TYPE_CHECKING:
     from mlpeft.cluster.leasing import Commands
     from mlpeft.cluster.rounds import Policy
+    from mlpeft.cluster.uploads import Turn
     from mlpeft.work import Shard
 
 
@@ -122,6 +131,8 @@ class CoordinatorState:
                 return self._roster.heartbeat(event)
             case UpdateReceived():
                 return self._intake.update(event)
+            case UploadHeld():
+                return self._leases.hold(event.worker, event.key)
             case LeaseReturned():
                 return self._intake.returned(event)
             case WorkerDraining():
@@ -157,6 +168,10 @@ class CoordinatorState:
     def named(self, worker: str) -> tuple[WorkerId, ...]:
         """Connections of the worker with this name or id."""
         return self._books.named(worker)
+
+    def upload_turn(self, worker: WorkerId, key: LeaseKey) -> Turn:
+        """Whether a large update whose head has come is to be read now."""
+        return self._intake.turn(worker, key, self.policy.room_bytes)
 
     def status(self, now: float) -> status.ClusterStatus:
         """A picture of everything, for people and scripts."""
@@ -211,6 +226,8 @@ class CoordinatorState:
             version=event.version,
             shards=event.shards,
             schema=schema(event.meta),
+            fold=Fold() if self.policy.fold else None,
+            payload_bytes=sum(leaf.nbytes for leaf in event.meta.values()),
             outliers=OutlierCheck(
                 books.norms.limit(self.policy.norm_factor), event.meta
             ),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mlpeft.cluster import gate
+from mlpeft.cluster import gate, uploads
 from mlpeft.cluster.coordinator_messages import (
     CompleteRound,
     LeaseReturned,
@@ -13,11 +13,13 @@ from mlpeft.cluster.coordinator_messages import (
 from mlpeft.cluster.messages import Announce, LeaseKey, Level
 from mlpeft.cluster.outliers import Verdict
 from mlpeft.cluster.rounds import Cause
+from mlpeft.cluster.uploads import Turn
 from mlpeft.work import Kind
 
 if TYPE_CHECKING:
     from mlpeft.cluster.books import Books, RoundBook, WorkerBook
     from mlpeft.cluster.leasing import Commands, Leases
+    from mlpeft.cluster.messages import WorkerId
     from mlpeft.work import Shard, ShardUpdate
 
 
@@ -53,14 +55,34 @@ class Intake:
         if took_s is not None:
             worker.times.add(shard.kind, took_s / len(shard.tasks))
         current.updates[shard.index] = event.update
+        if current.fold is not None:
+            current.fold.take(current.updates)
         self._books.counted += 1
         commands += self._leases.came_in(current, worker, event.key)
         if len(current.updates) < len(current.shards):
             return commands
         self._books.round = None
         self._books.norms.add(current.outliers.norms())
+        if current.fold is not None:
+            current.fold.finish(current.updates)
         updates = tuple(current.updates[index] for index in range(len(current.shards)))
         return [*commands, CompleteRound(current.round_id, updates)]
+
+    def turn(self, worker_id: WorkerId, key: LeaseKey, room_bytes: int) -> Turn:
+        """Whether an update whose head has come is to be read now.
+
+        Args:
+            worker_id: On whose stream.
+            key: The lease that it answers.
+            room_bytes: As in `uploads.turn`.
+        """
+        worker, current = self._books.workers.get(worker_id), self._wanting(key)
+        if worker is None or current is None:
+            return Turn.NEVER
+        if current.granted.get(key) != worker.info.incarnation:
+            return Turn.NEVER
+        held = {other for other, book in self._books.workers.items() if book.held_back}
+        return uploads.turn(current, key.shard, held | {worker_id}, room_bytes)
 
     def returned(self, event: LeaseReturned) -> Commands:
         """A lease came back without an update."""

@@ -19,6 +19,7 @@ from mlpeft.cluster.rounds import Cause, Failure
 
 if TYPE_CHECKING:
     from mlpeft.cluster.books import Books, RoundBook, WorkerBook
+    from mlpeft.cluster.messages import WorkerId
     from mlpeft.cluster.rounds import Policy
 
 Commands: TypeAlias = list[CoordinatorCommand]
@@ -162,11 +163,28 @@ class Leases:
         now = worker.last_seen = self._books.now
         if key not in worker.held:
             return None
-        took_s = worker.computing_s(key, now)
+        live = self._books.round.live.get(key) if self._books.round else None
+        waited_from = None if live is None else live.computed_at
+        took_s = worker.computing_s(key, now if waited_from is None else waited_from)
         worker.let_go_at = now
         del worker.held[key]
         worker.progress.pop(key, None)
         return took_s
+
+    def hold(self, worker_id: WorkerId, key: LeaseKey | None) -> Commands:
+        """Whoever we keep waiting is neither silent nor late, and needs no backup."""
+        worker = self._books.workers.get(worker_id)
+        if worker is None:
+            return []
+        now = worker.last_seen = self._books.now
+        worker.held_back = key
+        if key is not None and self.is_live(worker, key) and self._books.round:
+            live = self._books.round.live[key]
+            live.slow, live.slow_at, live.warn_at = False, None, None
+            live.deadline = max(live.deadline, now + self._policy.lost_after_s)
+            if live.computed_at is None:
+                live.computed_at = now
+        return []
 
     def is_live(self, worker: WorkerBook, key: LeaseKey) -> bool:
         """Whether the worker holds this lease and it still counts."""

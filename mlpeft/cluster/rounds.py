@@ -38,6 +38,10 @@ class Policy:
         min_workers: Workers that must be connected before the first lease is given.
         norm_factor: Spreads above the median beyond which an update that moves theta
             needs a second opinion; 0: none does.
+        fold: Whether updates are summed as they come in, in their order; False: a round
+            keeps them apart, as rules other than the mean need them.
+        room_bytes: What updates that wait to be summed may take, if it is more than two
+            of them.
     """
 
     lost_after_s: float = 4.0
@@ -52,6 +56,8 @@ class Policy:
     announce_s: float = 5.0
     min_workers: int = 1
     norm_factor: float = 0.0
+    fold: bool = False
+    room_bytes: int = 256 << 20
 
 
 class Cause(StrEnum):

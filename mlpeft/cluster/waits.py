@@ -9,7 +9,7 @@ from mlpeft.cluster import rounds
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mlpeft.cluster.books import Books, RoundBook
+    from mlpeft.cluster.books import Books, LiveLease, RoundBook
 
 
 def wait(books: Books) -> str:
@@ -62,9 +62,16 @@ def _held(books: Books, current: RoundBook) -> list[str]:
     """Shards that are being computed, each with who holds it."""
     return [
         f"shard {key.shard} on {books.workers[live.worker].info.name} for "
-        f"{books.now - live.granted_at:.0f} s{' (slow)' if live.slow else ''}"
+        f"{books.now - live.granted_at:.0f} s{_manner(live)}"
         for key, live in current.live.items()
     ]
+
+
+def _manner(live: LiveLease) -> str:
+    """What is unusual about a lease."""
+    if live.computed_at is not None:
+        return " (done; its update waits for those before it)"
+    return " (slow)" if live.slow else ""
 
 
 def round_wait(

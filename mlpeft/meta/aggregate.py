@@ -66,7 +66,8 @@ def combine(
 def _mean(ordered: Sequence[ShardUpdate]) -> ParamTree:
     total = dict(ordered[0].total)
     for update in ordered[1:]:
-        total = params.add(total, update.total)
+        if update.total:  # else it is in the first one's: they came summed
+            total = params.add(total, update.total)
     divisor = np.float32(sum(update.count for update in ordered))
     return {name: leaf / divisor for name, leaf in total.items()}
 

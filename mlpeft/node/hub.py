@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from mlpeft.blobs.offer import Blob
     from mlpeft.cluster.overview import Bytes
     from mlpeft.cluster.status import ClusterStatus
+    from mlpeft.cluster.uploads import Turn
     from mlpeft.config import RunConfig
     from mlpeft.params import ParamTree
     from mlpeft.work import Shard, ShardUpdate
@@ -127,6 +128,7 @@ class Hub:
             quarantine_s=cluster.quarantine_s,
             min_workers=cluster.min_workers,
             norm_factor=cluster.norm_factor,
+            fold=config.meta_learning.aggregation == "mean",
         )
         self.config = config
         self.session = uuid.uuid4().hex[:16]
@@ -145,6 +147,7 @@ class Hub:
         """Of all peers together; a peer's own is a part of it."""
         self._names: dict[m.WorkerId, str] = {}
         self._theta: EncodedTheta | None = None
+        self._held: list[asyncio.Future[None]] = []  # updates that wait for a turn
         self._round: Future[list[ShardUpdate]] | None = None
         self._limit_bytes = SLACK_BYTES
 
@@ -354,6 +357,21 @@ class Hub:
             case wire.Hello():
                 raise RemoteProtocolError("a second Hello on one stream")
 
+    def upload_turn(self, worker: m.WorkerId, key: m.LeaseKey) -> Turn:
+        """Whether a large update whose head has come is to be read now."""
+        return self._state.upload_turn(worker, key)
+
+    async def hold(self, worker: m.WorkerId, key: m.LeaseKey) -> None:
+        """Keep an update waiting until its turn may have come."""
+        self._handle(cm.UploadHeld(worker, key))
+        changed: asyncio.Future[None] = self._loop.create_future()
+        self._held.append(changed)
+        await asyncio.wait([changed], timeout=self.config.cluster.heartbeat_s)
+
+    def read_on(self, worker: m.WorkerId) -> None:
+        """An update that was kept waiting is read now."""
+        self._handle(cm.UploadHeld(worker, None))
+
     def disconnect(self, worker: m.WorkerId, reason: str) -> None:
         """A worker's stream ended."""
         if self._peers.pop(worker, None) is not None:
@@ -371,6 +389,11 @@ class Hub:
             self._settle(error)
             raise
         self._set_timer()
+        if self._held and not isinstance(event, cm.UploadHeld):
+            held, self._held = self._held, []
+            for changed in held:
+                if not changed.done():
+                    changed.set_result(None)
 
     def _set_timer(self) -> None:
         if self._timer is not None:

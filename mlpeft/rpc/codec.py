@@ -32,6 +32,7 @@ from mlpeft.work import Kind, Shard, ShardUpdate, TaskSpec
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
+    from mlpeft.cluster.messages import LeaseKey
     from mlpeft.params import Array
 
 # Field 4, length-delimited: `bytes chunk = 4` of both stream messages.
@@ -215,6 +216,18 @@ class UpDecoder:
                 return wire.Draining()
             case other:
                 raise RemoteProtocolError(f"a message of kind {other} is not known")
+
+    @property
+    def incoming(self) -> LeaseKey | None:
+        """The lease of the update whose chunks are on their way, if there is one."""
+        return None if self._pending is None else decode_key(self._pending[1].lease)
+
+    def skip(self, reason: str) -> wire.Update:
+        """Pass over the chunks of the incoming update, and give it without arrays."""
+        assert self._pending is not None, "no update is incoming"  # noqa: S101 - ours
+        (_, head), self._pending = self._pending, None
+        self._discarding = True
+        return wire.Update(decode_key(head.lease), head.version, None, reason)
 
     def _update(self, head: pb.Update) -> wire.Update | None:
         if self._pending is not None:

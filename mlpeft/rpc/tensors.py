@@ -155,7 +155,7 @@ class Assembler:
 
     def __init__(self, spec: GroupSpec) -> None:
         self.spec = spec
-        self._buffer = np.empty(spec.size_bytes, dtype=np.uint8)
+        self._buffer = np.empty(0, dtype=np.uint8)  # until the first bytes come
         self._filled = 0
         self._crc = 0
 
@@ -175,6 +175,8 @@ class Assembler:
             raise RemoteProtocolError(
                 f"{size} bytes came for a group that misses {self.missing_bytes}"
             )
+        if not self._filled:
+            self._buffer = np.empty(self.spec.size_bytes, dtype=np.uint8)
         end = self._filled + size
         self._buffer[self._filled : end] = np.frombuffer(data, dtype=np.uint8)
         self._crc = zlib.crc32(data, self._crc)

@@ -17,12 +17,15 @@ from mlpeft.cluster.coordinator_messages import (
     RoundOpened,
     RunEnded,
     SendTheta,
+    UpdateReceived,
+    UploadHeld,
 )
 from mlpeft.cluster.coordinator_state import CoordinatorState
 from mlpeft.cluster.messages import Announce, TimePassed
 from mlpeft.cluster.outliers import LEAST_NORMS
 from mlpeft.cluster.sim.network import Network
 from mlpeft.cluster.sim.toy import TOY_SIZE, Vector, toy_shards, toy_step
+from mlpeft.cluster.uploads import Turn
 from mlpeft.cluster.worker_messages import (
     LeaseGranted,
     LeaseRevoked,
@@ -38,6 +41,9 @@ if TYPE_CHECKING:
     from mlpeft.cluster.sim.agenda import Agenda
     from mlpeft.cluster.sim.chance import Chance
 
+HOLD_S = 0.3
+"""Seconds after which an update that was kept waiting asks again."""
+
 
 class Head:
     """The coordinator's process, and the next one in its place.
@@ -47,19 +53,21 @@ class Head:
 
     Args:
         rounds: Rounds of the toy run.
+        shards: Shards of each.
         policy: The coordinator's.
         agenda: Virtual time.
         chance: For the network, and jitter.
     """
 
     def __init__(
-        self, rounds: int, policy: Policy, agenda: Agenda, chance: Chance
+        self, rounds: int, shards: int, policy: Policy, agenda: Agenda, chance: Chance
     ) -> None:
         self.theta: Vector = np.ones(TOY_SIZE, dtype=np.float32)
         self.finished = False
         self.announced: list[str] = []
         self.network = Network(agenda, chance, self)
         self._rounds = rounds
+        self._shards = shards
         self._done = 0
         self._policy = policy
         self._agenda = agenda
@@ -84,13 +92,15 @@ class Head:
         return self._counted >= LEAST_NORMS
 
     def _open_round(self) -> None:
-        shards = toy_shards(self._done)
+        shards = toy_shards(self._done, self._shards)
         self.take(RoundOpened(self._done, shards, {"w": self.theta}), self.state)
 
     def take(self, event: CoordinatorEvent, state: CoordinatorState) -> None:
         """Take in an event, if the process that it was meant for lives."""
         if state is not self.state or self.finished:
             return
+        if isinstance(event, UpdateReceived) and self._must_wait(event, state):
+            event = UploadHeld(event.worker, event.key)
         now = self._agenda.now
         commands = state.handle(event, now)
         state.check_invariants()
@@ -101,6 +111,18 @@ class Head:
             )
         for command in commands:
             self._obey(command)
+
+    def _must_wait(self, event: UpdateReceived, state: CoordinatorState) -> bool:
+        """Whether an update stays on the line for now; then it comes again later."""
+        if state.upload_turn(event.worker, event.key) is not Turn.LATER:
+            return False
+
+        def again() -> None:
+            self.take(UploadHeld(event.worker, None), state)
+            self.take(event, state)
+
+        self._agenda.after(HOLD_S, again)
+        return True
 
     def _wake(self, state: CoordinatorState, at: float) -> None:
         if state.next_wakeup() == at:

@@ -39,6 +39,7 @@ class Simulation:
         seed: Decides everything that is random.
         workers: Worker processes.
         rounds: Rounds of the toy run.
+        shards: Shards of each.
         faults: What goes wrong.
         policy: The coordinator's; None: a patient one.
     """
@@ -49,6 +50,7 @@ class Simulation:
         *,
         workers: int = 3,
         rounds: int = 6,
+        shards: int = 3,
         faults: Faults | None = None,
         policy: Policy | None = None,
     ) -> None:
@@ -56,7 +58,7 @@ class Simulation:
         self._faults = faults or Faults()
         self._chance = Chance(seed, self._faults)
         self._agenda = Agenda()
-        self._head = Head(rounds, policy or PATIENT, self._agenda, self._chance)
+        self._head = Head(rounds, shards, policy or PATIENT, self._agenda, self._chance)
         self._ids = itertools.count(1)
         self._processes = [self._process(f"w{slot}", slot) for slot in range(workers)]
 

@@ -58,15 +58,16 @@ def toy_step(theta: Vector, updates: tuple[ShardUpdate, ...]) -> Vector:
     """The next theta: theta + 0.7 (mean over all tasks - theta), in shard order."""
     total, count = np.zeros_like(theta), 0
     for update in updates:
-        total = total + update.total["w"]
+        if update.total:  # else it is in the first one's
+            total = total + update.total["w"]
         count += update.count
     return theta + np.float32(0.7) * (total / np.float32(count) - theta)
 
 
-def serial_result(rounds: int, size: int = TOY_SIZE) -> Vector:
+def serial_result(rounds: int, size: int = TOY_SIZE, shards: int = 3) -> Vector:
     """Theta after so many rounds of the toy run in one process."""
     theta = np.ones(size, dtype=np.float32)
     for index in range(rounds):
-        shards = toy_shards(index)
-        theta = toy_step(theta, tuple(toy_update(theta, shard) for shard in shards))
+        updates = [toy_update(theta, shard) for shard in toy_shards(index, shards)]
+        theta = toy_step(theta, tuple(updates))
     return theta
