@@ -1,25 +1,34 @@
 """A run's folder through mishaps: nothing is lost, and what goes on is right."""
 
+import io
+import itertools
 import json
 import logging
+import re
 import shutil
 import subprocess
 import sys
+import time
 
 import pytest
+from rich.console import Console
 
 from mlpeft import checkpoint, params
 from mlpeft.config import RunConfig
 from mlpeft.errors import CheckpointError, MlpeftError
 from mlpeft.meta.runner import LocalExecutor, ShardRunner
+from mlpeft.reporting import JsonlReporter, Reporters
+from mlpeft.reporting.console import ConsoleReporter
+from mlpeft.reporting.log_file import LogReporter
 from mlpeft.runs import begin_or_go_on, check_unfinished
 from mlpeft.train import train
 from mlpeft.work import Kind, RoundInterruptedError
 
 TINY = {
+    "run": {"seed": 2},  # its best step is neither the first nor the last: 4 of 12
     "meta_learning": {
         "num_meta_iterations": 12,
-        "inner_lr": 0.1,
+        "inner_lr": 0.3,
         "outer_lr": 0.5,
         "num_inner_steps": 2,
         "eval_interval": 4,
@@ -48,7 +57,9 @@ def steps(run_dir):
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     """The run that nothing befell."""
-    return train(config(tmp_path_factory.mktemp("whole")))
+    result = train(config(tmp_path_factory.mktemp("whole")))
+    assert checkpoint.best(result.run_dir).name == "00000004"
+    return result
 
 
 def assert_same_end(result, whole):
@@ -97,24 +108,25 @@ def test_a_round_that_fails_costs_none_of_those_before_it(tmp_path, whole):
 
 
 def test_a_broken_step_is_set_aside_and_costs_no_sound_one(tmp_path, whole):
-    """With keep_last=1 a broken 8 must not outlast a sound 6 as "the newest"."""
+    """With keep_last=1 a broken 8 must not outlast a sound 7 as "the newest"."""
     few = config(tmp_path, "paths.keep_last=1")
-    train(few, should_stop=stop_after(8))
-    train_state = tmp_path / "run" / "steps" / "00000008" / "state.json"
-    shutil.copytree(train_state.parent, train_state.parent.with_name("00000006"))
-    record = json.loads(train_state.read_text())
-    assert record["iteration"] == 8
-    train_state.write_text("{")
-    resumed = train(few, resume=True, should_stop=stop_after(1))
-    assert checkpoint.newest(tmp_path / "run") != (None, [])
-    assert max(steps(resumed.run_dir)) == resumed.iteration
-    assert (resumed.run_dir / "steps" / "00000008.broken").is_dir()
+    first = train(few, should_stop=stop_after(6))
+    broken = first.run_dir / "steps" / "00000008"
+    broken.mkdir()
+    (broken / "state.json").write_text("{")
+    train(few, resume=True, should_stop=stop_after(1))
+    found, skipped = checkpoint.newest(first.run_dir)
+    assert found.progress.iteration == 7
+    assert skipped == []
+    assert broken.with_name("00000008.broken").is_dir()
+    assert_same_end(train(few, resume=True), whole)
 
 
 def test_a_best_step_that_was_written_but_not_named_is_named(tmp_path, whole):
     """Killed between the two: the state knows better than the file."""
     first = train(config(tmp_path), should_stop=stop_after(6))
     named = checkpoint.best(first.run_dir)
+    assert named.name == "00000004"
     (first.run_dir / "best").write_text("00000000\n")
     again = train(config(tmp_path), resume=True, should_stop=stop_after(0))
     assert checkpoint.best(again.run_dir) == named
@@ -148,6 +160,28 @@ def test_a_folder_of_broken_steps_alone_is_never_begun_anew(tmp_path):
     for resume in (None, False):
         with pytest.raises(CheckpointError, match=r"holds a run already.*state\.json"):
             train(config(tmp_path), resume=resume)
+
+
+def test_a_wall_clock_that_jumps_changes_nothing_but_the_times(
+    tmp_path, monkeypatch, whole
+):
+    """A day back, a day on, at every look."""
+    days = itertools.cycle([0, -86400, 86400])
+    earnest = time.time
+    monkeypatch.setattr(time, "time", lambda: earnest() + next(days))
+    settings = config(tmp_path, f"logging.log_dir={tmp_path / 'logs'}")
+    screen = io.StringIO()
+    reporters = Reporters(
+        [
+            JsonlReporter(clock=time.time),
+            LogReporter(settings),
+            ConsoleReporter(Console(file=screen, width=120)),
+        ]
+    )
+    result = train(settings, reporter=reporters)
+    assert_same_end(result, whole)
+    assert " it/s" in screen.getvalue()
+    assert re.search(r"-\d+(\.\d+)? it/s|-\d+:\d\d left", screen.getvalue()) is None
 
 
 # --- a full disk ----------------------------------------------------------------------
