@@ -44,6 +44,14 @@ def install(
             "--allow-sleep", help="Let this Mac fall asleep while it computes."
         ),
     ] = False,
+    run_name: Annotated[
+        str | None,
+        typer.Option(
+            "--run",
+            help="Name of the run to look for on the network.",
+            show_default="any, if there is one alone",
+        ),
+    ] = None,
     identity: IdentityFolder = None,
     insecure: Insecure = False,
     dry_run: DryRun = False,
@@ -58,6 +66,8 @@ def install(
         arguments += ["--coordinator", coordinator]
     if name is not None:
         arguments += ["--name", name]
+    if run_name is not None:
+        arguments += ["--run", run_name]
     for module in allow_module or ():
         arguments += ["--allow-module", module]
     if identity is not None:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from mlpeft.checks import Check
     from mlpeft.cluster.overview import Overview
+    from mlpeft.discovery.announcement import Announcement
     from mlpeft.security.identity import Identity
 
 
@@ -24,8 +25,9 @@ def doctor(
 ) -> None:
     """Check this machine and its way to a coordinator; say what to do.
 
-    Versions, device, BLAS, compiler, disk; then, with a coordinator (--coordinator, or
-    the one that was joined): network, TLS, certificate, versions, clocks. Names macOS's
+    Versions, device, BLAS, compiler, disk; who announces a coordinator; then, with one
+    (--coordinator, or that which was joined): network, TLS, certificate, versions,
+    clocks. Names macOS's
     Local Network Privacy where it is in the way. Exit code 1 if a check fails; warnings
     do not count.
     """
@@ -58,6 +60,7 @@ def _checks(
 def _of_coordinator(
     coordinator: str | None, folder: Path | None, insecure: bool
 ) -> Iterator[Check]:
+    from mlpeft import checks
     from mlpeft.checks import Check, Status
     from mlpeft.commands import reach
     from mlpeft.commands.peer import choose_to_steer
@@ -71,6 +74,8 @@ def _of_coordinator(
     )
     from mlpeft.security.operator import operator_folder
 
+    if coordinator is None:
+        yield checks.guarded("discovery", lambda: reach.check_announced(_announced()))
     places = (folder or worker_folder(), operator_folder(coordinator_folder()))
     if coordinator is None and not any(map(identity.exists, places)):
         detail = "none is named, and this machine has joined none"
@@ -90,6 +95,15 @@ def _of_coordinator(
         lambda: obstacle(address, shown),
         lambda: _look(address, shown),
     )
+
+
+def _announced() -> tuple[Announcement, ...]:
+    """Who announces a coordinator just now."""
+    import asyncio
+
+    from mlpeft.discovery.looking import look
+
+    return asyncio.run(look())
 
 
 def _look(address: str, shown: Identity | None) -> Overview:

@@ -15,9 +15,10 @@ from mlpeft.rpc.address import split_address
 from mlpeft.security.certificates import RENEW_DAYS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from mlpeft.cluster.overview import Overview
+    from mlpeft.discovery.announcement import Announcement
     from mlpeft.platform.network import Network
     from mlpeft.security.identity import Identity
 
@@ -38,6 +39,23 @@ def check_certificate(held: Identity) -> Check:
     if days < RENEW_DAYS:
         return Check("certificate", Status.WARNING, detail, JOIN_AGAIN)
     return Check("certificate", Status.OK, detail)
+
+
+def check_announced(found: Sequence[Announcement]) -> Check:
+    """Coordinators announce themselves on the local network.
+
+    Args:
+        found: Those that do.
+    """
+    if found:
+        detail = "; ".join(str(announced) for announced in found)
+        return Check("discovery", Status.OK, detail)
+    remedy = (
+        "if one runs in this network, multicast does not come through (or macOS does "
+        "not let this program reach it); --coordinator HOST:PORT needs none"
+    )
+    detail = "no coordinator announces itself on this network"
+    return Check("discovery", Status.WARNING, detail, remedy)
 
 
 def check_coordinator(

@@ -13,6 +13,7 @@ from mlpeft.cluster.joining import Versions
 from mlpeft.cluster.overview import Bytes, Overview, RunProgress
 from mlpeft.cluster.rounds import Policy
 from mlpeft.commands import reach
+from mlpeft.discovery.announcement import Announcement
 from mlpeft.errors import MlpeftError
 from mlpeft.node import versions
 from mlpeft.security import certificates
@@ -146,6 +147,15 @@ def test_other_versions_fail_with_the_command_that_mends_it():
     assert check.status is Status.FAILED
     assert "pip install 'mlpeft==9.9.9'" in check.detail
     assert reach.check_versions(overview(versions=None)).status is Status.WARNING
+
+
+def test_who_announces_a_coordinator_is_told():
+    found = Announcement("tiny", "s", 1, "head", "", 50051, ("192.168.1.20",))
+    check = reach.check_announced([found])
+    assert (check.status, check.detail) == (Status.OK, f"run tiny on head ({HOST})")
+    nobody = reach.check_announced([])
+    assert nobody.status is Status.WARNING
+    assert "--coordinator HOST:PORT" in nobody.remedy
 
 
 @pytest.mark.parametrize(
