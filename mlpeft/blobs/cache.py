@@ -122,7 +122,7 @@ class BlobCache:
 
     @contextlib.contextmanager
     def receive(self, sha256: str) -> Iterator[Incoming | None]:
-        """The blob as it comes in; None while another process is at it."""
+        """The blob as it comes in; None if another process is at it, or done."""
         part = self._blobs / (sha256 + PART)
         with self._room_kept(), part.open("ab+") as file:
             try:
@@ -130,10 +130,14 @@ class BlobCache:
             except BlockingIOError:
                 yield None
                 return
+            target = self._blobs / sha256
             if not _is_at(file, part):  # renamed by its writer before we had the lock
                 yield None
-                return
-            yield Incoming(file, part, self._blobs / sha256)
+            elif target.exists():  # likewise, but before we opened it: this one is new
+                part.unlink()
+                yield None
+            else:
+                yield Incoming(file, part, target)
 
     def folder_of(self, sha256: str, files: Mapping[str, Path]) -> Path:
         """A folder in which files have the names that they are looked for by.

@@ -110,6 +110,14 @@ def test_who_waited_for_a_part_does_not_write_into_the_blob(cache, monkeypatch):
     assert cache.get(name).read_bytes() == content
 
 
+def test_a_blob_that_came_in_between_is_not_received_again(cache):
+    """Another process finished it after this one had looked."""
+    name = put(cache, b"whole")
+    with cache.receive(name) as incoming:
+        assert incoming is None
+    assert names(cache) == {name}
+
+
 def test_what_was_used_least_recently_makes_room(cache):
     old = put(cache, b"a" * 40, used_ns=2)
     oldest = put(cache, b"b" * 40, used_ns=1)
