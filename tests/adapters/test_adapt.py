@@ -16,6 +16,7 @@ from mlpeft.evaluate import load_trained
 from mlpeft.meta.engine import Engine
 from mlpeft.meta.inner import InnerLoop
 from mlpeft.models.losses import cross_entropy_loss
+from mlpeft.seeds import Purpose, generator
 from mlpeft.tasks.episode import Episode
 from tests.adapters.runs import EXAMPLES
 
@@ -33,8 +34,14 @@ def test_the_examples_are_learned(run_dir):
         assert sum(one.scores.values()) == pytest.approx(1.0)
 
 
-def test_adapt_ends_where_evaluation_does(run_dir):
+@pytest.mark.parametrize(
+    ("inner", "dropout"),
+    [({}, 0.0), ({"inner_optimizer": "adam"}, 0.0), ({"inner_batch_size": 2}, 0.5)],
+)
+def test_adapt_ends_where_evaluation_does(make_run, inner, dropout):
     """The loss of queries, by Engine and by the adapter's confidences, is the same."""
+    peft = {"method": "lora", "rank": 2, "dropout": dropout}
+    run_dir = make_run(meta_learning=inner, peft=peft)
     adapter = adapt(run_dir, EXAMPLES)
     queries, labels = ["parcel where", "please money"], np.array([0, 1], np.int32)
     episode = Episode(
@@ -43,11 +50,16 @@ def test_adapt_ends_where_evaluation_does(run_dir):
         adapter.inputs(queries),
         labels,
     )
-    engine = Engine(
-        adapter.model, cross_entropy_loss, InnerLoop(lr=0.02, num_steps=4), "loop"
-    )
+    loop = InnerLoop.from_config(adapter.config.meta_learning)
+    adapter.model.train()
+    engine = Engine(adapter.model, cross_entropy_loss, loop, "loop")
+    adapter.model.eval()
+
+    def rng(index: int) -> np.random.Generator:
+        return generator(adapter.config.run.seed, Purpose.BATCH)
+
     meta = load_trained(run_dir).meta
-    expected = engine.evaluate(meta, [episode], np.random.default_rng, [4]).loss[0, 0]
+    expected = engine.evaluate(meta, [episode], rng, [4]).loss[0, 0]
     shares = [
         one.scores[adapter.labels[label]]
         for one, label in zip(adapter.predict(queries), labels, strict=True)

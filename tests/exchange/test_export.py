@@ -149,6 +149,8 @@ def test_mlx_lm_loads_the_folder_and_generates_with_it(tmp_path, peft):
     mlx_lm = pytest.importorskip("mlx_lm", reason="pip install 'mlpeft[lm]'")
     adapter = language_start(tmp_path, peft=peft)
     folder = export_adapter(adapter, "mlx-lm", tmp_path / "out")
+    settings = json.loads((folder / "adapter_config.json").read_text())
+    assert settings["num_layers"] == peft.get("num_layers", 2)
     base = str(tmp_path / "lm")
     model, tokenizer = mlx_lm.load(base, adapter_path=str(folder))
     np.testing.assert_allclose(model(TOKENS), adapter.model(TOKENS), atol=1e-5)
