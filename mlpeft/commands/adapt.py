@@ -61,9 +61,9 @@ def adapt(
         return
     what = f"{len(adapter.labels)} labels" if adapter.labels else "to complete"
     typer.echo(
-        f"Learned {what} from {story['examples']} examples in "
-        f"{story['steps']} steps ({seconds:.1f} s): loss {story['loss_before']:.3f} "
-        f"before, {story['loss_after']:.3f} after"
+        f"Learned {what} from {story['examples']} examples "
+        f"(inner steps: {story['steps']}, {seconds:.1f} s): loss "
+        f"{story['loss_before']:.3f} before, {story['loss_after']:.3f} after"
     )
     words = ["mlpeft", "predict", "--adapter", str(output), "a text of yours"]
     typer.echo(f"Written to {output}; use it with: {shlex.join(words)}")
