@@ -5,6 +5,7 @@ import re
 import signal
 
 import pytest
+from safetensors.numpy import load
 
 from mlpeft.commands.status import status
 from mlpeft.commands.steer import stop
@@ -28,6 +29,23 @@ def test_a_robust_rule_gives_the_bytes_of_one_process(cluster, serial_theta):
     assert coordinator.end() == 0, coordinator.text
     assert cluster.theta() == serial_theta(median)
     assert serial_theta(median) != serial_theta()
+
+
+def test_adapters_with_dropout_end_in_the_bytes_of_one_process(cluster, serial_theta):
+    """Masks follow from a task's seed, and nothing but the adapter is in theta."""
+    changes = (
+        "--set=peft.method=lora",
+        "--set=peft.keys=[layers.*]",
+        "--set=peft.rank=2",
+        "--set=peft.dropout=0.3",
+        "--set=peft.train_also=[]",
+    )
+    coordinator = cluster.coordinator(*changes, "--local-workers", "2")
+    assert coordinator.end() == 0, coordinator.text
+    assert cluster.theta() == serial_theta(*changes)
+    leaves = {name.rpartition(".")[2] for name in load(cluster.theta())}
+    assert leaves == {"lora_a", "lora_b"}
+    assert serial_theta(*changes) != serial_theta(*changes, "--set=peft.dropout=0")
 
 
 def test_two_worker_processes_end_in_the_bytes_of_one_process(cluster, serial_theta):
