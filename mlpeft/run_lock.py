@@ -25,8 +25,9 @@ def locked(run_dir: Path) -> Iterator[None]:
     """
     try:
         run_dir.mkdir(parents=True, exist_ok=True)
-        # Not truncated: until the lock is ours the name in it is another's.
-        file = (run_dir / "lock").open("a+", encoding="utf-8")
+        # Not truncated: until the lock is ours the name in it is another's. Unbuffered:
+        # what found no room would be tried again on closing, and raise there.
+        file = (run_dir / "lock").open("a+b", buffering=0)
     except OSError as error:
         raise write_error(run_dir, error) from error
     with file:
@@ -40,19 +41,18 @@ def locked(run_dir: Path) -> Iterator[None]:
         yield
 
 
-def _take(file: IO[str], run_dir: Path) -> None:
+def _take(file: IO[bytes], run_dir: Path) -> None:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         file.seek(0)
-        holder = file.read().strip() or "another process"
+        holder = file.read().decode().strip() or "another process"
         raise CheckpointError(
             f"{run_dir} is in use by {holder}; wait for it, stop it, or choose another "
             "folder with --set run.name=NAME"
         ) from error
     try:
         file.truncate(0)
-        file.write(f"process {os.getpid()}")
-        file.flush()
+        file.write(f"process {os.getpid()}".encode())
     except OSError as error:
         raise write_error(run_dir, error) from error

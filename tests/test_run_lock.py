@@ -3,6 +3,7 @@
 import errno
 import multiprocessing
 import os
+import resource
 import tempfile
 
 import pytest
@@ -64,3 +65,14 @@ def test_a_folder_that_cannot_be_made_is_refused_with_what_to_do(tmp_path):
         locked(tmp_path / "checkpoints" / "run"),
     ):
         raise AssertionError
+
+
+def test_a_disk_without_room_for_a_name_is_refused_with_what_to_do(tmp_path):
+    """As real as it gets without a disk: files of this process may have no bytes."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
+    try:
+        with pytest.raises(CheckpointError, match="cannot write"), locked(tmp_path):
+            raise AssertionError
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
