@@ -112,6 +112,19 @@ def test_a_backup_waits_for_an_idle_worker(seasoned):
     assert granted(seasoned.join("bob", at=24)) == [(BOB, key(0, 2, 2))]
 
 
+def test_nothing_is_backed_up_while_a_shard_waits():
+    """Bob failed at shard 1, which waits for ada, and is idle; ada is slow at 0."""
+    machine = season(Machine(Policy(lost_after_s=100, announce_s=1000)))
+    machine.update("ada", 0, round_id=2, version=1)
+    machine.join("bob")
+    machine.open(shards=2, version=2)
+    machine(cm.LeaseReturned(BOB, key(1, round_id=3), failed=True, reason="x"))
+    assert machine.state.status(20).leases[0].worker == "ada"
+    commands = machine(TimePassed(), at=24)
+    assert machine.state.status(24).leases[0].slow
+    assert granted(commands) == []
+
+
 def test_a_shard_with_a_backup_is_not_leased_again_when_one_of_them_is_lost(seasoned):
     seasoned.join("bob", at=21)
     seasoned(TimePassed(), at=23.1)

@@ -131,10 +131,22 @@ def test_lost_connections_quarantine_nobody(machine):
     machine.join("ada")
     for version in range(5):
         machine.open(shards=1, version=version)
-        machine(cm.WorkerLeft(ADA, "connection lost"))
-        machine.join("ada")
+        assert "shard 0 is leased again" in texts(machine(cm.WorkerLeft(ADA, "lost")))
         machine(cm.RoundAbandoned("stop"))
+        machine.join("ada")
     assert machine.state.status(0).workers[0].quarantined == ""
+
+
+def test_an_update_that_counts_sets_a_worker_free(machine):
+    """Ada fails at two shards, and is still at a third that she was given before."""
+    machine.join("ada", slots=3)
+    machine.open(shards=3)
+    fail(machine, ADA, 0)
+    fail(machine, ADA, 1)
+    assert machine.state.status(0).workers[0].quarantined
+    commands = machine.update("ada", 2)
+    assert "worker ada is out of quarantine: an update counted" in texts(commands)
+    assert granted(commands) == [(ADA, key(1, attempt=2))]
 
 
 def test_late_leases_count_towards_quarantine():

@@ -2,6 +2,7 @@
 
 import pytest
 
+from mlpeft.cluster.backups import choose_backup
 from mlpeft.cluster.joining import Versions, version_refusal, view_refusal
 from mlpeft.cluster.messages import WorkerId
 from mlpeft.cluster.rounds import (
@@ -58,6 +59,34 @@ def test_when_all_have_failed_they_take_turns():
 def test_a_restarted_worker_of_the_same_name_has_not_failed_yet():
     restarted = Candidate(WorkerId("2"), "ada", "another-process", 1)
     assert choose_worker([restarted], [failure("ada")])[1] == "ada has not failed at it"
+
+
+def test_nobody_waits_for_a_worker_that_does_not_let_go_while_there_is_another():
+    hung = candidate("ada", 0, stuck=True)
+    chosen, _ = choose_worker([hung, candidate("bob", 1)], [failure("bob")])
+    assert chosen == "bob"
+    chosen, reason = choose_worker([hung], ())
+    assert chosen is None
+    assert reason.startswith("ada does not let go of what was taken back; if this")
+
+
+def test_a_backup_goes_to_an_idle_worker_that_neither_has_nor_failed_the_shard():
+    ada, bob, cyd = (candidate(name, 1) for name in ("ada", "bob", "cyd"))
+    holder = ada.incarnation
+    assert choose_backup([ada, bob, cyd], holder, [failure("bob")]) == (
+        "cyd",
+        "cyd is idle",
+    )
+    assert choose_backup([ada, bob], holder, [failure("bob")])[0] is None
+    assert choose_backup([ada, candidate("dan", 0)], holder, ()) == (
+        None,
+        "nobody else has a free slot",
+    )
+    gone = candidate("dan", 0, quarantined=True)
+    assert choose_backup([ada, gone], holder, ()) == (
+        None,
+        "nobody else is there who has not failed at it",
+    )
 
 
 def test_a_wait_names_a_few_and_counts_the_rest():
