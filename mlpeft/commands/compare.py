@@ -49,8 +49,10 @@ def compare(
     from mlpeft.commands.progress import progress_bar
     from mlpeft.evaluate import compare as score
     from mlpeft.evaluate import load_trained
+    from mlpeft.reporting import setup_logger
     from mlpeft.tasks.build import k_is_per_class
 
+    setup_logger("mlpeft")
     shots = _numbers(k_shots)
     trained = load_trained(checkpoint, config, overrides or ())
     number = episodes or trained.config.evaluation.num_test_episodes

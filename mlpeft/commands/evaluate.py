@@ -54,7 +54,9 @@ def evaluate(
     from mlpeft.commands.progress import progress_bar
     from mlpeft.evaluate import evaluate as score
     from mlpeft.evaluate import load_trained
+    from mlpeft.reporting import setup_logger
 
+    setup_logger("mlpeft")
     changes = list(overrides or ())
     if k_shot is not None:
         changes.append(f"task_distribution.k_shot={k_shot}")
