@@ -104,7 +104,7 @@ class RoundBook:
         version: Version of theta that its shards start from.
         shards: What is computed.
         schema: Leaves that the sum of a training shard must have.
-        outliers: How far its updates move theta.
+        outliers: How far its updates move theta; None: nobody asks.
         fold: Their sum so far; None: they are kept apart.
         payload_bytes: Size of theta, and of each training update.
         announced_at: When people were last told what it waits for.
@@ -119,7 +119,7 @@ class RoundBook:
     version: int
     shards: tuple[Shard, ...]
     schema: Schema
-    outliers: OutlierCheck
+    outliers: OutlierCheck | None
     fold: Fold | None
     payload_bytes: int
     announced_at: float

@@ -218,7 +218,7 @@ class CoordinatorState:
     # --- rounds -----------------------------------------------------------------------
 
     def _open_round(self, event: RoundOpened) -> Commands:
-        books = self._books
+        books, factor = self._books, self.policy.norm_factor
         books.rounds_opened += 1
         books.version = event.version
         books.round = RoundBook(
@@ -228,9 +228,9 @@ class CoordinatorState:
             schema=schema(event.meta),
             fold=Fold() if self.policy.fold else None,
             payload_bytes=sum(leaf.nbytes for leaf in event.meta.values()),
-            outliers=OutlierCheck(
-                books.norms.limit(self.policy.norm_factor), event.meta
-            ),
+            outliers=OutlierCheck(books.norms.limit(factor), event.meta)
+            if factor
+            else None,
             announced_at=books.now,
         )
         return []

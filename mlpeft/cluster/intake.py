@@ -62,7 +62,8 @@ class Intake:
         if len(current.updates) < len(current.shards):
             return commands
         self._books.round = None
-        self._books.norms.add(current.outliers.norms())
+        if current.outliers is not None:
+            self._books.norms.add(current.outliers.norms())
         if current.fold is not None:
             current.fold.finish(current.updates)
         updates = tuple(current.updates[index] for index in range(len(current.shards)))
@@ -122,10 +123,11 @@ class Intake:
         self, current: RoundBook, key: LeaseKey, update: ShardUpdate, worker: WorkerBook
     ) -> Verdict:
         """Whether an update that is sound moves theta as others do."""
-        if current.shards[key.shard].kind is not Kind.TRAIN:
+        check = current.outliers
+        if check is None or current.shards[key.shard].kind is not Kind.TRAIN:
             return Verdict()
         able = [other for other in self._books.candidates() if other.able]
-        return current.outliers.judge(
+        return check.judge(
             update, key.attempt, worker.info.incarnation, alone=len(able) <= 1
         )
 

@@ -103,12 +103,12 @@ class NormHistory:
         self._norms.extend(norms)
 
     def limit(self, factor: float) -> Limit | None:
-        """The limit of the next round; None: too few norms yet, or no check.
+        """The limit of the next round; None: too few norms yet.
 
         Args:
-            factor: Spreads above the median that are usual; 0: no check.
+            factor: Spreads above the median that are usual.
         """
-        if factor == 0 or len(self._norms) < LEAST_NORMS:
+        if len(self._norms) < LEAST_NORMS:
             return None
         middle = median(self._norms)
         deviation = median(abs(norm - middle) for norm in self._norms)

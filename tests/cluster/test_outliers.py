@@ -58,10 +58,6 @@ def test_there_is_no_limit_below_a_minimum_of_history():
     assert history(*[1.0] * LEAST_NORMS).limit(10) is not None
 
 
-def test_a_factor_of_zero_means_no_limit():
-    assert history(*[1.0] * LEAST_NORMS).limit(0) is None
-
-
 def test_the_limit_is_so_many_median_deviations_above_the_median():
     """Norms 0 .. 20: the median is 10, the deviations' is 5."""
     limit = history(*range(21)).limit(4)
@@ -249,6 +245,21 @@ def test_the_limit_does_not_depend_on_the_order_of_arrival():
         return made.state._books.norms.limit(20)
 
     assert limit_after([0, 1, 2]) == limit_after([2, 0, 1])
+
+
+def test_a_factor_of_zero_turns_the_check_off():
+    made = Machine(Policy(norm_factor=0))
+    made.join("ada")
+    for version in range(LEAST_NORMS + 1):
+        made.open(shards=1, version=version)
+        commands = made.update(
+            "ada",
+            0,
+            round_id=version + 1,
+            version=version,
+            update=with_tasks(moved(1e9 if version == LEAST_NORMS else 1)),
+        )
+        assert of_type(commands, cm.CompleteRound)
 
 
 # --- in the simulator -----------------------------------------------------------------
