@@ -146,10 +146,9 @@ def test_a_displacement_that_overflows_is_an_outlier():
 # --- in the coordinator ---------------------------------------------------------------
 
 
-@pytest.fixture
-def seasoned():
+def season(**policy):
     """A coordinator with two workers, to which norms of about 2 are usual."""
-    made = Machine(Policy(norm_factor=20, max_attempts=3))
+    made = Machine(Policy(norm_factor=20, max_attempts=3, **policy))
     made.join("ada")
     made.join("bob")
     for version in range(LEAST_NORMS // 2):
@@ -164,6 +163,11 @@ def seasoned():
             )
     made.open(shards=1, version=10)
     return made
+
+
+@pytest.fixture
+def seasoned():
+    return season()
 
 
 def with_tasks(update):
@@ -209,6 +213,17 @@ def test_an_outlier_that_two_workers_find_counts_and_is_nobodys_failure(seasoned
     assert announced.text.endswith("is unusual but right: ada and bob agree")
     assert of_type(commands, cm.CompleteRound)
     assert failures(seasoned) == {"ada": 0, "bob": 0}
+
+
+def test_who_was_quarantined_for_an_outlier_that_was_right_is_free_again():
+    machine = season(quarantine_after=1)
+    send(machine, "ada", 1e4, 1)
+    assert machine.state.status(machine.now).workers[0].quarantined
+    machine.join("cyd")
+    commands = send(machine, "bob", 1e4, 2)
+    told = [command.text for command in of_type(commands, cm.Announce)]
+    assert "worker ada is out of quarantine: its update was right" in told
+    assert machine.state.status(machine.now).workers[0].quarantined == ""
 
 
 def test_outliers_that_never_agree_stop_the_run_with_their_story(seasoned):
