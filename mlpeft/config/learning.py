@@ -183,9 +183,10 @@ class EvaluationSection(Section):
     num_test_episodes: Held = Field(
         default=600, description="Episodes of mlpeft evaluate and compare"
     )
-    num_inner_steps: PositiveInt | None = Field(
+    num_inner_steps: NonNegativeInt | None = Field(
         default=None,
-        description="Inner steps at evaluation; null: as in training, and 10 at least",
+        description="Inner steps at evaluation, 0: without adapting; null: as in "
+        "training, and 10 at least",
     )
     inner_batch_size: PositiveInt | None = Field(
         default=None,

@@ -47,7 +47,9 @@ def eval_steps(config: RunConfig) -> list[int]:
     evaluation takes ten at least unless told otherwise.
     """
     trained = config.meta_learning.num_inner_steps
-    last = config.evaluation.num_inner_steps or max(trained, LEAST_EVAL_STEPS)
+    last = config.evaluation.num_inner_steps
+    if last is None:
+        last = max(trained, LEAST_EVAL_STEPS)
     return sorted({k for k in config.evaluation.steps if k <= last} | {last})
 
 

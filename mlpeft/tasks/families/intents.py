@@ -128,6 +128,27 @@ class Intents:
             order[np.arange(config.query_size) % ways],
         )
 
+    def utterances(self, config: TaskConfig) -> tuple[np.ndarray, np.ndarray]:
+        """All utterances of a task's split, whatever its intents.
+
+        Returns:
+            (n, length) int32 token numbers, and (n,) int32: which of the split's
+            intents, in the order of their names.
+        """
+        pool = self._pool(config)
+        names = sorted(pool)
+        width = max(pool[name].rows.shape[1] for name in names)
+        rows = [
+            np.pad(
+                pool[name].rows,
+                ((0, 0), (0, width - pool[name].rows.shape[1])),
+                constant_values=pool[name].pad,
+            )
+            for name in names
+        ]
+        labels = [np.full(len(part), n, np.int32) for n, part in enumerate(rows)]
+        return np.concatenate(rows), np.concatenate(labels)
+
     def input_dim(self, task_params: Mapping[str, Any]) -> int:
         """Tokens of the longest utterance that is not cut."""
         return MAX_TOKENS

@@ -1,0 +1,322 @@
+"""Does a meta-learned start beat what one would do without? Few-shot intents.
+
+Every start is scored on the same episodes of classes that no training saw, after 0, 1,
+5 and 10 inner steps; differences are paired. What is done is kept under `--out`, so the
+command goes on where it was stopped.
+
+    python -m benchmarks.intents                       # Banking77, all starts
+    python -m benchmarks.intents --train-on clinc150 --test-on clinc150
+    python -m benchmarks.intents --train-on banking77 --test-on clinc150
+    python -m benchmarks.intents --table               # what is there by now
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+import mlpeft
+from benchmarks import joint
+from mlpeft import checkpoint
+from mlpeft.config import RunConfig
+from mlpeft.evaluate import load_trained
+from mlpeft.meta.plan import test_shards, validation_shards
+from mlpeft.meta.runner import ShardRunner
+from mlpeft.models.build import build_model
+from mlpeft.npz import read_npz
+from mlpeft.results import half_width
+from mlpeft.runs import run_folder
+from mlpeft.tasks.build import build_tasks
+from mlpeft.train import train
+
+if TYPE_CHECKING:
+    import mlx.nn as nn
+
+    from mlpeft.params import ParamTree
+
+STEPS = [0, 1, 5, 10]
+K_SHOTS = (1, 5)
+DATA_SETS = ("banking77", "clinc150")
+TUNED_STEPS = 5
+TUNING_EPISODES = 40
+LR_FACTORS = (0.3, 1.0, 3.0)
+"""Each start may choose its inner step size, on validation classes."""
+
+STARTS = {
+    "centroid": "frozen, nearest centroid",
+    "projection": "projection of the frozen embedding",
+    "random": "LoRA, random start",
+    "joint": "LoRA, jointly trained",
+    "reptile": "LoRA, Reptile",
+    "fomaml": "LoRA, FOMAML",
+}
+FROZEN = ("centroid", "projection")
+"""Starts that are scored without adapting."""
+
+PROJECTION: dict[str, dict[str, Any]] = {
+    "model": {"backbone": "benchmarks.projection:make"},
+    "peft": {"method": "none"},
+    "meta_learning": {
+        "outer_lr": 3e-4,
+        "outer_schedule": "constant",
+        "num_meta_iterations": 600,
+        "meta_batch_size": 1,
+        "eval_interval": 100,
+        "save_interval": 100,
+    },
+    "task_distribution": {"train_num_classes": 5, "train_query_size": 25},
+}
+"""600 episodes of Adam, prototype loss; the best of six validations."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a figure is about: a start, what made it, where and with how many shots."""
+
+    start: str
+    train_on: str
+    test_on: str
+    k_shot: int
+
+    @property
+    def name(self) -> str:
+        """Names its file."""
+        return f"{self.start}-{self.train_on}-{self.test_on}-{self.k_shot}"
+
+
+class Laboratory:
+    """Makes starts and scores them; keeps what it made.
+
+    Args:
+        out: Folder of runs and scores.
+        episodes: How many test episodes to score.
+        recipes: Configuration by algorithm.
+    """
+
+    def __init__(self, out: Path, episodes: int, recipes: dict[str, RunConfig]) -> None:
+        self.out = out
+        self.episodes = episodes
+        self.recipes = recipes
+        self._models: dict[str, nn.Module] = {}
+
+    def config(self, start: str, data: str, k_shot: int | None = None) -> RunConfig:
+        """The configuration of a start's run, on one of the data sets."""
+        recipe = self.recipes["reptile" if start == "reptile" else "fomaml"]
+        changes: dict[str, dict[str, Any]] = {
+            "run": {"name": f"{start}-{data}"},
+            "paths": {"checkpoint_dir": str(self.out / "runs")},
+            "task_distribution": {
+                "task_params": recipe.task_distribution.task_params | {"dataset": data}
+            },
+        }
+        if k_shot is not None:
+            changes["task_distribution"]["k_shot"] = k_shot
+            changes["evaluation"] = {"steps": STEPS, "num_inner_steps": STEPS[-1]}
+        if start == "projection":
+            for section, keys in PROJECTION.items():
+                changes[section] = changes.get(section, {}) | keys
+        return recipe.with_changes(**changes)
+
+    def meta(self, start: str, data: str) -> ParamTree:
+        """The meta-state of a start, trained if it is not there yet."""
+        config = self.config(start, data)
+        if start in ("centroid", "random"):
+            return self._runner(config, start).initial_meta()
+        if start == "joint":
+            file = self.out / "joint" / f"{data}.npz"
+            if not file.is_file():
+                joint.train(self._runner(config, start), file)
+            return read_npz(file)
+        folder = run_folder(config)
+        found, _ = checkpoint.newest(folder)
+        iterations = config.meta_learning.num_meta_iterations
+        if found is None or found.progress.iteration < iterations:
+            print(f"training {config.run.name}", flush=True)
+            train(config, runner=self._runner(config, start), resume=found is not None)
+        return load_trained(folder).meta
+
+    def score(self, setting: Setting) -> np.ndarray:
+        """Accuracy (episodes, steps), as far as it is not there yet."""
+        file = self.out / "scores" / f"{setting.name}.jsonl"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        done = _read(file)
+        if len(done) >= self.episodes:
+            return done[: self.episodes]
+        meta = self.meta(setting.start, setting.train_on)
+        config = self.config(setting.start, setting.test_on, setting.k_shot)
+        if setting.start in FROZEN:
+            config = config.with_changes(
+                evaluation={"steps": [0], "num_inner_steps": 0}
+            )
+        else:
+            lr = self._tuned_lr(setting, meta, config)
+            config = config.with_changes(meta_learning={"inner_lr": lr})
+        runner = self._runner(config, setting.start)
+        for shard in test_shards(runner.config, runner.tasks, self.episodes):
+            if shard.index * len(shard.tasks) < len(done):
+                continue
+            acc = runner.run(meta, shard).per_task["acc"]
+            with file.open("a", encoding="utf-8") as lines:
+                lines.write(json.dumps(np.round(acc, 6).tolist()) + "\n")
+        scores = _read(file)
+        print(f"{setting.name}: {_cells(scores)}", flush=True)
+        return scores
+
+    def _tuned_lr(self, setting: Setting, meta: ParamTree, config: RunConfig) -> float:
+        """The inner step size that suits a start best on validation episodes."""
+        file = self.out / "tuned" / f"{setting.name}.json"
+        if file.is_file():
+            return float(json.loads(file.read_text())["lr"])
+        tried: dict[float, float] = {}
+        for factor in LR_FACTORS:
+            lr = config.meta_learning.inner_lr * factor
+            candidate = config.with_changes(
+                meta_learning={"inner_lr": lr},
+                evaluation={
+                    "steps": [TUNED_STEPS],
+                    "num_inner_steps": TUNED_STEPS,
+                    "num_val_episodes": TUNING_EPISODES,
+                },
+            )
+            runner = self._runner(candidate, setting.start)
+            shards = validation_shards(runner.config, runner.tasks, 0)
+            found = [runner.run(meta, shard).per_task["acc"] for shard in shards]
+            tried[lr] = float(np.concatenate(found)[:, -1].mean())
+        best = max(tried, key=lambda lr: (tried[lr], -lr))
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps({"lr": best, "tried": tried}))
+        return best
+
+    def _runner(self, config: RunConfig, start: str) -> ShardRunner:
+        """Models are shared, so that frozen layers are computed once a sentence."""
+        kind = "projection" if start == "projection" else "lora"
+        tasks = build_tasks(config)
+        if kind not in self._models:
+            self._models[kind] = build_model(
+                config.model,
+                tasks.input_shape,
+                tasks.num_outputs,
+                config.run.seed,
+                peft=config.peft,
+            )
+        return ShardRunner(config, tasks, self._models[kind])
+
+
+def _read(file: Path) -> np.ndarray:
+    """(episodes, steps); a line that a kill cut short is dropped, from the file too."""
+    if not file.is_file():
+        return np.zeros((0, len(STEPS)))
+    lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
+    whole = [line for line in lines if line.endswith("\n")]
+    if len(whole) < len(lines):
+        file.write_text("".join(whole), encoding="utf-8")
+    rows = [row for line in whole for row in json.loads(line)]
+    return np.array(rows) if rows else np.zeros((0, len(STEPS)))
+
+
+def _cells(scores: np.ndarray) -> list[str]:
+    means, widths = 100 * scores.mean(axis=0), 100 * half_width(scores)
+    return [f"{m:.1f} ± {w:.1f}" for m, w in zip(means, widths, strict=True)]
+
+
+class Table:
+    """All figures that are there, and paired differences of the best meta-start."""
+
+    def __init__(self, out: Path) -> None:
+        self.out = out
+
+    @cached_property
+    def scores(self) -> dict[Setting, np.ndarray]:
+        """Accuracies (episodes, steps) by setting."""
+        found = {}
+        for file in sorted((self.out / "scores").glob("*.jsonl")):
+            start, train_on, test_on, k = file.stem.split("-")
+            found[Setting(start, train_on, test_on, int(k))] = _read(file)
+        return {setting: scores for setting, scores in found.items() if len(scores)}
+
+    def markdown(self) -> str:
+        """One table for each pair of data sets."""
+        pairs = sorted({(s.train_on, s.test_on) for s in self.scores})
+        return "\n\n".join(self._one(*pair) for pair in pairs)
+
+    def _one(self, train_on: str, test_on: str) -> str:
+        head = "| start | shots | " + " | ".join(f"step {s}" for s in STEPS)
+        lines = [
+            f"Trained on {train_on}, tested on {test_on}:\n",
+            f"{head} | best, to the centroid | to the random start |",
+            "| --- " * (len(STEPS) + 4) + "|",
+        ]
+        for k in K_SHOTS:
+            for start, title in STARTS.items():
+                scores = self.scores.get(Setting(start, train_on, test_on, k))
+                if scores is None:
+                    continue
+                cells = _cells(scores) + [""] * (len(STEPS) - scores.shape[1])
+                gains = [
+                    self._gain(scores, Setting(other, train_on, test_on, k))
+                    for other in ("centroid", "random")
+                ]
+                lines.append(f"| {title} | {k} | {' | '.join([*cells, *gains])} |")
+        return "\n".join(lines)
+
+    def _gain(self, scores: np.ndarray, against: Setting) -> str:
+        """Paired difference after as many steps as suit each start best."""
+        other = self.scores.get(against)
+        if other is None or other is scores:
+            return ""
+        n = min(len(scores), len(other))
+        best = [rows[:n, rows[:n].mean(axis=0).argmax()] for rows in (scores, other)]
+        gain = best[0] - best[1]
+        return f"{100 * gain.mean():+.1f} ± {100 * half_width(gain):.1f}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return {
+            setting.name: {
+                "episodes": len(scores),
+                "steps": STEPS[: scores.shape[1]],
+                "acc": scores.mean(axis=0).tolist(),
+                "acc_ci95": half_width(scores).tolist(),
+            }
+            for setting, scores in self.scores.items()
+        }
+
+
+def main() -> None:
+    """Score what is asked for and print all that is there."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, default=Path("results/intents"))
+    parser.add_argument("--episodes", type=int, default=600)
+    parser.add_argument("--starts", nargs="+", choices=STARTS, default=list(STARTS))
+    parser.add_argument("--train-on", choices=DATA_SETS, default=DATA_SETS[0])
+    parser.add_argument("--test-on", choices=DATA_SETS, default=DATA_SETS[0])
+    parser.add_argument("--k-shot", nargs="+", type=int, default=list(K_SHOTS))
+    parser.add_argument("--recipe", type=Path, default=Path("configs/intents.yaml"))
+    parser.add_argument(
+        "--reptile", type=Path, default=Path("configs/intents_reptile.yaml")
+    )
+    parser.add_argument("--table", action="store_true", help="print, compute nothing")
+    args = parser.parse_args()
+    if not args.table:
+        recipes = {
+            "fomaml": RunConfig.load(args.recipe),
+            "reptile": RunConfig.load(args.reptile),
+        }
+        laboratory = Laboratory(args.out, args.episodes, recipes)
+        for start in args.starts:
+            for k_shot in args.k_shot:
+                laboratory.score(Setting(start, args.train_on, args.test_on, k_shot))
+    table = Table(args.out)
+    print(f"\nmlpeft {mlpeft.__version__}, {args.episodes} episodes, ± 95 %\n")
+    print(table.markdown())
+    (args.out / "results.json").write_text(json.dumps(table.to_dict(), indent=1))
+
+
+if __name__ == "__main__":
+    main()
