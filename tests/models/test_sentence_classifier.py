@@ -60,6 +60,17 @@ def test_a_class_without_examples_has_a_prototype_of_zeros():
     np.testing.assert_allclose(leaves["head.weight"], [[0.0, 0.0], [1.0, 0.0]])
 
 
+def test_a_class_without_examples_is_never_predicted():
+    """An episode of two classes for a head of three, adapted or not."""
+    encoder = nn.Linear(2, 2, bias=False)
+    encoder.weight = mx.eye(2)
+    model = SentenceClassifier(encoder, 2, 3, scale=1.0)
+    theta = to_numpy(get_params(model))
+    wide = engine(model).evaluate(theta, [EPISODE], order, [0, 2])
+    plain = engine(classifier()).evaluate(theta, [EPISODE], order, [0, 2])
+    np.testing.assert_allclose(wide.loss, plain.loss, rtol=1e-5)
+
+
 def test_no_inner_step_classifies_by_the_nearest_prototype():
     model = classifier()
     theta = to_numpy(get_params(model))

@@ -98,6 +98,20 @@ def test_training_has_sizes_of_its_own_where_they_are_given():
     assert sizes(tasks.val) == (5, 5, 5, 5)
 
 
+def test_training_may_have_more_classes_than_are_tested():
+    pytest.importorskip("sklearn")
+    tasks = build(
+        task_families=["digits"],
+        num_classes=2,
+        k_shot=3,
+        query_size=4,
+        train_num_classes=5,
+    )
+    assert sizes(tasks.train) == (15, 15, 4, 4)
+    assert sizes(tasks.test) == (6, 6, 4, 4)
+    assert tasks.num_outputs == 5
+
+
 def test_digits_tasks_know_their_shape_splits_and_digest():
     pytest.importorskip("sklearn")
     tasks = build(task_families=["digits"], num_classes=5, k_shot=1)

@@ -194,3 +194,14 @@ def test_real_intents_are_drawn(data_dir, minilm, dataset):
         assert (episode.support_x[np.arange(25), ends] == 102).all()
         assert names.isdisjoint(family.class_names(config))
         names |= set(family.class_names(config))
+
+
+def test_all_utterances_of_a_split_come_with_the_place_of_their_intent(
+    family, tmp_path
+):
+    rows, labels = family.utterances(task(tmp_path))
+    assert rows.shape[0] == 24
+    assert labels.tolist() == [0] * 8 + [1] * 8 + [2] * 8
+    first = rows[labels == 1][0]
+    assert WORDS["red"] == first[0]
+    assert (rows[:, -1] == WORDS["[PAD]"]).any()
