@@ -10,6 +10,7 @@ import copy
 import hashlib
 import json
 import logging
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -61,6 +62,8 @@ class Run:
     """The last progress that is on disk; None: nothing is."""
     _owed_best: Snapshot | None = None
     """The best step, as long as it could not be written."""
+    _tried_at: float = field(default_factory=time.monotonic)
+    """When it was last written, or tried."""
 
     @property
     def finished(self) -> bool:
@@ -80,6 +83,11 @@ class Run:
         """Let the next save write what is now as the best step."""
         self._owed_best = self._snapshot()
 
+    @property
+    def save_overdue(self) -> bool:
+        """Whether more time passed than a killed run is to lose."""
+        return time.monotonic() >= self._tried_at + self.config.paths.save_seconds
+
     def save(self, reporter: Reporter) -> None:
         """Write a checkpoint of where the run is, unless it is there already.
 
@@ -90,6 +98,7 @@ class Run:
             CheckpointError: If it cannot be written. What is on disk stays as it is,
                 and a best step is kept in memory for the next time.
         """
+        self._tried_at = time.monotonic()
         if self._owed_best is not None:
             step = self._write(self._owed_best, reporter)
             checkpoint.mark_best(self.run_dir, step)

@@ -158,7 +158,7 @@ def _loop(
     progress = run.progress
     while True:
         better = progress.validation_due and _validate(run, runner, executor, reporter)
-        due = progress.iteration % settings.save_interval == 0
+        due = progress.iteration % settings.save_interval == 0 or run.save_overdue
         if better or (due and progress.iteration):
             run.try_to_save(reporter)
         if progress.iteration >= settings.num_meta_iterations:

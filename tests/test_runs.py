@@ -107,6 +107,22 @@ def test_a_round_that_fails_costs_none_of_those_before_it(tmp_path, whole):
     assert_same_end(train(config(tmp_path), resume=True), whole)
 
 
+def test_rounds_that_take_long_are_each_saved_whatever_the_interval(tmp_path, whole):
+    """A process that is killed repeats what was not saved.
+
+    1. Checkpoints are due every 1000 meta-iterations, or when time is up.
+    2. Time is up after every round: each is on disk.
+    3. Time is never up: only what a validation found best, 0 and 4, and the end are.
+    """
+    changes = ("meta_learning.save_interval=1000", "paths.keep_last=99")
+    slow = train(config(tmp_path / "slow", "paths.save_seconds=1e-9", *changes))
+    assert steps(slow.run_dir) == list(range(13))
+    quick = train(config(tmp_path / "quick", "paths.save_seconds=1e9", *changes))
+    assert steps(quick.run_dir) == [0, 4, 12]
+    assert_same_end(slow, whole)
+    assert_same_end(quick, whole)
+
+
 def test_a_broken_step_is_set_aside_and_costs_no_sound_one(tmp_path, whole):
     """With keep_last=1 a broken 8 must not outlast a sound 7 as "the newest"."""
     few = config(tmp_path, "paths.keep_last=1")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt
 
 from mlpeft.config.base import Section
 
@@ -57,4 +57,10 @@ class PathsSection(Section):
     )
     keep_last: PositiveInt = Field(
         default=3, description="Checkpoints to keep, beside the best one"
+    )
+    save_seconds: PositiveFloat = Field(
+        default=10.0,
+        description="Seconds after which a checkpoint is written between those of "
+        "meta_learning.save_interval: a killed run repeats no more than that, and the "
+        "round in flight",
     )
