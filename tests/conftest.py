@@ -8,6 +8,7 @@ import warnings
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 # Before any test module imports mlx.core: a BLAS loaded later has no effect. Tests run
 # without a fast one too, so its warning must not become an error.
@@ -16,6 +17,10 @@ with warnings.catch_warnings():
     from mlpeft import platform
 
     platform.prepare()
+
+# A busy machine is no reason for a property to fail.
+settings.register_profile("mlpeft", deadline=None)
+settings.load_profile("mlpeft")
 
 
 @pytest.fixture(scope="session")
