@@ -60,8 +60,8 @@ FROZEN = ("centroid", "projection")
 """Starts that are scored without adapting."""
 
 PROJECTION: dict[str, dict[str, Any]] = {
-    "model": {"backbone": "benchmarks.projection:make"},
-    "peft": {"method": "none"},
+    "model": {"projected": True},
+    "peft": {"method": "head", "train_also": ["projection"]},
     "meta_learning": {
         "outer_lr": 3e-4,
         "outer_schedule": "constant",
@@ -70,7 +70,6 @@ PROJECTION: dict[str, dict[str, Any]] = {
         "eval_interval": 100,
         "save_interval": 100,
     },
-    "task_distribution": {"train_num_classes": 5, "train_query_size": 25},
 }
 """600 episodes of Adam, prototype loss; the best of six validations."""
 
@@ -86,7 +85,7 @@ class Setting:
 
     @property
     def name(self) -> str:
-        """Names its file."""
+        """Names its files."""
         return f"{self.start}-{self.train_on}-{self.test_on}-{self.k_shot}"
 
 
@@ -141,16 +140,23 @@ class Laboratory:
             train(config, runner=self._runner(config, start), resume=found is not None)
         return load_trained(folder).meta
 
-    def score(self, setting: Setting) -> np.ndarray:
-        """Accuracy (episodes, steps), as far as it is not there yet."""
-        file = self.out / "scores" / f"{setting.name}.jsonl"
+    def score(self, setting: Setting, *, adapt: bool = True) -> np.ndarray:
+        """Accuracy (episodes, steps), as far as it is not there yet.
+
+        Args:
+            setting: What to score.
+            adapt: After all of `STEPS`; else, and for what is frozen, after none.
+        """
+        adapt = adapt and setting.start not in FROZEN
+        folder = "adapted" if adapt else "unadapted"
+        file = self.out / folder / f"{setting.name}.jsonl"
         file.parent.mkdir(parents=True, exist_ok=True)
         done = _read(file)
         if len(done) >= self.episodes:
             return done[: self.episodes]
         meta = self.meta(setting.start, setting.train_on)
         config = self.config(setting.start, setting.test_on, setting.k_shot)
-        if setting.start in FROZEN:
+        if not adapt:
             config = config.with_changes(
                 evaluation={"steps": [0], "num_inner_steps": 0}
             )
@@ -226,7 +232,7 @@ def _cells(scores: np.ndarray) -> list[str]:
 
 
 class Table:
-    """All figures that are there, and paired differences of the best meta-start."""
+    """All figures that are there, and paired differences."""
 
     def __init__(self, out: Path) -> None:
         self.out = out
@@ -235,10 +241,14 @@ class Table:
     def scores(self) -> dict[Setting, np.ndarray]:
         """Accuracies (episodes, steps) by setting."""
         found = {}
-        for file in sorted((self.out / "scores").glob("*.jsonl")):
-            start, train_on, test_on, k = file.stem.split("-")
-            found[Setting(start, train_on, test_on, int(k))] = _read(file)
-        return {setting: scores for setting, scores in found.items() if len(scores)}
+        for folder in ("unadapted", "adapted"):
+            for file in sorted((self.out / folder).glob("*.jsonl")):
+                start, train_on, test_on, k = file.stem.split("-")
+                setting = Setting(start, train_on, test_on, int(k))
+                scores = _read(file)
+                if len(scores) >= max(len(found.get(setting, [])), 1):
+                    found[setting] = scores
+        return found
 
     def markdown(self) -> str:
         """One table for each pair of data sets."""
@@ -301,6 +311,9 @@ def main() -> None:
     parser.add_argument(
         "--reptile", type=Path, default=Path("configs/intents_reptile.yaml")
     )
+    parser.add_argument(
+        "--no-adapt", action="store_true", help="score without inner steps only"
+    )
     parser.add_argument("--table", action="store_true", help="print, compute nothing")
     args = parser.parse_args()
     if not args.table:
@@ -311,7 +324,8 @@ def main() -> None:
         laboratory = Laboratory(args.out, args.episodes, recipes)
         for start in args.starts:
             for k_shot in args.k_shot:
-                laboratory.score(Setting(start, args.train_on, args.test_on, k_shot))
+                setting = Setting(start, args.train_on, args.test_on, k_shot)
+                laboratory.score(setting, adapt=not args.no_adapt)
     table = Table(args.out)
     print(f"\nmlpeft {mlpeft.__version__}, {args.episodes} episodes, ± 95 %\n")
     print(table.markdown())

@@ -29,10 +29,10 @@ if TYPE_CHECKING:
     from mlpeft.params import ParamTree
 
 BATCH = 100
-LR = 1e-3
+LR = 5e-4
 BETA1 = 0.9
 SCALE = 20.0
-STEPS = 150
+STEPS = 100
 VALIDATE_EVERY = 25
 HEAD = "joint_head"
 
@@ -75,7 +75,7 @@ def _loss(model: Any) -> Any:
     def loss(params: ParamTree, batch: Any, labels: mx.array) -> mx.array:
         theta = {name: leaf for name, leaf in params.items() if name != HEAD}
         set_params(model, theta)
-        logits = SCALE * (model.encoder(batch) @ unit(params[HEAD]).T)
+        logits = SCALE * (model.embed(batch) @ unit(params[HEAD]).T)
         return cross_entropy_loss(logits, labels)
 
     return loss

@@ -40,6 +40,12 @@ class ModelSection(Section):
         description="Head of backbone encoder: made anew in each episode from its "
         "class means (prototype) or from zeros (zero), or a part of theta (learned)",
     )
+    projected: bool = Field(
+        default=False,
+        description="Put a linear layer, the identity at the start, between backbone "
+        "encoder and its head; to meta-learn it beside a PEFT method: peft.train_also: "
+        "[projection]",
+    )
     logit_scale: PositiveFloat = Field(
         default=10.0, description="Factor of the head's logits in backbone encoder"
     )

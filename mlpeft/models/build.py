@@ -135,6 +135,7 @@ def _pretrained(name: str, config: ModelSection, num_outputs: int) -> nn.Module:
         num_outputs,
         config.head,
         config.logit_scale,
+        projected=config.projected,
     )
 
 

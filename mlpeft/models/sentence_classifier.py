@@ -58,6 +58,8 @@ class SentenceClassifier(nn.Module):
             1703.05175, with the cosine); "zero": the head starts from zeros; "learned":
             it is a part of theta like any other.
         scale: Inverse temperature of the logits.
+        projected: Whether embeddings go through a linear layer before the head, their
+            length made one again. It starts as the identity and is a part of theta.
     """
 
     def __init__(
@@ -67,9 +69,15 @@ class SentenceClassifier(nn.Module):
         num_classes: int,
         start: HeadStart = "prototype",
         scale: float = 10.0,
+        *,
+        projected: bool = False,
     ) -> None:
         super().__init__()
         self.encoder = encoder
+        if projected:
+            self.projection = nn.Linear(dims, dims)
+            self.projection.weight = mx.eye(dims)
+            self.projection.bias = mx.zeros((dims,))
         self.head = FewShotHead(dims, num_classes, scale)
         self.start = start
         if start != "learned":
@@ -77,8 +85,15 @@ class SentenceClassifier(nn.Module):
 
     def __call__(self, sentences: mx.array | Prepared) -> mx.array:
         """Logits (n, num_classes) of what the encoder takes."""
-        output: mx.array = self.head(self.encoder(sentences))
+        output: mx.array = self.head(self.embed(sentences))
         return output
+
+    def embed(self, sentences: mx.array | Prepared) -> mx.array:
+        """What the head sees: (n, dims) of length 1."""
+        embeddings: mx.array = self.encoder(sentences)
+        if "projection" not in self:
+            return embeddings
+        return unit(self.projection(embeddings))
 
     def prepare(self, tokens: np.ndarray) -> Prepared | None:
         """What the encoder can do before the inner loop; None: nothing."""
@@ -104,6 +119,6 @@ class SentenceClassifier(nn.Module):
         if self.start == "prototype":
             member = support_y[None, :] == mx.arange(classes)[:, None]
             # A mean and a sum have the same direction.
-            weight = unit(member.astype(mx.float32) @ self.encoder(support_x))
+            weight = unit(member.astype(mx.float32) @ self.embed(support_x))
             bias = mx.where(member.any(axis=1), 0.0, ABSENT)
         return {"head.weight": weight, "head.bias": bias}

@@ -25,10 +25,10 @@ def test_a_line_that_a_kill_cut_short_is_scored_again(tmp_path):
 
 def test_differences_are_paired_at_the_steps_that_suit_each_start(tmp_path):
     """LoRA's best is step 1 (means .65 to .6), the centroid's the only one there is."""
-    scores = tmp_path / "scores"
-    write(scores, "centroid-banking77-banking77-1", [[0.5], [0.7]])
+    frozen, adapted = tmp_path / "unadapted", tmp_path / "adapted"
+    write(frozen, "centroid-banking77-banking77-1", [[0.5], [0.7]])
     lora = [[0.5, 0.6, 0.5, 0.5], [0.7, 0.7, 0.5, 0.5]]
-    write(scores, "fomaml-banking77-banking77-1", lora)
+    write(adapted, "fomaml-banking77-banking77-1", lora)
     table = intents.Table(tmp_path)
     line = next(
         line

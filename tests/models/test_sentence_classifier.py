@@ -7,7 +7,7 @@ import mlx.nn as nn
 import numpy as np
 import pytest
 
-from mlpeft.config import ModelSection
+from mlpeft.config import ModelSection, PeftSection
 from mlpeft.errors import ConfigError
 from mlpeft.meta.engine import Engine
 from mlpeft.meta.functional import get_params
@@ -17,6 +17,7 @@ from mlpeft.models.losses import cross_entropy_loss
 from mlpeft.models.sentence_classifier import SentenceClassifier
 from mlpeft.params import to_numpy
 from mlpeft.tasks.episode import Episode
+from tests.models import tiny
 
 SUPPORT = np.array([[2.0, 0.0], [4.0, 0.0], [0.0, 1.0], [0.0, 3.0]], np.float32)
 QUERY = np.array([[1.0, 0.2], [0.1, 1.0]], np.float32)
@@ -148,6 +149,21 @@ def test_carried_moments_are_those_of_theta_alone():
     total = run.train(theta | state, [EPISODE], order).total
     assert set(total) == set(theta | state)
     assert total["inner_state/step"] == 2.0
+
+
+def test_a_projection_starts_as_the_identity_and_is_what_is_learned(tmp_path):
+    section = ModelSection(backbone="encoder", weights=str(tiny.write(tmp_path)))
+    peft = PeftSection(method="head", train_also=["projection"])
+    plain, projected = (
+        build_model(changed, (8,), 2, seed=0, peft=method)
+        for changed, method in (
+            (section, None),
+            (section.model_copy(update={"projected": True}), peft),
+        )
+    )
+    assert set(get_params(projected)) == {"projection.weight", "projection.bias"}
+    tokens = mx.array([[3, 7, 9], [4, 5, 0]])
+    np.testing.assert_allclose(projected.embed(tokens), plain.embed(tokens), atol=1e-6)
 
 
 def test_an_encoder_without_weights_is_an_error():
