@@ -121,7 +121,11 @@ def _inner_steps(
 
     Step by step and uncompiled: it is done once, and a compiler takes longer.
     """
-    functional = Functional(model, cross_entropy_loss)
+    functional = Functional(
+        model,
+        cross_entropy_loss,
+        gradient_checkpointing=given.config.compute.gradient_checkpointing,
+    )
     x, y, seed = given.x, given.y, given.config.run.seed
     order = inner.batches(len(x), lambda: generator(seed, Purpose.BATCH))
     keys = None

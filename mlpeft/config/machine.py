@@ -26,6 +26,11 @@ class ComputeSection(Section):
         description="Tasks computed as one unit; null: the meta-batch under vmap, "
         "else 1",
     )
+    gradient_checkpointing: bool = Field(
+        default=False,
+        description="Keep only what goes from layer to layer (layers.N) and compute "
+        "the rest again for gradients: less memory, more time; not under vmap",
+    )
 
 
 class LoggingSection(Section):

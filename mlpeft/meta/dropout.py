@@ -86,6 +86,11 @@ class Dropouts:
     def __bool__(self) -> bool:
         return bool(self._own)
 
+    @property
+    def key(self) -> mx.array | None:
+        """The key that masks are drawn from at this moment."""
+        return self._masks.key
+
     @contextmanager
     def keyed(self) -> Iterator[None]:
         """Have the model draw masks from keys, and after it be what it was."""
@@ -98,11 +103,12 @@ class Dropouts:
     @contextmanager
     def drawing(self, key: mx.array | None) -> Iterator[None]:
         """Draw masks from this key (2,) uint32; None: leave dropout out."""
+        before = self._masks.key
         self._masks.key = key
         try:
             yield
         finally:
-            self._masks.key = None
+            self._masks.key = before
 
     def _put(self, modules: dict[str, nn.Module]) -> None:
         if modules:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 import mlx.core as mx
 import numpy as np
 
-from mlpeft.errors import ShapeError
+from mlpeft.errors import ConfigError, ShapeError
 from mlpeft.meta.algorithms import ALGORITHMS
 from mlpeft.meta.dropout import step_keys
 from mlpeft.meta.functional import Functional
@@ -72,6 +72,11 @@ class Engine:
         eval_inner: The inner loop of evaluation; None: that of training.
         transductive: Whether the queries of an episode share a batch (it matters to
             models that use batch statistics).
+        gradient_checkpointing: Whether layers are computed again for gradients rather
+            than kept; not under vmap.
+
+    Raises:
+        ConfigError: If these do not go together, or with this model.
     """
 
     def __init__(
@@ -84,11 +89,21 @@ class Engine:
         eval_inner: InnerLoop | None = None,
         *,
         transductive: bool = True,
+        gradient_checkpointing: bool = False,
     ) -> None:
         self.inner = inner
         self.eval_inner = eval_inner or inner
-        self.strategy: StrategyName = strategy or choose_strategy(model)
-        functional = Functional(model, loss_fn)
+        self.strategy: StrategyName = strategy or choose_strategy(
+            model, plain=not gradient_checkpointing
+        )
+        if gradient_checkpointing and self.strategy == "vmap":
+            raise ConfigError(
+                "compute.gradient_checkpointing does not go with compute.strategy "
+                "vmap: MLX cannot vectorise it; take auto or compiled"
+            )
+        functional = Functional(
+            model, loss_fn, gradient_checkpointing=gradient_checkpointing
+        )
         self._functional = functional
         self._outputs: int | None = None
         self._loops = InnerLoops(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import mlx.core as mx
@@ -11,6 +11,7 @@ import numpy as np
 from mlx.utils import tree_flatten, tree_unflatten
 
 from mlpeft.meta.dropout import Dropouts
+from mlpeft.meta.gradient_checkpoints import GradientCheckpoints
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -41,9 +42,17 @@ class Functional:
     Args:
         model: Any module that maps a batch of inputs to a batch of outputs.
         loss_fn: `(outputs, targets) -> scalar`.
+        gradient_checkpointing: Whether layers are computed again for gradients rather
+            than kept, see `mlpeft.meta.gradient_checkpoints`.
     """
 
-    def __init__(self, model: nn.Module, loss_fn: LossFn) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        loss_fn: LossFn,
+        *,
+        gradient_checkpointing: bool = False,
+    ) -> None:
         self.model = model
         self.loss_fn = loss_fn
         self.uses_batch_statistics = any(
@@ -54,13 +63,19 @@ class Functional:
         self.starts_episodes = hasattr(model, "episode_start")
         self.prepares = hasattr(model, "prepare")
         self.dropouts = Dropouts(model)
+        self._checkpoints = (
+            GradientCheckpoints(model, self.dropouts)
+            if gradient_checkpointing
+            else None
+        )
 
     @contextmanager
     def installed(self) -> Iterator[None]:
         """Keep the module's own parameters safe while others are put in."""
         own = self.model.parameters()
         try:
-            with self.dropouts.keyed():
+            checkpointed = self._checkpoints.active() if self._checkpoints else None
+            with self.dropouts.keyed(), checkpointed or nullcontext():
                 yield
         finally:
             self.model.update(own)

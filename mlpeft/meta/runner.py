@@ -85,6 +85,7 @@ class ShardRunner:
                 batch_size=evaluation.inner_batch_size or inner.batch_size,
             ),
             transductive=config.model.transductive,
+            gradient_checkpointing=config.compute.gradient_checkpointing,
         )
 
     @classmethod
@@ -198,7 +199,7 @@ def resolved(config: RunConfig, model: nn.Module) -> RunConfig:
     compute = config.compute
     strategy = compute.strategy
     if strategy == "auto":
-        strategy = choose_strategy(model)
+        strategy = choose_strategy(model, plain=not compute.gradient_checkpointing)
     size = compute.shard_size
     if size is None:
         together = strategy == "vmap" and config.meta_learning.aggregation == "mean"

@@ -52,15 +52,19 @@ class LoopResult(NamedTuple):
     query_loss: mx.array
 
 
-def choose_strategy(model: nn.Module) -> StrategyName:
+def choose_strategy(model: nn.Module, *, plain: bool = True) -> StrategyName:
     """Vmap where every parameter belongs to a linear layer, else compiled.
 
     A rule and not a measurement, so that a run makes the same choice, and with it the
     same bits, each time.
+
+    Args:
+        model: Any module.
+        plain: Whether its gradients are computed without what cannot be vectorised.
     """
     owners = [module for module in model.modules() if _own_arrays(module)]
-    plain = all(isinstance(module, nn.Linear) for module in owners)
-    return "vmap" if owners and plain else "compiled"
+    linear = all(isinstance(module, nn.Linear) for module in owners)
+    return "vmap" if plain and owners and linear else "compiled"
 
 
 def _own_arrays(module: nn.Module) -> bool:
