@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -26,6 +26,9 @@ from mlpeft.commands.steer import drain, pause, release, resume, stop
 from mlpeft.commands.train import train
 from mlpeft.commands.validate import validate
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 app = typer.Typer(
     name="mlpeft",
     help="Meta-learn the starting point of a fine-tune, on the Macs a lab already has.",
@@ -35,27 +38,19 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command()(info)
-app.command()(validate)
-app.command()(doctor)
-app.command()(demo)
-app.command()(train)
-app.command()(evaluate)
-app.command()(compare)
-app.command()(adapt)
-app.command()(predict)
-app.command()(export)
-app.command("import")(import_)
-app.command()(plot)
-app.command()(config)
-app.command()(status)
-app.command()(logs)
-app.command()(pause)
-app.command()(resume)
-app.command()(stop)
-app.command()(drain)
-app.command()(release)
-app.add_typer(data, name="data")
+MACHINE: Final = "This machine and its data"
+PANELS: Final[dict[str, tuple[Callable[..., None], ...]]] = {
+    "Train and evaluate": (demo, config, train, evaluate, compare, plot),
+    "Use what was learned": (adapt, predict, export, import_),
+    "A running cluster": (status, logs, pause, resume, stop, drain, release),
+    MACHINE: (info, validate, doctor),
+}
+"""The commands, in the order of the help."""
+for panel, commands in PANELS.items():
+    for command in commands:
+        name = command.__name__.rstrip("_")
+        app.command(name, rich_help_panel=panel)(command)
+app.add_typer(data, name="data", rich_help_panel=MACHINE)
 
 
 def _print_version(wanted: bool) -> None:

@@ -14,7 +14,7 @@ from mlpeft.errors import CheckpointError
 from mlpeft.meta import state
 from mlpeft.meta.functional import get_params
 from mlpeft.meta.plan import test_shards, validation_shards
-from mlpeft.meta.runner import LocalExecutor, ShardRunner
+from mlpeft.meta.runner import ShardRunner
 from mlpeft.models.build import build_model
 from mlpeft.npz import read_npz
 from mlpeft.results import half_width, jsonable
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from mlpeft.params import ParamTree
     from mlpeft.results import EvalResult
-    from mlpeft.work import Executor, ShardUpdate
+    from mlpeft.work import Executor, Shard, ShardUpdate
 
     Progress = Callable[[int], None]
 
@@ -122,7 +122,12 @@ def evaluate(
     """
     runner = runner or ShardRunner.from_config(trained.config)
     meta = _fitting(runner, trained)
-    return gather(runner.steps, _score(runner, meta, episodes, executor, progress))
+    number = episodes or runner.config.evaluation.num_test_episodes
+    shards = test_shards(runner.config, runner.tasks, number)
+    if executor is not None:
+        return gather(runner.steps, executor.run(0, meta, shards))
+    advance = _counting(progress)
+    return gather(runner.steps, _score(runner, meta, shards, advance))
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,18 +181,27 @@ def compare(
         trained: The meta-learned start.
         k_shots: Support sizes (`task_distribution.k_shot`) to compare at.
         episodes: Episodes for each; None: `evaluation.num_test_episodes`.
-        progress: Called with the number of k that are done.
+        progress: Called with the number of episodes done, of `comparison_size`.
     """
     number = episodes or trained.config.evaluation.num_test_episodes
     table: dict[int, Comparison] = {}
+    done = 0
+
+    def advance(count: int) -> None:
+        nonlocal done
+        done += count
+        if progress is not None:
+            progress(done)
+
     for k in k_shots:
         config = trained.config.with_changes(task_distribution={"k_shot": k})
         runner = ShardRunner.from_config(config)
         fresh = _fresh_start(runner)
-        meta = _score(runner, _fitting(runner, trained), number)
-        same = _score(runner, fresh, number)
-        lr, tuned_runner = _tune(runner, fresh)
-        tuned = _score(tuned_runner, fresh, number)
+        shards = test_shards(runner.config, runner.tasks, number)
+        meta = _score(runner, _fitting(runner, trained), shards, advance)
+        same = _score(runner, fresh, shards, advance)
+        lr, tuned_runner = _tune(runner, fresh, advance)
+        tuned = _score(tuned_runner, fresh, shards, advance)
         gain = _last_scores(meta) - _last_scores(tuned)
         if "acc" not in meta[0].per_task:
             gain = -gain
@@ -199,9 +213,13 @@ def compare(
             gain=float(gain.mean()),
             gain_ci95=float(half_width(gain)),
         )
-        if progress is not None:
-            progress(len(table))
     return table
+
+
+def comparison_size(config: RunConfig, k_shots: Sequence[int], episodes: int) -> int:
+    """Episodes that `compare` adapts to: test episodes thrice, and those to tune on."""
+    tuning = len(LR_FACTORS) * config.evaluation.num_val_episodes
+    return len(k_shots) * (3 * episodes + tuning)
 
 
 def _fresh_start(runner: ShardRunner) -> ParamTree:
@@ -218,7 +236,9 @@ def _fresh_start(runner: ShardRunner) -> ParamTree:
     return state.initial(get_params(fresh), runner.inner)
 
 
-def _tune(runner: ShardRunner, start: ParamTree) -> tuple[float, ShardRunner]:
+def _tune(
+    runner: ShardRunner, start: ParamTree, advance: Progress
+) -> tuple[float, ShardRunner]:
     """The inner step size that suits a start best on validation tasks."""
     config = runner.config
     best: tuple[EvalResult, float, ShardRunner] | None = None
@@ -227,7 +247,7 @@ def _tune(runner: ShardRunner, start: ParamTree) -> tuple[float, ShardRunner]:
         changed = config.with_changes(meta_learning={"inner_lr": lr})
         candidate = ShardRunner(changed, runner.tasks, runner.model)
         shards = validation_shards(candidate.config, candidate.tasks, 0)
-        result = gather(candidate.steps, LocalExecutor(candidate).run(0, start, shards))
+        result = gather(candidate.steps, _score(candidate, start, shards, advance))
         if best is None or result.better_than(best[0]):
             best = (result, lr, candidate)
     if best is None:
@@ -236,23 +256,27 @@ def _tune(runner: ShardRunner, start: ParamTree) -> tuple[float, ShardRunner]:
 
 
 def _score(
-    runner: ShardRunner,
-    meta: ParamTree,
-    episodes: int | None,
-    executor: Executor | None = None,
-    progress: Progress | None = None,
+    runner: ShardRunner, meta: ParamTree, shards: Sequence[Shard], advance: Progress
 ) -> list[ShardUpdate]:
-    number = episodes or runner.config.evaluation.num_test_episodes
-    shards = test_shards(runner.config, runner.tasks, number)
-    if executor is not None:
-        return executor.run(0, meta, shards)
-    local = LocalExecutor(runner)
-    updates: list[ShardUpdate] = []
+    """Compute shards here; `advance` gets the number of episodes of each."""
+    updates = []
     for shard in shards:
-        updates += local.run(0, meta, [shard])
-        if progress is not None:
-            progress(sum(update.count for update in updates))
+        updates.append(runner.run(meta, shard))
+        advance(updates[-1].count)
     return updates
+
+
+def _counting(progress: Progress | None) -> Progress:
+    """Takes how many episodes were just done; tells `progress` how many are by now."""
+    done = 0
+
+    def advance(count: int) -> None:
+        nonlocal done
+        done += count
+        if progress is not None:
+            progress(done)
+
+    return advance
 
 
 def _fitting(runner: ShardRunner, trained: Trained) -> ParamTree:

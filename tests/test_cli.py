@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mlpeft.cli import main
+from mlpeft.cli import PANELS, main
 
 TINY = """
 meta_learning: {num_meta_iterations: 2, num_inner_steps: 1}
@@ -105,6 +105,46 @@ def test_a_comparison_on_one_episode_has_no_interval(mlpeft, here):
     assert code == 0
     row = json.loads(said)["k_shots"]["2"]
     assert row["gain_ci95"] is None
+
+
+def test_a_comparison_leaves_out_what_there_are_too_few_examples_for(mlpeft, here):
+    """A class has 45 images for validation: 10 to learn from and 36 to ask for are 46.
+
+    Asked for by name, it is an error.
+    """
+    digits = ["task_families=[digits]", "input_dim=64", "num_classes=3", "k_shot=1"]
+    changes = [
+        f"--set=task_distribution.{word}" for word in [*digits, "query_size=108"]
+    ]
+    trained = ["train", "--config", "tiny.yaml", *changes, "--json"]
+    assert mlpeft(*trained, "--set=task_distribution.train_query_size=6")[0] == 0
+    command = ["compare", "--checkpoint", "checkpoints/tiny", "--episodes", "1"]
+    code, said, warned = mlpeft(*command, "--json")
+    assert code == 0
+    assert list(json.loads(said)["k_shots"]) == ["1", "5"]
+    assert "k-shot 10 is left out: 30 and 108 need 10 + 36 examples" in warned
+    code, _, warned = mlpeft(*command, "--k-shot", "10")
+    assert code == 2
+    assert "need 10 + 36 examples" in warned
+
+
+def test_support_sizes_may_be_given_under_either_name(mlpeft, here):
+    mlpeft("train", "--config", "tiny.yaml", "--json")
+    words = ["--checkpoint", "checkpoints/tiny", "--episodes", "1", "--json"]
+    for name in ("--k-shot", "--k-shots"):
+        assert json.loads(mlpeft("evaluate", *words, name, "3")[1])["k_shot"] == 3
+        assert "3" in json.loads(mlpeft("compare", *words, name, "3")[1])["k_shots"]
+
+
+def test_the_help_groups_the_commands(mlpeft):
+    code, said, _ = mlpeft("--help")
+    assert code == 0
+    places = [said.index(f"─ {panel} ─") for panel in PANELS]
+    assert places == sorted(places)
+    for panel, commands in PANELS.items():
+        for command in commands:
+            name = command.__name__.rstrip("_")
+            assert said.index(f"│ {name} ") > said.index(panel)
 
 
 @pytest.mark.parametrize("shots", ["", "0", "1,,2", "five"])

@@ -7,7 +7,7 @@ import pytest
 from mlpeft import BaselineComparison, SimpleClassifier, params
 from mlpeft.config import RunConfig
 from mlpeft.errors import CheckpointError
-from mlpeft.evaluate import compare, evaluate, load_trained
+from mlpeft.evaluate import compare, comparison_size, evaluate, load_trained
 from mlpeft.meta.functional import set_params
 from mlpeft.models.build import seeded
 from mlpeft.npz import write_npz
@@ -63,6 +63,14 @@ def test_more_episodes_begin_with_the_same_ones(run):
     seen = []
     evaluate(trained, 20, progress=seen.append)
     assert seen == [10, 20]
+
+
+def test_a_comparison_says_how_far_it_is(run):
+    trained = load_trained(run.run_dir)
+    seen = []
+    compare(trained, [1, 5], 10, progress=seen.append)
+    assert seen == sorted(seen)
+    assert seen[-1] == comparison_size(trained.config, [1, 5], 10) == 2 * (30 + 100)
 
 
 def test_overrides_change_the_question_not_the_start(run):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -20,7 +20,10 @@ from mlpeft.results import number
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from mlpeft.config import RunConfig
     from mlpeft.evaluate import Comparison
+
+USUAL_SHOTS: Final = (1, 5, 10)
 
 
 def compare(
@@ -28,8 +31,14 @@ def compare(
     config: MaybeConfig = None,
     overrides: Overrides = None,
     k_shots: Annotated[
-        str, typer.Option(help="Support sizes to compare at, with commas.")
-    ] = "1,5,10",
+        str | None,
+        typer.Option(
+            "--k-shots",
+            "--k-shot",
+            help="Support sizes to compare at, with commas.",
+            show_default="1,5,10, as far as there are examples",
+        ),
+    ] = None,
     episodes: Episodes = None,
     output: Annotated[
         Path | None,
@@ -48,15 +57,17 @@ def compare(
 
     from mlpeft.commands.progress import progress_bar
     from mlpeft.evaluate import compare as score
-    from mlpeft.evaluate import load_trained
+    from mlpeft.evaluate import comparison_size, load_trained
     from mlpeft.reporting import setup_logger
     from mlpeft.tasks.build import k_is_per_class
 
     setup_logger("mlpeft")
-    shots = _numbers(k_shots)
+    asked = None if k_shots is None else _numbers(k_shots)
     trained = load_trained(checkpoint, config, overrides or ())
+    shots = asked or _usual_shots(trained.config)
     number = episodes or trained.config.evaluation.num_test_episodes
-    with progress_bar("Comparing", len(shots), "k", quiet=json_output) as advance:
+    total = comparison_size(trained.config, shots, number)
+    with progress_bar("Comparing", total, "episodes", quiet=json_output) as advance:
         table = score(trained, shots, number, progress=advance)
     section = trained.config.task_distribution
     record: dict[str, Any] = {
@@ -78,6 +89,23 @@ def compare(
     Console().print(_table(table))
     typer.echo(f"Written to {folder / 'comparison.json'}")
     typer.echo(picture)
+
+
+def _usual_shots(config: RunConfig) -> list[int]:
+    """The support sizes that the data has examples for; what is left out is said."""
+    from mlpeft.errors import ConfigError
+    from mlpeft.tasks.build import build_tasks
+
+    fitting = []
+    for k in USUAL_SHOTS:
+        try:
+            build_tasks(config.with_changes(task_distribution={"k_shot": k}))
+        except ConfigError as error:
+            reason = error.problems[0].partition(": ")[2]
+            typer.echo(f"k-shot {k} is left out: {reason}", err=True)
+        else:
+            fitting.append(k)
+    return fitting or [config.task_distribution.k_shot]
 
 
 def _numbers(text: str) -> list[int]:

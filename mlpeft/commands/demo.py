@@ -57,7 +57,7 @@ def demo(
     _train(file, output)
     held_back = ", ".join(map(str, TEST_DIGITS))
     typer.echo(f"\nLearning digits that training never saw ({held_back}):\n")
-    compare(run_dir, k_shots="1,5,10", episodes=episodes)
+    compare(run_dir, episodes=episodes)
     plot(run_dir)
     typer.echo(
         "\nThe same on one machine:  mlpeft train --config configs/digits.yaml"

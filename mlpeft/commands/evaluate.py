@@ -25,7 +25,13 @@ def evaluate(
     episodes: Episodes = None,
     k_shot: Annotated[
         int | None,
-        typer.Option(min=1, help="Support examples; by default the run's."),
+        typer.Option(
+            "--k-shot",
+            "--k-shots",
+            min=1,
+            help="Support examples; by default the run's.",
+            show_default=False,
+        ),
     ] = None,
     transductive: Annotated[
         bool | None,
