@@ -133,14 +133,15 @@ def _inner_steps(
         drawn = step_keys(inner.num_steps, lambda: generator(seed, Purpose.BATCH))
         keys = mx.array(drawn)
     support_x, support_y = functional.prepare(x), mx.array(y)
+    every_x = functional.prepare_step(x, inner.micro_batch)
     with functional.installed():
         leaves = theta | functional.episode_leaves(theta, support_x, support_y)
         own_state = inner.make_optimizer().init(leaves) | inner_state
         before = functional.loss(leaves, support_x, support_y)
         for step in range(inner.num_steps):
-            batch_x, batch_y = support_x, support_y
+            batch_x, batch_y = every_x, support_y
             if order is not None:
-                batch_x = functional.prepare(x[order[step]])
+                batch_x = functional.prepare_step(x[order[step]], inner.micro_batch)
                 batch_y = mx.array(y[order[step]])
             leaves, own_state, _ = grad_step(
                 functional,

@@ -79,6 +79,12 @@ class MetaLearningSection(Section):
         description="Support examples per inner step, cyclic without replacement; "
         "null: the whole support set",
     )
+    inner_micro_batch: PositiveInt | None = Field(
+        default=None,
+        description="Examples of an inner step that are computed at a time, their "
+        "gradients averaged: the same step from less memory, but for rounding and "
+        "dropout's masks; null: all. Not under vmap, nor with batch norm",
+    )
     inner_grad_clip: PositiveFloat | None = Field(
         default=None, description="Clip each inner gradient to this global norm"
     )

@@ -93,17 +93,27 @@ class Engine:
     ) -> None:
         self.inner = inner
         self.eval_inner = eval_inner or inner
+        sparing = {
+            "compute.gradient_checkpointing": gradient_checkpointing,
+            "meta_learning.inner_micro_batch": inner.micro_batch is not None,
+        }
         self.strategy: StrategyName = strategy or choose_strategy(
-            model, plain=not gradient_checkpointing
+            model, plain=not any(sparing.values())
         )
-        if gradient_checkpointing and self.strategy == "vmap":
-            raise ConfigError(
-                "compute.gradient_checkpointing does not go with compute.strategy "
-                "vmap: MLX cannot vectorise it; take auto or compiled"
-            )
+        for name, on in sparing.items():
+            if on and self.strategy == "vmap":
+                raise ConfigError(
+                    f"{name} does not go with compute.strategy vmap, which has all "
+                    "tasks in memory at once; take auto or compiled"
+                )
         functional = Functional(
             model, loss_fn, gradient_checkpointing=gradient_checkpointing
         )
+        if inner.micro_batch is not None and functional.uses_batch_statistics:
+            raise ConfigError(
+                "meta_learning.inner_micro_batch: this model normalises by the "
+                "statistics of the whole batch, which parts of it do not have; set null"
+            )
         self._functional = functional
         self._outputs: int | None = None
         self._loops = InnerLoops(

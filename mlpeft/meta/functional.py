@@ -93,6 +93,18 @@ class Functional:
                 return {name: mx.array(part) for name, part in prepared.items()}
         return mx.array(x)
 
+    def prepare_step(self, x: Array, micro_batch: int | None) -> Any:
+        """The inputs of an inner step; a list of them if it has several micro-batches.
+
+        Args:
+            x: (n, ...) inputs of the step's examples.
+            micro_batch: Examples that are computed at a time; None: all.
+        """
+        if micro_batch is None or micro_batch >= len(x):
+            return self.prepare(x)
+        starts = range(0, len(x), micro_batch)
+        return [self.prepare(x[start : start + micro_batch]) for start in starts]
+
     def predict(self, params: ParamTree, x: Any) -> mx.array:
         """Outputs of the module with these parameters. Call inside `installed()`."""
         set_params(self.model, params)

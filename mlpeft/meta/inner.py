@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
 import mlx.core as mx
 import numpy as np
 
+from mlpeft.meta.micro_batches import accumulate
 from mlpeft.meta.optimizers import SGD, Adam, InnerOptimizer, clip_by_global_norm
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ class InnerLoop:
             no meaning on a cluster; with a meta-batch of 1 the two are the same.)
         batch_size: Support examples a step; None: all of them.
         grad_clip: Largest global norm of a gradient; None: no limit.
+        micro_batch: Examples of a step that are computed at a time; None: all.
     """
 
     lr: float = 0.01
@@ -45,6 +47,7 @@ class InnerLoop:
     state: Literal["reset", "carry"] = "reset"
     batch_size: int | None = None
     grad_clip: float | None = None
+    micro_batch: int | None = None
 
     @classmethod
     def from_config(cls, config: MetaLearningSection) -> Self:
@@ -58,6 +61,7 @@ class InnerLoop:
             state=config.inner_state,
             batch_size=config.inner_batch_size,
             grad_clip=config.inner_grad_clip,
+            micro_batch=config.inner_micro_batch,
         )
 
     @property
@@ -121,7 +125,11 @@ def _gradients(
     key: mx.array | None = None,
 ) -> tuple[mx.array, ParamTree]:
     """Loss and clipped gradients at these parameters."""
-    loss, grads = mx.value_and_grad(functional.loss)(params, x, y, key)
+    gradient = mx.value_and_grad(functional.loss)
+    if inner.micro_batch is not None and isinstance(x, list):
+        loss, grads = accumulate(gradient, params, x, y, inner.micro_batch, key)
+    else:
+        loss, grads = gradient(params, x, y, key)
     if inner.grad_clip is not None:
         grads = clip_by_global_norm(grads, inner.grad_clip)
     return loss, grads
@@ -162,12 +170,12 @@ def adapt(
         theta: Where to start.
         state: The inner optimiser's state to start with; {}: fresh.
         support_x: (n, ...), or (num_steps, batch, ...) if `batched`; with an axis of
-            tasks in front if `vectorised`. Or what `Functional.prepare` gives, a list
-            of it if `batched`.
+            tasks in front if `vectorised`. Or what `Functional.prepare_step` gives, a
+            list of it if `batched`.
         support_y: Likewise.
         batched: Whether each step has a batch of its own.
         vectorised: Whether there is an axis of tasks.
-        start_x: All of the support set, prepared, where `support_x` is a list.
+        start_x: All of the support set, prepared, where `support_x` is in parts.
         keys: (num_steps, 2), see `dropout.step_keys`, with an axis of tasks in front if
             `vectorised`; None: there is no dropout.
 
@@ -232,7 +240,7 @@ def whole_support(
         vectorised: As for `adapt`.
     """
     if not batched:
-        return support_x, support_y
+        return (support_x if start_x is None else start_x), support_y
     axis = 1 if vectorised else 0
     labels = mx.flatten(support_y, axis, axis + 1)
     if start_x is None:

@@ -199,7 +199,9 @@ def resolved(config: RunConfig, model: nn.Module) -> RunConfig:
     compute = config.compute
     strategy = compute.strategy
     if strategy == "auto":
-        strategy = choose_strategy(model, plain=not compute.gradient_checkpointing)
+        whole = config.meta_learning.inner_micro_batch is None
+        plain = whole and not compute.gradient_checkpointing
+        strategy = choose_strategy(model, plain=plain)
     size = compute.shard_size
     if size is None:
         together = strategy == "vmap" and config.meta_learning.aggregation == "mean"

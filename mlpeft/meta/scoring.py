@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import mlx.core as mx
@@ -104,6 +105,8 @@ class Scorer:
             keys = mx.array(drawn if vectorised else drawn[0])
         take = mx.array if vectorised or self.alone else self.functional.prepare
         sx, sy = take(support_x), mx.array(support_y)
+        step_inputs = self._step_inputs(take, vectorised=vectorised)
+        every_x = sx if step_inputs is take else step_inputs(support_x)
         qx, qy = take(query_x), mx.array(query_y)
         params, state = self._start(theta, state, len(make_rngs), vectorised=vectorised)
         if self.functional.starts_episodes:
@@ -118,7 +121,7 @@ class Scorer:
                 mx.async_eval(scored[-1])
             if number == max(steps):
                 break
-            x, y = sx, sy
+            x, y = every_x, sy
             if orders[0] is not None:
                 picked = np.stack(
                     [order[number] for order in orders if order is not None]
@@ -131,7 +134,7 @@ class Scorer:
                     )
                 else:
                     x, y = (
-                        take(support_x[picked[0]]),
+                        step_inputs(support_x[picked[0]]),
                         mx.array(support_y[picked[0]]),
                     )
             key: tuple[mx.array, ...] = ()
@@ -143,6 +146,15 @@ class Scorer:
         if len(scored[0]) == 1:
             return loss, None
         return loss, np.stack([np.asarray(one[1]) for one in scored])
+
+    def _step_inputs(
+        self, take: Callable[[Any], Any], *, vectorised: bool
+    ) -> Callable[[Any], Any]:
+        """How the examples of a step become its inputs; `take` if all at once."""
+        micro_batch = self.inner.micro_batch
+        if micro_batch is None or vectorised:
+            return take
+        return partial(self.functional.prepare_step, micro_batch=micro_batch)
 
     def _start(
         self, theta: ParamTree, state: ParamTree, tasks: int, *, vectorised: bool

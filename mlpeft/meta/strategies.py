@@ -164,15 +164,18 @@ class InnerLoops:
 
     def _arrays(self, task: TaskArrays, batched: bool) -> tuple[Any, ...]:
         """A task as the compiled function takes it: `start_x` of `adapt` first."""
-        prepare = self.functional.prepare
+        prepare, micro_batch = self.functional.prepare, self.inner.micro_batch
         support_x, support_y, *query = task
         queries = [prepare(query[0]), mx.array(query[1])] if query else []
         labels = mx.array(support_y)
-        if not (batched and self.functional.prepares):
+        if micro_batch is None and not (batched and self.functional.prepares):
             return None, prepare(support_x), labels, *queries
         whole = np.asarray(support_x)
+        step = partial(self.functional.prepare_step, micro_batch=micro_batch)
+        if not batched:
+            return prepare(whole), step(whole), labels, *queries
         start_x = prepare(whole.reshape(-1, *whole.shape[2:]))
-        return start_x, [prepare(batch) for batch in whole], labels, *queries
+        return start_x, [step(batch) for batch in whole], labels, *queries
 
     def _build(
         self, vectorised: bool, batched: bool, query: bool

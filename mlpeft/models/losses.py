@@ -51,6 +51,17 @@ def mse_loss(predictions: mx.array, targets: mx.array) -> mx.array:
     return mx.mean(mx.square(predictions - targets))
 
 
+def terms(labels: mx.array) -> mx.array:
+    """How many terms the mean of these losses is over: examples, or tokens that count.
+
+    Args:
+        labels: (n,) or (n, outputs) targets, or (n, length) integers of tokens.
+    """
+    if labels.ndim == 2 and mx.issubdtype(labels.dtype, mx.integer):
+        return mx.sum((labels != IGNORED).astype(mx.float32))
+    return mx.array(float(len(labels)))
+
+
 def accuracy(logits: mx.array, labels: mx.array) -> mx.array:
     """Share of examples whose largest logit is the label's, 0 .. 1.
 
