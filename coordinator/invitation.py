@@ -27,6 +27,21 @@ def invitation(address: str, authority: Authority | None) -> str:
     return command
 
 
+def advice(command: str, authority: Authority | None) -> str:
+    """What a run that has no worker tells whoever looks at it.
+
+    Args:
+        command: From `invitation`.
+        authority: Who may enter; None: anybody, in the clear.
+    """
+    if authority is None:
+        return f"`{command}`"
+    return (
+        f"`{command}`; a machine that is new joins before that, with `mlpeft-worker "
+        "join TOKEN` (`mlpeft-coordinator token` prints a token)"
+    )
+
+
 def _name_of(host: str, authority: Authority | None) -> str:
     """A name that other machines can dial: 0.0.0.0 is none."""
     try:

@@ -12,7 +12,7 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from coordinator.enrolment import EnrolmentServer
-from coordinator.invitation import invitation
+from coordinator.invitation import advice, invitation
 from coordinator.local_workers import Processes, Threads
 from coordinator.metrics import Metrics
 from coordinator.presence import Presence, wants_presence
@@ -175,7 +175,7 @@ class Runtime:
         self._server = Server(self._hub, self._authority, self.reporter.progress)
         address = await self._server.start(host, port)
         self.invitation = invitation(address, self._authority)
-        self._hub.invite(self.invitation)
+        self._hub.invite(advice(self.invitation, self._authority))
         if wants_presence(self._config, host):
             self._presence = Presence(address, self._hub, self._authority)
         if self._authority is not None:

@@ -302,6 +302,7 @@ class Server:
             RemoteProtocolError: If what comes is not what the contract says.
             NotAdmittedError: If it comes from somebody who has been shut out.
         """
+        farewell = False
         while (frame := await context.read()) is not grpc.aio.EOF:
             peer.traffic.came(frame)
             begun = decoder.incoming
@@ -310,9 +311,11 @@ class Server:
                 message = await self._turn(decoder, worker)
             if message is not None:
                 self._check(visitor)  # else nothing of theirs counts any more
+                farewell |= isinstance(message, wire.Draining)
                 self._hub.receive(worker, message)
             del message  # it may be large, and the next may be long in coming
-        return "connection lost" if context.cancelled() else "it ended"
+        # gRPC says the same of a stream that its caller ended and of one that broke.
+        return "it ended" if farewell else "the connection broke"
 
     async def _turn(
         self, decoder: codec.UpDecoder, worker: WorkerId

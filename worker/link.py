@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -27,6 +28,13 @@ FINISH_TIMEOUT_S = 10.0
 MOST_THETA_BYTES = 8 << 30
 _FINAL = {grpc.StatusCode.FAILED_PRECONDITION, grpc.StatusCode.PERMISSION_DENIED}
 """With these a coordinator says that trying again does not help."""
+_BROKEN = {
+    grpc.StatusCode.UNAVAILABLE,
+    grpc.StatusCode.INTERNAL,
+    grpc.StatusCode.UNKNOWN,
+    grpc.StatusCode.CANCELLED,
+}
+"""What gRPC says of a stream that broke, in words of its own that help nobody."""
 
 
 class WrongPeerError(LinkRefusedError):
@@ -66,7 +74,7 @@ class GrpcLink:
         """Open the stream of work of a join."""
         assert self._channel is not None, "open comes after join"  # noqa: S101 - ours
         call = self._channel.stream_stream(channel.WORK)()
-        stream = GrpcStream(call, self._explain)
+        stream = GrpcStream(call, partial(self._explain, under_way=True))
         stream.send(hello)
         return stream
 
@@ -91,7 +99,7 @@ class GrpcLink:
                 f"{self._address} has sent nothing of a file for {FETCH_TIMEOUT_S:g} s"
             ) from error
         except grpc.aio.AioRpcError as error:
-            raise self._explain(error) from error
+            raise self._explain(error, under_way=True) from error
         finally:
             call.cancel()
 
@@ -111,11 +119,20 @@ class GrpcLink:
         if reason is not None:
             raise WrongPeerError(reason)
 
-    def _explain(self, error: grpc.aio.AioRpcError) -> MlpeftError:
-        """A gRPC error as one of ours; the one place that maps them."""
+    def _explain(
+        self, error: grpc.aio.AioRpcError, *, under_way: bool = False
+    ) -> MlpeftError:
+        """A gRPC error as one of ours; the one place that maps them.
+
+        Args:
+            error: What gRPC says.
+            under_way: Whether the coordinator had answered before.
+        """
         detail = error.details() or error.code().name
         if error.code() in _FINAL:
             return LinkRefusedError(detail)
+        if under_way and error.code() in _BROKEN:
+            return LinkLostError(f"the connection to {self._address} broke")
         if error.code() is grpc.StatusCode.UNAVAILABLE:
             return LinkLostError(f"no coordinator answers at {self._address}")
         return LinkLostError(f"{self._address}: {detail}")

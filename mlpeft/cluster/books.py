@@ -182,7 +182,7 @@ class Books:
         drained: Worker processes that are to end, and why.
         paused: Why no leases are given out; None while they are.
         now: The time of the newest event.
-        invitation: The command that starts a worker for this coordinator, for people.
+        invitation: How to start a worker for this coordinator, for people.
     """
 
     session: str
@@ -202,7 +202,7 @@ class Books:
     drained: dict[str, str] = field(default_factory=dict)
     paused: str | None = None
     now: float = float("-inf")
-    invitation: str = "mlpeft-worker"
+    invitation: str = "`mlpeft-worker`"
 
     def expecting(self) -> list[str]:
         """Names of the workers that get ready, in the order in which they came."""

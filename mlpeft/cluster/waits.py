@@ -92,7 +92,7 @@ def round_wait(
         connected: Connected workers.
         waiting: Shards that nobody holds, together where the reason is the same.
         held: Shards that are being computed, each with who holds it.
-        invitation: The command that starts a worker for this coordinator.
+        invitation: How to start a worker for this coordinator, for people.
         expected: Workers that get ready to connect.
     """
     if done == total:
@@ -101,7 +101,7 @@ def round_wait(
     if connected == 0 and expected:
         return False, f"{have}; workers are getting ready: {_some(expected)}"
     if connected == 0:
-        return False, f"{have}; no worker is connected: start one with `{invitation}`"
+        return False, f"{have}; no worker is connected: start one with {invitation}"
     parts = [have]
     if held:
         parts.append("computing " + _some(held))

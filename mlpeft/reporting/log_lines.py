@@ -1,7 +1,7 @@
 """The log as a file of JSON lines: writing it, and reading it back.
 
     {"time": 1764000000.0, "level": "WARNING", "logger": "mlpeft.coordinator",
-     "text": "worker ada left: connection lost", "run": "digits", "worker": "ada"}
+     "text": "worker ada left: it ended", "run": "digits", "worker": "ada"}
 
 `time` is in seconds since 1970, as in metrics.jsonl. `time`, `level`, `logger` and
 `text` are always there; what a line is about, where it is about something, is in the

@@ -6,6 +6,7 @@ does say what is wrong.
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import ssl
 from typing import TYPE_CHECKING
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from mlpeft.security.identity import Identity
 
 TIMEOUT_S = 3.0
+_TLS_RECORDS = (b"\x15", b"\x16")
+"""How an alert and a step of the handshake begin (RFC 8446, 5.1)."""
 
 
 def obstacle(address: str, identity: Identity | None) -> str | None:
@@ -56,14 +59,23 @@ def takes_tls(address: str) -> bool | None:
 
 
 def _speaks_tls(connection: socket.socket) -> bool:
+    """Whether a greeting of TLS is answered in TLS, be it with a refusal.
+
+    Not a whole handshake: without a certificate that ends in an error, which gRPC
+    prints on the coordinator's terminal.
+    """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE  # nothing is said to it: does it speak TLS?
+    greeting = ssl.MemoryBIO()
+    half = context.wrap_bio(ssl.MemoryBIO(), greeting, server_hostname=COORDINATOR_NAME)
+    with contextlib.suppress(ssl.SSLWantReadError):
+        half.do_handshake()
     try:
-        context.wrap_socket(connection, server_hostname=COORDINATOR_NAME).close()
+        connection.sendall(greeting.read())
+        return connection.recv(1) in _TLS_RECORDS
     except OSError:
         return False
-    return True
 
 
 def _of_plaintext(connection: socket.socket, address: str) -> str | None:

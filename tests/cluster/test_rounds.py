@@ -137,7 +137,7 @@ def test_a_wait_without_workers_says_how_to_start_one():
     waits = round_wait(
         done=0, total=2, connected=0, waiting=(), held=(), invitation=command
     )
-    assert f"start one with `{command}`" in waits[1]
+    assert f"start one with {command}" in waits[1]
 
 
 def test_another_view_of_the_run_is_refused():

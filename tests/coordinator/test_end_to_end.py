@@ -8,7 +8,7 @@ import pytest
 from safetensors.numpy import load
 
 from mlpeft.commands.status import status
-from mlpeft.commands.steer import stop
+from mlpeft.commands.steer import pause, resume, stop
 
 SLOW = "--set=meta_learning.num_inner_steps=120"
 """A tenth of a second a shard or more: long enough to be hit in the middle of one."""
@@ -60,17 +60,28 @@ def test_two_worker_processes_end_in_the_bytes_of_one_process(cluster, serial_th
 
 
 def test_a_worker_killed_in_mid_shard_changes_no_bytes(cluster, serial_theta):
-    """SIGKILL while ada holds a lease; its shard is run again by bob."""
-    alone = "--set=cluster.backup_factor=0"  # else bob may have it already
-    coordinator = cluster.coordinator(SLOW, BOTH, alone)
+    """SIGKILL while ada holds a lease; its shard is run again by bob.
+
+    A lease that is seen may be over when the signal comes, so ada gets its last one
+    when it stands still already.
+    """
+    changes = (
+        SLOW,
+        "--set=cluster.backup_factor=0",  # else bob may have it already
+        "--set=evaluation.num_val_episodes=20",  # a shard each, from the first round on
+    )
+    coordinator = cluster.coordinator(BOTH, *changes)
+    pause(coordinator=cluster.address)
     victim = cluster.worker("ada")
     cluster.worker("bob")
     coordinator.wait_for("2 connected")
+    victim.signal(signal.SIGSTOP)
+    resume(coordinator=cluster.address)
     coordinator.wait_for("leased to ada")
     victim.signal(signal.SIGKILL)
     coordinator.wait_for(r"worker ada left: .*shard \d is leased again")
     assert coordinator.end() == 0, coordinator.text
-    assert cluster.theta() == serial_theta(SLOW)
+    assert cluster.theta() == serial_theta(*changes)
 
 
 def test_a_frozen_worker_is_noticed_and_changes_no_bytes(cluster, serial_theta):
@@ -98,7 +109,7 @@ def test_a_coordinator_killed_and_resumed_ends_in_the_same_bytes(cluster, serial
     coordinator.wait_for("round 4 shard 1 .*leased to ada")
     coordinator.signal(signal.SIGKILL)
     coordinator.process.wait(timeout=60)
-    worker.wait_for("connection lost")
+    worker.wait_for(f"connection lost: the connection to {cluster.address} broke")
     again = cluster.coordinator(SLOW, listen=cluster.address)
     assert again.end() == 0, again.text
     assert cluster.theta() == serial_theta(SLOW)

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from coordinator.invitation import invitation
+from coordinator.invitation import advice, invitation
 
 AUTHORITY = SimpleNamespace(names=("head.local", "localhost"))
 
@@ -26,3 +26,11 @@ def test_it_names_an_address_that_others_can_dial(address, authority, command):
 
 def test_without_certificates_the_machine_goes_by_its_own_name():
     assert f"--coordinator {socket.gethostname()}:1 " in invitation("0.0.0.0:1", None)
+
+
+def test_who_needs_a_certificate_is_told_how_to_get_one():
+    assert advice("mlpeft-worker", None) == "`mlpeft-worker`"
+    told = advice("mlpeft-worker --coordinator head.local:1", AUTHORITY)
+    assert told.startswith("`mlpeft-worker --coordinator head.local:1`; ")
+    assert "`mlpeft-worker join TOKEN`" in told
+    assert "`mlpeft-coordinator token`" in told

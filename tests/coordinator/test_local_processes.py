@@ -6,6 +6,7 @@ import signal
 import subprocess
 import time
 
+from mlpeft.commands.steer import pause, resume
 from tests.coordinator.test_end_to_end import SLOW
 
 BOTH = ("--local-workers", "2", "--processes")
@@ -32,12 +33,18 @@ def assert_gone(pid):
 
 
 def test_local_processes_end_in_the_bytes_of_one_process(cluster, serial_theta):
-    """One is killed in the middle; it is started again, and said so."""
+    """One is killed in the middle; it is started again, and said so.
+
+    The run waits for it to be back, else it might be over while the process begins.
+    """
     coordinator = cluster.coordinator(SLOW, WHOLE, *BOTH)
     pids = started(coordinator)
     coordinator.wait_for("leased to local-0")
+    pause(coordinator=cluster.address)
     os.kill(pids["local-0"], signal.SIGKILL)
     coordinator.wait_for("local-0 was ended by SIGKILL; started again in 0.5 s")
+    coordinator.wait_for("worker local-0 joined")
+    resume(coordinator=cluster.address)
     assert coordinator.end() == 0, coordinator.text
     assert cluster.theta() == serial_theta(SLOW)
     for pid in pids.values():
