@@ -207,3 +207,24 @@ def test_a_worker_waits_for_a_coordinator_that_is_not_up_yet():
             return theta
 
     assert np.array_equal(bounded(scenario()), serial_result(1))
+
+
+@pytest.mark.parametrize(
+    ("said", "story"),
+    [((wire.Draining(),), "it ended"), ((), "the connection broke")],
+)
+def test_only_a_worker_that_said_farewell_has_ended(said, story, caplog):
+    """gRPC shows the end of both streams alike."""
+    caplog.set_level("INFO", logger="mlpeft.coordinator")
+
+    async def scenario():
+        async with Served() as served:
+            call = served.channel.stream_stream(channel.WORK)()
+            await call.write(hello(await served.join()))
+            for message in said:
+                await call.write(next(codec.encode_up(message)))
+            await call.done_writing()
+            await read_to_end(call)
+
+    bounded(scenario())
+    assert f"worker eve left: {story}" in caplog.text
