@@ -20,6 +20,7 @@ from mlpeft.meta.aggregate import combine
 from mlpeft.meta.plan import train_shards, validation_shards
 from mlpeft.meta.runner import LocalExecutor, ShardRunner
 from mlpeft.reporting import JsonlReporter
+from mlpeft.reporting.slow_rounds import SlowRounds
 from mlpeft.results import EvalResult
 from mlpeft.run_lock import locked
 from mlpeft.runs import begin_or_go_on, run_folder
@@ -93,7 +94,7 @@ def train(
         return train_run(
             run,
             runner,
-            executor=executor or LocalExecutor(runner),
+            executor=executor or LocalExecutor(runner, SlowRounds()),
             reporter=reporter or JsonlReporter(),
             should_stop=should_stop,
         )

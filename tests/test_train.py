@@ -1,6 +1,7 @@
 """The training loop: resume, stopping, and the same bits whatever happens."""
 
 import json
+import logging
 import signal
 import subprocess
 import sys
@@ -284,3 +285,25 @@ def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path):
     found, _ = checkpoint.newest(tmp_path / "run")
     assert found.progress.iteration > 0
     assert (tmp_path / "run" / "metrics.jsonl").is_file()
+
+
+@pytest.mark.parametrize("strategy", ["loop", "vmap"])
+def test_slow_validations_and_iterations_say_how_far_they_are(
+    tmp_path, monkeypatch, caplog, strategy
+):
+    """Here all are slow; what is said changes no bits."""
+    monkeypatch.setattr(logging.getLogger("mlpeft"), "propagate", True)
+    caplog.set_level("INFO", logger="mlpeft.train")
+    changes = {
+        "compute__strategy": strategy,
+        "compute__shard_size": 1,
+        "meta_learning__meta_batch_size": 3,
+        "evaluation__num_val_episodes": 12,
+    }
+    quiet = train(config(tmp_path / "quiet", **changes))
+    assert "are scored" not in caplog.text
+    monkeypatch.setattr("mlpeft.reporting.slow_rounds.EVERY_S", -1.0)
+    told = train(config(tmp_path / "told", **changes))
+    assert "validation: 10 of 12 episodes are scored" in caplog.text
+    assert ": 1 of 3 tasks are done" in caplog.text
+    assert params.digest(told.meta) == params.digest(quiet.meta)
