@@ -104,6 +104,8 @@ def save(run_dir: Path, meta: ParamTree, outer: ParamTree, progress: Progress) -
         state = partial / "state.json"
         state.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
         _flush(state)
+        for file in files:  # safetensors lets nobody else read, whatever the umask
+            shutil.copymode(state, partial / file)
         if final.exists():
             final.rename(before)
         partial.rename(final)

@@ -34,6 +34,12 @@ def test_what_was_saved_is_loaded_byte_for_byte(tmp_path):
     assert params.digest(found.outer) == params.digest(outer)
 
 
+def test_whoever_may_read_the_state_may_read_theta(tmp_path):
+    """A lab's run is evaluated by others than who trained it."""
+    step = save(tmp_path, 1)
+    assert len({file.stat().st_mode for file in step.iterdir()}) == 1
+
+
 def test_the_newest_sound_step_is_taken_and_broken_ones_are_told(tmp_path):
     for iteration in (10, 20, 30):
         save(tmp_path, iteration, iteration)

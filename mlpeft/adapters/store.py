@@ -8,6 +8,7 @@ README.md             the model card
 from __future__ import annotations
 
 import json
+import shutil
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -48,6 +49,8 @@ def save(adapter: Adapter, folder: str | Path) -> Path:
     }
     text = json.dumps(record, indent=1, ensure_ascii=False) + "\n"
     (folder / RECORD).write_text(text, encoding="utf-8")
+    # safetensors lets nobody else read, whatever the umask.
+    shutil.copymode(folder / RECORD, folder / LEAVES)
     (folder / CARD).write_text(model_card(adapter), encoding="utf-8")
     return folder
 

@@ -60,10 +60,12 @@ def adapt(
         typer.echo(json.dumps(record | {"seconds": round(seconds, 3)}))
         return
     what = f"{len(adapter.labels)} labels" if adapter.labels else "to complete"
-    typer.echo(
-        f"Learned {what} from {story['examples']} examples "
-        f"(inner steps: {story['steps']}, {seconds:.1f} s): loss "
-        f"{story['loss_before']:.3f} before, {story['loss_after']:.3f} after"
-    )
+    said = f"Learned {what} from {story['examples']} examples in {seconds:.1f} s"
+    if story["steps"]:
+        said += f" and {story['steps']} inner steps: loss {story['loss_before']:.3f}"
+        said += f" before, {story['loss_after']:.3f} after"
+    else:
+        said += ", without inner steps"
+    typer.echo(said)
     words = ["mlpeft", "predict", "--adapter", str(output), "a text of yours"]
     typer.echo(f"Written to {output}; use it with: {shlex.join(words)}")

@@ -88,6 +88,12 @@ def test_zero_steps_classify_by_the_nearest_example(run_dir):
     assert [one.label for one in adapter.predict(TEXTS[:2])] == ["delivery", "refund"]
 
 
+def test_whoever_may_read_the_folder_may_read_its_numbers(run_dir, tmp_path):
+    adapt(run_dir, EXAMPLES, output=tmp_path / "adapter")
+    modes = {file.stat().st_mode for file in (tmp_path / "adapter").iterdir()}
+    assert len(modes) == 1
+
+
 def test_a_file_of_examples_is_as_good_as_pairs(run_dir, tmp_path):
     lines, table = tmp_path / "s.jsonl", tmp_path / "s.csv"
     lines.write_text(
