@@ -42,6 +42,8 @@ class _VirtualTokens(nn.Module):
                 shape = (len(inputs), *self.soft_prompt.shape)
                 prompt = mx.broadcast_to(self.soft_prompt.astype(words.dtype), shape)
                 input_embeddings = mx.concatenate([prompt, words], axis=1)
+                # Some kinds count their positions by the tokens' numbers.
+                inputs = mx.pad(inputs, [(0, 0), (count, 0)])
         output: mx.array = super().__call__(inputs, cache, input_embeddings)
         return output[:, count:] if count else output
 
@@ -83,8 +85,10 @@ def take_virtual_tokens(model: nn.Module) -> None:
     # of the kind what they are.
     inner.__class__ = type(kind.__name__, (_VirtualTokens, kind), {})
     inner.vocab_size = inner.embed_tokens.weight.shape[0]
-    if any(getattr(layer, "use_sliding", False) for layer in inner.layers):
-        return  # a window would lose sight of the prefix
+    from mlx_lm.models.cache import KVCache, make_prompt_cache
+
+    if not all(type(cache) is KVCache for cache in make_prompt_cache(model)):
+        return  # a window would lose sight of the prefix, a recurrence has no place
     for layer in inner.layers:
         attention = getattr(layer, "self_attn", None)
         if attention is not None and hasattr(attention, "n_kv_heads"):

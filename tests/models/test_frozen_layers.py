@@ -49,6 +49,7 @@ def as_mlx(prepared):
         ({"num_layers": 1}, "float32"),
         ({"num_layers": 1}, "bfloat16"),
         ({"method": "head", "train_also": ["model.norm"]}, "float32"),
+        ({"method": "prefix", "num_layers": 1}, "float32"),
     ],
 )
 def test_logits_are_the_same_from_prepared_texts(tmp_path, peft, base_dtype):

@@ -70,8 +70,9 @@ TOKENS = np.array([[3, 7, 9, 0, 0], [4, 0, 0, 0, 0], [5, 6, 7, 8, 9]], np.int32)
 
 
 @pytest.mark.parametrize("num_layers", [1, 2])
-def test_prepared_sentences_have_the_same_embeddings(tmp_path, num_layers):
-    model = encoder(tmp_path, num_layers=num_layers)
+@pytest.mark.parametrize("method", ["lora", "prefix"])
+def test_prepared_sentences_have_the_same_embeddings(tmp_path, method, num_layers):
+    model = encoder(tmp_path, method=method, num_layers=num_layers)
     prepared = {k: mx.array(v) for k, v in model.prepare(TOKENS).items()}
     np.testing.assert_allclose(model(prepared), model(mx.array(TOKENS)), atol=1e-6)
 

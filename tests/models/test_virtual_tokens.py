@@ -7,10 +7,13 @@ import numpy as np
 import pytest
 
 from mlpeft.config import ModelSection
+from mlpeft.errors import ConfigError
 from mlpeft.meta.functional import get_params
 from mlpeft.models.build import build_model
 from mlpeft.models.causal_lm import read_causal_lm
-from tests.models import tiny_lm
+from mlpeft.models.virtual_tokens import take_virtual_tokens
+from mlpeft.peft.wrap import wrap
+from tests.models import reference_lm, tiny_lm
 from tests.peft.models import move, peft
 
 generate = pytest.importorskip(
@@ -89,10 +92,63 @@ def test_gradients_reach_the_virtual_tokens(tmp_path, method):
         assert 0 < float(mx.abs(leaf).max()) < np.inf
 
 
-def test_prefixes_of_the_last_layers_leave_the_others_as_they_were(tmp_path):
-    model = wrapped(tmp_path, "prefix", num_layers=1)
-    assert list(get_params(model)) == [
-        "model.layers.1.self_attn.prefix_keys",
-        "model.layers.1.self_attn.prefix_values",
-    ]
+@pytest.mark.parametrize("num_layers", [1, 2])
+def test_layers_with_a_prefix_attend_to_it_and_others_do_not(tmp_path, num_layers):
+    """Every number against attention written out in NumPy."""
+    model = wrapped(tmp_path, "prefix", num_layers=num_layers, num_virtual_tokens=3)
+    move(model)
+    prefixes = {}
+    for number, layer in enumerate(model.model.layers):
+        held = layer.self_attn
+        if "prefix_keys" in held:
+            prefixes[number] = np.array(held.prefix_keys), np.array(held.prefix_values)
+    assert list(prefixes) == [0, 1][-num_layers:]
+    for row, found in zip(TOKENS.tolist(), np.array(model(TOKENS)), strict=True):
+        expected = reference_lm.logits(row, prefixes)
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+        without = reference_lm.logits(row, {})
+        assert np.abs(found - without).max() > 0.1
+
+
+@pytest.mark.parametrize("method", ["prompt", "prefix"])
+@pytest.mark.parametrize("num_layers", [1, None])
+def test_later_tokens_and_padding_change_nothing_before_them(
+    tmp_path, method, num_layers
+):
+    model = wrapped(tmp_path, method, num_layers=num_layers)
+    move(model)
+    padded = mx.pad(TOKENS, [(0, 0), (0, 3)])
+    np.testing.assert_allclose(model(padded)[:, :5], model(TOKENS), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("kind", "sizes"),
+    [
+        ("llama", {"layer_types": ["full_attention"] * 2 + ["sliding_attention"]}),
+        ("gemma3_text", {"sliding_window_pattern": 2, "query_pre_attn_scalar": 16}),
+    ],
+)
+def test_kinds_that_look_through_a_window_take_prompts_but_no_prefixes(kind, sizes):
+    model = tiny_lm.of_kind(kind, num_hidden_layers=3, sliding_window=4, **sizes)
+    take_virtual_tokens(model)
+    with pytest.raises(ConfigError, match="prefix needs a model"):
+        wrap(model, peft(method="prefix", num_layers=1))
+    wrap(model, peft(method="prompt", num_virtual_tokens=3))
     assert model(TOKENS).shape == (*TOKENS.shape, 40)
+
+
+def test_a_kind_that_counts_positions_by_tokens_takes_a_prompt():
+    rope = {
+        "rope_theta": 1e4,
+        "original_max_position_embeddings": 2,
+        "llama_4_scaling_beta": 0.1,
+    }
+    model = tiny_lm.of_kind("ministral3", rope_parameters=rope)
+    take_virtual_tokens(model)
+    wrap(model, peft(method="prompt", num_virtual_tokens=2))
+    model.model.soft_prompt = model.model.word_vectors(mx.array([8, 11]))
+    prompted = model(TOKENS)
+    del model.model.soft_prompt
+    words = mx.broadcast_to(mx.array([8, 11]), (2, 2))
+    whole = model(mx.concatenate([words, TOKENS], axis=1))
+    np.testing.assert_allclose(prompted, whole[:, 2:], atol=1e-5)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,8 @@ from safetensors.numpy import save_file
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import mlx.nn as nn
 
 CONFIG: dict[str, Any] = {
     "model_type": "llama",
@@ -85,6 +88,16 @@ def write(folder: Path, **changes: Any) -> Path:
     tokenizer.add_special_tokens(["<end>"])
     tokenizer.save(str(folder / "tokenizer.json"))
     return folder
+
+
+def of_kind(kind: str, **changes: Any) -> nn.Module:
+    """A model of another kind that mlx-lm knows, with random weights."""
+    module = importlib.import_module(f"mlx_lm.models.{kind}")
+    config = CONFIG | {"model_type": kind, "head_dim": 16} | changes
+    mx.random.seed(0)
+    model: nn.Module = module.Model(module.ModelArgs.from_dict(config))
+    model.eval()
+    return model
 
 
 def write_gguf(file: Path, **metadata: Any) -> Path:
