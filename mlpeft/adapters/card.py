@@ -121,13 +121,15 @@ def base_licence(weights: str) -> str:
 def _data(adapter: Adapter) -> dict[str, object]:
     section = adapter.config.task_distribution
     rows: dict[str, object] = {"meta-trained on": ", ".join(section.task_families)}
-    told = ("dataset", "class_split")
+    told = ("dataset", "class_split", "label_names")
     rows |= {
         key: section.task_params[key] for key in told if key in section.task_params
     }
     if _adapted(adapter):
         count = len(adapter.labels)
         what = f"examples of {count} labels" if count else "completions"
+        if adapter.story.get("label_names"):
+            what += ", and the labels' names"
         rows["adapted to"] = f"{adapter.story['examples']} {what}"
     return rows
 

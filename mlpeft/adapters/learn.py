@@ -43,6 +43,7 @@ def adapt(
     output: str | Path | None = None,
     *,
     steps: int | None = None,
+    label_names: bool | None = None,
     config: str | Path | None = None,
     overrides: Iterable[str] = (),
 ) -> Classifier | Completer:
@@ -55,6 +56,8 @@ def adapt(
             number of labels from two; for a language model of prompt and completion.
         output: A folder to save the adapter in; None: it is not saved.
         steps: Inner steps; None: as the run's evaluation.
+        label_names: Whether the name of each label, in words, is one more example of
+            it; None: as in the run's own tasks.
         config: Where the checkpoint has no configuration beside it.
         overrides: `section.key=value` on top of the run's configuration.
 
@@ -70,7 +73,7 @@ def adapt(
         trained = load_trained(checkpoint, config, overrides)
     else:
         trained = checkpoint
-    given = read_support(trained.config, support)
+    given = read_support(trained.config, support, label_names=label_names)
     run = given.config
     set_blas_threads(run.compute.threads)
     model = bare_model(run)
@@ -79,7 +82,8 @@ def adapt(
     inner = _inner_loop(run, steps)
     leaves, losses = _inner_steps(model, inner, theta, inner_state, given)
     story = {
-        "examples": len(given.x),
+        "examples": given.examples,
+        "label_names": given.named,
         "steps": inner.num_steps,
         "inner_lr": inner.lr,
         "loss_before": losses[0],

@@ -12,6 +12,7 @@ from mlpeft.adapters.completer import template_of, tokenizer_of
 from mlpeft.adapters.inputs import Texts
 from mlpeft.datasets.completion_tokens import tokenise
 from mlpeft.datasets.completions import Example
+from mlpeft.datasets.label_names import label_text, wordless
 from mlpeft.datasets.language import read_language_tokenizer
 from mlpeft.datasets.pairs import read_pairs
 from mlpeft.errors import ConfigError, DataError
@@ -36,21 +37,32 @@ class Support:
         x: (n, length) token numbers.
         y: (n,) labels, or (n, length) next tokens.
         labels: Name of each label; empty for completions.
+        named: Whether the last rows are the labels' names.
     """
 
     config: RunConfig
     x: np.ndarray
     y: np.ndarray
     labels: tuple[str, ...] = ()
+    named: bool = False
+
+    @property
+    def examples(self) -> int:
+        """How many examples the user gave."""
+        return len(self.x) - (len(self.labels) if self.named else 0)
 
 
-def read_support(config: RunConfig, given: str | Path | Pairs) -> Support:
+def read_support(
+    config: RunConfig, given: str | Path | Pairs, *, label_names: bool | None = None
+) -> Support:
     """The support set of a run's model.
 
     Args:
         config: The run.
         given: A .jsonl or .csv file, or pairs: of text and label for an encoder, of
             prompt and completion for a language model.
+        label_names: Whether each label's name is one more example of it; None: as in
+            the run's own tasks.
 
     Raises:
         ConfigError: If the run's model does not read text, or its head is part of theta
@@ -70,12 +82,21 @@ def read_support(config: RunConfig, given: str | Path | Pairs) -> Support:
         pairs = [(str(one), str(other)) for one, other in given]
     if not pairs:
         raise DataError("no examples; give at least one")
-    return (
-        _labelled(config, pairs) if backbone == "encoder" else _prompts(config, pairs)
-    )
+    if backbone != "encoder":
+        if label_names:
+            raise ConfigError(
+                "label_names: completions have no labels; leave label_names out"
+            )
+        return _prompts(config, pairs)
+    if label_names is None:
+        params = config.task_distribution.task_params
+        label_names = bool(params.get("label_names", False))
+    return _labelled(config, pairs, label_names=label_names)
 
 
-def _labelled(config: RunConfig, pairs: Sequence[tuple[str, str]]) -> Support:
+def _labelled(
+    config: RunConfig, pairs: Sequence[tuple[str, str]], *, label_names: bool
+) -> Support:
     labels = tuple(dict.fromkeys(label for _, label in pairs))
     made_for = config.task_distribution.num_classes
     if config.model.head == "learned" and len(labels) != made_for:
@@ -89,9 +110,16 @@ def _labelled(config: RunConfig, pairs: Sequence[tuple[str, str]]) -> Support:
             "give examples of two at least"
         )
     run = config.with_changes(task_distribution={"num_classes": len(labels)})
+    if label_names:
+        if silent := wordless(labels):
+            raise DataError(
+                f"the label {silent[0]!r} has no letters, so that its name is no "
+                "example; name labels in words, or give --no-label-names"
+            )
+        pairs = [*pairs, *((label_text(label), label) for label in labels)]
     x = Texts(run)([text for text, _ in pairs])
     y = np.array([labels.index(label) for _, label in pairs], np.int32)
-    return Support(run, x, y, labels)
+    return Support(run, x, y, labels, named=label_names)
 
 
 def _prompts(config: RunConfig, pairs: Sequence[tuple[str, str]]) -> Support:

@@ -32,6 +32,14 @@ def adapt(
             min=0, help="Inner steps.", show_default="as the run's evaluation"
         ),
     ] = None,
+    label_names: Annotated[
+        bool | None,
+        typer.Option(
+            "--label-names/--no-label-names",
+            help="Take each label's name for one more example of it.",
+            show_default="as in the run's tasks",
+        ),
+    ] = None,
     config: MaybeConfig = None,
     overrides: Overrides = None,
     json_output: Json = False,
@@ -49,6 +57,7 @@ def adapt(
         support,
         output,
         steps=steps,
+        label_names=label_names,
         config=config,
         overrides=overrides or (),
     )
@@ -60,7 +69,9 @@ def adapt(
         typer.echo(json.dumps(record | {"seconds": round(seconds, 3)}))
         return
     what = f"{len(adapter.labels)} labels" if adapter.labels else "to complete"
-    said = f"Learned {what} from {story['examples']} examples in {seconds:.1f} s"
+    names = " and the labels' names" if story["label_names"] else ""
+    said = f"Learned {what} from {story['examples']} examples{names}"
+    said += f" in {seconds:.1f} s"
     if story["steps"]:
         said += f" and {story['steps']} inner steps: loss {story['loss_before']:.3f}"
         said += f" before, {story['loss_after']:.3f} after"

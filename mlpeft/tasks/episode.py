@@ -22,7 +22,7 @@ class Episode(NamedTuple):
     (n, length) for sequences.
 
     Attributes:
-        support_x: (support_size, *input shape).
+        support_x: (support_size, *input shape); a family may add rows of its own.
         support_y: (support_size,), (support_size, outputs) or (support_size, length).
         query_x: (query_size, *input shape); query_size may be 0.
         query_y: (query_size,) or (query_size, outputs).

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import mlpeft
+from mlpeft.adapters.card import model_card
 from mlpeft.adapters.learn import adapt
 from mlpeft.adapters.store import load_adapter
 from mlpeft.errors import ConfigError, DataError
@@ -86,6 +87,29 @@ def test_any_number_of_labels_can_be_learned(run_dir):
 def test_zero_steps_classify_by_the_nearest_example(run_dir):
     adapter = adapt(run_dir, EXAMPLES[:2], steps=0)
     assert [one.label for one in adapter.predict(TEXTS[:2])] == ["delivery", "refund"]
+
+
+def test_the_names_of_labels_can_be_examples_too(run_dir):
+    """A name that is an example's words doubles that example, so nothing changes."""
+    pairs = [("where is my", "where_is_my"), ("money back", "MoneyBack")]
+    named = adapt(run_dir, pairs, steps=3, label_names=True)
+    twice = adapt(run_dir, [*pairs, *pairs], steps=3)
+    assert named.predict(TEXTS) == twice.predict(TEXTS)
+    assert named.story["examples"] == 2
+    assert "2 examples of 2 labels, and the labels' names" in model_card(named)
+
+
+def test_a_run_whose_tasks_have_names_adapts_with_them(make_run):
+    tasks = {"task_params": {"label_names": True}}
+    run_dir = make_run(task_distribution=tasks)
+    assert adapt(run_dir, EXAMPLES).story["label_names"]
+    assert not adapt(run_dir, EXAMPLES, label_names=False).story["label_names"]
+
+
+def test_a_label_whose_name_says_nothing_is_told(run_dir):
+    pairs = [("where is my", "a"), ("money back", "2")]
+    with pytest.raises(DataError, match=r"'2' has no letters.*--no-label-names"):
+        adapt(run_dir, pairs, label_names=True)
 
 
 def test_whoever_may_read_the_folder_may_read_its_numbers(run_dir, tmp_path):

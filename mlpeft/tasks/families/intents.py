@@ -27,6 +27,7 @@ from mlpeft.datasets.intents import (
     read_class_split,
     read_utterances,
 )
+from mlpeft.datasets.label_names import label_text, wordless
 from mlpeft.datasets.pretrained import model_file
 from mlpeft.datasets.tokens import TOKENIZER, Tokeniser, Tokens
 from mlpeft.tasks.check import Problems
@@ -44,6 +45,7 @@ MAX_TOKENS = 64
 """input_dim where it is left open; one utterance in a thousand is longer."""
 LONGEST = 512
 SPLITS = ("train", "val", "test")
+TASK_PARAMS = ("dataset", "class_split", "tokenizer", "split", "label_names")
 
 
 class Intents:
@@ -51,7 +53,9 @@ class Intents:
 
     task_params: `dataset` (clinc150 or banking77), `class_split` (01 to 05),
     `tokenizer` (folder of the pretrained model whose tokenizer.json is used; in a
-    configuration `model.weights` if left open), `split`.
+    configuration `model.weights` if left open), `split`, `label_names` (whether the
+    name of each intent, in words, is one more example of it in the support set; after
+    Luo et al. 2021, "Don't Miss the Labels"; default no).
 
     Args:
         data_dir: Where the data set may lie.
@@ -73,11 +77,12 @@ class Intents:
             ConfigError: With the problems of the task.
             DataError: If the data set or the tokenizer is missing or damaged.
         """
-        problems = Problems(config, ("dataset", "class_split", "tokenizer", "split"))
+        problems = Problems(config, TASK_PARAMS)
         problems.choice("dataset", DATA_SETS)
         if _class_split(config.task_params) not in CLASS_SPLITS:
             problems.choice("class_split", CLASS_SPLITS)
         problems.choice("split", SPLITS)
+        problems.flag("label_names")
         if "tokenizer" in config.task_params:
             problems.text("tokenizer")
         else:
@@ -91,20 +96,29 @@ class Intents:
                 f"got {config.input_dim}"
             )
         problems.done()
-        _check_supply(config, self._pool(config), problems)
+        pool = self._pool(config)
+        _check_supply(config, pool, problems)
+        silent = wordless(sorted(pool))
+        if config.task_params.get("label_names", False) and silent:
+            problems.found.append(
+                f"task_params.label_names: the label {silent[0]!r} has no letters, so "
+                "that its name says nothing; leave label_names out"
+            )
         problems.done()
 
     def draw(self, config: TaskConfig, rng: np.random.Generator) -> Episode:
         """A fresh episode: x (n, length) int32, y (n,) int32.
 
         Examples come in turn, one of each class after the other, so that every prefix
-        is balanced as far as it divides.
+        is balanced as far as it divides. With `label_names` the names of all classes
+        follow the support set's examples.
         """
         pool = self._pool(config)
         names = self.class_names(config)
         ways, supports = config.num_classes, config.support_size
+        spoken = self._names(config, names)
         order = rng.permutation(ways).astype(np.int32)
-        sizes = {"support": supports, "query": config.query_size}
+        sizes = {"support": supports + len(spoken), "query": config.query_size}
         pad = pool[names[0]].pad
         parts = {
             name: np.full((count, config.input_dim), pad, np.int32)
@@ -113,17 +127,21 @@ class Intents:
         longest = 1
         for place, label in enumerate(order):
             tokens = pool[names[label]]
-            slots = [part[place::ways] for part in parts.values()]
+            slots = [parts["support"][place:supports:ways], parts["query"][place::ways]]
             picked = rng.permutation(len(tokens.rows))[: sum(map(len, slots))]
             if len(picked):
                 longest = max(longest, int(tokens.lengths[picked].max()))
             width = tokens.rows.shape[1]
             slots[0][:, :width] = tokens.rows[picked[: len(slots[0])]]
             slots[1][:, :width] = tokens.rows[picked[len(slots[0]) :]]
+            if spoken:
+                name = spoken[label]
+                longest = max(longest, len(name))
+                parts["support"][supports + place, : len(name)] = name
         length = min(-(-longest // BUCKET) * BUCKET, config.input_dim)
         return Episode(
             parts["support"][:, :length],
-            order[np.arange(supports) % ways],
+            order[_turns(supports, ways, named=bool(spoken))],
             parts["query"][:, :length],
             order[np.arange(config.query_size) % ways],
         )
@@ -178,6 +196,15 @@ class Intents:
         names = sorted(self._load(dict(frozen), max_tokens))
         return tuple(TaskChance(task_id).sample(names, num_classes))
 
+    def _names(
+        self, config: TaskConfig, labels: tuple[str, ...]
+    ) -> tuple[np.ndarray, ...]:
+        """Token numbers of each label's name; nothing if they are no examples."""
+        if not config.task_params.get("label_names", False):
+            return ()
+        tokenizer = model_file(str(config.task_params["tokenizer"]), TOKENIZER)
+        return _name_tokens(labels, tokenizer, config.input_dim)
+
     def _pool(self, config: TaskConfig) -> dict[str, Tokens]:
         return self._load(config.task_params, config.input_dim)
 
@@ -208,13 +235,34 @@ def _class_split(params: Mapping[str, Any]) -> Any:
     return f"{value:02d}" if whole else value
 
 
+def _turns(supports: int, ways: int, *, named: bool) -> np.ndarray:
+    """Whose turn it is at each place of a support set."""
+    turns = np.arange(supports) % ways
+    return np.concatenate([turns, np.arange(ways)]) if named else turns
+
+
+@lru_cache(maxsize=4096)
+def _name_tokens(
+    labels: tuple[str, ...], tokenizer: Path, max_tokens: int
+) -> tuple[np.ndarray, ...]:
+    tokens = _tokeniser(tokenizer, max_tokens)([label_text(label) for label in labels])
+    return tuple(
+        row[:length] for row, length in zip(tokens.rows, tokens.lengths, strict=True)
+    )
+
+
+@lru_cache(maxsize=4)
+def _tokeniser(tokenizer: Path, max_tokens: int) -> Tokeniser:
+    return Tokeniser(tokenizer, max_tokens)
+
+
 @lru_cache(maxsize=4)
 def _pools(
     files: IntentFiles, class_split: str, tokenizer: Path, max_tokens: int
 ) -> dict[str, dict[str, Tokens]]:
     """Tokenised utterances by split and intent; made once for a process."""
     texts = read_utterances(files.utterances)
-    tokenise = Tokeniser(tokenizer, max_tokens)
+    tokenise = _tokeniser(tokenizer, max_tokens)
     tokens = {label: tokenise(texts[label]) for label in texts}
     labels = read_class_split(files.splits, class_split)
     return {

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import gzip
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from mlpeft.config import RunConfig
 from mlpeft.datasets.intents import read_utterances
+from mlpeft.datasets.label_names import label_text
 from mlpeft.datasets.pretrained import model_file
 from mlpeft.datasets.tokens import TOKENIZER, Tokeniser
 from mlpeft.errors import ConfigError, DataError
@@ -96,6 +98,33 @@ def test_rows_are_padded_to_a_multiple_of_eight_or_cut(family, tmp_path):
     assert (long.query_x[:, 10:] == 0).all()
     cut = draw(family, task(tmp_path, support_size=12, query_size=12, input_dim=8))
     assert cut.support_x.shape == (12, 8)
+
+
+def test_the_name_of_a_class_can_be_one_more_example_of_it(family, tmp_path):
+    config = task(tmp_path, task_params={"split": "test"})
+    named = replace(config, task_params=config.task_params | {"label_names": True})
+    plain, episode = draw(family, config), draw(family, named)
+    np.testing.assert_array_equal(episode.support_x[:6], plain.support_x)
+    np.testing.assert_array_equal(episode.support_y[:6], plain.support_y)
+    np.testing.assert_array_equal(episode.query_x, plain.query_x)
+    assert sorted(episode.support_y[6:]) == [0, 1, 2]
+    encode = Tokeniser(tmp_path / TOKENIZER, 16)
+    for row, label in zip(episode.support_x[6:], episode.support_y[6:], strict=True):
+        name = label_text(family.class_names(named)[label])
+        expected = encode([name]).rows[0]
+        np.testing.assert_array_equal(row[: len(expected)], expected)
+        assert not row[len(expected) :].any()
+
+
+def test_names_without_letters_are_no_examples(family, tmp_path):
+    file = tmp_path / "intents" / "clinc150.jsonl.gz"
+    text = gzip.decompress(file.read_bytes()).replace(b"intent_", b"1")
+    file.write_bytes(gzip.compress(text))
+    splits = tmp_path / "intents" / "clinc150_splits.json"
+    splits.write_text(splits.read_text().replace("intent_", "1"))
+    config = task(tmp_path, task_params={"label_names": True})
+    with pytest.raises(ConfigError, match="'10' has no letters"):
+        family.check(config)
 
 
 def test_the_same_generator_draws_the_same_episode(family, tmp_path):
