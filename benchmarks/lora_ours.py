@@ -1,4 +1,4 @@
-"""`lora.py`'s step in mlpeft: one JSON line of milliseconds, MB and GEMM speed."""
+"""`lora.py`'s step in mlpeft, for `step_server.py`."""
 
 from __future__ import annotations
 
@@ -6,14 +6,18 @@ import json
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+# Before mlx.core: mlpeft loads a BLAS that MLX then uses.
+import mlpeft  # noqa: F401 - for that alone
+
+# isort: split
 import mlx.core as mx
 import numpy as np
 
-import mlpeft  # noqa: F401 - before mlx.core: it loads a BLAS
-from benchmarks.lora import peak_mb, timed
+from benchmarks.step_server import serve
 from mlpeft.config import PeftSection
 from mlpeft.meta.functional import Functional, get_params
 from mlpeft.meta.inner import InnerLoop, grad_step
@@ -23,49 +27,65 @@ from mlpeft.models.sentence_classifier import SentenceClassifier
 from mlpeft.peft.wrap import wrap
 from mlpeft.platform import set_blas_threads
 
+if TYPE_CHECKING:
+    from benchmarks.step_server import Step
+
 
 def main() -> None:
-    """Time one compiled inner step."""
+    """Serve the compiled inner step of SGD on adapter and head."""
     given = json.loads(sys.argv[1])
     set_blas_threads(given["threads"])
     encoder = read_encoder(given["model"])
-    model = SentenceClassifier(encoder, encoder.config.hidden_size, 5)
+    model = SentenceClassifier(encoder, encoder.config.hidden_size, given["classes"])
     wrap(model, PeftSection(method="lora", num_layers=given["layers"]))
     functional = Functional(model, cross_entropy_loss)
+    # Without its `prepare` the model takes padded tokens through all layers.
+    functional.prepares = given["packed"]
     inner = InnerLoop(lr=1e-3)
-    with np.load(given["file"]) as episode:
-        x = functional.prepare(episode["tokens"])
-        y = mx.array(episode["labels"])
     theta = get_params(model)
-    with functional.installed():
-        params = theta | functional.episode_leaves(theta, x, y)
 
-    @mx.compile
-    def step(params: dict[str, mx.array]) -> dict[str, mx.array]:
+    def make_step(file: str) -> Step:
+        with np.load(file) as episode:
+            x = functional.prepare(episode["tokens"])
+            y = mx.array(episode["labels"])
         with functional.installed():
-            return grad_step(functional, inner, params, {}, x, y)[0]
+            params = theta | functional.episode_leaves(theta, x, y)
 
-    print(
-        json.dumps(
-            {
-                "ms": timed(lambda: mx.eval(step(params)), given["steps"]),
-                "mb": peak_mb(),
-                "flops_s": _gemm_speed(),
-            }
-        )
-    )
+        @mx.compile
+        def compiled(
+            params: dict[str, mx.array],
+        ) -> tuple[dict[str, mx.array], mx.array]:
+            with functional.installed():
+                adapted, _, loss = grad_step(functional, inner, params, {}, x, y)
+            return adapted, loss
+
+        def step() -> float:
+            adapted, loss = compiled(params)
+            mx.eval(adapted, loss)
+            return float(loss.item())
+
+        return step
+
+    serve(make_step, product_speed)
 
 
-def _gemm_speed() -> float:
-    """Floating point operations a second of a product of the model's size."""
-    a, b = mx.random.normal((512, 384)), mx.random.normal((384, 1536))
-    mx.eval(a, b)
+def product_speed(tokens: int) -> float:
+    """Floating point operations a second of the products of MiniLM's layers.
+
+    Args:
+        tokens: Rows of the products.
+    """
+    shapes = [(384, 384)] * 4 + [(384, 1536), (1536, 384)]
+    pairs = [
+        (mx.random.normal((tokens, m)), mx.random.normal((m, n))) for m, n in shapes
+    ]
+    mx.eval(pairs)
     best = float("inf")
-    for _ in range(30):
+    for _ in range(5):
         start = time.perf_counter()
-        mx.eval(a @ b)
+        mx.eval([a @ b for a, b in pairs])
         best = min(best, time.perf_counter() - start)
-    return 2.0 * 512 * 384 * 1536 / best
+    return sum(2.0 * tokens * m * n for m, n in shapes) / best
 
 
 if __name__ == "__main__":
