@@ -41,6 +41,7 @@ from mlpeft.rpc.address import join_address, split_address
 from mlpeft.security.identity import Identity
 from mlpeft.security.token import JoinToken
 from worker.link import GrpcLink
+from worker.options import AllowModule, AllowSleep, RunName, WorkerName
 from worker.service import install, uninstall
 
 INTERRUPTED = 130
@@ -60,41 +61,19 @@ app.command()(uninstall)
 def worker(
     context: typer.Context,
     coordinator: MaybeCoordinator = None,
-    name: Annotated[
-        str | None,
-        typer.Option(help="What to call this worker.", show_default="host and pid"),
-    ] = None,
+    name: WorkerName = None,
     once: Annotated[
         bool, typer.Option("--once", help="End with the run, not wait for the next.")
     ] = False,
-    allow_module: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="A Python module of yours that a run's configuration may name; may be "
-            "given again.",
-            show_default=False,
-        ),
-    ] = None,
-    allow_sleep: Annotated[
-        bool,
-        typer.Option(
-            "--allow-sleep", help="Let this Mac fall asleep while it computes."
-        ),
-    ] = False,
+    allow_module: AllowModule = None,
+    allow_sleep: AllowSleep = False,
     tied: Annotated[
         bool,
         typer.Option(
             "--tied", help="End at once when standard input ends, for supervisors."
         ),
     ] = False,
-    run_name: Annotated[
-        str | None,
-        typer.Option(
-            "--run",
-            help="Name of the run to look for on the network.",
-            show_default="any, if there is one alone",
-        ),
-    ] = None,
+    run_name: RunName = None,
     discovery: Annotated[
         bool,
         typer.Option(

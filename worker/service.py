@@ -13,6 +13,7 @@ import typer
 from mlpeft.commands.options import IdentityFolder, Insecure, MaybeCoordinator
 from mlpeft.errors import MlpeftError
 from mlpeft.platform import launchd, shell
+from worker.options import AllowModule, AllowSleep, RunName, WorkerName
 
 LABEL = "org.mlpeft.worker"
 PASSED_ON = ("PYTHONPATH", "SSL_CERT_FILE")
@@ -26,32 +27,10 @@ DryRun = Annotated[
 
 def install(
     coordinator: MaybeCoordinator = None,
-    name: Annotated[
-        str | None,
-        typer.Option(help="What to call this worker.", show_default="host and pid"),
-    ] = None,
-    allow_module: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="A Python module of yours that a run's configuration may name; may be "
-            "given again.",
-            show_default=False,
-        ),
-    ] = None,
-    allow_sleep: Annotated[
-        bool,
-        typer.Option(
-            "--allow-sleep", help="Let this Mac fall asleep while it computes."
-        ),
-    ] = False,
-    run_name: Annotated[
-        str | None,
-        typer.Option(
-            "--run",
-            help="Name of the run to look for on the network.",
-            show_default="any, if there is one alone",
-        ),
-    ] = None,
+    name: WorkerName = None,
+    allow_module: AllowModule = None,
+    allow_sleep: AllowSleep = False,
+    run_name: RunName = None,
     identity: IdentityFolder = None,
     insecure: Insecure = False,
     dry_run: DryRun = False,
