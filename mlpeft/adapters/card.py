@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from mlpeft.adapters.adapter import Adapter
-    from mlpeft.config import RunConfig
+    from mlpeft.config import MetaLearningSection, RunConfig
 
 NOT_STATED = "not stated"
 _CARD = """---
@@ -121,14 +121,7 @@ def base_licence(weights: str) -> str:
 def _data(adapter: Adapter) -> dict[str, object]:
     section = adapter.config.task_distribution
     rows: dict[str, object] = {"meta-trained on": ", ".join(section.task_families)}
-    told = (
-        "dataset",
-        "class_splits",
-        "class_split",
-        "split_shares",
-        "min_examples",
-        "label_names",
-    )
+    told = ("dataset", "class_split", "label_names")
     rows |= {
         key: section.task_params[key] for key in told if key in section.task_params
     }
@@ -141,34 +134,47 @@ def _data(adapter: Adapter) -> dict[str, object]:
     return rows
 
 
-def _settings(adapter: Adapter) -> dict[str, object]:
+def _settings(adapter: Adapter) -> dict[str, str]:
     meta, story = adapter.config.meta_learning, adapter.story
     iterations = story["meta_iterations"]
     count = iterations if iterations >= 0 else "an unknown number of"
-    rows = {
+    rows: dict[str, str] = {
         "PEFT method": adapter.config.peft.method,
         **_method_settings(adapter.config),
         "numbers that adapt": f"{params.count(adapter.leaves):,}",
         "meta-learned by": f"{meta.algorithm}, {count} meta-iterations of "
-        f"{meta.meta_batch_size} tasks, each {meta.num_inner_steps} steps of "
-        f"{meta.inner_optimizer} with step size {meta.inner_lr:g}",
+        f"{_counted(meta.meta_batch_size, 'task')}, each "
+        + _steps(meta.num_inner_steps, meta.inner_lr, meta),
     }
     if "steps" in story:
-        rows["adapted by"] = (
-            f"{story['steps']} steps of {meta.inner_optimizer} with step size "
-            f"{story['inner_lr']:g}"
-        )
+        rows["adapted by"] = _steps(story["steps"], story["inner_lr"], meta)
+        if not story["steps"] and adapter.config.model.head == "prototype":
+            rows["adapted by"] += "; its head is the class means of the examples"
         rows["loss of the examples"] = (
             f"{story['loss_before']:.4f} before, {story['loss_after']:.4f} after"
+            if story["steps"]
+            else f"{story['loss_before']:.4f}"
         )
     return rows
 
 
-def _method_settings(config: RunConfig) -> dict[str, object]:
+def _steps(count: int, lr: float, meta: MetaLearningSection) -> str:
+    """So many inner steps, in words."""
+    if not count:
+        return "without inner steps"
+    steps = _counted(count, "step")
+    return f"{steps} of {meta.inner_optimizer} with step size {lr:g}"
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+
+
+def _method_settings(config: RunConfig) -> dict[str, str]:
     peft = config.peft
     if peft.method not in {"lora", "dora"}:
         return {}
-    return {"rank": peft.rank, "factor": f"{peft.factor:g}"}
+    return {"rank": str(peft.rank), "factor": f"{peft.factor:g}"}
 
 
 def _results(results: Mapping[str, Any]) -> str:

@@ -39,7 +39,7 @@ def demo(
     examples a class.
     """
     from mlpeft.commands.compare import compare
-    from mlpeft.commands.plot import plot
+    from mlpeft.commands.plot import draw
     from mlpeft.config import RunConfig, parse_yaml
     from mlpeft.tasks.families.digits import TEST_DIGITS
 
@@ -58,7 +58,7 @@ def demo(
     held_back = ", ".join(map(str, TEST_DIGITS))
     typer.echo(f"\nLearning digits that training never saw ({held_back}):\n")
     compare(run_dir, episodes=episodes)
-    plot(run_dir)
+    draw(run_dir, run_dir, besides={"comparison.png"})
     typer.echo(
         "\nThe same on one machine:  mlpeft train --config configs/digits.yaml"
         f"\nOn this demo's cluster:   mlpeft-coordinator --config {file}"

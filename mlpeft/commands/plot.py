@@ -12,7 +12,7 @@ import typer
 from mlpeft.errors import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from matplotlib.figure import Figure
 
@@ -44,19 +44,31 @@ def plot(
             f"no folder {run.absolute()}; give the folder of a run, as `mlpeft train` "
             "prints it"
         )
-    folder = output or run
+    if not draw(run, output or run):
+        raise DataError(
+            f"nothing to draw in {run.absolute()}: expected metrics.jsonl, "
+            "evaluation.json or comparison.json; is it the folder of a run?"
+        )
+
+
+def draw(run: Path, folder: Path, *, besides: Collection[str] = ()) -> int:
+    """Draw what a run's folder holds, and say so; how many pictures.
+
+    Args:
+        run: The run's folder.
+        folder: Where the pictures go.
+        besides: Names of pictures that are drawn already.
+    """
     drawn = 0
     for name, figure in _figures(run):
+        if name in besides:
+            continue
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / name
         figure.savefig(path)
         typer.echo(f"Drawn in {path}")
         drawn += 1
-    if not drawn:
-        raise DataError(
-            f"nothing to draw in {run.absolute()}: expected metrics.jsonl, "
-            "evaluation.json or comparison.json; is it the folder of a run?"
-        )
+    return drawn
 
 
 def _figures(run: Path) -> Iterator[tuple[str, Figure]]:

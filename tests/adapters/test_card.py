@@ -38,6 +38,15 @@ def test_the_card_has_data_settings_results_and_labels(run_dir, tmp_path):
         assert told in card
 
 
+def test_where_no_step_was_taken_the_card_says_what_was_done(run_dir):
+    """The start was learned with inner steps; the adaptation takes none."""
+    card = model_card(adapt(run_dir, EXAMPLES, steps=0))
+    assert "| adapted by | without inner steps; its head is the class means" in card
+    assert "0 steps" not in card
+    row = next(line for line in card.splitlines() if "loss of the examples" in line)
+    assert "after" not in row
+
+
 def test_results_that_are_not_there_are_not_made_up(run_dir):
     (run_dir / "evaluation_5_shot.json").write_text("{damaged")
     assert "was not evaluated" in model_card(adapt(run_dir, EXAMPLES, steps=0))
