@@ -84,7 +84,8 @@ class EnrolmentServer:
             host,
             port,
             credentials.for_joins(self._authority),
-            "choose another with --set cluster.join_port=PORT (0: any that is free)",
+            "choose another with --set cluster.join_port=PORT (0: any that is free), "
+            "and make tokens with `mlpeft-coordinator token --port PORT`",
         )
 
     async def stop(self) -> None:

@@ -182,8 +182,9 @@ class Runtime:
             self._enrolment = EnrolmentServer(self._authority)
             _, chosen = split_address(address, "the coordinator")
             operator.renew(self._authority, join_address(from_here(host), chosen))
+            named = self._config.cluster.join_port
             self.join_address = await self._enrolment.start(
-                host, self._config.cluster.join_port, chosen
+                host, self._authority.join_port if named is None else named, chosen
             )
         if local_workers:
             self._local = (

@@ -12,12 +12,9 @@ import typer
 
 from mlpeft.commands.options import Json
 from mlpeft.rpc.address import is_loopback, join_address
-from mlpeft.security.authority import Authority
+from mlpeft.security.authority import JOIN_PORT, Authority
 from mlpeft.security.folders import SecurityError, coordinator_folder
 from mlpeft.security.registry import OPERATOR, WORKER, WorkerRecord
-
-JOIN_PORT = 50052
-"""As cluster.join_port is by default."""
 
 Folder = Annotated[
     Path | None,
@@ -25,9 +22,6 @@ Folder = Annotated[
 ]
 Minutes = Annotated[
     float, typer.Option(min=0.01, help="How long the token is good for, in minutes.")
-]
-Port = Annotated[
-    int, typer.Option(min=1, max=65535, help="The run's cluster.join_port.")
 ]
 
 workers = typer.Typer(help="List and revoke workers.", no_args_is_help=True)
@@ -43,19 +37,26 @@ def init(
             show_default="the host's name",
         ),
     ] = None,
-    port: Port = JOIN_PORT,
+    port: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            max=65535,
+            help="Where the coordinator takes joins; it and its tokens remember it.",
+        ),
+    ] = JOIN_PORT,
     minutes: Minutes = 60.0,
 ) -> None:
     """Make a CA, a server certificate and a first join token: once a cluster."""
     place = folder or coordinator_folder()
     names = [*(name or [socket.gethostname()]), "localhost", "127.0.0.1"]
-    authority = Authority.create(place, list(dict.fromkeys(names)))
+    authority = Authority.create(place, list(dict.fromkeys(names)), join_port=port)
     typer.echo(
         f"CA and server certificate are in {place}. Keep it private: who can read it "
         "can let anybody in.",
         err=True,
     )
-    _print_token(authority, port, minutes)
+    _print_token(authority, authority.join_port, minutes)
 
 
 def token(
@@ -66,7 +67,15 @@ def token(
             help="Where workers dial this machine.", show_default="as said to init"
         ),
     ] = None,
-    port: Port = JOIN_PORT,
+    port: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=65535,
+            help="The run's cluster.join_port, where that names another.",
+            show_default="as said to init",
+        ),
+    ] = None,
     minutes: Minutes = 60.0,
     operator: Annotated[
         bool,
@@ -78,7 +87,7 @@ def token(
     """Make another join token; a running coordinator knows it at once."""
     authority = Authority(folder or coordinator_folder())
     role = OPERATOR if operator else WORKER
-    _print_token(authority, port, minutes, name, role)
+    _print_token(authority, port or authority.join_port, minutes, name, role)
 
 
 @workers.command("list")

@@ -15,11 +15,12 @@ class ClusterSection(Section):
         pattern=r"^.+:\d+$",
         description="host:port of the coordinator",
     )
-    join_port: int = Field(
-        default=50052,
+    join_port: int | None = Field(
+        default=None,
         ge=0,
         lt=1 << 16,
-        description="Port where workers join with a token, once, when there is TLS",
+        description="Port where workers join with a token, once, when there is TLS; "
+        "null: as `mlpeft-coordinator init --port` said, 50052 by itself",
     )
     discovery: bool | None = Field(
         default=None,

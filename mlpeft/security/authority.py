@@ -1,6 +1,6 @@
 """The coordinator's folder of secrets: CA, server certificate, tokens, workers.
 
-    ca.pem  ca.key  server.pem  server.key  names.json  registry.json
+    ca.pem  ca.key  server.pem  server.key  names.json  join_port  registry.json
 
 Whoever can read the folder can let anybody in: it is private to its owner.
 """
@@ -39,6 +39,9 @@ if TYPE_CHECKING:
 TOKEN_S = 3600.0
 """How long a join token is good for, unless asked otherwise."""
 
+JOIN_PORT = 50052
+"""Where the coordinator takes joins, unless `create` was told otherwise."""
+
 
 class EnrolmentError(SecurityError):
     """A join that is refused; the message is for the worker and tells no secret."""
@@ -50,6 +53,9 @@ class Authority:
     Args:
         folder: Made by `create`.
         clock: Unix time; for tests.
+
+    Attributes:
+        join_port: Where the coordinator takes joins, as `create` was told.
 
     Raises:
         SecurityError: If the folder is not set up, or others may read its keys.
@@ -65,6 +71,7 @@ class Authority:
             raise SecurityError(
                 f"no certificates in {folder}; run: mlpeft-coordinator init"
             ) from error
+        self.join_port = _read_port(folder / "join_port")
         self._registry = Registry(folder / "registry.json")
         self._registry.read()
 
@@ -74,6 +81,7 @@ class Authority:
         folder: Path,
         names: Sequence[str],
         clock: Callable[[], float] = time.time,
+        join_port: int = JOIN_PORT,
     ) -> Authority:
         """Make CA and server certificate.
 
@@ -81,6 +89,7 @@ class Authority:
             folder: Where; must not hold a CA yet.
             names: Host names and addresses of the coordinator.
             clock: Unix time; for tests.
+            join_port: Where it takes joins; remembered for it and for its tokens.
 
         Raises:
             SecurityError: If there is a CA: a new one would shut out every worker.
@@ -95,6 +104,7 @@ class Authority:
         server = certificates.new_server(ca, names)
         make_private_folder(folder)
         write_private(folder / "names.json", json.dumps(list(names)).encode())
+        write_private(folder / "join_port", str(join_port).encode())
         Registry(folder / "registry.json").create()
         _write_pair(folder, "server", server)
         _write_pair(folder, "ca", ca)
@@ -308,6 +318,18 @@ def _nobody(name: str, workers: Sequence[WorkerRecord]) -> str:
     active = sorted({record.name for record in workers if record.revoked is None})
     known = ", ".join(active) if active else "nobody has joined"
     return f"no worker {name} has a certificate to revoke; there are: {known}"
+
+
+def _read_port(file: Path) -> int:
+    """The port in a file; the usual one if the folder is older than such files."""
+    try:
+        return int(file.read_bytes())
+    except FileNotFoundError:
+        return JOIN_PORT
+    except ValueError as error:
+        raise SecurityError(
+            f"{file} holds no port; write one into it, such as {JOIN_PORT}"
+        ) from error
 
 
 def _read_pair(folder: Path, name: str) -> KeyPair:

@@ -61,13 +61,18 @@ def test_two_workers_under_certificates_end_in_the_bytes_of_one_process(
 def test_a_worker_revoked_in_mid_run_is_shut_out_and_changes_no_bytes(
     cluster, serial_theta
 ):
-    """It held a lease; the shard is run by a worker in the coordinator's process."""
-    authority = Authority.create(cluster.folder / "ca", ["127.0.0.1"])
+    """It held a lease; the shard is run by a worker in the coordinator's process.
+
+    The configuration names no port for joins: it is the folder's.
+    """
+    authority = Authority.create(cluster.folder / "ca", ["127.0.0.1"], join_port=0)
     coordinator = cluster.coordinator(
-        *(ANY_PORT, SLOW, "--set=cluster.min_workers=2"),
+        *(SLOW, "--set=cluster.min_workers=2"),
         *("--security", "ca", "--local-workers", "1"),
     )
-    token = authority.new_token(coordinator.wait_for(ANSWER).group(1))
+    joins = coordinator.wait_for(ANSWER).group(1)
+    assert not joins.endswith(":50052")
+    token = authority.new_token(joins)
     enrol(token, cluster.folder / "eve", "eve")
     eve = cluster.worker("eve", "--identity", "eve")
     coordinator.wait_for("leased to eve")

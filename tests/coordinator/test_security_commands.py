@@ -6,6 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from coordinator.cli import app
+from mlpeft.config import RunConfig
 from mlpeft.security import certificates
 from mlpeft.security.authority import Authority
 from mlpeft.security.token import JoinToken
@@ -43,6 +44,26 @@ def test_more_tokens_can_be_made_later(run):
     second = JoinToken.parse(run("token", "--port", "7", "--name", "10.0.0.7").stdout)
     assert second.address == "10.0.0.7:7"
     assert first.secret != second.secret
+
+
+def test_the_port_for_joins_is_said_once(run, tmp_path):
+    """Later tokens have it, and a coordinator whose configuration names none."""
+    first = JoinToken.parse(
+        run("init", "--name", "head.local", "--port", "6001").stdout
+    )
+    assert first.address == "head.local:6001"
+    assert JoinToken.parse(run("token").stdout).address == first.address
+    assert Authority(tmp_path / "coordinator").join_port == 6001
+    assert RunConfig().cluster.join_port is None
+
+
+def test_a_folder_older_than_its_port_has_the_usual_one(run, tmp_path):
+    run("init", "--name", "head.local")
+    file = tmp_path / "coordinator" / "join_port"
+    file.unlink()
+    assert JoinToken.parse(run("token").stdout).address == "head.local:50052"
+    file.write_text("fifty")
+    assert "holds no port" in str(run("token").exception)
 
 
 def test_workers_are_listed_and_revoked_by_name(run, tmp_path):
