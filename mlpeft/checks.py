@@ -196,6 +196,7 @@ def check_tasks(config: RunConfig) -> Check:
     """The configured tasks can be drawn, so their data are there."""
     from mlpeft.seeds import Purpose, generator
     from mlpeft.tasks.build import build_tasks
+    from mlpeft.tasks.families import FAMILIES
 
     splits = build_tasks(config)
     for purpose, tasks in (
@@ -205,8 +206,12 @@ def check_tasks(config: RunConfig) -> Check:
     ):
         chosen = tasks.choose(generator(config.run.seed, purpose))
         tasks.episode(chosen, seed=0)
-    families = ", ".join(config.task_distribution.task_families)
+    section = config.task_distribution
+    families = ", ".join(section.task_families)
     detail = f"{families}; inputs {splits.input_shape}, outputs {splits.num_outputs}"
+    for name in section.task_families:
+        about = FAMILIES[name].describe(section.task_params, config.paths.data_dir)
+        detail += f"; {about}" if about else ""
     return Check("tasks and data", Status.OK, detail)
 
 

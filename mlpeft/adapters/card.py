@@ -121,7 +121,14 @@ def base_licence(weights: str) -> str:
 def _data(adapter: Adapter) -> dict[str, object]:
     section = adapter.config.task_distribution
     rows: dict[str, object] = {"meta-trained on": ", ".join(section.task_families)}
-    told = ("dataset", "class_split", "label_names")
+    told = (
+        "dataset",
+        "class_splits",
+        "class_split",
+        "split_shares",
+        "min_examples",
+        "label_names",
+    )
     rows |= {
         key: section.task_params[key] for key in told if key in section.task_params
     }

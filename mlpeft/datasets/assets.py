@@ -34,7 +34,7 @@ SUFFIXES = {
     AssetKind.DATA: (".npz", ".gz", ".json", ".jsonl"),
     AssetKind.MODEL: (".safetensors", ".gguf", ".json", ".txt", ".model", ".jinja"),
     AssetKind.IMAGES: (*IMAGES, ".npy"),
-    AssetKind.FILE: (".jsonl", ".jsonl.gz"),
+    AssetKind.FILE: (".jsonl", ".jsonl.gz", ".csv", ".csv.gz", ".json"),
     AssetKind.PACKAGED: (".csv.gz",),
 }
 """What the files of an asset may end in: data only, nothing that runs."""
@@ -100,7 +100,7 @@ def own_file(where: str) -> Path:
     """
     file = provided_path(where) or Path(where).expanduser().absolute()
     if not file.is_file():
-        raise DataError(f"no file at {file}; set task_params.path to your file")
+        raise DataError(f"no file at {file}; mend its path in task_params")
     return file
 
 

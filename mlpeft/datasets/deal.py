@@ -3,23 +3,35 @@
 from __future__ import annotations
 
 import hashlib
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 SPLITS = ("train", "val", "test")
-CUTS = (0.0, 0.6, 0.8, 1.0)
-"""Where the shares of train, val and test begin and end."""
+SHARES = (0.6, 0.2, 0.2)
+"""Of train, val and test, unless something else is asked for."""
 
 
-def deal(names: Iterable[str]) -> dict[str, list[str]]:
-    """Cut names 3 : 1 : 1 in the order of their SHA-256; each share is sorted.
+def deal(
+    names: Iterable[str], shares: Sequence[float] = SHARES, order: str = ""
+) -> dict[str, list[str]]:
+    """Cut names in the order of their SHA-256; each share is sorted.
 
     A share of few names may be empty, and is left out then.
+
+    Args:
+        names: Each once.
+        shares: How much of the names train, val and test get; only their ratios count.
+        order: Each text gives another order; it goes before the names.
     """
-    ordered = sorted(names, key=lambda name: hashlib.sha256(name.encode()).digest())
-    cuts = [round(cut * len(ordered)) for cut in CUTS]
+    salt = f"{order}\0" if order else ""
+    ordered = sorted(
+        names, key=lambda name: hashlib.sha256(f"{salt}{name}".encode()).digest()
+    )
+    ends = list(accumulate(shares))
+    cuts = [0, *(round(end / ends[-1] * len(ordered)) for end in ends)]
     return {
         split: sorted(ordered[start:stop])
         for split, start, stop in zip(SPLITS, cuts, cuts[1:], strict=False)

@@ -1,23 +1,20 @@
-"""Labelled utterances, and which labels are for training, validation and test.
+"""The labelled utterances that mlpeft knows, and their class splits.
 
 A data set NAME is two files in the data folder's `intents`:
 
     NAME.jsonl.gz       {"text": ..., "label": ...} a line, UTF-8
-    NAME_splits.json    {"splits": {"01": {"train": [label, ...], "valid": [...],
-                        "test": [...]}, ...}}
+    NAME_splits.json    its class splits (`mlpeft.datasets.class_splits`)
 """
 
 from __future__ import annotations
 
-import gzip
-import json
-import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mlpeft.datasets.catalogue import CATALOGUE
 from mlpeft.datasets.folders import find
-from mlpeft.errors import DataError
+from mlpeft.datasets.labelled import TEXT_KEYS
+from mlpeft.datasets.pairs import read_pairs
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,7 +22,6 @@ if TYPE_CHECKING:
 DATA_SETS = ("clinc150", "banking77")
 CLASS_SPLITS = ("01", "02", "03", "04", "05")
 """ProtAugment's (Dopierre et al. 2021, arXiv 2105.12995): disjoint by label."""
-_PARTS = {"train": "train", "val": "valid", "test": "test"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,37 +48,12 @@ def intent_names(name: str) -> tuple[str, str]:
 
 
 def read_utterances(path: Path) -> dict[str, list[str]]:
-    """Texts by label; labels in the order of their names, texts in the file's.
+    """Every text by label; labels in the order of their names, texts in the file's.
 
     Raises:
         DataError: If the file is damaged.
     """
     found: dict[str, list[str]] = {}
-    number = 0
-    try:
-        with gzip.open(path, "rt", encoding="utf-8") as lines:
-            for line in lines:
-                number += 1
-                row = json.loads(line)
-                found.setdefault(str(row["label"]), []).append(str(row["text"]))
-    except (OSError, EOFError, ValueError, LookupError, TypeError, zlib.error) as error:
-        raise DataError(
-            f"{path} is damaged at about line {number} ({error!r}); "
-            'expected gzip with {"text": ..., "label": ...} on each line'
-        ) from error
+    for text, label in read_pairs(path, TEXT_KEYS):
+        found.setdefault(label, []).append(text)
     return {label: found[label] for label in sorted(found)}
-
-
-def read_class_split(path: Path, name: str) -> dict[str, list[str]]:
-    """The labels of train, val and test in one class split, sorted.
-
-    Raises:
-        DataError: If the file is damaged or has no such split.
-    """
-    try:
-        split = json.loads(path.read_text(encoding="utf-8"))["splits"][name]
-        return {part: sorted(split[theirs]) for part, theirs in _PARTS.items()}
-    except (OSError, ValueError, LookupError, TypeError) as error:
-        raise DataError(
-            f"{path} is damaged or has no class split {name!r} ({error!r})"
-        ) from error

@@ -3,50 +3,74 @@
     .jsonl   {"text": ..., "label": ...} a line, UTF-8
     .csv     a header with text and label among its columns, then a row each
 
-or with other keys, such as prompt and completion.
+or with other keys, such as prompt and completion. A file that ends in .gz as well is
+unpacked.
 """
 
 from __future__ import annotations
 
 import csv
+import gzip
 import json
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from mlpeft.errors import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
+    from typing import IO
 
 Keys: TypeAlias = tuple[str, str]
+FORMATS = (".jsonl", ".csv")
+PACKED = ".gz"
 
 
-def read_pairs(path: str | Path, keys: Keys) -> list[tuple[str, str]]:
+def is_pairs_file(name: str) -> bool:
+    """Whether a file of this name is of a format that `read_pairs` reads."""
+    return name.lower().removesuffix(PACKED).endswith(FORMATS)
+
+
+def read_pairs(path: str | Path, keys: Keys, remedy: str = "") -> list[tuple[str, str]]:
     """The pairs of a file, in its order.
 
     Args:
-        path: A .jsonl or a .csv file.
+        path: A .jsonl or a .csv file, or either packed by gzip.
         keys: The two keys or columns; others are passed over.
+        remedy: What else to do if a line has other keys, for the message.
 
     Raises:
         DataError: If there is no such file, or a line is not an example.
     """
     path = Path(path)
-    readers = {".jsonl": _json_lines, ".csv": _rows}
-    if path.suffix not in readers:
-        raise DataError(f"{path}: not a {' or '.join(readers)} file; give one of these")
+    if not is_pairs_file(path.name):
+        raise DataError(f"{path}: not a {' or '.join(FORMATS)} file; give one of these")
     try:
-        with path.open(encoding="utf-8-sig", newline="") as lines:
-            pairs = list(_checked(path, keys, readers[path.suffix](lines)))
+        with _opened(path) as lines:
+            pairs = list(_checked(path, keys, _reader(path)(lines), remedy))
     except FileNotFoundError as error:
         raise DataError(
             f"no examples at {path.absolute()}; give a .jsonl or .csv file"
         ) from error
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is not a text file (UTF-8)") from error
+    except (OSError, EOFError, zlib.error, csv.Error) as error:
+        raise DataError(f"{path} is damaged and cannot be read: {error}") from error
     if not pairs:
         raise DataError(f"{path} has no examples; {_expected(keys)}")
     return pairs
+
+
+def _opened(path: Path) -> IO[str]:
+    if path.name.lower().endswith(PACKED):
+        return gzip.open(path, "rt", encoding="utf-8-sig", newline="")
+    return path.open(encoding="utf-8-sig", newline="")
+
+
+def _reader(path: Path) -> Callable[[Iterable[str]], Iterator[tuple[int, object]]]:
+    inner = path.name.lower().removesuffix(PACKED)
+    return _json_lines if inner.endswith(".jsonl") else _rows
 
 
 def _expected(keys: Keys) -> str:
@@ -58,13 +82,16 @@ def _expected(keys: Keys) -> str:
 
 
 def _checked(
-    path: Path, keys: Keys, rows: Iterable[tuple[int, object]]
+    path: Path, keys: Keys, rows: Iterable[tuple[int, object]], remedy: str
 ) -> Iterator[tuple[str, str]]:
     for number, row in rows:
         found = row if isinstance(row, dict) else {}
         text, answer = (found.get(key) for key in keys)
         if not isinstance(text, str) or not text.strip() or answer in (None, ""):
-            raise DataError(f"{path}, line {number}: not an example; {_expected(keys)}")
+            told = _expected(keys)
+            if found and not set(keys) <= set(found):
+                told += f"; it has {', '.join(map(str, found))}{remedy}"
+            raise DataError(f"{path}, line {number}: not an example; {told}")
         yield text, str(answer)
 
 

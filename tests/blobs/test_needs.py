@@ -44,6 +44,21 @@ def test_intents_with_an_encoder_need_each_file_once(params):
     assert len(found) == 3
 
 
+def test_intents_of_ones_own_and_their_class_splits_go_by_their_paths():
+    found = needed(
+        task_distribution={
+            "task_families": ["intents"],
+            "task_params": {"dataset": "my.csv", "class_splits": "~/splits.json"},
+        },
+        model={"backbone": "encoder", "weights": "models/minilm"},
+    )
+    assert found == (
+        Asset("my.csv", AssetKind.FILE),
+        Asset("~/splits.json", AssetKind.FILE),
+        Asset("models/minilm", AssetKind.MODEL),
+    )
+
+
 def test_a_folder_of_images_goes_by_its_path():
     found = needed(
         task_distribution={

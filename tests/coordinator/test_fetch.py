@@ -213,16 +213,11 @@ def test_a_worker_without_weights_trains_an_encoder_to_the_same_bytes(
 
     The worker is started where the coordinator's relative path leads nowhere.
     """
-    tokenizers = pytest.importorskip("tokenizers")
     monkeypatch.setenv("MLPEFT_DATA_DIR", str(tmp_path / "data"))
     monkeypatch.chdir(cluster.folder)
     write_intents(tmp_path / "data" / "intents")
     tiny.write(cluster.folder / "encoder")
-    words = {"[PAD]": 0, "[UNK]": 1, "red": 2, "green": 3, "a": 4}
-    model = tokenizers.models.WordLevel(words, unk_token="[UNK]")  # noqa: S106
-    tokenizer = tokenizers.Tokenizer(model)
-    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
-    tokenizer.save(str(cluster.folder / "encoder" / "tokenizer.json"))
+    tiny.write_tokenizer(cluster.folder / "encoder", "red", "green", "a")
     overrides = (
         "--set=task_distribution.task_families=[intents]",
         "--set=task_distribution.input_dim=16",
@@ -250,3 +245,50 @@ def write_intents(folder):
     split = {"train": labels[:3], "valid": labels[3:6], "test": labels[6:]}
     splits = {"splits": {"01": split}}
     (folder / "clinc150_splits.json").write_text(json.dumps(splits))
+
+
+def test_a_worker_gets_the_users_own_texts_and_class_splits(
+    cluster, serial_theta, tmp_path, monkeypatch
+):
+    """Two workers, started where the coordinator's relative paths lead nowhere."""
+    monkeypatch.chdir(cluster.folder)
+    write_own_intents(cluster.folder)
+    tiny.write(cluster.folder / "encoder")
+    tiny.write_tokenizer(cluster.folder / "encoder", "red", "green", "a")
+    params = "dataset: own.csv.gz, class_splits: splits.json, class_split: mine"
+    overrides = (
+        "--set=task_distribution.task_families=[intents]",
+        f"--set=task_distribution.task_params={{{params}}}",
+        "--set=task_distribution.input_dim=16",
+        "--set=model.backbone=encoder",
+        "--set=model.weights=encoder",
+        "--set=peft.method=lora",
+        *SMALL,
+        "--set=cluster.min_workers=2",
+    )
+    coordinator = cluster.coordinator(*overrides)
+    cluster.worker_folder = tmp_path / "elsewhere"
+    cluster.worker_folder.mkdir()
+    workers = [
+        cluster.worker(name, "--once", MLPEFT_CACHE_DIR=str(tmp_path / name))
+        for name in ("ada", "bob")
+    ]
+    assert coordinator.end() == 0, coordinator.text
+    for worker in workers:
+        assert worker.end() == 0, worker.text
+        assert "fetched 6 files" in worker.text
+    assert cluster.theta(3) == serial_theta(*overrides)
+
+
+def write_own_intents(folder):
+    """Nine queues of eight messages in a packed table, and who gets which."""
+    queues = [f"queue_{number}" for number in range(9)]
+    rows = [
+        f"red {'a ' * number} green {'red ' * length},{queue}"
+        for number, queue in enumerate(queues)
+        for length in range(8)
+    ]
+    table = "\n".join(["text,label", *rows]).encode()
+    (folder / "own.csv.gz").write_bytes(gzip.compress(table))
+    split = {"train": queues[:3], "valid": queues[3:6], "test": queues[6:]}
+    (folder / "splits.json").write_text(json.dumps({"splits": {"mine": split}}))

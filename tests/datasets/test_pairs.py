@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+
 import pytest
 
 from mlpeft.datasets.pairs import read_pairs
@@ -27,6 +29,28 @@ EXPECTED = [("where, is it", "delivery"), ("grüße", "7")]
 def test_both_formats_are_read(tmp_path, name, text):
     (tmp_path / name).write_text(text, encoding="utf-8", newline="")
     assert read_pairs(tmp_path / name, KEYS) == EXPECTED
+
+
+@pytest.mark.parametrize("name", ["a.jsonl.gz", "a.csv.gz"])
+def test_packed_files_are_read(tmp_path, name):
+    table = 'text,label\n"where, is it",delivery\ngrüße,7\n'
+    text = JSON_LINES if "jsonl" in name else table
+    (tmp_path / name).write_bytes(gzip.compress(text.encode()))
+    assert read_pairs(tmp_path / name, KEYS) == EXPECTED
+
+
+def test_a_damaged_packed_file_is_told(tmp_path):
+    packed = gzip.compress(JSON_LINES.encode())
+    for content in (b"no gzip", packed[:-9]):
+        (tmp_path / "a.jsonl.gz").write_bytes(content)
+        with pytest.raises(DataError, match="damaged and cannot be read"):
+            read_pairs(tmp_path / "a.jsonl.gz", KEYS)
+
+
+def test_keys_that_are_others_are_told_with_what_to_do(tmp_path):
+    (tmp_path / "a.csv").write_text("sentence,intent\nx,y\n")
+    with pytest.raises(DataError, match=r"it has sentence, intent; name them"):
+        read_pairs(tmp_path / "a.csv", KEYS, "; name them")
 
 
 @pytest.mark.parametrize(

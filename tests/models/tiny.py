@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pytest
 from safetensors.numpy import save_file
 
 if TYPE_CHECKING:
@@ -61,4 +62,19 @@ def write(folder: Path, **changes: Any) -> Path:
     folder.mkdir(exist_ok=True)
     (folder / "config.json").write_text(json.dumps(CONFIG | changes))
     save_file(weights(), folder / "model.safetensors")
+    return folder
+
+
+def write_tokenizer(folder: Path, *words: str) -> Path:
+    """Write a tokenizer.json: [PAD] is 0, [UNK] 1, and the words follow.
+
+    Skips the test where the package `tokenizers` is missing.
+    """
+    tokenizers = pytest.importorskip("tokenizers")
+    numbers = {word: number for number, word in enumerate(("[PAD]", "[UNK]", *words))}
+    model = tokenizers.models.WordLevel(numbers, unk_token="[UNK]")  # noqa: S106
+    tokenizer = tokenizers.Tokenizer(model)
+    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    folder.mkdir(parents=True, exist_ok=True)
+    tokenizer.save(str(folder / "tokenizer.json"))
     return folder

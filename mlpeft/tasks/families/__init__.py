@@ -18,7 +18,9 @@ from mlpeft.tasks.families.completions import Completions, completion_assets
 from mlpeft.tasks.families.custom import Custom
 from mlpeft.tasks.families.digits import Digits
 from mlpeft.tasks.families.folder import Folder, folder_assets
-from mlpeft.tasks.families.intents import Intents, intent_assets
+from mlpeft.tasks.families.intent_classes import describe_intents
+from mlpeft.tasks.families.intent_source import intent_assets
+from mlpeft.tasks.families.intents import TASK_PARAMS, Intents
 from mlpeft.tasks.families.linear import LinearClassification
 from mlpeft.tasks.families.nonlinear import PATTERNS, NonlinearClassification
 from mlpeft.tasks.families.omniglot import Omniglot
@@ -39,6 +41,11 @@ def _no_assets(_: Mapping[str, Any]) -> tuple[Asset, ...]:
     return ()
 
 
+def _no_description(_: Mapping[str, Any], __: str | Path | None) -> str:
+    """For families of whose data there is nothing to say."""
+    return ""
+
+
 @dataclass(frozen=True, slots=True)
 class FamilyEntry:
     """A kind of task, as people and the registry know it.
@@ -48,12 +55,15 @@ class FamilyEntry:
         task_params: The settings that it takes.
         make: From the folder where its data may lie.
         assets: The files that it reads, from the task_params.
+        describe: What its data hold, for people, from checked task_params and the
+            folder where its data may lie.
     """
 
     about: str
     task_params: str
     make: Callable[[str | None], Family]
     assets: Callable[[Mapping[str, Any]], tuple[Asset, ...]] = _no_assets
+    describe: Callable[[Mapping[str, Any], str | Path | None], str] = _no_description
 
 
 FAMILIES = {
@@ -91,10 +101,11 @@ FAMILIES = {
         folder_assets,
     ),
     "intents": FamilyEntry(
-        "what an utterance asks for: CLINC150 or Banking77, as token numbers",
-        "dataset, class_split, tokenizer, split",
+        "what an utterance asks for: CLINC150, Banking77 or texts of your own",
+        ", ".join(TASK_PARAMS),
         Intents,
         intent_assets,
+        describe_intents,
     ),
     "completions": FamilyEntry(
         "what to say to a prompt: your own prompts and completions, by task",

@@ -16,46 +16,40 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mlpeft.datasets.assets import Asset, AssetKind
+from mlpeft.datasets.deal import SPLITS
 from mlpeft.datasets.digest import file_sha256
-from mlpeft.datasets.intents import (
-    CLASS_SPLITS,
-    DATA_SETS,
-    IntentFiles,
-    intent_files,
-    intent_names,
-    read_class_split,
-    read_utterances,
-)
-from mlpeft.datasets.label_names import label_text, wordless
+from mlpeft.datasets.label_names import wordless
 from mlpeft.datasets.pretrained import model_file
-from mlpeft.datasets.tokens import TOKENIZER, Tokeniser, Tokens
+from mlpeft.datasets.tokens import TOKENIZER
 from mlpeft.tasks.check import Problems
 from mlpeft.tasks.draws import TaskChance
 from mlpeft.tasks.episode import Episode, frozen_params
+from mlpeft.tasks.families.intent_source import SOURCE_PARAMS, check_source, source_of
+from mlpeft.tasks.families.intent_supply import check_supply
+from mlpeft.tasks.families.intent_tokens import name_tokens, token_pools
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from mlpeft.datasets.tokens import Tokens
     from mlpeft.tasks.episode import FrozenParams, TaskConfig
 
 BUCKET = 8
 MAX_TOKENS = 64
 """input_dim where it is left open; one utterance in a thousand is longer."""
 LONGEST = 512
-SPLITS = ("train", "val", "test")
-TASK_PARAMS = ("dataset", "class_split", "tokenizer", "split", "label_names")
+TASK_PARAMS = (*SOURCE_PARAMS, "tokenizer", "split", "label_names")
 
 
 class Intents:
     """`intents`; x (n, length) int32 token numbers.
 
-    task_params: `dataset` (clinc150 or banking77), `class_split` (01 to 05),
-    `tokenizer` (folder of the pretrained model whose tokenizer.json is used; in a
-    configuration `model.weights` if left open), `split`, `label_names` (whether the
-    name of each intent, in words, is one more example of it in the support set; after
-    Luo et al. 2021, "Don't Miss the Labels"; default no).
+    task_params: `dataset` and what belongs to it (`mlpeft.tasks.families.intent_source`
+    has them), `tokenizer` (folder of the pretrained model whose tokenizer.json is used;
+    in a configuration `model.weights` if left open), `split`, `label_names` (whether
+    the name of each intent, in words, is one more example of it in the support set;
+    after Luo et al. 2021, "Don't Miss the Labels"; default no).
 
     Args:
         data_dir: Where the data set may lie.
@@ -78,9 +72,7 @@ class Intents:
             DataError: If the data set or the tokenizer is missing or damaged.
         """
         problems = Problems(config, TASK_PARAMS)
-        problems.choice("dataset", DATA_SETS)
-        if _class_split(config.task_params) not in CLASS_SPLITS:
-            problems.choice("class_split", CLASS_SPLITS)
+        check_source(config.task_params, problems)
         problems.choice("split", SPLITS)
         problems.flag("label_names")
         if "tokenizer" in config.task_params:
@@ -97,7 +89,8 @@ class Intents:
             )
         problems.done()
         pool = self._pool(config)
-        _check_supply(config, pool, problems)
+        dealt = source_of(config.task_params, self._data_dir).splits is None
+        check_supply(config, pool, problems, dealt=dealt)
         silent = wordless(sorted(pool))
         if config.task_params.get("label_names", False) and silent:
             problems.found.append(
@@ -177,12 +170,10 @@ class Intents:
 
     def digests(self, config: TaskConfig) -> dict[str, str]:
         """SHA-256 of the utterances, the class splits and the tokenizer."""
-        files = self._files(config.task_params)
         tokenizer = model_file(str(config.task_params["tokenizer"]), TOKENIZER)
-        return {
-            path.name: file_sha256(path)
-            for path in (files.utterances, files.splits, tokenizer)
-        }
+        files = source_of(config.task_params, self._data_dir).files()
+        files[tokenizer.name] = tokenizer
+        return {name: file_sha256(path) for name, path in files.items()}
 
     def class_names(self, config: TaskConfig) -> tuple[str, ...]:
         """The task's intents, in the order of their labels."""
@@ -203,89 +194,20 @@ class Intents:
         if not config.task_params.get("label_names", False):
             return ()
         tokenizer = model_file(str(config.task_params["tokenizer"]), TOKENIZER)
-        return _name_tokens(labels, tokenizer, config.input_dim)
+        return name_tokens(labels, tokenizer, config.input_dim)
 
     def _pool(self, config: TaskConfig) -> dict[str, Tokens]:
         return self._load(config.task_params, config.input_dim)
 
     def _load(self, params: Mapping[str, Any], max_tokens: int) -> dict[str, Tokens]:
-        files = self._files(params)
         tokenizer = model_file(str(params["tokenizer"]), TOKENIZER)
         split = params.get("split", SPLITS[0])
-        return _pools(files, _class_split(params), tokenizer, max_tokens)[split]
-
-    def _files(self, params: Mapping[str, Any]) -> IntentFiles:
-        return intent_files(params.get("dataset", DATA_SETS[0]), self._data_dir)
-
-
-def intent_assets(task_params: Mapping[str, Any]) -> tuple[Asset, ...]:
-    """The files of the data set, and the tokenizer if it is named."""
-    names = intent_names(str(task_params.get("dataset", DATA_SETS[0])))
-    found = tuple(Asset(name, AssetKind.DATA) for name in names)
-    tokenizer = task_params.get("tokenizer")
-    if tokenizer is None:
-        return found
-    return (*found, Asset(str(tokenizer), AssetKind.MODEL))
-
-
-def _class_split(params: Mapping[str, Any]) -> Any:
-    """The class split's name; YAML reads an unquoted 01 as the number 1."""
-    value = params.get("class_split", CLASS_SPLITS[0])
-    whole = isinstance(value, int) and not isinstance(value, bool)
-    return f"{value:02d}" if whole else value
+        return token_pools(source_of(params, self._data_dir), tokenizer, max_tokens)[
+            split
+        ]
 
 
 def _turns(supports: int, ways: int, *, named: bool) -> np.ndarray:
     """Whose turn it is at each place of a support set."""
     turns = np.arange(supports) % ways
     return np.concatenate([turns, np.arange(ways)]) if named else turns
-
-
-@lru_cache(maxsize=4096)
-def _name_tokens(
-    labels: tuple[str, ...], tokenizer: Path, max_tokens: int
-) -> tuple[np.ndarray, ...]:
-    tokens = _tokeniser(tokenizer, max_tokens)([label_text(label) for label in labels])
-    return tuple(
-        row[:length] for row, length in zip(tokens.rows, tokens.lengths, strict=True)
-    )
-
-
-@lru_cache(maxsize=4)
-def _tokeniser(tokenizer: Path, max_tokens: int) -> Tokeniser:
-    return Tokeniser(tokenizer, max_tokens)
-
-
-@lru_cache(maxsize=4)
-def _pools(
-    files: IntentFiles, class_split: str, tokenizer: Path, max_tokens: int
-) -> dict[str, dict[str, Tokens]]:
-    """Tokenised utterances by split and intent; made once for a process."""
-    texts = read_utterances(files.utterances)
-    tokenise = _tokeniser(tokenizer, max_tokens)
-    tokens = {label: tokenise(texts[label]) for label in texts}
-    labels = read_class_split(files.splits, class_split)
-    return {
-        split: {label: tokens[label] for label in labels[split]} for split in SPLITS
-    }
-
-
-def _check_supply(
-    config: TaskConfig, pool: Mapping[str, Tokens], problems: Problems
-) -> None:
-    """There are enough intents, and of each the utterances that an episode may need."""
-    if config.num_classes > len(pool):
-        problems.found.append(
-            f"num_classes: asked for {config.num_classes}, but there are {len(pool)} "
-            "intents in this split; lower it"
-        )
-    supports = -(-config.support_size // config.num_classes)
-    queries = -(-config.query_size // config.num_classes)
-    poorest = min(pool, key=lambda label: len(pool[label].rows))
-    there = len(pool[poorest].rows)
-    if supports + queries > there:
-        problems.found.append(
-            f"support_size, query_size: {config.support_size} and {config.query_size} "
-            f"need {supports} + {queries} examples of a class, but {poorest!r} has "
-            f"{there}; lower one of them"
-        )

@@ -1,0 +1,147 @@
+"""The labels of train, val and test, with their texts; and what was left out."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from mlpeft.datasets.class_splits import read_class_split
+from mlpeft.datasets.deal import SPLITS, deal
+from mlpeft.datasets.intents import read_utterances
+from mlpeft.datasets.labelled import LabelledTexts, read_labelled
+from mlpeft.errors import DataError, nearest
+from mlpeft.tasks.families.intent_source import source_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from mlpeft.tasks.families.intent_source import IntentSource
+
+log = logging.getLogger("mlpeft.tasks")
+
+_MOST_TOLD = 5
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class IntentClasses:
+    """The labels of each split, with their texts.
+
+    Attributes:
+        splits: Texts by label, sorted, by split.
+        about: How many there are, who got them and what was left out, for people.
+    """
+
+    splits: dict[str, dict[str, list[str]]]
+    about: str
+
+
+@lru_cache(maxsize=4)
+def read_classes(source: IntentSource) -> IntentClasses:
+    """The labels of each split, read once for a process.
+
+    Raises:
+        DataError: If a file is damaged, or the class splits name labels that the texts
+            do not have.
+    """
+    labelled = (
+        read_labelled(
+            source.texts,
+            source.keys,
+            "; say which they are with task_params.text_key and label_key",
+        )
+        if source.own
+        else LabelledTexts(read_utterances(source.texts))
+    )
+    enough = {
+        label: texts
+        for label, texts in labelled.texts.items()
+        if len(texts) >= source.min_examples
+    }
+    if source.splits is None:
+        lists = deal(enough, source.shares, source.class_split)
+    else:
+        lists = read_class_split(source.splits, source.class_split)
+        _check_known(source, lists, labelled)
+    splits = {
+        split: {
+            label: enough[label] for label in lists.get(split, ()) if label in enough
+        }
+        for split in SPLITS
+    }
+    classes = IntentClasses(splits, _about(source, labelled, splits))
+    if source.own:
+        log.info("%s", classes.about)
+    return classes
+
+
+def describe_intents(
+    task_params: Mapping[str, Any], data_dir: str | Path | None = None
+) -> str:
+    """What labels there are and who gets them, for people; of checked task_params.
+
+    Raises:
+        DataError: As `read_classes`.
+    """
+    return read_classes(source_of(task_params, data_dir)).about
+
+
+def _check_known(
+    source: IntentSource, lists: Mapping[str, list[str]], labelled: LabelledTexts
+) -> None:
+    named = [label for labels in lists.values() for label in labels]
+    unknown = [label for label in named if label not in labelled.texts]
+    if unknown:
+        near = nearest(unknown[0], labelled.texts)
+        if "?" not in near:
+            near = f"the texts have {listed(list(labelled.texts))}"
+        raise DataError(
+            f"{source.splits}, class split {source.class_split!r} has "
+            f"{len(unknown)} labels that no text of {source.texts} has: "
+            f"{listed([repr(label) for label in unknown])}; "
+            f"{near}"
+        )
+
+
+def _about(
+    source: IntentSource,
+    labelled: LabelledTexts,
+    splits: Mapping[str, Mapping[str, list[str]]],
+) -> str:
+    texts = sum(map(len, labelled.texts.values()))
+    counts = " / ".join(str(len(splits[split])) for split in SPLITS)
+    told = [f"{source.name}: {texts:,} texts of {len(labelled.texts)} labels"]
+    how = (
+        f"dealt by class_split {source.class_split}"
+        if source.splits is None
+        else f"class split {source.class_split} of {source.splits.name}"
+    )
+    told.append(f"{counts} labels for train, val and test ({how})")
+    if labelled.copies:
+        told.append(f"copies of texts left out: {labelled.copies}")
+    few = sum(len(some) < source.min_examples for some in labelled.texts.values())
+    rest = len(labelled.texts) - few - sum(map(len, splits.values()))
+    left_out = [
+        f"{count} ({why})"
+        for count, why in (
+            (few, f"fewer than {source.min_examples} texts"),
+            (rest, "not in the class split"),
+        )
+        if count
+    ]
+    if left_out:
+        told.append(f"labels left out: {', '.join(left_out)}")
+    if labelled.shared:
+        told.append(
+            f"texts with several labels: {len(labelled.shared)}, such as "
+            f"{labelled.shared[0]!r}"
+        )
+    return "; ".join(told)
+
+
+def listed(names: Sequence[str]) -> str:
+    """The first few names, and how many more there are."""
+    more = f" and {len(names) - _MOST_TOLD} more" if len(names) > _MOST_TOLD else ""
+    return ", ".join(names[:_MOST_TOLD]) + more
