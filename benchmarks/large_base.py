@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from benchmarks.language import SMOLLM2, WORDS
+from benchmarks.base_dtype import SMOLLM2, WORDS
 from mlpeft import params
 from mlpeft.config import ModelSection, PeftSection
 from mlpeft.meta.engine import Engine

@@ -136,8 +136,8 @@ def _inner_steps(
     if functional.dropouts:
         drawn = step_keys(inner.num_steps, lambda: generator(seed, Purpose.BATCH))
         keys = mx.array(drawn)
-    support_x, support_y = functional.prepare(x), mx.array(y)
-    every_x = functional.prepare_step(x, inner.micro_batch)
+    support_x, support_y = functional.prepare(x, y), mx.array(y)
+    every_x = functional.prepare_step(x, y, inner.micro_batch)
     with functional.installed():
         leaves = theta | functional.episode_leaves(theta, support_x, support_y)
         own_state = inner.make_optimizer().init(leaves) | inner_state
@@ -145,8 +145,11 @@ def _inner_steps(
         for step in range(inner.num_steps):
             batch_x, batch_y = every_x, support_y
             if order is not None:
-                batch_x = functional.prepare_step(x[order[step]], inner.micro_batch)
-                batch_y = mx.array(y[order[step]])
+                some = y[order[step]]
+                batch_x = functional.prepare_step(
+                    x[order[step]], some, inner.micro_batch
+                )
+                batch_y = mx.array(some)
             leaves, own_state, _ = grad_step(
                 functional,
                 inner,

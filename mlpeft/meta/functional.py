@@ -12,6 +12,8 @@ from mlx.utils import tree_flatten, tree_unflatten
 
 from mlpeft.meta.dropout import Dropouts
 from mlpeft.meta.gradient_checkpoints import GradientCheckpoints
+from mlpeft.models.losses import cross_entropy_loss
+from mlpeft.models.places import PLACES, at_places, counted_places
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -62,6 +64,10 @@ class Functional:
         )
         self.starts_episodes = hasattr(model, "episode_start")
         self.prepares = hasattr(model, "prepare")
+        # Another loss may look at any output.
+        self.picks = loss_fn is cross_entropy_loss and getattr(
+            model, "takes_places", False
+        )
         self.dropouts = Dropouts(model)
         self._checkpoints = (
             GradientCheckpoints(model, self.dropouts)
@@ -80,30 +86,41 @@ class Functional:
         finally:
             self.model.update(own)
 
-    def prepare(self, x: Array) -> Any:
+    def prepare(self, x: Array, y: Array | None = None) -> Any:
         """Inputs as the model takes them, with what no inner step changes computed.
 
         A module that can prepare inputs has a method `prepare(x)`, x being NumPy's: it
         gives arrays by name, which the module takes in place of x, or None if there is
         nothing to gain. Done once an episode, outside of what is compiled.
-        """
-        if self.prepares:
-            prepared = self.model.prepare(np.asarray(x))
-            if prepared is not None:
-                return {name: mx.array(part) for name, part in prepared.items()}
-        return mx.array(x)
 
-    def prepare_step(self, x: Array, micro_batch: int | None) -> Any:
+        Args:
+            x: (n, ...) inputs.
+            y: Their targets, if outputs are wanted for the loss of these alone: a model
+                that `takes_places` is then asked for those that count.
+        """
+        given = np.asarray(x)
+        prepared = self.model.prepare(given) if self.prepares else None
+        places = None
+        if self.picks and y is not None and np.ndim(y) == given.ndim == 2:
+            places = counted_places(np.asarray(y))
+        if places is not None:
+            prepared = (prepared or {"tokens": given}) | {PLACES: places}
+        if prepared is None:
+            return mx.array(x)
+        return {name: mx.array(part) for name, part in prepared.items()}
+
+    def prepare_step(self, x: Array, y: Array, micro_batch: int | None) -> Any:
         """The inputs of an inner step; a list of them if it has several micro-batches.
 
         Args:
             x: (n, ...) inputs of the step's examples.
+            y: (n, ...) their targets.
             micro_batch: Examples that are computed at a time; None: all.
         """
         if micro_batch is None or micro_batch >= len(x):
-            return self.prepare(x)
-        starts = range(0, len(x), micro_batch)
-        return [self.prepare(x[start : start + micro_batch]) for start in starts]
+            return self.prepare(x, y)
+        parts = (slice(i, i + micro_batch) for i in range(0, len(x), micro_batch))
+        return [self.prepare(x[part], y[part]) for part in parts]
 
     def predict(self, params: ParamTree, x: Any) -> mx.array:
         """Outputs of the module with these parameters. Call inside `installed()`."""
@@ -133,8 +150,8 @@ class Functional:
         Args:
             params: The parameters.
             x: Inputs.
-            y: Targets.
+            y: Targets, of all outputs even if x asks for some.
             key: (2,) uint32, for the masks of dropout; None: dropout is left out.
         """
         with self.dropouts.drawing(key):
-            return self.loss_fn(self.predict(params, x), y)
+            return self.loss_fn(self.predict(params, x), at_places(y, x))

@@ -12,6 +12,7 @@ import numpy as np
 from mlpeft.meta.dropout import step_keys
 from mlpeft.meta.inner import grad_step
 from mlpeft.models.losses import accuracy
+from mlpeft.models.places import at_places
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -103,11 +104,11 @@ class Scorer:
         if self.functional.dropouts:
             drawn = np.stack([step_keys(inner.num_steps, make) for make in make_rngs])
             keys = mx.array(drawn if vectorised else drawn[0])
-        take = mx.array if vectorised or self.alone else self.functional.prepare
-        sx, sy = take(support_x), mx.array(support_y)
+        take = _as_it_is if vectorised or self.alone else self.functional.prepare
+        sx, sy = take(support_x, support_y), mx.array(support_y)
         step_inputs = self._step_inputs(take, vectorised=vectorised)
-        every_x = sx if step_inputs is take else step_inputs(support_x)
-        qx, qy = take(query_x), mx.array(query_y)
+        every_x = sx if step_inputs is take else step_inputs(support_x, support_y)
+        qx, qy = take(query_x, query_y), mx.array(query_y)
         params, state = self._start(theta, state, len(make_rngs), vectorised=vectorised)
         if self.functional.starts_episodes:
             own = self._begin(vectorised)(params, sx, sy)
@@ -133,10 +134,8 @@ class Scorer:
                         mx.array(support_y[rows, picked]),
                     )
                 else:
-                    x, y = (
-                        step_inputs(support_x[picked[0]]),
-                        mx.array(support_y[picked[0]]),
-                    )
+                    some = support_y[picked[0]]
+                    x, y = step_inputs(support_x[picked[0]], some), mx.array(some)
             key: tuple[mx.array, ...] = ()
             if keys is not None:
                 key = (keys[:, number] if vectorised else keys[number],)
@@ -148,8 +147,8 @@ class Scorer:
         return loss, np.stack([np.asarray(one[1]) for one in scored])
 
     def _step_inputs(
-        self, take: Callable[[Any], Any], *, vectorised: bool
-    ) -> Callable[[Any], Any]:
+        self, take: Callable[..., Any], *, vectorised: bool
+    ) -> Callable[..., Any]:
         """How the examples of a step become its inputs; `take` if all at once."""
         micro_batch = self.inner.micro_batch
         if micro_batch is None or vectorised:
@@ -208,6 +207,7 @@ class Scorer:
         ) -> tuple[mx.array, ...]:
             with self.functional.installed():
                 outputs = self._predict(params, support_x, query_x)
+            query_y = at_places(query_y, query_x)
             loss = self.functional.loss_fn(outputs, query_y)
             if mx.issubdtype(query_y.dtype, mx.floating):
                 return (loss,)
@@ -236,3 +236,7 @@ class Scorer:
                 function if self.strategy == "loop" else mx.compile(function)
             )
         return self._functions[key]
+
+
+def _as_it_is(x: np.ndarray, _y: np.ndarray) -> mx.array:
+    return mx.array(x)

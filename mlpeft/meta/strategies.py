@@ -164,18 +164,20 @@ class InnerLoops:
 
     def _arrays(self, task: TaskArrays, batched: bool) -> tuple[Any, ...]:
         """A task as the compiled function takes it: `start_x` of `adapt` first."""
-        prepare, micro_batch = self.functional.prepare, self.inner.micro_batch
+        functional, micro_batch = self.functional, self.inner.micro_batch
         support_x, support_y, *query = task
-        queries = [prepare(query[0]), mx.array(query[1])] if query else []
+        queries = [functional.prepare(*query), mx.array(query[1])] if query else []
         labels = mx.array(support_y)
-        if micro_batch is None and not (batched and self.functional.prepares):
-            return None, prepare(support_x), labels, *queries
-        whole = np.asarray(support_x)
-        step = partial(self.functional.prepare_step, micro_batch=micro_batch)
+        prepares = functional.prepares or functional.picks
+        if micro_batch is None and not (batched and prepares):
+            return None, functional.prepare(support_x, support_y), labels, *queries
+        step = partial(functional.prepare_step, micro_batch=micro_batch)
+        x, y = np.asarray(support_x), np.asarray(support_y)
         if not batched:
-            return prepare(whole), step(whole), labels, *queries
-        start_x = prepare(whole.reshape(-1, *whole.shape[2:]))
-        return start_x, [step(batch) for batch in whole], labels, *queries
+            return functional.prepare(x, y), step(x, y), labels, *queries
+        start_x = functional.prepare(x.reshape(-1, *x.shape[2:]))
+        steps = [step(*batch) for batch in zip(x, y, strict=True)]
+        return start_x, steps, labels, *queries
 
     def _build(
         self, vectorised: bool, batched: bool, query: bool

@@ -17,6 +17,7 @@ from mlx.utils import tree_map
 from mlpeft.datasets.pretrained import model_file, model_path
 from mlpeft.errors import DataError
 from mlpeft.models.frozen_layers import prepare_texts
+from mlpeft.models.places import take_places
 from mlpeft.models.virtual_tokens import take_virtual_tokens
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ def read_causal_lm(where: str, base_dtype: BaseDtype = "float32") -> nn.Module:
     if base_dtype != "stored":
         _convert(model, mx.float32 if base_dtype == "float32" else mx.bfloat16)
     take_virtual_tokens(model)
+    take_places(model)
     prepare_texts(model)
     mx.eval(model.parameters())
     return model

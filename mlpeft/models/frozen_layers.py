@@ -8,8 +8,7 @@ way through these layers.
 from __future__ import annotations
 
 import inspect
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import mlx.core as mx
 import mlx.nn as nn
@@ -17,25 +16,13 @@ import numpy as np
 from mlx.utils import tree_flatten
 
 from mlpeft.models.packing import Features, Hidden, Prepared
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+from mlpeft.models.stands import Stand, parts_replaced
 
 _OTHERS = {"mask", "cache"}
 """What a layer may take beside hidden states: nothing of it is another layer's."""
 
 
-class _Stand:
-    """Stands for a layer: its settings are the layer's."""
-
-    def __init__(self, layer: nn.Module) -> None:
-        self._layer = layer
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._layer, name)
-
-
-class _Known(_Stand):
+class _Known(Stand):
     """Stands for a layer whose outputs are known, or not looked at."""
 
     def __init__(self, layer: nn.Module, hidden: mx.array) -> None:
@@ -46,13 +33,13 @@ class _Known(_Stand):
         return self._hidden.astype(x.dtype)
 
 
-class _Watched(_Stand):
+class _Watched(Stand):
     """Stands for a layer whose outputs are wanted."""
 
     output: Any = None
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        self.output = self._layer(*args, **kwargs)
+        self.output = self._stood_for(*args, **kwargs)
         return self.output
 
 
@@ -62,13 +49,14 @@ class _PreparesTexts(nn.Module):
     def __call__(self, inputs: mx.array | Prepared, *args: Any, **kwargs: Any) -> Any:
         """(n, length) token numbers, or what `prepare` made of them -> logits."""
         call = super().__call__
-        if not isinstance(inputs, dict):
+        if not isinstance(inputs, dict) or "hidden" not in inputs:
             return call(inputs, *args, **kwargs)
         layers = self.model.layers
         count = first_adapted(self) or 0
         known = [_Known(layer, inputs["hidden"]) for layer in layers[:count]]
-        with _layers(self.model, [*known, *layers[count:]]):
-            return call(inputs["tokens"], *args, **kwargs)
+        rest = {name: part for name, part in inputs.items() if name != "hidden"}
+        with parts_replaced(self.model, layers=[*known, *layers[count:]]):
+            return call(rest if len(rest) > 1 else rest["tokens"], *args, **kwargs)
 
     def prepare(self, tokens: np.ndarray) -> Prepared | None:
         """What does not change while theta does: computed once, outside the inner loop.
@@ -93,7 +81,8 @@ class _PreparesTexts(nn.Module):
         """(length,) tokens -> (length, dims) below layer `count`."""
         layers = self.model.layers
         watched = _Watched(layers[count - 1])
-        with _layers(self.model, [*layers[: count - 1], watched, *layers[count:]]):
+        watching = [*layers[: count - 1], watched, *layers[count:]]
+        with parts_replaced(self.model, layers=watching):
             # Nothing after that layer is evaluated.
             super().__call__(mx.array(row)[None])
         return np.array(watched.output[0].astype(mx.float32))
@@ -139,13 +128,3 @@ def _is_plain(layer: nn.Module) -> bool:
     """Whether a layer takes hidden states, and beside them what is no layer's."""
     taken = list(inspect.signature(type(layer).__call__).parameters)
     return taken[0] == "self" and _OTHERS.issuperset(taken[2:])
-
-
-@contextmanager
-def _layers(inner: nn.Module, layers: Sequence[Any]) -> Iterator[None]:
-    own = inner["layers"]
-    inner["layers"] = list(layers)
-    try:
-        yield
-    finally:
-        inner["layers"] = own

@@ -53,7 +53,7 @@ def pack(sentences: Sequence[Hidden], pooling: Pooling = "mean") -> Prepared:
             free.append(width)
         places[number] = (row, width - free[row])
         free[row] -= lengths[number]
-    count, rows = len(sentences), _bucket(len(free))
+    count, rows = len(sentences), bucket(len(free))
     hidden = np.zeros((rows, width, sentences[0].shape[1]), np.float32)
     segment = np.full((rows, width), -1, np.int32)
     pool = np.zeros((count, rows, width), np.float32)
@@ -69,10 +69,10 @@ def pack(sentences: Sequence[Hidden], pooling: Pooling = "mean") -> Prepared:
     return {"hidden": hidden, "segment": segment, "pool": flat}
 
 
-def _bucket(rows: int) -> int:
+def bucket(size: int) -> int:
     """The next number with three leading binary digits: compiled code is reused."""
-    step = 1 << max(rows.bit_length() - 3, 0)
-    return -(-rows // step) * step
+    step = 1 << max(size.bit_length() - 3, 0)
+    return -(-size // step) * step
 
 
 class Features:

@@ -5,8 +5,8 @@ last eight layers. A step is one inner step of Adam on four sequences of 32 toke
 thread, not compiled. Each dtype runs in a process of its own, for its peak memory. CPU
 seconds are shown, which say more than the clock on a machine that others use, too.
 
-    python -m benchmarks.language           # float32 alone: seconds
-    python -m benchmarks.language stored float32 bfloat16
+    python -m benchmarks.base_dtype           # float32 alone: seconds
+    python -m benchmarks.base_dtype stored float32 bfloat16
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def main() -> None:
     print("| `model.base_dtype` | CPU time of a step | peak memory |")
     print("| --- | ---: | ---: |", flush=True)
     for dtype in args.dtypes:
-        command = [sys.executable, "-m", "benchmarks.language", "--alone", dtype]
+        command = [sys.executable, "-m", "benchmarks.base_dtype", "--alone", dtype]
         subprocess.run([*command, "--weights", args.weights], check=True)
 
 
