@@ -34,7 +34,7 @@ def wanted() -> list[Requirement]:
     """What `make setup` must install: dependencies, the demo's extras, the tools."""
     extras = PROJECT["project"]["optional-dependencies"]
     lines = [*PROJECT["project"]["dependencies"]]
-    for extra in ("plots", "digits", "images", "text", "lm", "blas"):
+    for extra in ("plots", "digits", "images", "text", "hub", "lm", "blas"):
         lines += extras[extra]
     lines += PROJECT["dependency-groups"]["dev"]
     requirements = [Requirement(line) for line in lines]

@@ -88,8 +88,8 @@ class Obtainer:
         """Find out which files an asset consists of, and which of them are here."""
         asset, offer = one.asset, one.offer
         if not offer.is_folder:
-            name = asset.name.rpartition("/")[2]
-            one.entries = (Entry(name, offer.size_bytes, offer.sha256),)
+            entry = Entry(asset.file_name, offer.size_bytes, offer.sha256)
+            one.entries = (entry,)
             return
         if offer.size_bytes > MOST_MANIFEST_BYTES:
             raise DataError(

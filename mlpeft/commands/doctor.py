@@ -46,7 +46,7 @@ def _checks(
     yield checks.guarded("BLAS", checks.check_blas)
     yield checks.guarded("compiler", checks.check_compiler)
     for name, folder, elsewhere in (
-        ("disk for the cache", cache_folder(), "set XDG_CACHE_HOME to another disk"),
+        ("disk for the cache", cache_folder(), "set MLPEFT_CACHE_DIR to another disk"),
         (
             "disk for runs",
             RunConfig().paths.checkpoint_dir,

@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from mlpeft.datasets.folders import find
+from mlpeft.datasets.hub_texts import HUB_FILE, HubTexts, hub_texts_file
 from mlpeft.datasets.pretrained import model_path
 from mlpeft.datasets.provided import provided_path
 from mlpeft.errors import DataError
@@ -26,6 +27,8 @@ class AssetKind(StrEnum):
     """A folder of images; named by its path."""
     FILE = "file"
     """A file of the user's own; named by its path."""
+    HUB = "hub"
+    """A data set of the Hugging Face hub, as a file; named as `dataset` names it."""
     PACKAGED = "packaged"
     """A file that an installed package may bring; named PACKAGE/PATH."""
 
@@ -35,6 +38,7 @@ SUFFIXES = {
     AssetKind.MODEL: (".safetensors", ".gguf", ".json", ".txt", ".model", ".jinja"),
     AssetKind.IMAGES: (*IMAGES, ".npy"),
     AssetKind.FILE: (".jsonl", ".jsonl.gz", ".csv", ".csv.gz", ".json"),
+    AssetKind.HUB: (".jsonl",),
     AssetKind.PACKAGED: (".csv.gz",),
 }
 """What the files of an asset may end in: data only, nothing that runs."""
@@ -47,10 +51,17 @@ class Asset:
     Attributes:
         name: As the configuration or the family names it.
         kind: What it is.
+        asked: Of a data set of the hub: what to ask for.
     """
 
     name: str
     kind: AssetKind
+    asked: HubTexts | None = None
+
+    @property
+    def file_name(self) -> str:
+        """What the file is called where only its bytes are known, such as a cache."""
+        return HUB_FILE if self.asked else self.name.rpartition("/")[2]
 
     def locate(
         self, data_dir: str | Path | None = None, *, download: bool = True
@@ -59,7 +70,7 @@ class Asset:
 
         Args:
             data_dir: The configuration's, see `mlpeft.datasets.folders`.
-            download: Whether a model may come from a hub to be on this machine.
+            download: Whether it may come from a hub to be on this machine.
 
         Raises:
             DataError: If it is not here.
@@ -73,6 +84,8 @@ class Asset:
                 return images_folder(self.name)
             case AssetKind.FILE:
                 return own_file(self.name)
+            case AssetKind.HUB:
+                return hub_file(self, download=download)
             case AssetKind.PACKAGED:
                 return packaged_file(self.name)
 
@@ -102,6 +115,24 @@ def own_file(where: str) -> Path:
     if not file.is_file():
         raise DataError(f"no file at {file}; mend its path in task_params")
     return file
+
+
+def hub_file(asset: Asset, *, download: bool = True) -> Path:
+    """The file of a data set of the hub.
+
+    Args:
+        asset: Which one.
+        download: False: only one that was provided will do.
+
+    Raises:
+        DataError: If it cannot be had.
+    """
+    file = provided_path(asset.name)
+    if file is not None:
+        return file
+    if asset.asked is None or not download:
+        raise DataError(f"{asset.name} is not on this machine")
+    return hub_texts_file(asset.asked)
 
 
 def packaged_file(name: str) -> Path:

@@ -10,8 +10,11 @@ from pathlib import Path
 def cache_folder() -> Path:
     """The folder: `~/.cache/mlpeft`, on macOS `~/Library/Caches/mlpeft`.
 
-    XDG_CACHE_HOME moves it, on either.
+    MLPEFT_CACHE_DIR is another, and XDG_CACHE_HOME moves it, on either.
     """
+    named = os.environ.get("MLPEFT_CACHE_DIR")
+    if named:
+        return Path(named).expanduser()
     base = os.environ.get("XDG_CACHE_HOME")
     if not base:
         base = "~/Library/Caches" if sys.platform == "darwin" else "~/.cache"

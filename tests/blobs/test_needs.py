@@ -5,6 +5,7 @@ import pytest
 from mlpeft.blobs.needs import assets_of
 from mlpeft.config import RunConfig
 from mlpeft.datasets.assets import Asset, AssetKind
+from mlpeft.datasets.hub_texts import HubTexts
 
 
 def needed(**sections):
@@ -57,6 +58,15 @@ def test_intents_of_ones_own_and_their_class_splits_go_by_their_paths():
         Asset("~/splits.json", AssetKind.FILE),
         Asset("models/minilm", AssetKind.MODEL),
     )
+
+
+def test_a_data_set_of_the_hub_goes_by_its_name_with_what_to_ask_for():
+    params = {"dataset": "hf:lab/texts", "hub_split": "train", "text_key": "utt"}
+    (found,) = needed(
+        task_distribution={"task_families": ["intents"], "task_params": params}
+    )
+    asked = HubTexts("hf:lab/texts", None, "train", ("utt", "label"))
+    assert found == Asset("hf:lab/texts", AssetKind.HUB, asked)
 
 
 def test_a_folder_of_images_goes_by_its_path():

@@ -96,6 +96,28 @@ def test_a_machine_that_has_nothing_gets_everything(head, cache):
     assert (model / "1_Pooling" / "config.json").read_text() == "[1, 2, 3]"
 
 
+def test_a_file_of_the_users_own_keeps_its_name_and_one_of_the_hub_gets_one(
+    cache, tmp_path, monkeypatch
+):
+    """Names say how a file is read."""
+    pytest.importorskip("datasets")
+    monkeypatch.setenv("MLPEFT_CACHE_DIR", str(tmp_path / "ours"))
+    folder = tmp_path / "there"
+    folder.mkdir()
+    (folder / "train.csv").write_text("text,label\na,b\n")
+    section = {"task_families": ["intents"]}
+    for name, expected in (
+        (str(folder / "train.csv"), "train.csv"),
+        (f"hf:{folder}", "texts.jsonl"),
+    ):
+        params = {"dataset": name}
+        config = {"task_distribution": section | {"task_params": params}}
+        head = Head(RunConfig.from_dict(config))
+        folder.rename(tmp_path / "gone")
+        assert obtain(head, cache)[name].name == expected
+        (tmp_path / "gone").rename(folder)
+
+
 def test_a_second_time_comes_from_the_cache(head, cache):
     places = obtain(head, cache)
     head.fetched.clear()

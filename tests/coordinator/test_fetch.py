@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import json
+import os
 
 import grpc
 import grpc.aio
@@ -247,15 +248,22 @@ def write_intents(folder):
     (folder / "clinc150_splits.json").write_text(json.dumps(splits))
 
 
-def test_a_worker_gets_the_users_own_texts_and_class_splits(
+def test_workers_get_a_data_set_of_the_hub_and_the_users_own_class_splits(
     cluster, serial_theta, tmp_path, monkeypatch
 ):
-    """Two workers, started where the coordinator's relative paths lead nowhere."""
+    """Two workers without the package `datasets`, where relative paths lead nowhere.
+
+    A folder stands for the hub: the package reads both in the same way.
+    """
+    hub = pytest.importorskip("datasets")
+    monkeypatch.setattr(hub.config, "HF_DATASETS_CACHE", tmp_path / "hf" / "datasets")
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+    monkeypatch.setenv("MLPEFT_CACHE_DIR", str(tmp_path / "serial"))
     monkeypatch.chdir(cluster.folder)
     write_own_intents(cluster.folder)
     tiny.write(cluster.folder / "encoder")
     tiny.write_tokenizer(cluster.folder / "encoder", "red", "green", "a")
-    params = "dataset: own.csv.gz, class_splits: splits.json, class_split: mine"
+    params = "dataset: 'hf:queues', class_splits: splits.json, class_split: mine"
     overrides = (
         "--set=task_distribution.task_families=[intents]",
         f"--set=task_distribution.task_params={{{params}}}",
@@ -269,8 +277,13 @@ def test_a_worker_gets_the_users_own_texts_and_class_splits(
     coordinator = cluster.coordinator(*overrides)
     cluster.worker_folder = tmp_path / "elsewhere"
     cluster.worker_folder.mkdir()
+    (tmp_path / "none").mkdir()
+    (tmp_path / "none" / "datasets.py").write_text("raise ImportError('not here')")
+    path = os.pathsep.join([str(tmp_path / "none"), os.environ.get("PYTHONPATH", "")])
     workers = [
-        cluster.worker(name, "--once", MLPEFT_CACHE_DIR=str(tmp_path / name))
+        cluster.worker(
+            name, "--once", MLPEFT_CACHE_DIR=str(tmp_path / name), PYTHONPATH=path
+        )
         for name in ("ada", "bob")
     ]
     assert coordinator.end() == 0, coordinator.text
@@ -281,14 +294,14 @@ def test_a_worker_gets_the_users_own_texts_and_class_splits(
 
 
 def write_own_intents(folder):
-    """Nine queues of eight messages in a packed table, and who gets which."""
+    """Nine queues of eight messages, and a file that says who gets which."""
     queues = [f"queue_{number}" for number in range(9)]
     rows = [
-        f"red {'a ' * number} green {'red ' * length},{queue}"
+        json.dumps({"text": f"red {'a ' * number} {'red ' * length}", "label": queue})
         for number, queue in enumerate(queues)
         for length in range(8)
     ]
-    table = "\n".join(["text,label", *rows]).encode()
-    (folder / "own.csv.gz").write_bytes(gzip.compress(table))
+    (folder / "queues").mkdir()
+    (folder / "queues" / "train.jsonl").write_text("\n".join(rows))
     split = {"train": queues[:3], "valid": queues[3:6], "test": queues[6:]}
     (folder / "splits.json").write_text(json.dumps({"splits": {"mine": split}}))

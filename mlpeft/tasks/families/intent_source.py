@@ -14,8 +14,9 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from mlpeft.datasets.assets import Asset, AssetKind, own_file
+from mlpeft.datasets.assets import Asset, AssetKind, hub_file, own_file
 from mlpeft.datasets.deal import SHARES, SPLITS
+from mlpeft.datasets.hub_texts import HUB, HubTexts
 from mlpeft.datasets.intents import (
     CLASS_SPLITS,
     DATA_SETS,
@@ -37,12 +38,15 @@ SOURCE_PARAMS = (
     "dataset",
     "text_key",
     "label_key",
+    "hub_config",
+    "hub_split",
     "min_examples",
     "class_splits",
     "class_split",
     "split_shares",
 )
 _KEYS = ("text_key", "label_key")
+_HUB_KEYS = ("hub_config", "hub_split")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,20 +84,28 @@ class IntentSource:
 def check_source(params: Mapping[str, Any], problems: Problems) -> None:
     """Add what is wrong with the task_params of a source."""
     data_set = str(params.get("dataset", DATA_SETS[0]))
-    known = data_set in DATA_SETS
-    if not known and not is_pairs_file(data_set):
+    known, on_hub = data_set in DATA_SETS, data_set.startswith(HUB)
+    if not known and not on_hub and not is_pairs_file(data_set):
         problems.found.append(
             f"task_params.dataset: {data_set!r} is not one; "
-            f"{nearest(data_set, DATA_SETS)} A file of your own is a .jsonl or a .csv"
+            f"{nearest(data_set, DATA_SETS)} A file of your own is a .jsonl or a .csv, "
+            f"a data set of the Hugging Face hub {HUB}OWNER/NAME"
         )
-    for key in (*_KEYS, "class_splits"):
+    if data_set == HUB:
+        problems.found.append(
+            f"task_params.dataset: {HUB!r} names no data set; expected {HUB}OWNER/NAME"
+        )
+    for key in (*_KEYS, *_HUB_KEYS, "class_splits"):
         if key in params:
             problems.text(key)
-    for key in _KEYS if known else ():
-        if key in params:
-            problems.found.append(
-                f"task_params.{key}: is for data of your own, not {data_set}; remove it"
-            )
+    of_others = {"data of your own": _KEYS if known else ()}
+    of_others["data of the hub"] = () if on_hub else _HUB_KEYS
+    for whose, keys in of_others.items():
+        problems.found += [
+            f"task_params.{key}: is for {whose}, not {data_set}; remove it"
+            for key in keys
+            if key in params
+        ]
     problems.whole("min_examples", low=1)
     _check_class_split(params, problems, known=known)
 
@@ -133,7 +145,9 @@ def source_of(
     name = str(params.get("dataset", DATA_SETS[0]))
     own = name not in DATA_SETS
     splits = None
-    if own:
+    if name.startswith(HUB):
+        texts = hub_file(_hub_asset(params))
+    elif own:
         texts = own_file(name)
     else:
         texts, splits = (files := intent_files(name, data_dir)).utterances, files.splits
@@ -143,7 +157,7 @@ def source_of(
         name=name,
         texts=texts,
         own=own,
-        keys=_keys(params),
+        keys=TEXT_KEYS if name.startswith(HUB) else _keys(params),
         splits=splits,
         class_split=str(_class_split(params)),
         shares=tuple(map(float, params.get("split_shares", SHARES))),
@@ -154,7 +168,9 @@ def source_of(
 def intent_assets(task_params: Mapping[str, Any]) -> tuple[Asset, ...]:
     """The files of texts and class splits, and the tokenizer if it is named."""
     name = str(task_params.get("dataset", DATA_SETS[0]))
-    if is_pairs_file(name):
+    if name.startswith(HUB):
+        found = [_hub_asset(task_params)]
+    elif is_pairs_file(name):
         found = [Asset(name, AssetKind.FILE)]
     else:
         found = [Asset(file, AssetKind.DATA) for file in intent_names(name)]
@@ -163,6 +179,12 @@ def intent_assets(task_params: Mapping[str, Any]) -> tuple[Asset, ...]:
         Asset(str(task_params[key]), kind) for key, kind in named if key in task_params
     ]
     return tuple(found)
+
+
+def _hub_asset(params: Mapping[str, Any]) -> Asset:
+    config, split = (str(params[key]) if key in params else None for key in _HUB_KEYS)
+    name = str(params["dataset"])
+    return Asset(name, AssetKind.HUB, HubTexts(name, config, split, _keys(params)))
 
 
 def _keys(params: Mapping[str, Any]) -> Keys:

@@ -202,6 +202,8 @@ def test_digests_are_those_of_what_is_read():
         ({"class_split": []}, "class_split: expected a text"),
         ({"dataset": "clinc150", "split_shares": [1, 1, 1]}, "has class splits"),
         ({"dataset": "clinc150", "label_key": "x"}, "is for data of your own"),
+        ({"hub_split": "train"}, r"hub_split: is for data of the hub, not my\.jsonl"),
+        ({"dataset": "hf:"}, r"dataset: 'hf:' names no data set"),
         (
             {"class_splits": "splits.json", "split_shares": [1, 1, 1]},
             "remove one of the two",
