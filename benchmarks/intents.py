@@ -5,6 +5,7 @@ Every start is scored on the same episodes of classes that no training saw, afte
 command goes on where it was stopped.
 
     python -m benchmarks.intents                       # Banking77, all starts
+    python -m benchmarks.intents --no-adapt            # without inner steps: minutes
     python -m benchmarks.intents --train-on clinc150 --test-on clinc150
     python -m benchmarks.intents --train-on banking77 --test-on clinc150
     python -m benchmarks.intents --table               # what is there by now
@@ -16,6 +17,7 @@ import argparse
 import json
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +25,7 @@ import numpy as np
 
 import mlpeft
 from benchmarks import joint
+from benchmarks.nearest import Nearest
 from mlpeft import checkpoint
 from mlpeft.config import RunConfig
 from mlpeft.evaluate import load_trained
@@ -51,13 +54,23 @@ LR_FACTORS = (0.3, 1.0, 3.0)
 STARTS = {
     "centroid": "frozen, nearest centroid",
     "projection": "projection of the frozen embedding",
+    "projection_named": "the same, trained with names",
     "random": "LoRA, random start",
     "joint": "LoRA, jointly trained",
     "reptile": "LoRA, Reptile",
     "fomaml": "LoRA, FOMAML",
 }
-FROZEN = ("centroid", "projection")
+PROJECTIONS = ("projection", "projection_named")
+FROZEN = ("centroid", *PROJECTIONS)
 """Starts that are scored without adapting."""
+
+AGAINST = {
+    "centroid": "the centroid",
+    "projection": "the projection",
+    "joint": "the joint start",
+    "random": "the random start",
+}
+"""What others are held against."""
 
 PROJECTION: dict[str, dict[str, Any]] = {
     "model": {"projected": True},
@@ -76,17 +89,33 @@ PROJECTION: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class Setting:
-    """What a figure is about: a start, what made it, where and with how many shots."""
+    """What a figure is about: a start, what made it, where and with how many shots.
+
+    Attributes:
+        start: One of `STARTS`.
+        train_on: Data set.
+        test_on: Data set.
+        k_shot: Examples of each intent.
+        named: Whether the names of intents are examples of them, too, at the test.
+    """
 
     start: str
     train_on: str
     test_on: str
     k_shot: int
+    named: bool = False
 
     @property
     def name(self) -> str:
         """Names its files."""
-        return f"{self.start}-{self.train_on}-{self.test_on}-{self.k_shot}"
+        kind = "named" if self.named else "plain"
+        return f"{self.start}-{self.train_on}-{self.test_on}-{self.k_shot}-{kind}"
+
+    @classmethod
+    def of(cls, name: str) -> Setting:
+        """The setting that a file is named after."""
+        start, train_on, test_on, k_shot, kind = name.split("-")
+        return cls(start, train_on, test_on, int(k_shot), kind == "named")
 
 
 class Laboratory:
@@ -104,23 +133,34 @@ class Laboratory:
         self.recipes = recipes
         self._models: dict[str, nn.Module] = {}
 
-    def config(self, start: str, data: str, k_shot: int | None = None) -> RunConfig:
+    def config(self, start: str, data: str) -> RunConfig:
         """The configuration of a start's run, on one of the data sets."""
         recipe = self.recipes["reptile" if start == "reptile" else "fomaml"]
+        params = recipe.task_distribution.task_params | {"dataset": data}
+        if start == "projection":
+            params["label_names"] = False
         changes: dict[str, dict[str, Any]] = {
             "run": {"name": f"{start}-{data}"},
             "paths": {"checkpoint_dir": str(self.out / "runs")},
-            "task_distribution": {
-                "task_params": recipe.task_distribution.task_params | {"dataset": data}
-            },
+            "task_distribution": {"task_params": params},
         }
-        if k_shot is not None:
-            changes["task_distribution"]["k_shot"] = k_shot
-            changes["evaluation"] = {"steps": STEPS, "num_inner_steps": STEPS[-1]}
-        if start == "projection":
+        if start in PROJECTIONS:
             for section, keys in PROJECTION.items():
                 changes[section] = changes.get(section, {}) | keys
+            changes["task_distribution"] |= {"train_k_shot": None}
         return recipe.with_changes(**changes)
+
+    def test_config(self, setting: Setting) -> RunConfig:
+        """The configuration that a start is scored with."""
+        config = self.config(setting.start, setting.test_on)
+        params = config.task_distribution.task_params
+        return config.with_changes(
+            task_distribution={
+                "k_shot": setting.k_shot,
+                "task_params": params | {"label_names": setting.named},
+            },
+            evaluation={"steps": STEPS, "num_inner_steps": STEPS[-1]},
+        )
 
     def meta(self, start: str, data: str) -> ParamTree:
         """The meta-state of a start, trained if it is not there yet."""
@@ -155,19 +195,19 @@ class Laboratory:
         if len(done) >= self.episodes:
             return done[: self.episodes]
         meta = self.meta(setting.start, setting.train_on)
-        config = self.config(setting.start, setting.test_on, setting.k_shot)
-        if not adapt:
-            config = config.with_changes(
-                evaluation={"steps": [0], "num_inner_steps": 0}
-            )
-        else:
+        config = self.test_config(setting)
+        if adapt:
             lr = self._tuned_lr(setting, meta, config)
             config = config.with_changes(meta_learning={"inner_lr": lr})
         runner = self._runner(config, setting.start)
+        nearest = None if adapt else Nearest(runner, meta)
         for shard in test_shards(runner.config, runner.tasks, self.episodes):
             if shard.index * len(shard.tasks) < len(done):
                 continue
-            acc = runner.run(meta, shard).per_task["acc"]
+            if nearest is None:
+                acc = runner.run(meta, shard).per_task["acc"]
+            else:
+                acc = np.stack([nearest.acc(spec) for spec in shard.tasks])[:, None]
             with file.open("a", encoding="utf-8") as lines:
                 lines.write(json.dumps(np.round(acc, 6).tolist()) + "\n")
         scores = _read(file)
@@ -201,7 +241,7 @@ class Laboratory:
 
     def _runner(self, config: RunConfig, start: str) -> ShardRunner:
         """Models are shared, so that frozen layers are computed once a sentence."""
-        kind = "projection" if start == "projection" else "lora"
+        kind = "projection" if start in PROJECTIONS else "lora"
         tasks = build_tasks(config)
         if kind not in self._models:
             self._models[kind] = build_model(
@@ -243,8 +283,7 @@ class Table:
         found = {}
         for folder in ("unadapted", "adapted"):
             for file in sorted((self.out / folder).glob("*.jsonl")):
-                start, train_on, test_on, k = file.stem.split("-")
-                setting = Setting(start, train_on, test_on, int(k))
+                setting = Setting.of(file.stem)
                 scores = _read(file)
                 if len(scores) >= max(len(found.get(setting, [])), 1):
                     found[setting] = scores
@@ -252,25 +291,26 @@ class Table:
 
     def markdown(self) -> str:
         """One table for each pair of data sets."""
-        pairs = sorted({(s.train_on, s.test_on) for s in self.scores})
-        return "\n\n".join(self._one(*pair) for pair in pairs)
+        kinds = sorted({(s.train_on, s.test_on, s.named) for s in self.scores})
+        return "\n\n".join(self._one(*kind) for kind in kinds)
 
-    def _one(self, train_on: str, test_on: str) -> str:
+    def _one(self, train_on: str, test_on: str, named: bool) -> str:
         head = "| start | shots | " + " | ".join(f"step {s}" for s in STEPS)
+        kind = "with" if named else "without"
         lines = [
-            f"Trained on {train_on}, tested on {test_on}:\n",
-            f"{head} | best, to the centroid | to the random start |",
-            "| --- " * (len(STEPS) + 4) + "|",
+            f"Trained on {train_on}, tested on {test_on}, {kind} names of intents:\n",
+            f"{head} | {' | '.join(f'to {AGAINST[one]}' for one in AGAINST)} |",
+            "| --- " * (len(STEPS) + 2 + len(AGAINST)) + "|",
         ]
         for k in K_SHOTS:
             for start, title in STARTS.items():
-                scores = self.scores.get(Setting(start, train_on, test_on, k))
+                scores = self.scores.get(Setting(start, train_on, test_on, k, named))
                 if scores is None:
                     continue
                 cells = _cells(scores) + [""] * (len(STEPS) - scores.shape[1])
                 gains = [
-                    self._gain(scores, Setting(other, train_on, test_on, k))
-                    for other in ("centroid", "random")
+                    self._gain(scores, Setting(other, train_on, test_on, k, named))
+                    for other in AGAINST
                 ]
                 lines.append(f"| {title} | {k} | {' | '.join([*cells, *gains])} |")
         return "\n".join(lines)
@@ -307,6 +347,12 @@ def main() -> None:
     parser.add_argument("--train-on", choices=DATA_SETS, default=DATA_SETS[0])
     parser.add_argument("--test-on", choices=DATA_SETS, default=DATA_SETS[0])
     parser.add_argument("--k-shot", nargs="+", type=int, default=list(K_SHOTS))
+    parser.add_argument(
+        "--names",
+        choices=("without", "with", "both"),
+        default="both",
+        help="whether the names of intents are examples of them",
+    )
     parser.add_argument("--recipe", type=Path, default=Path("configs/intents.yaml"))
     parser.add_argument(
         "--reptile", type=Path, default=Path("configs/intents_reptile.yaml")
@@ -322,10 +368,11 @@ def main() -> None:
             "reptile": RunConfig.load(args.reptile),
         }
         laboratory = Laboratory(args.out, args.episodes, recipes)
-        for start in args.starts:
-            for k_shot in args.k_shot:
-                setting = Setting(start, args.train_on, args.test_on, k_shot)
-                laboratory.score(setting, adapt=not args.no_adapt)
+        kinds = {"without": [False], "with": [True], "both": [False, True]}
+        chosen = product(args.starts, kinds[args.names], args.k_shot)
+        for start, named, k_shot in chosen:
+            setting = Setting(start, args.train_on, args.test_on, k_shot, named)
+            laboratory.score(setting, adapt=not args.no_adapt)
     table = Table(args.out)
     print(f"\nmlpeft {mlpeft.__version__}, {args.episodes} episodes, ± 95 %\n")
     print(table.markdown())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     Field,
@@ -15,6 +15,8 @@ from pydantic import (
 )
 
 from mlpeft.config.base import Fraction, Held, Section, Width
+
+Shots = Annotated[list[PositiveInt], Field(min_length=1)]
 
 
 class RunSection(Section):
@@ -169,8 +171,10 @@ class TaskDistributionSection(Section):
         description="num_classes while training; null: num_classes. The model has as "
         "many outputs as the larger of the two",
     )
-    train_k_shot: PositiveInt | None = Field(
-        default=None, description="k_shot while training; null: k_shot"
+    train_k_shot: PositiveInt | Shots | None = Field(
+        default=None,
+        description="k_shot while training; a list: each for as many tasks as the "
+        "others; null: k_shot",
     )
     train_query_size: NonNegativeInt | None = Field(
         default=None,

@@ -228,14 +228,17 @@ def _prepare(
     rng: RngOf,
 ) -> tuple[list[TaskArrays], bool]:
     """Episodes as the inner loop takes them, and whether steps have own batches."""
+    sizes = [len(episode.support_x) for episode in episodes]
+    orders = [inner.batches(n, partial(rng, index)) for index, n in enumerate(sizes)]
+    batched = any(order is not None for order in orders)
     tasks: list[TaskArrays] = []
-    batched = False
-    for index, episode in enumerate(episodes):
+    for size, order, episode in zip(sizes, orders, episodes, strict=True):
         support = (np.asarray(episode.support_x), np.asarray(episode.support_y))
-        order = inner.batches(len(support[0]), partial(rng, index))
-        if order is not None:
-            batched = True
-            support = (support[0][order], support[1][order])
+        if batched:
+            # Too few examples for a batch: each step sees all of them.
+            whole = np.tile(np.arange(size), (inner.num_steps, 1))
+            picked = whole if order is None else order
+            support = (support[0][picked], support[1][picked])
         query = (np.asarray(episode.query_x), np.asarray(episode.query_y))
         tasks.append(support + query if len(query[0]) else support)
     return tasks, batched

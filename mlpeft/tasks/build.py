@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import cycle, islice, product
 from typing import TYPE_CHECKING
 
 from mlpeft import seeds
@@ -130,8 +131,8 @@ def _check(
     if "split" in section.task_params:
         found["task_params.split: each split is drawn from its own; remove it"] = []
     for family in families:
-        for split in SPLITS:
-            task = _task(split, family, section)
+        for split, k_shot in _splits_and_shots(section):
+            task = _task(split, family, section, k_shot)
             try:
                 family.check(task)
             except ConfigError as error:
@@ -165,15 +166,29 @@ def _tasks(
 ) -> Tasks:
     section, data_dir = config.task_distribution, config.paths.data_dir
     seed = seeds.seed_word(config.run.seed, SPLITS[split])
+    shots = _shots(split, section)
     if count is None:
-        kinds = [_task(split, family, section) for family in families]
+        kinds = [
+            _task(split, family, section, k, f"/{k}-shot" if len(shots) > 1 else "")
+            for family, k in product(families, shots)
+        ]
         return FreshTasks(kinds, seed, data_dir)
-    turns = [families[number % len(families)] for number in range(count)]
+    turns = islice(cycle(product(shots, families)), count)
     tasks = [
-        _task(split, family, section, f"/{number}")
-        for number, family in enumerate(turns)
+        _task(split, family, section, k, f"/{number}")
+        for number, (k, family) in enumerate(turns)
     ]
     return TaskDistribution(tasks, seed, data_dir)
+
+
+def _shots(split: str, section: TaskDistributionSection) -> list[int]:
+    """The values that k_shot takes in the tasks of a split."""
+    shots = section.train_k_shot if split == "train" else None
+    return shots if isinstance(shots, list) else [shots or section.k_shot]
+
+
+def _splits_and_shots(section: TaskDistributionSection) -> list[tuple[str, int]]:
+    return [(split, k) for split in SPLITS for k in _shots(split, section)]
 
 
 def k_is_per_class(section: TaskDistributionSection) -> bool:
@@ -182,12 +197,14 @@ def k_is_per_class(section: TaskDistributionSection) -> bool:
 
 
 def _task(
-    split: str, family: Family, section: TaskDistributionSection, number: str = ""
+    split: str,
+    family: Family,
+    section: TaskDistributionSection,
+    k_shot: int,
+    number: str = "",
 ) -> TaskConfig:
-    k_shot, query_size = section.k_shot, section.query_size
-    ways = section.num_classes
+    query_size, ways = section.query_size, section.num_classes
     if split == "train":
-        k_shot = section.train_k_shot or k_shot
         ways = section.train_num_classes or ways
         if section.train_query_size is not None:
             query_size = section.train_query_size

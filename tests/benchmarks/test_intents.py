@@ -7,6 +7,10 @@ import json
 import numpy as np
 import pytest
 
+from mlpeft.config import RunConfig
+from mlpeft.meta.plan import test_shards as shards_of_test
+from mlpeft.meta.runner import ShardRunner
+
 intents = pytest.importorskip("benchmarks.intents")
 
 
@@ -26,9 +30,9 @@ def test_a_line_that_a_kill_cut_short_is_scored_again(tmp_path):
 def test_differences_are_paired_at_the_steps_that_suit_each_start(tmp_path):
     """LoRA's best is step 1 (means .65 to .6), the centroid's the only one there is."""
     frozen, adapted = tmp_path / "unadapted", tmp_path / "adapted"
-    write(frozen, "centroid-banking77-banking77-1", [[0.5], [0.7]])
+    write(frozen, "centroid-banking77-banking77-1-plain", [[0.5], [0.7]])
     lora = [[0.5, 0.6, 0.5, 0.5], [0.7, 0.7, 0.5, 0.5]]
-    write(adapted, "fomaml-banking77-banking77-1", lora)
+    write(adapted, "fomaml-banking77-banking77-1-plain", lora)
     table = intents.Table(tmp_path)
     line = next(
         line
@@ -39,6 +43,39 @@ def test_differences_are_paired_at_the_steps_that_suit_each_start(tmp_path):
     width = 1.96 * gains.std(ddof=1) / np.sqrt(2)
     assert f"+5.0 ± {100 * width:.1f}" in line
     assert "| 60.0 ± 19.6 | 65.0 ± 9.8 |" in line
-    found = table.to_dict()["fomaml-banking77-banking77-1"]
+    found = table.to_dict()["fomaml-banking77-banking77-1-plain"]
     assert found["episodes"] == 2
     assert found["acc"][1] == pytest.approx(0.65)
+
+
+@pytest.mark.parametrize("label_names", [False, True])
+def test_utterances_embedded_once_give_what_evaluation_gives(
+    data_dir, minilm, label_names
+):
+    config = RunConfig.from_dict(
+        {
+            "paths": {"data_dir": str(data_dir)},
+            "task_distribution": {
+                "task_families": ["intents"],
+                "num_classes": 3,
+                "k_shot": 2,
+                "query_size": 6,
+                "num_test_tasks": None,
+                "task_params": {"dataset": "banking77", "label_names": label_names},
+            },
+            "model": {"backbone": "encoder", "weights": minilm},
+            "peft": {"method": "lora", "rank": 2, "num_layers": 1},
+            "evaluation": {"steps": [0], "num_inner_steps": 0},
+        }
+    )
+    runner = ShardRunner.from_config(config)
+    rng = np.random.default_rng(0)
+    meta = {
+        name: leaf + rng.normal(0, 0.1, leaf.shape).astype(np.float32)
+        for name, leaf in runner.initial_meta().items()
+    }
+    (shard,) = shards_of_test(config, runner.tasks, 6)
+    nearest = intents.Nearest(runner, meta)
+    found = [nearest.acc(spec) for spec in shard.tasks]
+    expected = runner.run(meta, shard).per_task["acc"][:, 0]
+    np.testing.assert_allclose(found, expected, atol=1e-6)

@@ -55,6 +55,26 @@ INNER = {
 }
 
 
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("inner", INNER.values(), ids=INNER.keys())
+def test_support_sets_of_different_sizes_are_learned_as_each_alone(name, inner):
+    """Three examples are fewer than an inner batch, so each step sees them all."""
+    model, shape, classes = mlp()
+    data = [episodes(shape, classes, 1, support=size)[0] for size in (6, 3, 8)]
+    meta = initial(get_params(model), inner)
+    engine = Engine(model, cross_entropy_loss, inner, name)
+    together = engine.train(meta, data, rng_of)
+    alone = [
+        engine.train(meta, [episode], lambda _, index=index: rng_of(index))
+        for index, episode in enumerate(data)
+    ]
+    for leaf in meta:
+        total = sum(result.total[leaf] for result in alone)
+        np.testing.assert_allclose(together.total[leaf], total, rtol=2e-5, atol=1e-6)
+    losses = [float(result.support_loss[0]) for result in alone]
+    np.testing.assert_allclose(together.support_loss, losses, rtol=1e-5)
+
+
 @pytest.mark.parametrize("make", [mlp, conv])
 @pytest.mark.parametrize("inner", INNER.values(), ids=INNER.keys())
 def test_strategies_agree_on_training(make, inner):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 import pytest
 
@@ -96,6 +98,31 @@ def test_training_has_sizes_of_its_own_where_they_are_given():
     )
     assert sizes(tasks.train) == (50, 50, 0, 0)
     assert sizes(tasks.val) == (5, 5, 5, 5)
+
+
+@pytest.mark.parametrize("count", [None, 100])
+def test_training_may_take_several_numbers_of_examples(count):
+    pytest.importorskip("sklearn")
+    tasks = build(
+        task_families=["digits"],
+        num_classes=2,
+        k_shot=1,
+        query_size=4,
+        train_k_shot=[1, 3, 5],
+        num_train_tasks=count,
+    )
+    rng = np.random.default_rng(0)
+    drawn = [tasks.train.choose(rng) for _ in range(300)]
+    found = Counter(tasks.train.config(task_id).support_size for task_id in drawn)
+    assert found.keys() == {2, 6, 10}
+    assert min(found.values()) > 70
+    assert sizes(tasks.test)[0] == 2
+
+
+def test_every_number_of_examples_must_be_there():
+    pytest.importorskip("sklearn")
+    with pytest.raises(ConfigError, match="need 1000 \\+ "):
+        build(task_families=["digits"], k_shot=1, train_k_shot=[1, 1000])
 
 
 def test_training_may_have_more_classes_than_are_tested():
