@@ -1,0 +1,263 @@
+"""Does a meta-learned start beat what one would do without? Writing styles.
+
+LoRA starts of the language model of configs/style.yaml: random, trained jointly on the
+messages of all training people, and meta-learned. All are scored on the same episodes
+of people whom no training saw, each with the inner step size that suits it best on
+people to validate on; differences are paired. The joint training takes as many gradient
+steps on as many messages as the meta-learning.
+
+Episodes of one person are much alike, so 95 % intervals are over people, not episodes.
+Whatever is done is kept under `--out`: the command goes on where it was stopped, and a
+larger `--episodes` scores what is missing.
+
+    python -m benchmarks.language                  # trains, then scores 100 episodes
+    python -m benchmarks.language --table          # what is there by now
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+import mlpeft
+from benchmarks import joint_language
+from mlpeft import checkpoint
+from mlpeft.config import RunConfig
+from mlpeft.evaluate import load_trained
+from mlpeft.meta.plan import test_shards, validation_shards
+from mlpeft.meta.runner import ShardRunner
+from mlpeft.npz import read_npz
+from mlpeft.platform import set_blas_threads
+from mlpeft.runs import run_folder
+from mlpeft.tasks.families.completions import Completions
+from mlpeft.train import train
+from mlpeft.work import Shard
+
+if TYPE_CHECKING:
+    from mlpeft.params import ParamTree
+
+RECIPE = Path(__file__).resolve().parents[1] / "configs" / "style.yaml"
+STEPS = [0, 4, 8]
+STARTS = {
+    "random": "random",
+    "joint": "trained jointly",
+    "reptile": "meta-learned",
+}
+LR_FACTORS = (0.5, 1.0, 2.0, 4.0)
+"""Each start may choose its inner step size: the recipe's times one of these."""
+TUNING_EPISODES = 9
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Test episodes of one start, in the order in which they are drawn.
+
+    Attributes:
+        people: (episodes,) whose messages they are.
+        loss: (episodes, steps) a token, in nats.
+        exact: (episodes, steps) share of messages matched word for word.
+    """
+
+    people: np.ndarray
+    loss: np.ndarray
+    exact: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.people)
+
+
+class Laboratory:
+    """Makes starts and scores them; keeps what it made.
+
+    Args:
+        out: Folder of runs and scores.
+        episodes: How many test episodes to score.
+    """
+
+    def __init__(self, out: Path, episodes: int) -> None:
+        self.out = out
+        self.episodes = episodes
+        self.config = RunConfig.load(RECIPE).with_changes(
+            paths={"checkpoint_dir": str(out / "runs")},
+            evaluation={"steps": STEPS, "num_inner_steps": STEPS[-1]},
+        )
+
+    @cached_property
+    def runner(self) -> ShardRunner:
+        """One for all, so that frozen layers are computed once a message."""
+        return ShardRunner.from_config(self.config)
+
+    def meta(self, start: str) -> ParamTree:
+        """The meta-state of a start, trained if it is not there yet."""
+        if start == "random":
+            return self.runner.initial_meta()
+        if start == "joint":
+            return self._joint()
+        folder = run_folder(self.config)
+        found, _ = checkpoint.newest(folder)
+        iterations = self.config.meta_learning.num_meta_iterations
+        if found is None or found.progress.iteration < iterations:
+            began = time.process_time()
+            train(self.config, runner=self.runner, resume=found is not None)
+            print(f"meta-learned in {time.process_time() - began:.0f} CPU seconds")
+        return load_trained(folder).meta
+
+    def _joint(self) -> ParamTree:
+        """The better of some step sizes of training, on people to validate on."""
+        found: dict[float, ParamTree] = {}
+        for lr in joint_language.LRS:
+            file = self.out / "joint" / f"{lr:g}.npz"
+            if not file.is_file():
+                joint_language.train(self.runner, lr, file)
+            found[lr] = read_npz(file)
+        tuned = {lr: self._tuned(f"joint-{lr:g}", meta) for lr, meta in found.items()}
+        return found[min(found, key=lambda lr: min(tuned[lr].values()))]
+
+    def score(self, start: str) -> None:
+        """Score the episodes that are missing, and write them down one by one."""
+        file = self.out / "scores" / f"{start}.jsonl"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        done = len(read_scores(file))
+        if done >= self.episodes:
+            return
+        meta = self.meta(start)
+        runner = self._with_lr(self.inner_lr(start, meta))
+        for shard in test_shards(runner.config, runner.tasks, self.episodes):
+            for number, task in enumerate(shard.tasks, shard.index * 10):
+                if number < done:
+                    continue
+                alone = Shard(shard.iteration, number, shard.kind, (task,))
+                found = runner.run(meta, alone).per_task
+                line = {
+                    "person": _person(runner, task.task_id),
+                    "loss": np.round(found["loss"][0], 6).tolist(),
+                    "exact": np.round(found["exact"][0], 6).tolist(),
+                }
+                with file.open("a", encoding="utf-8") as lines:
+                    lines.write(json.dumps(line) + "\n")
+
+    def inner_lr(self, start: str, meta: ParamTree) -> float:
+        """The inner step size that suits a start best on people to validate on."""
+        tried = self._tuned(start, meta)
+        return min(tried, key=lambda lr: (tried[lr], lr))
+
+    def _tuned(self, name: str, meta: ParamTree) -> dict[float, float]:
+        """Loss after all steps by inner step size."""
+        file = self.out / "tuned" / f"{name}.json"
+        if not file.is_file():
+            tried = []
+            for factor in LR_FACTORS:
+                runner = self._with_lr(self.config.meta_learning.inner_lr * factor)
+                shards = validation_shards(runner.config, runner.tasks, 0)
+                found = [runner.run(meta, shard).per_task["loss"] for shard in shards]
+                loss = float(np.concatenate(found)[:, -1].mean())
+                tried.append((runner.config.meta_learning.inner_lr, loss))
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(json.dumps(tried))
+            print(f"{name}, loss by inner step size: {tried}", flush=True)
+        return {float(lr): float(loss) for lr, loss in json.loads(file.read_text())}
+
+    def _with_lr(self, lr: float) -> ShardRunner:
+        config = self.config.with_changes(
+            meta_learning={"inner_lr": lr},
+            evaluation={"num_val_episodes": TUNING_EPISODES},
+        )
+        return ShardRunner(config, self.runner.tasks, self.runner.model)
+
+
+def _person(runner: ShardRunner, task_id: str) -> str:
+    return Completions().task_name(runner.tasks.test.config(task_id))
+
+
+def read_scores(file: Path) -> Scores:
+    """What is there; a line that a kill cut short is dropped, from the file too."""
+    text = file.read_text(encoding="utf-8") if file.is_file() else ""
+    whole = [line for line in text.splitlines(keepends=True) if line.endswith("\n")]
+    if text != "".join(whole):
+        file.write_text("".join(whole), encoding="utf-8")
+    rows = [json.loads(line) for line in whole]
+    shape = (len(rows), len(STEPS))
+    return Scores(
+        np.array([row["person"] for row in rows]),
+        np.array([row["loss"] for row in rows]).reshape(shape),
+        np.array([row["exact"] for row in rows]).reshape(shape),
+    )
+
+
+def half_width(values: np.ndarray, people: np.ndarray) -> float:
+    """Half of the 95 % interval of a mean over episodes, for other people.
+
+    `t sqrt(G / (G - 1) sum_g (sum of person g's residuals)^2) / n`; t is Student's of
+    G - 1 degrees of freedom, expanded about the normal one: 2.26 for ten people.
+
+    Args:
+        values: (episodes,).
+        people: (episodes,) whose each is; at least two.
+    """
+    names, whose = np.unique(people, return_inverse=True)
+    residuals = np.bincount(whose, values - values.mean())
+    freedom, z = len(names) - 1, 1.96
+    t = z + (z**3 + z) / (4 * freedom)
+    t += (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)
+    spread = np.sqrt(len(names) / freedom * np.sum(residuals**2))
+    return float(t * spread / len(values))
+
+
+def table(out: Path) -> str:
+    """All that is there, over the episodes that all starts have, in Markdown."""
+    found = {start: read_scores(out / "scores" / f"{start}.jsonl") for start in STARTS}
+    found = {start: scores for start, scores in found.items() if len(scores)}
+    n = min((len(scores) for scores in found.values()), default=0)
+    people = next(iter(found.values())).people[:n] if found else []
+    best = found.get("reptile")
+    lines = [
+        f"{n} episodes of {len(set(people))} people:\n",
+        "| LoRA start | "
+        + " | ".join(f"loss, {step} steps" for step in STEPS)
+        + " | exact match, 8 steps | loss, to meta-learned | exact, to meta-learned |",
+        "| --- " + "| ---: " * (len(STEPS) + 3) + "|",
+    ]
+    for start, scores in found.items():
+        loss, exact = scores.loss[:n], 100 * scores.exact[:n, -1]
+        cells = [_cell(column, people, 2) for column in loss.T]
+        cells.append(_cell(exact, people, 0, " %"))
+        if best is not None and scores is not best:
+            cells.append(_cell(loss[:, -1] - best.loss[:n, -1], people, 2))
+            cells.append(_cell(exact - 100 * best.exact[:n, -1], people, 0, " %"))
+        else:
+            cells += ["", ""]
+        lines.append(f"| {STARTS[start]} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _cell(values: np.ndarray, people: np.ndarray, digits: int, unit: str = "") -> str:
+    width = half_width(values, people)
+    return f"{values.mean():.{digits}f} ± {width:.{digits}f}{unit}"
+
+
+def main() -> None:
+    """Score what is asked for and print all that is there."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, default=Path("results/language"))
+    parser.add_argument("--episodes", type=int, default=100)
+    parser.add_argument("--starts", nargs="+", choices=STARTS, default=list(STARTS))
+    parser.add_argument("--table", action="store_true", help="print, compute nothing")
+    args = parser.parse_args()
+    if not args.table:
+        set_blas_threads(1)
+        laboratory = Laboratory(args.out, args.episodes)
+        for start in args.starts:
+            laboratory.score(start)
+    print(f"\nmlpeft {mlpeft.__version__}, ± 95 % over people\n")
+    print(table(args.out))
+
+
+if __name__ == "__main__":
+    main()
