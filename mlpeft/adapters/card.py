@@ -155,7 +155,7 @@ def _settings(adapter: Adapter) -> dict[str, str]:
     }
     if "steps" in story:
         rows["adapted by"] = _steps(story["steps"], story["inner_lr"], meta)
-        if not story["steps"] and adapter.config.model.head == "prototype":
+        if not story["steps"] and adapter.config.model.head in {"prototype", "cosine"}:
             rows["adapted by"] += "; its head is the class means of the examples"
         rows["loss of the examples"] = (
             f"{story['loss_before']:.4f} before, {story['loss_after']:.4f} after"

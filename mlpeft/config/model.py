@@ -35,10 +35,11 @@ class ModelSection(Section):
         "have them, quantised ones quantised (stored), or dequantised to this type; "
         "auto: stored on a GPU, float32 on a CPU (mlpeft info)",
     )
-    head: Literal["prototype", "zero", "learned"] = Field(
+    head: Literal["prototype", "cosine", "zero", "learned"] = Field(
         default="prototype",
         description="Head of backbone encoder: made anew in each episode from its "
-        "class means (prototype) or from zeros (zero), or a part of theta (learned)",
+        "class means (prototype; cosine: its logits stay cosines while it adapts) or "
+        "from zeros (zero), or a part of theta (learned)",
     )
     projected: bool = Field(
         default=False,

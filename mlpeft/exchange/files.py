@@ -9,6 +9,7 @@ import mlx.core as mx
 
 from mlpeft.adapters.card import model_card
 from mlpeft.errors import ConfigError, DataError
+from mlpeft.models.encoder import unit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -62,6 +63,8 @@ def write_head(folder: Path, adapter: Adapter) -> None:
         if name.startswith(HEAD)
     }
     if head:
+        if adapter.config.model.head == "cosine":
+            head["weight"] = unit(head["weight"])
         write_arrays(folder, HEAD_FILE, head)
         labels = {
             "labels": list(adapter.labels),

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from mlpeft.models.packing import Prepared
     from mlpeft.params import ParamTree
 
-HeadStart: TypeAlias = Literal["prototype", "zero", "learned"]
+HeadStart: TypeAlias = Literal["prototype", "cosine", "zero", "learned"]
 
 ABSENT = -1e4
 """Bias of a class that has no examples, so that it is never predicted: an episode may
@@ -29,17 +29,26 @@ class FewShotHead(nn.Module):
         dims: Numbers in one embedding.
         num_classes: Classes of an episode.
         scale: Inverse temperature of the logits.
+        cosine: Whether the length of W's rows counts for nothing and b does not adapt,
+            so that logits stay cosines, times `scale` (Gidaris and Komodakis 2018,
+            arXiv 1804.09458).
     """
 
-    def __init__(self, dims: int, num_classes: int, scale: float) -> None:
+    def __init__(
+        self, dims: int, num_classes: int, scale: float, *, cosine: bool = False
+    ) -> None:
         super().__init__()
         self.scale = scale
+        self.cosine = cosine
         self.weight = mx.zeros((num_classes, dims))
         self.bias = mx.zeros((num_classes,))
 
     def __call__(self, embeddings: mx.array) -> mx.array:
         """(n, dims) -> logits (n, num_classes)."""
-        return self.scale * (embeddings @ self.weight.T) + self.bias
+        weight, bias = self.weight, self.bias
+        if self.cosine:
+            weight, bias = unit(weight), mx.stop_gradient(bias)
+        return self.scale * (embeddings @ weight.T) + bias
 
 
 class SentenceClassifier(nn.Module):
@@ -55,8 +64,9 @@ class SentenceClassifier(nn.Module):
         num_classes: Classes of an episode.
         start: "prototype": W is the normalised mean embedding of each class, so that
             zero inner steps classify by the nearest centroid (Snell et al. 2017, arXiv
-            1703.05175, with the cosine); "zero": the head starts from zeros; "learned":
-            it is a part of theta like any other.
+            1703.05175, with the cosine); "cosine": likewise, and logits stay cosines
+            while it adapts; "zero": the head starts from zeros; "learned": it is a part
+            of theta like any other.
         scale: Inverse temperature of the logits.
         projected: Whether embeddings go through a linear layer before the head, their
             length made one again. It starts as the identity and is a part of theta.
@@ -78,7 +88,7 @@ class SentenceClassifier(nn.Module):
             self.projection = nn.Linear(dims, dims)
             self.projection.weight = mx.eye(dims)
             self.projection.bias = mx.zeros((dims,))
-        self.head = FewShotHead(dims, num_classes, scale)
+        self.head = FewShotHead(dims, num_classes, scale, cosine=start == "cosine")
         self.start = start
         if start != "learned":
             self.head.freeze()
@@ -116,7 +126,7 @@ class SentenceClassifier(nn.Module):
             return {}
         classes, dims = self.head.weight.shape
         weight, bias = mx.zeros((classes, dims)), mx.zeros((classes,))
-        if self.start == "prototype":
+        if self.start != "zero":
             member = support_y[None, :] == mx.arange(classes)[:, None]
             # A mean and a sum have the same direction.
             weight = unit(member.astype(mx.float32) @ self.embed(support_x))

@@ -93,6 +93,16 @@ def test_a_head_is_written_beside_the_base_with_its_labels(tmp_path):
     assert "head.safetensors" in (folder / "README.md").read_text()
 
 
+def test_a_cosine_head_is_written_as_plain_weights_that_compute_the_same(tmp_path):
+    adapter = adapted(tmp_path, model={"head": "cosine"})
+    folder = export_adapter(adapter, "peft", tmp_path / "out")
+    head = load_file(folder / "head.safetensors")
+    embeddings = np.asarray(adapter.model.embed(mx.array(adapter.inputs(["money"]))))
+    plain = 10.0 * embeddings @ head["weight"].T + head["bias"]
+    outputs = adapter.model(mx.array(adapter.inputs(["money"])))
+    np.testing.assert_allclose(outputs, plain, rtol=1e-5)
+
+
 @pytest.mark.parametrize(
     "peft",
     [

@@ -14,7 +14,7 @@ from mlpeft.meta.functional import get_params
 from mlpeft.meta.inner import InnerLoop
 from mlpeft.models.build import build_model
 from mlpeft.models.losses import cross_entropy_loss
-from mlpeft.models.sentence_classifier import SentenceClassifier
+from mlpeft.models.sentence_classifier import FewShotHead, SentenceClassifier
 from mlpeft.params import to_numpy
 from mlpeft.tasks.episode import Episode
 from tests.models import tiny
@@ -94,7 +94,31 @@ def test_the_head_is_no_part_of_theta_unless_it_is_learned():
     assert set(learned) == {"encoder.weight", "head.weight", "head.bias"}
 
 
-@pytest.mark.parametrize("start", ["prototype", "zero"])
+def test_a_cosine_head_starts_as_a_prototype_head_does():
+    first = [classifier(start) for start in ("prototype", "cosine")]
+    losses = [
+        engine(model).evaluate(to_numpy(get_params(model)), [EPISODE], order, [0, 2])
+        for model in first
+    ]
+    assert losses[0].loss[0, 0] == losses[1].loss[0, 0]
+    assert losses[0].loss[0, 1] != losses[1].loss[0, 1]
+
+
+def test_the_logits_of_a_cosine_head_stay_cosines():
+    """However long its weights get, and whatever the gradient says of the bias."""
+    head = FewShotHead(2, 2, scale=3.0, cosine=True)
+    head.weight = mx.array([[5.0, 0.0], [0.0, 0.1]])
+    embeddings = mx.array([[0.6, 0.8]])
+    np.testing.assert_allclose(head(embeddings), [[1.8, 2.4]], rtol=1e-6)
+
+    def loss(bias: mx.array) -> mx.array:
+        head.bias = bias
+        return head(embeddings)[0, 0]
+
+    np.testing.assert_array_equal(mx.grad(loss)(mx.zeros(2)), [0.0, 0.0])
+
+
+@pytest.mark.parametrize("start", ["prototype", "cosine", "zero"])
 def test_which_label_a_class_has_changes_nothing(start):
     model = classifier(start)
     theta = to_numpy(get_params(model))
