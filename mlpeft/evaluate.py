@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mlpeft import checkpoint, params
+from mlpeft import checkpoint, params, run_data
 from mlpeft.config import RunConfig
 from mlpeft.errors import CheckpointError
 from mlpeft.meta import state
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from mlpeft.work import Executor, Shard, ShardUpdate
 
     Progress = Callable[[int], None]
+
+log = logging.getLogger("mlpeft.evaluate")
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +124,7 @@ def evaluate(
         ParamMismatch: If the checkpoint does not fit the configured model.
     """
     runner = runner or ShardRunner.from_config(trained.config)
+    _tell_if_changed(runner, trained)
     meta = _fitting(runner, trained)
     number = episodes or runner.config.evaluation.num_test_episodes
     shards = test_shards(runner.config, runner.tasks, number)
@@ -196,6 +200,8 @@ def compare(
     for k in k_shots:
         config = trained.config.with_changes(task_distribution={"k_shot": k})
         runner = ShardRunner.from_config(config)
+        if not table:
+            _tell_if_changed(runner, trained)
         fresh = _fresh_start(runner)
         shards = test_shards(runner.config, runner.tasks, number)
         meta = _score(runner, _fitting(runner, trained), shards, advance)
@@ -284,6 +290,21 @@ def _fitting(runner: ShardRunner, trained: Trained) -> ParamTree:
     meta = {name: trained.meta[name] for name in sorted(trained.meta)}
     params.check_schema(runner.schema, meta, f"checkpoint {trained.path}")
     return meta
+
+
+def _tell_if_changed(runner: ShardRunner, trained: Trained) -> None:
+    """Say so if the data are not what was trained on."""
+    path = trained.path
+    others = run_data.changed(
+        path.parent if path.is_file() else path.parents[1], runner
+    )
+    if others:
+        log.warning(
+            "%s changed since %s was trained: classes that it trained on may be among "
+            "those that it is tested on now",
+            ", ".join(others),
+            path,
+        )
 
 
 def _last_scores(updates: Sequence[ShardUpdate]) -> np.ndarray:

@@ -14,7 +14,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from mlpeft import checkpoint, params
+from mlpeft import checkpoint, params, run_data
 from mlpeft.checkpoint import Checkpoint, Progress
 from mlpeft.config import RunConfig, parse_yaml
 from mlpeft.errors import CheckpointError
@@ -227,6 +227,7 @@ def identity(config: RunConfig) -> dict[str, Any]:
 
 def _begin(config: RunConfig, runner: ShardRunner, run_dir: Path) -> Run:
     checkpoint.write_whole(run_dir / "config.yaml", config.to_yaml())
+    run_data.record(run_dir, runner)
     return Run(
         config=config,
         run_dir=run_dir,
@@ -256,6 +257,7 @@ def _go_on(
     skipped: list[str],
 ) -> Run:
     _check_same_run(config, run_dir, found)
+    _check_same_data(run_dir, runner)
     expected = params.schema(runner.initial_meta())
     params.check_schema(expected, found.meta, f"checkpoint {found.path}")
     checkpoint.set_aside_after(run_dir, found.path)
@@ -274,6 +276,19 @@ def _go_on(
         notes=[f"skipped a broken checkpoint: {problem}" for problem in skipped],
         _saved=copy.copy(found.progress),
     )
+
+
+def _check_same_data(run_dir: Path, runner: ShardRunner) -> None:
+    """Refuse to go on with data that changed since the run began."""
+    others = run_data.changed(run_dir, runner)
+    if others:
+        raise CheckpointError(
+            f"{run_dir} was begun with other data: {', '.join(others)} changed since. "
+            "Bring back what was there (a data set of the hub by its @REVISION), or "
+            "start another run with --set run.name=NAME"
+        )
+    if not (run_dir / run_data.FILE).is_file():  # `mlpeft import` began it
+        run_data.record(run_dir, runner)
 
 
 def _story(skipped: list[str]) -> str:
