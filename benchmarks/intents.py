@@ -6,6 +6,7 @@ command goes on where it was stopped.
 
     python -m benchmarks.intents                       # Banking77, all starts
     python -m benchmarks.intents --no-adapt            # without inner steps: minutes
+    python -m benchmarks.intents --no-adapt --class-splits 01 02 03 04 05
     python -m benchmarks.intents --train-on clinc150 --test-on clinc150
     python -m benchmarks.intents --train-on banking77 --test-on clinc150
     python -m benchmarks.intents --table               # what is there by now
@@ -15,8 +16,6 @@ from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import dataclass
-from functools import cached_property
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,15 +24,24 @@ import numpy as np
 
 import mlpeft
 from benchmarks import joint
+from benchmarks.intents_table import (
+    K_SHOTS,
+    STARTS,
+    STEPS,
+    Setting,
+    Table,
+    cells,
+    read_scores,
+)
 from benchmarks.nearest import Nearest
 from mlpeft import checkpoint
 from mlpeft.config import RunConfig
+from mlpeft.datasets.intents import CLASS_SPLITS
 from mlpeft.evaluate import load_trained
 from mlpeft.meta.plan import test_shards, validation_shards
 from mlpeft.meta.runner import ShardRunner
 from mlpeft.models.build import build_model
 from mlpeft.npz import read_npz
-from mlpeft.results import half_width
 from mlpeft.runs import run_folder
 from mlpeft.tasks.build import build_tasks
 from mlpeft.train import train
@@ -43,34 +51,16 @@ if TYPE_CHECKING:
 
     from mlpeft.params import ParamTree
 
-STEPS = [0, 1, 5, 10]
-K_SHOTS = (1, 5)
 DATA_SETS = ("banking77", "clinc150")
 TUNED_STEPS = 5
 TUNING_EPISODES = 40
 LR_FACTORS = (0.3, 1.0, 3.0)
 """Each start may choose its inner step size, on validation classes."""
 
-STARTS = {
-    "centroid": "frozen, nearest centroid",
-    "projection": "projection of the frozen embedding",
-    "projection_named": "the same, trained with names",
-    "random": "LoRA, random start",
-    "joint": "LoRA, jointly trained",
-    "reptile": "LoRA, Reptile",
-    "fomaml": "LoRA, FOMAML",
-}
 PROJECTIONS = ("projection", "projection_named")
+"""The first is trained on one-shot episodes, the second on those of the recipe."""
 FROZEN = ("centroid", *PROJECTIONS)
 """Starts that are scored without adapting."""
-
-AGAINST = {
-    "centroid": "the centroid",
-    "projection": "the projection",
-    "joint": "the joint start",
-    "random": "the random start",
-}
-"""What others are held against."""
 
 PROJECTION: dict[str, dict[str, Any]] = {
     "model": {"projected": True},
@@ -80,42 +70,11 @@ PROJECTION: dict[str, dict[str, Any]] = {
         "outer_schedule": "constant",
         "num_meta_iterations": 600,
         "meta_batch_size": 1,
-        "eval_interval": 100,
+        "eval_interval": 600,
         "save_interval": 100,
     },
 }
-"""600 episodes of Adam, prototype loss; the best of six validations."""
-
-
-@dataclass(frozen=True)
-class Setting:
-    """What a figure is about: a start, what made it, where and with how many shots.
-
-    Attributes:
-        start: One of `STARTS`.
-        train_on: Data set.
-        test_on: Data set.
-        k_shot: Examples of each intent.
-        named: Whether the names of intents are examples of them, too, at the test.
-    """
-
-    start: str
-    train_on: str
-    test_on: str
-    k_shot: int
-    named: bool = False
-
-    @property
-    def name(self) -> str:
-        """Names its files."""
-        kind = "named" if self.named else "plain"
-        return f"{self.start}-{self.train_on}-{self.test_on}-{self.k_shot}-{kind}"
-
-    @classmethod
-    def of(cls, name: str) -> Setting:
-        """The setting that a file is named after."""
-        start, train_on, test_on, k_shot, kind = name.split("-")
-        return cls(start, train_on, test_on, int(k_shot), kind == "named")
+"""600 episodes of Adam, prototype loss; the last theta."""
 
 
 class Laboratory:
@@ -133,26 +92,30 @@ class Laboratory:
         self.recipes = recipes
         self._models: dict[str, nn.Module] = {}
 
-    def config(self, start: str, data: str) -> RunConfig:
+    def config(self, start: str, data: str, class_split: str) -> RunConfig:
         """The configuration of a start's run, on one of the data sets."""
         recipe = self.recipes["reptile" if start == "reptile" else "fomaml"]
-        params = recipe.task_distribution.task_params | {"dataset": data}
-        if start == "projection":
-            params["label_names"] = False
+        params = recipe.task_distribution.task_params
+        params = params | {"dataset": data, "class_split": class_split}
         changes: dict[str, dict[str, Any]] = {
-            "run": {"name": f"{start}-{data}"},
+            "run": {"name": f"{start}-{data}-{class_split}"},
             "paths": {"checkpoint_dir": str(self.out / "runs")},
             "task_distribution": {"task_params": params},
         }
         if start in PROJECTIONS:
             for section, keys in PROJECTION.items():
                 changes[section] = changes.get(section, {}) | keys
-            changes["task_distribution"] |= {"train_k_shot": None}
+        if start == "projection":
+            plain = {
+                "train_k_shot": None,
+                "task_params": params | {"label_names": False},
+            }
+            changes["task_distribution"] |= plain
         return recipe.with_changes(**changes)
 
     def test_config(self, setting: Setting) -> RunConfig:
         """The configuration that a start is scored with."""
-        config = self.config(setting.start, setting.test_on)
+        config = self.config(setting.start, setting.test_on, setting.class_split)
         params = config.task_distribution.task_params
         return config.with_changes(
             task_distribution={
@@ -162,13 +125,13 @@ class Laboratory:
             evaluation={"steps": STEPS, "num_inner_steps": STEPS[-1]},
         )
 
-    def meta(self, start: str, data: str) -> ParamTree:
+    def meta(self, start: str, data: str, class_split: str) -> ParamTree:
         """The meta-state of a start, trained if it is not there yet."""
-        config = self.config(start, data)
+        config = self.config(start, data, class_split)
         if start in ("centroid", "random"):
             return self._runner(config, start).initial_meta()
         if start == "joint":
-            file = self.out / "joint" / f"{data}.npz"
+            file = self.out / "joint" / f"{data}-{class_split}.npz"
             if not file.is_file():
                 joint.train(self._runner(config, start), file)
             return read_npz(file)
@@ -191,10 +154,10 @@ class Laboratory:
         folder = "adapted" if adapt else "unadapted"
         file = self.out / folder / f"{setting.name}.jsonl"
         file.parent.mkdir(parents=True, exist_ok=True)
-        done = _read(file)
+        done = read_scores(file)
         if len(done) >= self.episodes:
             return done[: self.episodes]
-        meta = self.meta(setting.start, setting.train_on)
+        meta = self.meta(setting.start, setting.train_on, setting.class_split)
         config = self.test_config(setting)
         if adapt:
             lr = self._tuned_lr(setting, meta, config)
@@ -210,8 +173,8 @@ class Laboratory:
                 acc = np.stack([nearest.acc(spec) for spec in shard.tasks])[:, None]
             with file.open("a", encoding="utf-8") as lines:
                 lines.write(json.dumps(np.round(acc, 6).tolist()) + "\n")
-        scores = _read(file)
-        print(f"{setting.name}: {_cells(scores)}", flush=True)
+        scores = read_scores(file)
+        print(f"{setting.name}: {cells(scores)}", flush=True)
         return scores
 
     def _tuned_lr(self, setting: Setting, meta: ParamTree, config: RunConfig) -> float:
@@ -254,90 +217,6 @@ class Laboratory:
         return ShardRunner(config, tasks, self._models[kind])
 
 
-def _read(file: Path) -> np.ndarray:
-    """(episodes, steps); a line that a kill cut short is dropped, from the file too."""
-    if not file.is_file():
-        return np.zeros((0, len(STEPS)))
-    lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
-    whole = [line for line in lines if line.endswith("\n")]
-    if len(whole) < len(lines):
-        file.write_text("".join(whole), encoding="utf-8")
-    rows = [row for line in whole for row in json.loads(line)]
-    return np.array(rows) if rows else np.zeros((0, len(STEPS)))
-
-
-def _cells(scores: np.ndarray) -> list[str]:
-    means, widths = 100 * scores.mean(axis=0), 100 * half_width(scores)
-    return [f"{m:.1f} ± {w:.1f}" for m, w in zip(means, widths, strict=True)]
-
-
-class Table:
-    """All figures that are there, and paired differences."""
-
-    def __init__(self, out: Path) -> None:
-        self.out = out
-
-    @cached_property
-    def scores(self) -> dict[Setting, np.ndarray]:
-        """Accuracies (episodes, steps) by setting."""
-        found = {}
-        for folder in ("unadapted", "adapted"):
-            for file in sorted((self.out / folder).glob("*.jsonl")):
-                setting = Setting.of(file.stem)
-                scores = _read(file)
-                if len(scores) >= max(len(found.get(setting, [])), 1):
-                    found[setting] = scores
-        return found
-
-    def markdown(self) -> str:
-        """One table for each pair of data sets."""
-        kinds = sorted({(s.train_on, s.test_on, s.named) for s in self.scores})
-        return "\n\n".join(self._one(*kind) for kind in kinds)
-
-    def _one(self, train_on: str, test_on: str, named: bool) -> str:
-        head = "| start | shots | " + " | ".join(f"step {s}" for s in STEPS)
-        kind = "with" if named else "without"
-        lines = [
-            f"Trained on {train_on}, tested on {test_on}, {kind} names of intents:\n",
-            f"{head} | {' | '.join(f'to {AGAINST[one]}' for one in AGAINST)} |",
-            "| --- " * (len(STEPS) + 2 + len(AGAINST)) + "|",
-        ]
-        for k in K_SHOTS:
-            for start, title in STARTS.items():
-                scores = self.scores.get(Setting(start, train_on, test_on, k, named))
-                if scores is None:
-                    continue
-                cells = _cells(scores) + [""] * (len(STEPS) - scores.shape[1])
-                gains = [
-                    self._gain(scores, Setting(other, train_on, test_on, k, named))
-                    for other in AGAINST
-                ]
-                lines.append(f"| {title} | {k} | {' | '.join([*cells, *gains])} |")
-        return "\n".join(lines)
-
-    def _gain(self, scores: np.ndarray, against: Setting) -> str:
-        """Paired difference after as many steps as suit each start best."""
-        other = self.scores.get(against)
-        if other is None or other is scores:
-            return ""
-        n = min(len(scores), len(other))
-        best = [rows[:n, rows[:n].mean(axis=0).argmax()] for rows in (scores, other)]
-        gain = best[0] - best[1]
-        return f"{100 * gain.mean():+.1f} ± {100 * half_width(gain):.1f}"
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON."""
-        return {
-            setting.name: {
-                "episodes": len(scores),
-                "steps": STEPS[: scores.shape[1]],
-                "acc": scores.mean(axis=0).tolist(),
-                "acc_ci95": half_width(scores).tolist(),
-            }
-            for setting, scores in self.scores.items()
-        }
-
-
 def main() -> None:
     """Score what is asked for and print all that is there."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -346,6 +225,9 @@ def main() -> None:
     parser.add_argument("--starts", nargs="+", choices=STARTS, default=list(STARTS))
     parser.add_argument("--train-on", choices=DATA_SETS, default=DATA_SETS[0])
     parser.add_argument("--test-on", choices=DATA_SETS, default=DATA_SETS[0])
+    parser.add_argument(
+        "--class-splits", nargs="+", choices=CLASS_SPLITS, default=[CLASS_SPLITS[0]]
+    )
     parser.add_argument("--k-shot", nargs="+", type=int, default=list(K_SHOTS))
     parser.add_argument(
         "--names",
@@ -369,9 +251,11 @@ def main() -> None:
         }
         laboratory = Laboratory(args.out, args.episodes, recipes)
         kinds = {"without": [False], "with": [True], "both": [False, True]}
-        chosen = product(args.starts, kinds[args.names], args.k_shot)
-        for start, named, k_shot in chosen:
-            setting = Setting(start, args.train_on, args.test_on, k_shot, named)
+        chosen = product(args.class_splits, args.starts, kinds[args.names], args.k_shot)
+        for class_split, start, named, k_shot in chosen:
+            setting = Setting(
+                start, args.train_on, args.test_on, class_split, k_shot, named
+            )
             laboratory.score(setting, adapt=not args.no_adapt)
     table = Table(args.out)
     print(f"\nmlpeft {mlpeft.__version__}, {args.episodes} episodes, ± 95 %\n")

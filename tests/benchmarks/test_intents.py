@@ -11,7 +11,8 @@ from mlpeft.config import RunConfig
 from mlpeft.meta.plan import test_shards as shards_of_test
 from mlpeft.meta.runner import ShardRunner
 
-intents = pytest.importorskip("benchmarks.intents")
+nearest = pytest.importorskip("benchmarks.nearest")
+table = pytest.importorskip("benchmarks.intents_table")
 
 
 def write(folder, name, rows):
@@ -23,27 +24,27 @@ def write(folder, name, rows):
 def test_a_line_that_a_kill_cut_short_is_scored_again(tmp_path):
     file = tmp_path / "a.jsonl"
     file.write_text("[[0.5, 1.0]]\n[[0.25")
-    np.testing.assert_array_equal(intents._read(file), [[0.5, 1.0]])
+    np.testing.assert_array_equal(table.read_scores(file), [[0.5, 1.0]])
     assert file.read_text() == "[[0.5, 1.0]]\n"
 
 
 def test_differences_are_paired_at_the_steps_that_suit_each_start(tmp_path):
     """LoRA's best is step 1 (means .65 to .6), the centroid's the only one there is."""
     frozen, adapted = tmp_path / "unadapted", tmp_path / "adapted"
-    write(frozen, "centroid-banking77-banking77-1-plain", [[0.5], [0.7]])
+    write(frozen, "centroid-banking77-banking77-01-1-plain", [[0.5], [0.7]])
     lora = [[0.5, 0.6, 0.5, 0.5], [0.7, 0.7, 0.5, 0.5]]
-    write(adapted, "fomaml-banking77-banking77-1-plain", lora)
-    table = intents.Table(tmp_path)
+    write(adapted, "fomaml-banking77-banking77-01-1-plain", lora)
+    made = table.Table(tmp_path)
     line = next(
         line
-        for line in table.markdown().splitlines()
+        for line in made.markdown().splitlines()
         if line.startswith("| LoRA, FOMAML |")
     )
     gains = np.array([0.1, 0.0])
     width = 1.96 * gains.std(ddof=1) / np.sqrt(2)
     assert f"+5.0 ± {100 * width:.1f}" in line
     assert "| 60.0 ± 19.6 | 65.0 ± 9.8 |" in line
-    found = table.to_dict()["fomaml-banking77-banking77-1-plain"]
+    found = made.to_dict()["fomaml-banking77-banking77-01-1-plain"]
     assert found["episodes"] == 2
     assert found["acc"][1] == pytest.approx(0.65)
 
@@ -75,7 +76,23 @@ def test_utterances_embedded_once_give_what_evaluation_gives(
         for name, leaf in runner.initial_meta().items()
     }
     (shard,) = shards_of_test(config, runner.tasks, 6)
-    nearest = intents.Nearest(runner, meta)
-    found = [nearest.acc(spec) for spec in shard.tasks]
+    means = nearest.Nearest(runner, meta)
+    found = [means.acc(spec) for spec in shard.tasks]
     expected = runner.run(meta, shard).per_task["acc"][:, 0]
     np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_class_splits_are_told_alone_and_together(tmp_path):
+    """Differences are of episodes of one split; a start that lacks a split is left out."""
+    folder = tmp_path / "unadapted"
+    for split, rows in {"01": [[0.5], [0.7]], "02": [[0.9], [0.9]]}.items():
+        write(folder, f"centroid-banking77-banking77-{split}-1-named", rows)
+        better = [[row[0] + 0.1] for row in rows]
+        write(folder, f"fomaml-banking77-banking77-{split}-1-named", better)
+    write(folder, "joint-banking77-banking77-02-1-named", [[1.0], [1.0]])
+    alone, other, together = table.Table(tmp_path).markdown().split("\n\nTrained")
+    assert "class split 01, 02:" in together
+    assert "jointly" in other
+    assert "jointly" not in together
+    assert "| LoRA, FOMAML | 1 | 85.0 ±" in together
+    assert all("+10.0 ± 0.0" in text for text in (alone, other, together))
