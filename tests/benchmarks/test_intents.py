@@ -83,7 +83,7 @@ def test_utterances_embedded_once_give_what_evaluation_gives(
 
 
 def test_class_splits_are_told_alone_and_together(tmp_path):
-    """Differences are of episodes of one split; a start that lacks a split is left out."""
+    """Differences are within a split; a start that lacks one is left out."""
     folder = tmp_path / "unadapted"
     for split, rows in {"01": [[0.5], [0.7]], "02": [[0.9], [0.9]]}.items():
         write(folder, f"centroid-banking77-banking77-{split}-1-named", rows)
