@@ -12,7 +12,9 @@ import typer
 from mlpeft.commands.options import Json
 from mlpeft.datasets.catalogue import CATALOGUE, data_set
 from mlpeft.datasets.folders import target_folder
-from mlpeft.datasets.verify import Report, State, verify
+from mlpeft.datasets.labelled import TEXT_KEYS
+from mlpeft.datasets.pairs import is_pairs_file
+from mlpeft.datasets.verify import Report, State, verify, verify_own
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -75,14 +77,28 @@ def list_(data_dir: DataDir = None, json_output: Json = False) -> None:
 @app.command("verify")
 def verify_(
     names: Annotated[
-        list[str] | None, typer.Argument(help="Which data sets; all that are here.")
+        list[str] | None,
+        typer.Argument(
+            help="Which data sets, or a .jsonl or .csv of your own labelled texts; "
+            "left out: all data sets that are here."
+        ),
     ] = None,
     data_dir: DataDir = None,
+    text_key: Annotated[
+        str, typer.Option(help="Your own file's key or column of the text.")
+    ] = TEXT_KEYS[0],
+    label_key: Annotated[
+        str, typer.Option(help="Your own file's key or column of the label.")
+    ] = TEXT_KEYS[1],
     json_output: Json = False,
 ) -> None:
     """Check that data sets are whole. Exit code 1 if one that is asked for is not."""
-    asked = [data_set(name) for name in names] if names else list(CATALOGUE.values())
-    reports = [verify(known, data_dir) for known in asked]
+    reports = [
+        verify_own(Path(name), (text_key, label_key))
+        if is_pairs_file(name)
+        else verify(data_set(name), data_dir)
+        for name in names or CATALOGUE
+    ]
     bad = {State.DAMAGED, State.MISSING} if names else {State.DAMAGED}
     if json_output:
         typer.echo(json.dumps(_records(reports), indent=1))
@@ -160,14 +176,24 @@ def _records(reports: list[Report]) -> list[dict[str, object]]:
             "state": report.state,
             "paths": [str(path) for path in report.paths],
             "detail": report.detail,
-            "about": CATALOGUE[report.name].about,
-            "licence": CATALOGUE[report.name].licence,
-            "citation": CATALOGUE[report.name].citation,
-            "home": CATALOGUE[report.name].home,
-            "files": [file.path for file in CATALOGUE[report.name].files],
         }
+        | _known(report.name)
         for report in reports
     ]
+
+
+def _known(name: str) -> dict[str, object]:
+    """What the catalogue says of a data set; nothing of a file of the user's own."""
+    known = CATALOGUE.get(name)
+    if known is None:
+        return {}
+    return {
+        "about": known.about,
+        "licence": known.licence,
+        "citation": known.citation,
+        "home": known.home,
+        "files": [file.path for file in known.files],
+    }
 
 
 def _table(*columns: str) -> Table:

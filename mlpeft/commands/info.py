@@ -19,6 +19,7 @@ EXTRAS = {
     "digits": "scikit-learn",
     "images": "pillow",
     "text": "tokenizers",
+    "hub": "datasets",
     "lm": "mlx-lm",
     "wandb": "wandb",
     "tensorboard": "tensorboard",

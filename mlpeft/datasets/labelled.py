@@ -34,6 +34,22 @@ class LabelledTexts:
     copies: int = 0
     shared: tuple[str, ...] = ()
 
+    @property
+    def about(self) -> str:
+        """How many there are of what, for people."""
+        sizes = {label: len(some) for label, some in self.texts.items()}
+        least, most = min(sizes, key=sizes.__getitem__), max(sizes.values())
+        texts = f"{sum(sizes.values()):,} texts of {len(sizes)} labels"
+        told = [f"{texts}, {sizes[least]} ({least!r}) to {most} each"]
+        if self.copies:
+            told.append(f"copies of texts left out: {self.copies}")
+        if self.shared:
+            told.append(
+                f"texts with several labels: {len(self.shared)}, such as "
+                f"{self.shared[0]!r}"
+            )
+        return "; ".join(told)
+
 
 def read_labelled(
     path: Path, keys: Keys = TEXT_KEYS, remedy: str = ""

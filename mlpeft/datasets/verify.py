@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 from mlpeft.datasets import digits, omniglot
 from mlpeft.datasets.digest import file_digest
 from mlpeft.datasets.folders import find
+from mlpeft.datasets.labelled import read_labelled
 from mlpeft.errors import DataError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from mlpeft.datasets.catalogue import DataFile, DataSet
+    from mlpeft.datasets.pairs import Keys
 
 
 class State(StrEnum):
@@ -74,6 +76,24 @@ def verify(data_set: DataSet, given: Path | None = None) -> Report:
     state = min(states, key=_WORST.index)
     told = "; ".join(filter(None, details))
     return Report(data_set.name, state, tuple(paths), told)
+
+
+def verify_own(path: Path, keys: Keys) -> Report:
+    """Read a file of labelled texts of the user's own.
+
+    Args:
+        path: As for `mlpeft.datasets.pairs.read_pairs`.
+        keys: The keys or columns of text and label.
+    """
+    name = str(path)
+    if not path.is_file():
+        return Report(name, State.MISSING, (), f"no file at {path.absolute()}")
+    try:
+        remedy = "; say which they are with --text-key and --label-key"
+        about = read_labelled(path, keys, remedy).about
+    except DataError as error:
+        return Report(name, State.DAMAGED, (path,), str(error))
+    return Report(name, State.USABLE, (path,), about)
 
 
 def _look_at_digits() -> Report:

@@ -80,6 +80,25 @@ def test_verify_of_all_does_not_mind_what_is_missing():
     assert run("verify").exit_code == 0
 
 
+def test_verify_tells_what_a_file_of_ones_own_holds(tmp_path):
+    file = tmp_path / "tickets.csv"
+    file.write_text("message,queue\na,x\nA,x\nb,x\na,y\n")
+    keys = ("--text-key", "message", "--label-key", "queue")
+    (found,) = json.loads(run("verify", str(file), *keys, "--json").output)
+    assert found["state"] == "usable"
+    assert found["paths"] == [str(file)]
+    assert found["detail"] == (
+        "3 texts of 2 labels, 1 ('y') to 2 each; copies of texts left out: 1; texts "
+        "with several labels: 1, such as 'a'"
+    )
+    damaged = run("verify", str(file))
+    assert damaged.exit_code == 1
+    assert "it has message, queue; say which they are with --text-key" in damaged.output
+    missing = run("verify", str(tmp_path / "gone.jsonl"))
+    assert missing.exit_code == 1
+    assert "no file at" in missing.output
+
+
 def test_verify_fails_for_a_damaged_file_even_if_not_asked_for_it(folder):
     small_omniglot(folder / "omniglot.npz").write_bytes(b"PK damaged")
     result = run("verify", "--json")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import permutations
+
 import mlx.core as mx
 import mlx.nn as nn
 import numpy as np
@@ -130,6 +132,37 @@ def test_which_label_a_class_has_changes_nothing(start):
     for name, leaf in one.total.items():
         assert np.abs(leaf - theta[name]).max() > 1e-3
         np.testing.assert_allclose(leaf, other.total[name], atol=1e-6)
+
+
+@pytest.mark.parametrize("start", ["prototype", "cosine", "zero"])
+def test_permuting_the_labels_of_an_episode_changes_no_accuracy(start):
+    """Three classes that overlap, so that some queries are answered wrongly.
+
+    Before its first step the zero head ties, and the first label wins: that is chance
+    in a balanced query set, whichever class has that label.
+    """
+    rng = np.random.default_rng(0)
+    classes = np.arange(12) % 3
+    centres = 1.5 * rng.normal(size=(3, 4))
+    supports, queries = (
+        (centres[classes] + rng.normal(size=(12, 4))).astype(np.float32)
+        for _ in range(2)
+    )
+    encoder = nn.Linear(4, 4, bias=False)
+    encoder.weight = mx.eye(4)
+    model = SentenceClassifier(encoder, 4, 3, start, scale=1.0)
+    theta, run = to_numpy(get_params(model)), engine(model)
+    found = []
+    for labels in permutations(range(3)):
+        y = np.array(labels, np.int32)[classes]
+        episode = Episode(supports, y, queries, y)
+        found.append(run.evaluate(theta, [episode], order, [0, 1, 2]))
+    for scores in found:
+        np.testing.assert_array_equal(scores.acc, found[0].acc)
+        np.testing.assert_allclose(scores.loss, found[0].loss, rtol=1e-5)
+    before, *_, after = found[0].acc[0]
+    assert 1 / 3 < after < 1
+    assert (before == pytest.approx(1 / 3)) == (start == "zero")
 
 
 @pytest.mark.parametrize("inner", [{"optimizer": "adam"}, {"batch_size": 2}])

@@ -110,17 +110,16 @@ def _about(
     labelled: LabelledTexts,
     splits: Mapping[str, Mapping[str, list[str]]],
 ) -> str:
-    texts = sum(map(len, labelled.texts.values()))
     counts = " / ".join(str(len(splits[split])) for split in SPLITS)
-    told = [f"{source.name}: {texts:,} texts of {len(labelled.texts)} labels"]
     how = (
         f"dealt by class_split {source.class_split}"
         if source.splits is None
         else f"class split {source.class_split} of {source.splits.name}"
     )
-    told.append(f"{counts} labels for train, val and test ({how})")
-    if labelled.copies:
-        told.append(f"copies of texts left out: {labelled.copies}")
+    told = [
+        f"{source.name}: {labelled.about}",
+        f"{counts} labels for train, val and test ({how})",
+    ]
     few = sum(len(some) < source.min_examples for some in labelled.texts.values())
     rest = len(labelled.texts) - few - sum(map(len, splits.values()))
     left_out = [
@@ -133,11 +132,6 @@ def _about(
     ]
     if left_out:
         told.append(f"labels left out: {', '.join(left_out)}")
-    if labelled.shared:
-        told.append(
-            f"texts with several labels: {len(labelled.shared)}, such as "
-            f"{labelled.shared[0]!r}"
-        )
     return "; ".join(told)
 
 
