@@ -37,6 +37,7 @@ from mlpeft.node.prepare import prepare
 from mlpeft.platform import Indifferent, Wakefulness, cache_folder, wakefulness
 from mlpeft.reporting import setup_logger
 from mlpeft.reporting.logs import log_to_file
+from mlpeft.reporting.terminal import printable
 from mlpeft.rpc.address import join_address, split_address
 from mlpeft.security.identity import Identity
 from mlpeft.security.token import JoinToken
@@ -132,7 +133,8 @@ def worker(
             Indifferent() if allow_sleep else wakefulness(),
         )
     )
-    typer.echo(f"worker ends: {stop.reason}", err=True)
+    # The reason may be the coordinator's words, whoever that is.
+    typer.echo(f"worker ends: {printable(stop.reason)}", err=True)
     if stop.failed:
         raise typer.Exit(FAILED)
 

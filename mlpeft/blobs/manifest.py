@@ -52,6 +52,11 @@ class Entry:
     sha256: str
 
 
+def is_digest(text: str) -> bool:
+    """Whether a text is a SHA-256, as this project writes them."""
+    return _DIGEST.fullmatch(text) is not None
+
+
 def manifest_of(folder: Path, asset: Asset) -> tuple[Entry, ...]:
     """The files of a folder that may travel, in the order of their paths.
 
@@ -95,13 +100,13 @@ def decode(data: bytes, asset: Asset) -> tuple[Entry, ...]:
     try:
         rows = json.loads(data)
         entries = tuple(Entry(*row) for row in rows)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise DataError(f"the list of files of {asset.name} is damaged") from error
     if not isinstance(rows, list) or not rows:
         raise DataError(f"the list of files of {asset.name} has none")
     for entry in entries:
         whole = isinstance(entry.size_bytes, int) and entry.size_bytes >= 0
-        digest = isinstance(entry.sha256, str) and _DIGEST.fullmatch(entry.sha256)
+        digest = isinstance(entry.sha256, str) and is_digest(entry.sha256)
         problem = _problem(entry.path, asset) if isinstance(entry.path, str) else "it"
         if problem or not whole or not digest:
             raise DataError(

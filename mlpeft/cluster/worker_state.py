@@ -74,12 +74,14 @@ class WorkerPolicy:
         first_delay_s: Longest wait before the first reconnect, in seconds.
         longest_delay_s: Longest wait before any reconnect.
         announce_s: Seconds between two lines that say what it waits for.
+        welcome_s: Longest wait for the first message of a stream of work.
         once: Stop when a run is over, rather than wait for the next.
     """
 
     first_delay_s: float = 0.25
     longest_delay_s: float = 10.0
     announce_s: float = 5.0
+    welcome_s: float = 30.0
     once: bool = False
 
     def delay_s(self, failures: int, jitter: float) -> float:

@@ -51,5 +51,7 @@ def _of_the_system(error: OSError) -> str:
 
 
 def _end(text: str) -> None:
-    typer.secho(f"error: {text}", err=True, fg="red")
+    from mlpeft.reporting.terminal import printable  # rich is slow to import
+
+    typer.secho(f"error: {printable(text)}", err=True, fg="red")
     sys.exit(FAILED)

@@ -25,6 +25,10 @@ _Loader.add_implicit_resolver(
 )
 
 
+_DAMAGED = (yaml.YAMLError, ValueError, RecursionError)
+"""What reading raises: the last two of a 13th month, and of lists 5000 deep."""
+
+
 def parse_yaml(text: str, source: str = "") -> dict[str, Any]:
     """A YAML mapping as a dict; an empty document is an empty one.
 
@@ -33,7 +37,7 @@ def parse_yaml(text: str, source: str = "") -> dict[str, Any]:
     """
     try:
         tree = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
-    except yaml.YAMLError as error:
+    except _DAMAGED as error:
         raise ConfigError([f"not valid YAML: {error}"], source) from error
     if tree is None:
         return {}
@@ -61,6 +65,6 @@ def override(tree: dict[str, Any], text: str) -> str | None:
             return f"--set {text}: {parent} has no keys"
     try:
         branch[leaf] = yaml.load(value, Loader=_Loader)  # noqa: S506 - a SafeLoader
-    except yaml.YAMLError:
+    except _DAMAGED:
         return f"--set {text}: the value is not valid YAML"
     return None

@@ -79,6 +79,7 @@ class Agent:
         self._obtain = obtain
         self._state = WorkerState(policy)
         self._patience_s = policy.announce_s
+        self._welcome_s = policy.welcome_s
         self._ask = wire.JoinRequest(
             protocol_version=versions.protocol,
             mlpeft_version=versions.mlpeft,
@@ -222,8 +223,8 @@ class Agent:
         prepared = await self._prepare(response)
         hello = wire.Hello(response.worker_id, prepared.device, prepared.fingerprint)
         self._stream = await self._link.open(hello)
+        message = await self._first(self._stream)
         while True:
-            message = await self._stream.receive()
             match message:
                 case wire.Welcome(heartbeat_s):
                     name, run = self._ask.name, self._run
@@ -243,6 +244,18 @@ class Agent:
                     return wm.RunOver(reason, self._random.random())
                 case None:
                     raise LinkLostError("the coordinator ended the stream")
+            message = await self._stream.receive()
+
+    async def _first(self, stream: Stream) -> wire.DownMessage | None:
+        """The first message of a stream: later ones may be long in coming, not it."""
+        try:
+            async with asyncio.timeout(self._welcome_s):
+                return await stream.receive()
+        except TimeoutError as error:
+            raise LinkLostError(
+                "the coordinator took the stream of work and has not said a word for "
+                f"{self._welcome_s:g} s"
+            ) from error
 
     def _hold(self, version: int, meta: ParamTree) -> None:
         """Keep theta where leases will look for it, then say that it is here."""
@@ -253,17 +266,32 @@ class Agent:
             del self._thetas[old]
 
     async def _prepare(self, response: wire.JoinResponse) -> Prepared:
-        """Have the run's files and be ready for it; it may be the one before."""
+        """Have the run's files and be ready for it; it may be the one before.
+
+        Raises:
+            MlpeftError: If this worker cannot, whatever the reason: a configuration
+                comes from another machine, and may ask for anything.
+        """
         run = (response.config_yaml, response.assets)
         if self._prepared is None or run != self._ready_for:
             tree = parse_yaml(response.config_yaml)
             config = RunConfig.from_dict(tree, source="the run")
-            files: dict[str, Path] = {}
-            if self._obtain is not None:
-                fetch = partial(self._link.fetch, response.worker_id)
-                files = await self._obtain(config, response.assets, fetch)
-            future = self._compute.prepare(config, files)
-            self._prepared = await asyncio.wrap_future(future)
+            try:
+                self._prepared = await self._make_ready(config, response)
+            except MlpeftError:
+                raise
+            except Exception as error:
+                log.debug("the run cannot be prepared", exc_info=True)
+                raise MlpeftError(f"{type(error).__name__}: {error}") from error
             self._ready_for = run
             self._run = config.run.name
         return self._prepared
+
+    async def _make_ready(
+        self, config: RunConfig, response: wire.JoinResponse
+    ) -> Prepared:
+        files: dict[str, Path] = {}
+        if self._obtain is not None:
+            fetch = partial(self._link.fetch, response.worker_id)
+            files = await self._obtain(config, response.assets, fetch)
+        return await asyncio.wrap_future(self._compute.prepare(config, files))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mlpeft.errors import RemoteProtocolError
 from mlpeft.rpc import cluster_pb2 as pb
 from mlpeft.rpc import wire
 from mlpeft.rpc.parsing import parse
@@ -36,4 +37,6 @@ def decode_piece(frame: bytes) -> bytes:
         RemoteProtocolError: If it is something else.
     """
     data: bytes = parse(pb.FetchBlobResponse, frame).data
+    if not data:  # a transfer of such pieces would never end
+        raise RemoteProtocolError("a piece of a file without a byte")
     return data

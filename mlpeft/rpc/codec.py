@@ -12,6 +12,7 @@ and read by hand (tag, length, bytes), which saves two copies of every byte.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from mlpeft.cluster.messages import Lease
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
 
     from mlpeft.cluster.messages import LeaseKey
     from mlpeft.params import Array
+
+LEAST_HEARTBEAT_S = 1e-3
+"""Seconds between a worker's heartbeats, at least."""
 
 # Field 4, length-delimited: `bytes chunk = 4` of both stream messages.
 _CHUNK_TAG = (4 << 3 | 2).to_bytes(1, "little")
@@ -295,7 +299,7 @@ class DownDecoder:
         message = parse(pb.CoordinatorMessage, frame)
         match message.WhichOneof("message"):
             case "welcome":
-                return wire.Welcome(message.welcome.heartbeat_s)
+                return _welcome(message.welcome)
             case "theta":
                 return self._theta(message.theta)
             case "lease":
@@ -352,6 +356,17 @@ def _chunk_of(frame: bytes) -> memoryview | None:
             f"{CHUNK_BYTES} are accepted"
         )
     return memoryview(frame)[at:]
+
+
+def _welcome(welcome: pb.Welcome) -> wire.Welcome:
+    heartbeat_s = welcome.heartbeat_s
+    # Not so for NaN either. A worker that takes 0 would do nothing but send them.
+    if not LEAST_HEARTBEAT_S <= heartbeat_s < math.inf:
+        raise RemoteProtocolError(
+            f"heartbeats every {heartbeat_s} s are asked for; expected at least "
+            f"{LEAST_HEARTBEAT_S}"
+        )
+    return wire.Welcome(heartbeat_s)
 
 
 def _lease(lease: pb.Lease) -> Lease:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from mlpeft.blobs.manifest import OfferedAsset
+from mlpeft.blobs.manifest import OfferedAsset, is_digest
+from mlpeft.errors import RemoteProtocolError
 from mlpeft.rpc import cluster_pb2 as pb
 from mlpeft.rpc import wire
 from mlpeft.rpc.parsing import parse
@@ -60,6 +61,13 @@ def decode_join_response(data: bytes) -> wire.JoinResponse:
         RemoteProtocolError: If it is something else.
     """
     response = parse(pb.JoinResponse, data)
+    for asset in response.assets:
+        # It becomes the name of a file: nothing else may.
+        if not is_digest(asset.sha256):
+            raise RemoteProtocolError(
+                f"{asset.sha256[:80]!r}, offered as the digest of {asset.name[:80]!r}, "
+                "is no SHA-256"
+            )
     return wire.JoinResponse(
         worker_id=response.worker_id,
         session=response.session,

@@ -157,8 +157,15 @@ def sign_request(ca: KeyPair, request: bytes, name: str) -> bytes:
 
 
 def same_key(certificate: bytes, request: bytes) -> bool:
-    """Whether a request is for the key that a certificate has."""
-    held = _load(certificate).public_key()
+    """Whether a request is for the key that a certificate has.
+
+    Raises:
+        CertificateError: If one of them is none, or has no key that can be read.
+    """
+    try:
+        held = _load(certificate).public_key()
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise CertificateError(f"a certificate without a sound key: {error}") from error
     return held == _requested_key(request)
 
 

@@ -46,6 +46,8 @@ def toy_agent(
     runner=None,
     prepare=None,
     wakefulness=None,
+    obtain=None,
+    welcome_s=30.0,
 ):
     def make_runner(config):
         assert config.model_copy(update={"cluster": CONFIG.cluster}) == CONFIG
@@ -54,9 +56,12 @@ def toy_agent(
     return Agent(
         link,
         lambda post: ComputeThread(prepare or make_runner, post),
-        policy=WorkerPolicy(first_delay_s=0.01, announce_s=0.01, once=True),
+        policy=WorkerPolicy(
+            first_delay_s=0.01, announce_s=0.01, welcome_s=welcome_s, once=True
+        ),
         name=name,
         versions=versions,
+        obtain=obtain,
         wakefulness=wakefulness,
     )
 

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 
 from mlpeft.cluster.messages import LeaseKey
 from mlpeft.errors import RemoteProtocolError
-from mlpeft.rpc import codec
-from tests.rpc.hostile import FIELDS, HUGE, frames, giant
+from mlpeft.rpc import codec, wire
+from tests.rpc.hostile import FIELDS, HUGE, ODD, down_frames, frames, giant, welcome
 
 KEY = LeaseKey("session", 1, 0, 1)
 LIMIT = 1 << 20
@@ -24,6 +24,25 @@ def test_any_frames_give_messages_or_a_remote_protocol_error(sent):
             decoder.feed(frame)
         except RemoteProtocolError:
             return
+
+
+@given(st.lists(down_frames(), max_size=8))
+@settings(max_examples=150, deadline=None)
+def test_any_frames_from_a_coordinator_too(sent):
+    decoder = codec.DownDecoder(LIMIT)
+    for frame in sent:
+        try:
+            message = decoder.feed(frame)
+        except RemoteProtocolError:
+            return
+        if isinstance(message, wire.Welcome):
+            assert 0.001 <= message.heartbeat_s < float("inf")
+
+
+@pytest.mark.parametrize("heartbeat_s", ODD)
+def test_a_worker_is_not_made_to_do_nothing_but_send_heartbeats(heartbeat_s):
+    with pytest.raises(RemoteProtocolError, match="heartbeats every"):
+        codec.DownDecoder(LIMIT).feed(welcome(heartbeat_s))
 
 
 @pytest.mark.parametrize("value", HUGE)
