@@ -100,7 +100,8 @@ def test_a_file_of_the_users_own_keeps_its_name_and_one_of_the_hub_gets_one(
     cache, tmp_path, monkeypatch
 ):
     """Names say how a file is read."""
-    pytest.importorskip("datasets")
+    hub = pytest.importorskip("datasets")
+    monkeypatch.setattr(hub.config, "HF_DATASETS_CACHE", tmp_path / "hf")
     monkeypatch.setenv("MLPEFT_CACHE_DIR", str(tmp_path / "ours"))
     folder = tmp_path / "there"
     folder.mkdir()
