@@ -50,9 +50,9 @@ STARTS = {
     "joint": "trained jointly",
     "reptile": "meta-learned",
 }
-LR_FACTORS = (0.5, 1.0, 2.0, 4.0)
+LR_FACTORS = (1.0, 3.0)
 """Each start may choose its inner step size: the recipe's times one of these."""
-TUNING_EPISODES = 9
+TUNING_EPISODES = 6
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import shlex
 from typing import TYPE_CHECKING, Any
 
 import mlx.core as mx
 
 from mlpeft.adapters.card import model_card
+from mlpeft.adapters.completer import template_of
+from mlpeft.datasets.completion_tokens import PROMPT
 from mlpeft.errors import ConfigError, DataError
 from mlpeft.models.encoder import unit
 
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from mlpeft.adapters.adapter import Adapter
+    from mlpeft.config import RunConfig
 
 CONFIG = "adapter_config.json"
 HEAD = "head."
@@ -28,6 +32,10 @@ _HEAD_USE = """
 
 `head.safetensors` and `labels.json` are the classifier: a text with the embedding e, of
 length 1, has the logits `scale (W e) + b`, `scale` being {scale:g}."""
+_PROMPT_USE = """
+
+A prompt has the form of those that were learned from, here as a string of JSON, and no
+other chat format around it: `{template}`"""
 
 
 def write_arrays(folder: Path, name: str, arrays: Mapping[str, mx.array]) -> None:
@@ -46,8 +54,21 @@ def write_card(folder: Path, adapter: Adapter, use: str) -> None:
     """The model card, with how the folder is used."""
     if has_head(adapter):
         use += _HEAD_USE.format(scale=adapter.config.model.logit_scale)
+    if adapter.config.model.backbone == "causal_lm":
+        template = json.dumps(template_of(adapter.config), ensure_ascii=False)
+        use += _PROMPT_USE.format(template=template)
     text = model_card(adapter, use)
     (folder / "README.md").write_text(text, encoding="utf-8")
+
+
+def prompt_option(config: RunConfig) -> str:
+    """`--prompt` and other words that have mlx_lm.generate take a prompt as learned.
+
+    It reads `\\n` as the end of a line, and would put a chat format around it.
+    """
+    prompt = template_of(config).replace(PROMPT, "...")
+    words = prompt.replace("\n", "\\n").replace("\t", "\\t")
+    return f"--ignore-chat-template --prompt {shlex.quote(words)}"
 
 
 def has_head(adapter: Adapter) -> bool:

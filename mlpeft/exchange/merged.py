@@ -31,6 +31,11 @@ WEIGHTS = "model.safetensors"
 _TEXT_FILES = ("*.json", "*.txt", "*.model", "*.jinja")
 """What a model's folder has beside weights: settings, tokenizer, chat template."""
 _USE = "The folder takes the place of the base's own wherever that is read."
+_GENERATE = """
+
+```bash
+mlx_lm.generate --model FOLDER {prompt}
+```"""
 
 
 def write(adapter: Adapter, folder: Path) -> None:
@@ -44,12 +49,14 @@ def write(adapter: Adapter, folder: Path) -> None:
     layer_names(config)  # is there a pretrained base?
     model = adapter.wrapped()
     merge(model, config.peft)
+    use = _USE
     if config.model.backbone == "causal_lm":
         _write_language_model(model, adapter, folder)
+        use += _GENERATE.format(prompt=files.prompt_option(config))
     else:
         _write_encoder(model, str(config.model.weights), folder)
     files.write_head(folder, adapter)
-    files.write_card(folder, adapter, _USE)
+    files.write_card(folder, adapter, use)
 
 
 def _write_encoder(model: nn.Module, weights: str, folder: Path) -> None:

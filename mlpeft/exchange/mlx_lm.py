@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 WEIGHTS = "adapters.safetensors"
 METHODS = ("lora", "dora")
 _USE = """```bash
-mlx_lm.generate --model BASE --adapter-path FOLDER --prompt "..."
+mlx_lm.generate --model BASE --adapter-path FOLDER \\
+  {prompt}
 ```"""
 
 
@@ -70,7 +71,7 @@ def write(adapter: Adapter, folder: Path) -> None:
     arrays = {name: mx.array(leaf) for name, leaf in adapter.leaves.items()}
     files.write_arrays(folder, WEIGHTS, arrays)
     files.write_json(folder, files.CONFIG, settings)
-    files.write_card(folder, adapter, _USE)
+    files.write_card(folder, adapter, _USE.format(prompt=files.prompt_option(config)))
 
 
 def read(folder: Path, config: RunConfig) -> Foreign:

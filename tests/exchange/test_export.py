@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shlex
+import sys
 
 import mlx.core as mx
 import numpy as np
@@ -10,6 +12,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from mlpeft.adapters.adapter import Adapter
+from mlpeft.adapters.completer import Completer
 from mlpeft.adapters.learn import adapt
 from mlpeft.adapters.start import as_adapter
 from mlpeft.config import RunConfig
@@ -167,6 +170,31 @@ def test_mlx_lm_loads_the_folder_and_generates_with_it(tmp_path, peft):
     plain, _ = mlx_lm.load(base)
     assert np.abs(np.array(plain(TOKENS) - model(TOKENS))).max() > 1e-3
     assert isinstance(mlx_lm.generate(model, tokenizer, "ab", max_tokens=3), str)
+
+
+@pytest.mark.parametrize("format_", ["mlx-lm", "merged"])
+def test_the_cards_command_goes_on_as_the_adapter_does(
+    tmp_path, monkeypatch, capsys, format_
+):
+    """mlx_lm.generate, called as the model card says, though the base has a chat."""
+    generate = pytest.importorskip("mlx_lm.generate", reason="pip install 'mlpeft[lm]'")
+    config = tmp_path / "lm" / "tokenizer_config.json"
+    params = {"template": "say {prompt}, b\n", "path": "none.jsonl"}
+    adapter = language_start(tmp_path, task_distribution={"task_params": params})
+    chat = "{% for m in messages %}zz {{ m.content }}{% endfor %}"
+    config.write_text(json.dumps({"eos_token": "<end>", "chat_template": chat}))
+    folder = export_adapter(adapter, format_, tmp_path / "out")
+    parts = {name: getattr(adapter, name) for name in ("config", "leaves", "story")}
+    (said,) = Completer(labels=(), **parts).predict(["ab"], max_tokens=5)
+    card = (folder / "README.md").read_text()
+    assert '`"say {prompt}, b\\n"`' in card
+    command = card.partition("```bash\n")[2].partition("```")[0].replace("\\\n", "")
+    names = {"BASE": str(tmp_path / "lm"), "FOLDER": str(folder)}
+    words = [names.get(word, word) for word in shlex.split(command)]
+    words = [word.replace("...", "ab") for word in words]
+    monkeypatch.setattr(sys, "argv", [*words, "--max-tokens", "5", "--verbose", "F"])
+    generate.main()
+    assert capsys.readouterr().out.strip() == said.strip()
 
 
 def test_a_merged_encoder_is_read_like_its_base(tmp_path):
