@@ -62,9 +62,9 @@ def write_card(folder: Path, adapter: Adapter, use: str) -> None:
 
 
 def prompt_option(config: RunConfig) -> str:
-    """`--prompt` and other words that have mlx_lm.generate take a prompt as learned.
+    r"""`--prompt` and other words that have mlx_lm.generate take a prompt as learned.
 
-    It reads `\\n` as the end of a line, and would put a chat format around it.
+    It reads `\n` as the end of a line, and would put a chat format around it.
     """
     prompt = template_of(config).replace(PROMPT, "...")
     words = prompt.replace("\n", "\\n").replace("\t", "\\t")
