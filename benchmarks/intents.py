@@ -54,7 +54,7 @@ if TYPE_CHECKING:
 DATA_SETS = ("banking77", "clinc150")
 TUNED_STEPS = 5
 TUNING_EPISODES = 40
-LR_FACTORS = (0.3, 1.0, 3.0)
+LR_FACTORS = (1.0, 10.0, 100.0)
 """Each start may choose its inner step size, on validation classes."""
 
 PROJECTIONS = ("projection", "projection_named")

@@ -83,7 +83,7 @@ def _loss(model: Any) -> Any:
 
 def _utterances(runner: ShardRunner) -> tuple[np.ndarray, np.ndarray]:
     """All utterances of the training classes, (n, length) tokens, and their labels."""
-    (task,) = runner.tasks.train.configs
+    task = runner.tasks.train.configs[0]  # which differ in their shots alone
     rows, labels = Intents(runner.config.paths.data_dir).utterances(task)
     return rows, labels
 
