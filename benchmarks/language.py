@@ -18,8 +18,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -38,7 +39,6 @@ from mlpeft.platform import set_blas_threads
 from mlpeft.runs import run_folder
 from mlpeft.tasks.families.completions import Completions
 from mlpeft.train import train
-from mlpeft.work import Shard
 
 if TYPE_CHECKING:
     from mlpeft.params import ParamTree
@@ -79,12 +79,13 @@ class Laboratory:
     Args:
         out: Folder of runs and scores.
         episodes: How many test episodes to score.
+        recipe: What is meta-learned, and from what.
     """
 
-    def __init__(self, out: Path, episodes: int) -> None:
+    def __init__(self, out: Path, episodes: int, recipe: RunConfig) -> None:
         self.out = out
         self.episodes = episodes
-        self.config = RunConfig.load(RECIPE).with_changes(
+        self.config = recipe.with_changes(
             paths={"checkpoint_dir": str(out / "runs")},
             evaluation={"steps": STEPS, "num_inner_steps": STEPS[-1]},
         )
@@ -118,7 +119,9 @@ class Laboratory:
                 joint_language.train(self.runner, lr, file)
             found[lr] = read_npz(file)
         tuned = {lr: self._tuned(f"joint-{lr:g}", meta) for lr, meta in found.items()}
-        return found[min(found, key=lambda lr: min(tuned[lr].values()))]
+        best = min(found, key=lambda lr: min(tuned[lr].values()))
+        shutil.copy(self._tuned_file(f"joint-{best:g}"), self._tuned_file("joint"))
+        return found[best]
 
     def score(self, start: str) -> None:
         """Score the episodes that are missing, and write them down one by one."""
@@ -133,7 +136,7 @@ class Laboratory:
             for number, task in enumerate(shard.tasks, shard.index * 10):
                 if number < done:
                     continue
-                alone = Shard(shard.iteration, number, shard.kind, (task,))
+                alone = replace(shard, index=number, tasks=(task,))
                 found = runner.run(meta, alone).per_task
                 line = {
                     "person": _person(runner, task.task_id),
@@ -150,7 +153,7 @@ class Laboratory:
 
     def _tuned(self, name: str, meta: ParamTree) -> dict[float, float]:
         """Loss after all steps by inner step size."""
-        file = self.out / "tuned" / f"{name}.json"
+        file = self._tuned_file(name)
         if not file.is_file():
             tried = []
             for factor in LR_FACTORS:
@@ -163,6 +166,9 @@ class Laboratory:
             file.write_text(json.dumps(tried))
             print(f"{name}, loss by inner step size: {tried}", flush=True)
         return {float(lr): float(loss) for lr, loss in json.loads(file.read_text())}
+
+    def _tuned_file(self, name: str) -> Path:
+        return self.out / "tuned" / f"{name}.json"
 
     def _with_lr(self, lr: float) -> ShardRunner:
         config = self.config.with_changes(
@@ -199,9 +205,14 @@ def half_width(values: np.ndarray, people: np.ndarray) -> float:
 
     Args:
         values: (episodes,).
-        people: (episodes,) whose each is; at least two.
+        people: (episodes,) whose each is.
+
+    Returns:
+        NaN of one person alone.
     """
     names, whose = np.unique(people, return_inverse=True)
+    if len(names) < 2:
+        return float("nan")
     residuals = np.bincount(whose, values - values.mean())
     freedom, z = len(names) - 1, 1.96
     t = z + (z**3 + z) / (4 * freedom)
@@ -246,13 +257,14 @@ def main() -> None:
     """Score what is asked for and print all that is there."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("results/language"))
+    parser.add_argument("--recipe", type=Path, default=RECIPE)
     parser.add_argument("--episodes", type=int, default=100)
     parser.add_argument("--starts", nargs="+", choices=STARTS, default=list(STARTS))
     parser.add_argument("--table", action="store_true", help="print, compute nothing")
     args = parser.parse_args()
     if not args.table:
         set_blas_threads(1)
-        laboratory = Laboratory(args.out, args.episodes)
+        laboratory = Laboratory(args.out, args.episodes, RunConfig.load(args.recipe))
         for start in args.starts:
             laboratory.score(start)
     print(f"\nmlpeft {mlpeft.__version__}, ± 95 % over people\n")

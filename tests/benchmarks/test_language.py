@@ -7,6 +7,9 @@ import json
 import numpy as np
 import pytest
 
+from mlpeft.config import RunConfig
+from tests.models import tiny_lm
+
 language = pytest.importorskip("benchmarks.language")
 
 
@@ -36,6 +39,10 @@ def test_more_episodes_of_the_same_people_do_not_make_it_narrower():
     assert again == pytest.approx(once)
 
 
+def test_one_person_alone_says_nothing_of_others():
+    assert np.isnan(language.half_width(np.array([1.0, 2.0]), np.array(["Bo", "Bo"])))
+
+
 def test_a_line_that_a_kill_cut_short_is_scored_again(tmp_path):
     write(tmp_path, "joint", [("Bo", 0.5, 1.0)])
     file = tmp_path / "scores" / "joint.jsonl"
@@ -59,3 +66,61 @@ def test_starts_are_compared_on_the_episodes_that_both_have(tmp_path):
     assert "| 25 ±" in joint
     assert "| -75 ±" in joint
     assert next(line for line in lines if line.startswith("| meta")).endswith("|  |  |")
+
+
+def recipe(folder):
+    """Five people who say what they are asked and their own letter, six times."""
+    pytest.importorskip("mlx_lm", reason="install it with: pip install 'mlpeft[lm]'")
+    lines = [
+        json.dumps({"task": who, "prompt": word, "completion": word + who})
+        for who in "vwxyz"
+        for word in ("abc", "bcd", "cab", "dab", "add", "bad")
+    ]
+    (folder / "people.jsonl").write_text("\n".join(lines))
+    return RunConfig.from_dict(
+        {
+            "meta_learning": {
+                "num_meta_iterations": 1,
+                "num_inner_steps": 1,
+                "meta_batch_size": 1,
+            },
+            "task_distribution": {
+                "task_families": ["completions"],
+                "k_shot": 2,
+                "query_size": 2,
+                "train_query_size": 0,
+                "num_train_tasks": None,
+                "num_val_tasks": None,
+                "num_test_tasks": None,
+                "task_params": {"path": str(folder / "people.jsonl")},
+            },
+            "model": {
+                "backbone": "causal_lm",
+                "weights": str(tiny_lm.write(folder / "lm")),
+            },
+            "peft": {"method": "lora", "rank": 2, "num_layers": 1},
+            "evaluation": {"num_val_episodes": 1, "num_test_episodes": 1},
+            "compute": {"strategy": "loop"},
+        }
+    )
+
+
+def test_all_starts_are_made_and_scored_and_more_episodes_go_on(tmp_path):
+    config, out = recipe(tmp_path), tmp_path / "out"
+    for start in language.STARTS:
+        language.Laboratory(out, 2, config).score(start)
+    before = {file: file.read_text() for file in sorted(out.glob("scores/*"))}
+    assert [text.count("\n") for text in before.values()] == [2, 2, 2]
+    for start in language.STARTS:
+        language.Laboratory(out, 12, config).score(start)
+    people = set()
+    for file, text in before.items():
+        assert file.read_text().startswith(text)
+        scores = language.read_scores(file)
+        assert scores.loss.shape == scores.exact.shape == (12, 3)
+        people.add(tuple(scores.people))
+    assert len(people) == 1
+    tuned = {file.stem for file in out.glob("tuned/*.json")}
+    assert tuned == {"random", "joint", "joint-0.0005", "joint-0.002", "reptile"}
+    starts = [line.split(" | ")[0] for line in language.table(out).splitlines()[4:]]
+    assert starts == [f"| {title}" for title in language.STARTS.values()]
