@@ -1,8 +1,10 @@
 """Joint training of an adapter: one classifier of all training classes.
 
 What one would do with the same training data and no meta-learning: the adapter and a
-head over all training classes, by Adam on batches of single utterances. The head is
-then thrown away.
+head over all training classes, by Adam on batches of single utterances. The head
+starts from the class means of the frozen encoder, since from chance its first steps
+would spoil the adapter (Kumar et al. 2022, arXiv 2202.10054), and is thrown away in
+the end.
 """
 
 from __future__ import annotations
@@ -31,10 +33,11 @@ if TYPE_CHECKING:
 BATCH = 100
 LR = 5e-4
 BETA1 = 0.9
-SCALE = 20.0
 STEPS = 100
 VALIDATE_EVERY = 25
 HEAD = "joint_head"
+UTTERANCES = 40
+"""Of a class, for its mean."""
 
 
 def train(runner: ShardRunner, file: Path) -> None:
@@ -47,10 +50,10 @@ def train(runner: ShardRunner, file: Path) -> None:
     rows, labels = _utterances(runner)
     rng = generator(runner.config.run.seed, Purpose.BASELINE)
     functional = Functional(runner.model, cross_entropy_loss)
-    step = mx.compile(mx.value_and_grad(_loss(runner.model)))
+    scale = runner.config.model.logit_scale
+    step = mx.compile(mx.value_and_grad(_loss(runner.model, scale)))
     start = dict(get_params(runner.model))
-    head = rng.normal(size=(len(np.unique(labels)), runner.model.head.weight.shape[1]))
-    params = start | {HEAD: mx.array(head, mx.float32)}
+    params = start | {HEAD: _class_means(runner.model, functional, rows, labels)}
     state = Adam(LR, BETA1).init(params)
     best: tuple[float, ParamTree] = (-1.0, {})
     for number in range(STEPS + 1):
@@ -71,11 +74,23 @@ def train(runner: ShardRunner, file: Path) -> None:
     np.savez(file, **best[1])
 
 
-def _loss(model: Any) -> Any:
+def _class_means(
+    model: Any, functional: Functional, rows: np.ndarray, labels: np.ndarray
+) -> mx.array:
+    """(classes, dims): the mean embedding of the first utterances of each class."""
+    means = []
+    for label in range(labels.max() + 1):
+        batch = functional.prepare(rows[labels == label][:UTTERANCES])
+        means.append(model.embed(batch).mean(axis=0))
+        mx.eval(means[-1])
+    return mx.stack(means)
+
+
+def _loss(model: Any, scale: float) -> Any:
     def loss(params: ParamTree, batch: Any, labels: mx.array) -> mx.array:
         theta = {name: leaf for name, leaf in params.items() if name != HEAD}
         set_params(model, theta)
-        logits = SCALE * (model.embed(batch) @ unit(params[HEAD]).T)
+        logits = scale * (model.embed(batch) @ unit(params[HEAD]).T)
         return cross_entropy_loss(logits, labels)
 
     return loss
