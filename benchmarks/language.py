@@ -19,7 +19,6 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
-import time
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -105,9 +104,7 @@ class Laboratory:
         found, _ = checkpoint.newest(folder)
         iterations = self.config.meta_learning.num_meta_iterations
         if found is None or found.progress.iteration < iterations:
-            began = time.process_time()
             train(self.config, runner=self.runner, resume=found is not None)
-            print(f"meta-learned in {time.process_time() - began:.0f} CPU seconds")
         return load_trained(folder).meta
 
     def _joint(self) -> ParamTree:
