@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from coordinator.server import Server
+from coordinator.socket_folder import SocketFolder
 from mlpeft.cluster.worker_state import WorkerPolicy
 from mlpeft.errors import MlpeftError
 from mlpeft.node.agent import Agent
@@ -103,11 +102,9 @@ class Processes:
 
     async def start(self, number: int) -> None:
         """See `LocalWorkers`."""
-        # In the system's folder: the path of a socket may have 104 bytes at most.
-        self._folder = tempfile.TemporaryDirectory(prefix="mlpeft-")
+        self._folder = SocketFolder()
         self._server = Server(self._hub)
-        path = Path(self._folder.name) / "coordinator.sock"
-        address = await self._server.start_on_socket(path)
+        address = await self._server.start_on_socket(self._folder.socket)
         self._alive = number
         for index in range(number):
             name = f"local-{index}"
@@ -118,7 +115,7 @@ class Processes:
         """See `LocalWorkers`."""
         await self._server.stop(grace_s)
         await asyncio.gather(*(each.end() for each in self._supervisors))
-        self._folder.cleanup()
+        self._folder.close()
 
     def _given_up(self, reason: str) -> None:
         """With nobody left to compute, the round would wait for ever."""
