@@ -8,8 +8,8 @@ A step is one of an inner loop of five steps of SGD on 25 sentences of 8 to 32 t
 compiled, one thread. The methods take turns, and the median of a method's ratios to
 lora of the same turn is shown: it holds on a busy machine, too.
 
-The accuracy is that of new intents, 5-way 1-shot, after a short meta-training of the
-kind of configs/intents.yaml, the same for all but for the outer step size, which each
+The accuracy is that of new intents, 5-way 1-shot, after the short meta-training of
+methods.yaml, the same for all but for the outer step size, which each
 method chooses from the same four on validation intents. It says what a method learns in
 a minute, not what it can learn. `head` learns nothing that outlives an episode: its row
 is that of the frozen encoder, and gains over it are paired by episode. What is done is

@@ -23,7 +23,7 @@ from mlpeft.results import half_width
 from mlpeft.runs import run_folder
 from mlpeft.train import train
 
-RECIPE = Path(__file__).resolve().parents[1] / "configs" / "intents.yaml"
+RECIPE = Path(__file__).with_name("methods.yaml")
 OUTER_LRS = (5e-5, 5e-4, 5e-3, 5e-2)
 """What each method chooses from on validation intents: all weights want short steps of
 Adam, few parameters that scale what is there want long ones."""
@@ -105,7 +105,6 @@ class Trainings:
             "run.name": f"{method}_{lr:g}_{iterations}",
             "model.weights": self.weights,
             "peft.method": method,
-            "peft.keys": "null",
             "compute.threads": 1,
             "meta_learning.outer_lr": lr,
             "meta_learning.num_meta_iterations": iterations,
