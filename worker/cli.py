@@ -27,6 +27,7 @@ from mlpeft.commands.options import (
     IdentityFolder,
     Insecure,
     MaybeCoordinator,
+    RunName,
 )
 from mlpeft.commands.peer import choose
 from mlpeft.node import versions
@@ -42,7 +43,7 @@ from mlpeft.rpc.address import join_address, split_address
 from mlpeft.security.identity import Identity
 from mlpeft.security.token import JoinToken
 from worker.link import GrpcLink
-from worker.options import AllowModule, AllowSleep, RunName, WorkerName
+from worker.options import AllowModule, AllowSleep, WorkerName
 from worker.service import install, uninstall
 
 INTERRUPTED = 130

@@ -24,11 +24,3 @@ AllowSleep = Annotated[
     bool,
     typer.Option("--allow-sleep", help="Let this Mac fall asleep while it computes."),
 ]
-RunName = Annotated[
-    str | None,
-    typer.Option(
-        "--run",
-        help="Name of the run to look for on the network.",
-        show_default="any, if there is one alone",
-    ),
-]

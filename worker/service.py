@@ -10,10 +10,15 @@ from typing import Annotated
 
 import typer
 
-from mlpeft.commands.options import IdentityFolder, Insecure, MaybeCoordinator
+from mlpeft.commands.options import (
+    IdentityFolder,
+    Insecure,
+    MaybeCoordinator,
+    RunName,
+)
 from mlpeft.errors import MlpeftError
 from mlpeft.platform import launchd, shell
-from worker.options import AllowModule, AllowSleep, RunName, WorkerName
+from worker.options import AllowModule, AllowSleep, WorkerName
 
 LABEL = "org.mlpeft.worker"
 PASSED_ON = ("PYTHONPATH", "SSL_CERT_FILE")

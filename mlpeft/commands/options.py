@@ -50,6 +50,14 @@ MaybeCoordinator = Annotated[
         show_default="the one that was joined, else 127.0.0.1:50051",
     ),
 ]
+RunName = Annotated[
+    str | None,
+    typer.Option(
+        "--run",
+        help="Name of the run to look for on the network.",
+        show_default="any, if there is one alone",
+    ),
+]
 IdentityFolder = Annotated[
     Path | None,
     typer.Option(

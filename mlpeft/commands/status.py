@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mlpeft.commands.options import IdentityFolder, Insecure, Json, MaybeCoordinator
+from mlpeft.commands.options import (
+    IdentityFolder,
+    Insecure,
+    Json,
+    MaybeCoordinator,
+    RunName,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,6 +35,7 @@ def status(
         bool, typer.Option("--watch", "-w", help="Go on showing it, until Ctrl-C.")
     ] = False,
     json_output: Json = False,
+    run: RunName = None,
     identity: IdentityFolder = None,
     insecure: Insecure = False,
 ) -> None:
@@ -37,13 +44,13 @@ def status(
     With --watch it also shows that the coordinator is gone, and its return. With --json
     and --watch a line is printed for each change.
     """
-    from mlpeft.commands.peer import choose_to_steer
+    from mlpeft.commands.finding import find
 
     if not watch:
-        address, shown = choose_to_steer(coordinator, identity, insecure=insecure)
+        address, shown = find(coordinator, identity, insecure=insecure, run=run)
         _print(_ask(address, shown), as_json=json_output)
         return
-    looks = _looks(coordinator, identity, insecure)
+    looks = _looks(coordinator, run, identity, insecure)
     try:
         if json_output:
             _watch_as_json(looks)
@@ -61,20 +68,20 @@ def _ask(address: str, shown: Identity | None) -> Overview:
 
 
 def _looks(
-    coordinator: str | None, folder: Path | None, insecure: bool
+    coordinator: str | None, run: str | None, folder: Path | None, insecure: bool
 ) -> Iterator[Overview | str]:
     """What is seen, again and again; a text where nobody answers."""
     from mlpeft.commands.ask import CoordinatorGoneError
-    from mlpeft.commands.peer import choose_to_steer
+    from mlpeft.commands.finding import find
 
     chosen = None
     while True:
-        # Chosen anew after a silence: it may come back with TLS, or without.
-        chosen = chosen or choose_to_steer(coordinator, folder, insecure=insecure)
         try:
+            # Found anew after a silence: it may come back with TLS, or elsewhere.
+            chosen = chosen or find(coordinator, folder, insecure=insecure, run=run)
             yield _ask(*chosen)
-        except CoordinatorGoneError:
-            yield f"no coordinator answers at {chosen[0]}"
+        except CoordinatorGoneError as error:
+            yield f"no coordinator answers at {chosen[0]}" if chosen else str(error)
             chosen = None
         time.sleep(LOOK_S)
 

@@ -7,7 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mlpeft.commands.options import IdentityFolder, Insecure, MaybeCoordinator
+from mlpeft.commands.options import (
+    IdentityFolder,
+    Insecure,
+    MaybeCoordinator,
+    RunName,
+)
 
 if TYPE_CHECKING:
     from mlpeft.rpc.wire import ControlRequest
@@ -20,72 +25,78 @@ Worker = Annotated[
 def drain(
     worker: Worker,
     coordinator: MaybeCoordinator = None,
+    run: RunName = None,
     identity: IdentityFolder = None,
     insecure: Insecure = False,
 ) -> None:
     """Let a worker finish the shard in hand and end its process."""
     from mlpeft.rpc.wire import Action, ControlRequest
 
-    _steer(ControlRequest(Action.DRAIN, worker), coordinator, identity, insecure)
+    _steer(ControlRequest(Action.DRAIN, worker), coordinator, run, identity, insecure)
 
 
 def release(
     worker: Worker,
     coordinator: MaybeCoordinator = None,
+    run: RunName = None,
     identity: IdentityFolder = None,
     insecure: Insecure = False,
 ) -> None:
     """Give a worker shards again that was quarantined for failing at too many."""
     from mlpeft.rpc.wire import Action, ControlRequest
 
-    _steer(ControlRequest(Action.RELEASE, worker), coordinator, identity, insecure)
+    _steer(ControlRequest(Action.RELEASE, worker), coordinator, run, identity, insecure)
 
 
 def pause(
     coordinator: MaybeCoordinator = None,
+    run: RunName = None,
     identity: IdentityFolder = None,
     insecure: Insecure = False,
 ) -> None:
     """Give no more shards to anybody; what is under way is finished and counts."""
     from mlpeft.rpc.wire import Action, ControlRequest
 
-    _steer(ControlRequest(Action.PAUSE), coordinator, identity, insecure)
+    _steer(ControlRequest(Action.PAUSE), coordinator, run, identity, insecure)
 
 
 def resume(
     coordinator: MaybeCoordinator = None,
+    run: RunName = None,
     identity: IdentityFolder = None,
     insecure: Insecure = False,
 ) -> None:
     """Go on after `mlpeft pause`."""
     from mlpeft.rpc.wire import Action, ControlRequest
 
-    _steer(ControlRequest(Action.RESUME), coordinator, identity, insecure)
+    _steer(ControlRequest(Action.RESUME), coordinator, run, identity, insecure)
 
 
 def stop(
     coordinator: MaybeCoordinator = None,
+    run: RunName = None,
     identity: IdentityFolder = None,
     insecure: Insecure = False,
 ) -> None:
     """End the run after the round under way: saved, and ready to go on."""
     from mlpeft.rpc.wire import Action, ControlRequest
 
-    _steer(ControlRequest(Action.STOP), coordinator, identity, insecure)
+    _steer(ControlRequest(Action.STOP), coordinator, run, identity, insecure)
 
 
 def _steer(
     request: ControlRequest,
     coordinator: str | None,
+    run: str | None,
     identity: Path | None,
     insecure: bool,
 ) -> None:
     from mlpeft.commands.ask import ask
-    from mlpeft.commands.peer import choose_to_steer
+    from mlpeft.commands.finding import find
+    from mlpeft.reporting.terminal import printable
     from mlpeft.rpc import channel, control_codec
 
-    address, shown = choose_to_steer(coordinator, identity, insecure=insecure)
+    address, shown = find(coordinator, identity, insecure=insecure, run=run)
     question = control_codec.encode_request(request)
-    typer.echo(
-        control_codec.decode_response(ask(address, shown, channel.CONTROL, question))
-    )
+    answer = ask(address, shown, channel.CONTROL, question)
+    typer.echo(printable(control_codec.decode_response(answer)))

@@ -9,6 +9,7 @@ from mlpeft.cluster.coordinator_state import CoordinatorState
 from mlpeft.cluster.overview import Bytes, Overview, RunProgress
 from mlpeft.cluster.rounds import Policy
 from mlpeft.cluster.sim import TOY_SIZE, toy_shards
+from mlpeft.commands import finding
 from mlpeft.commands import status as command
 from mlpeft.commands.ask import CoordinatorGoneError
 from mlpeft.commands.status import status
@@ -110,6 +111,7 @@ class Glances:
     def __init__(self, monkeypatch, answers):
         self.answers = iter(answers)
         monkeypatch.setattr(command, "_ask", self.ask)
+        monkeypatch.setattr(finding, "_answers", lambda _: True)
         monkeypatch.setattr(command.time, "sleep", lambda _: None)
 
     def ask(self, address, shown):
