@@ -13,7 +13,8 @@ import mlx.core as mx
 import numpy as np
 
 from mlpeft.meta import state
-from mlpeft.meta.functional import set_params
+from mlpeft.meta.functional import Functional, set_params
+from mlpeft.models.losses import cross_entropy_loss
 
 if TYPE_CHECKING:
     from mlpeft.meta.runner import ShardRunner
@@ -34,8 +35,9 @@ class Nearest:
     def __init__(self, runner: ShardRunner, meta: ParamTree) -> None:
         self._tasks = runner.tasks.test
         self._model: Any = runner.model
+        self._functional = Functional(runner.model, cross_entropy_loss)
         theta, _ = state.split(meta)
-        set_params(self._model, {name: mx.array(leaf) for name, leaf in theta.items()})
+        self._theta = {name: mx.array(leaf) for name, leaf in theta.items()}
         self._known: dict[bytes, np.ndarray] = {}
 
     def acc(self, spec: TaskSpec) -> float:
@@ -58,12 +60,10 @@ class Nearest:
         )
         for first in range(0, len(new), BATCH):
             places = new[first : first + BATCH]
-            prepared = self._model.prepare(rows[places])
-            found = np.array(
-                self._model.embed(
-                    {name: mx.array(part) for name, part in prepared.items()}
-                )
-            )
+            batch = self._functional.prepare(rows[places])
+            with self._functional.installed():
+                set_params(self._model, self._theta)
+                found = np.array(self._model.embed(batch))
             self._known |= {
                 keys[place]: row for place, row in zip(places, found, strict=True)
             }

@@ -70,16 +70,20 @@ def test_utterances_embedded_once_give_what_evaluation_gives(
         }
     )
     runner = ShardRunner.from_config(config)
+    begun = runner.initial_meta()
     rng = np.random.default_rng(0)
     meta = {
         name: leaf + rng.normal(0, 0.1, leaf.shape).astype(np.float32)
-        for name, leaf in runner.initial_meta().items()
+        for name, leaf in begun.items()
     }
     (shard,) = shards_of_test(config, runner.tasks, 6)
     means = nearest.Nearest(runner, meta)
     found = [means.acc(spec) for spec in shard.tasks]
     expected = runner.run(meta, shard).per_task["acc"][:, 0]
     np.testing.assert_allclose(found, expected, atol=1e-6)
+    # The model is shared with the next start, which must begin where this one did.
+    for name, leaf in runner.initial_meta().items():
+        np.testing.assert_array_equal(leaf, begun[name])
 
 
 def test_class_splits_are_told_alone_and_together(tmp_path):
