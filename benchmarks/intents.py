@@ -91,6 +91,7 @@ class Laboratory:
         self.episodes = episodes
         self.recipes = recipes
         self._models: dict[str, nn.Module] = {}
+        self._embedded: tuple[tuple[str, ...], dict[bytes, np.ndarray]] = ((), {})
 
     def config(self, start: str, data: str, class_split: str) -> RunConfig:
         """The configuration of a start's run, on one of the data sets."""
@@ -163,7 +164,7 @@ class Laboratory:
             lr = self._tuned_lr(setting, meta, config)
             config = config.with_changes(meta_learning={"inner_lr": lr})
         runner = self._runner(config, setting.start)
-        nearest = None if adapt else Nearest(runner, meta)
+        nearest = None if adapt else Nearest(runner, meta, self._embeddings(setting))
         for shard in test_shards(runner.config, runner.tasks, self.episodes):
             if shard.index * len(shard.tasks) < len(done):
                 continue
@@ -176,6 +177,13 @@ class Laboratory:
         scores = read_scores(file)
         print(f"{setting.name}: {cells(scores)}", flush=True)
         return scores
+
+    def _embeddings(self, setting: Setting) -> dict[bytes, np.ndarray]:
+        """What is known of utterances under a start; of the last one asked for."""
+        start = (setting.start, setting.train_on, setting.class_split)
+        if self._embedded[0] != start:
+            self._embedded = (start, {})
+        return self._embedded[1]
 
     def _tuned_lr(self, setting: Setting, meta: ParamTree, config: RunConfig) -> float:
         """The inner step size that suits a start best on validation episodes."""

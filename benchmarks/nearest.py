@@ -30,15 +30,21 @@ class Nearest:
     Args:
         runner: Of a sentence classifier with head prototype.
         meta: The start's meta-state.
+        known: Embeddings under it by utterance, as far as there are any; filled.
     """
 
-    def __init__(self, runner: ShardRunner, meta: ParamTree) -> None:
+    def __init__(
+        self,
+        runner: ShardRunner,
+        meta: ParamTree,
+        known: dict[bytes, np.ndarray] | None = None,
+    ) -> None:
         self._tasks = runner.tasks.test
         self._model: Any = runner.model
         self._functional = Functional(runner.model, cross_entropy_loss)
         theta, _ = state.split(meta)
         self._theta = {name: mx.array(leaf) for name, leaf in theta.items()}
-        self._known: dict[bytes, np.ndarray] = {}
+        self._known = {} if known is None else known
 
     def acc(self, spec: TaskSpec) -> float:
         """Accuracy of one episode's queries."""
