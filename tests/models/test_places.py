@@ -104,7 +104,7 @@ def test_loss_and_gradient_are_those_of_all_logits(tmp_path, keys, base_dtype):
     model = language_model(tmp_path, base_dtype, **keys)
     loss, grads = loss_and_gradient(model, picks=True)
     whole, expected = loss_and_gradient(model, picks=False)
-    close = {"float32": 1e-5, "bfloat16": 0.02}[base_dtype]
+    close = {"float32": 1e-4, "bfloat16": 0.02}[base_dtype]
     np.testing.assert_allclose(loss, whole, rtol=close)
     for name, leaf in expected.items():
         size = float(mx.abs(leaf).max())
