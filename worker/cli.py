@@ -45,6 +45,7 @@ from mlpeft.security.token import JoinToken
 from worker.link import GrpcLink
 from worker.options import AllowModule, AllowSleep, WorkerName
 from worker.service import install, uninstall
+from worker.storage import cache
 
 INTERRUPTED = 130
 """Exit code of a worker that was told twice to stop."""
@@ -57,6 +58,7 @@ app = typer.Typer(
 )
 app.command()(install)
 app.command()(uninstall)
+app.command()(cache)
 
 
 @app.callback(invoke_without_command=True)
@@ -120,7 +122,7 @@ def worker(
 
         link = SeekingLink(address, shown, run=run_name, insecure=insecure)
     called = name or _default_name(shown)
-    cache = BlobCache(cache_dir or cache_folder(), round(cache_gb * 1e9))
+    blobs = BlobCache(cache_dir or cache_folder(), round(cache_gb * 1e9))
     setup_logger("mlpeft")
     if log_file is not None:
         log_to_file("mlpeft", log_file, worker=called)
@@ -130,7 +132,7 @@ def worker(
             called,
             WorkerPolicy(once=once),
             tuple(allow_module or ()),
-            Obtainer(cache),
+            Obtainer(blobs),
             Indifferent() if allow_sleep else wakefulness(),
         )
     )

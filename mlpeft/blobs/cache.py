@@ -20,6 +20,7 @@ import os
 import shutil
 import time
 import uuid
+from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
 
 from mlpeft.blobs.incoming import Incoming
@@ -39,6 +40,27 @@ _FULL = {errno.ENOSPC, errno.EDQUOT}
 
 class CacheFullError(DataError):
     """There is no room for what is to be fetched."""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A blob of the cache.
+
+    Attributes:
+        sha256: Its digest.
+        name: The file that it is, as far as that is known.
+        size: Bytes of it that are there.
+        used_at: When it was used last, in seconds since 1970.
+        whole: Whether all of it is there.
+        in_use: Whether a living process keeps it.
+    """
+
+    sha256: str
+    name: str
+    size: int
+    used_at: float
+    whole: bool
+    in_use: bool
 
 
 class BlobCache:
@@ -117,6 +139,45 @@ class BlobCache:
                 os.unlink(self._claim.name)  # noqa: PTH108 - the name is a string
             self._claim.close()
             self._claim = None
+
+    def held(self) -> list[Held]:
+        """All blobs, those used last in front."""
+        names: dict[str, str] = {}
+        for link in sorted(self._folders.glob("*/**/*")):
+            if link.is_symlink():
+                names.setdefault(link.readlink().name, link.name)
+        found = []
+        with self._locked():
+            claimed = self._claimed()
+            for path in self._blobs.iterdir():
+                sha256 = path.name.removesuffix(PART)
+                status = path.stat()
+                found.append(
+                    Held(
+                        sha256,
+                        names.get(sha256, ""),
+                        status.st_size,
+                        status.st_atime,
+                        whole=path.suffix != PART,
+                        in_use=sha256 in claimed,
+                    )
+                )
+        return sorted(found, key=lambda one: (-one.used_at, one.sha256))
+
+    def clear(self) -> int:
+        """Remove the blobs that no process uses; how many bytes they were."""
+        freed = 0
+        with self._locked():
+            kept = self._claimed()
+            for path in self._blobs.iterdir():
+                if path.name.removesuffix(PART) not in kept:
+                    freed += path.stat().st_size
+                    path.unlink()
+            for folder in self._folders.iterdir():
+                links = [link for link in folder.glob("**/*") if link.is_symlink()]
+                if not any(link.exists() for link in links):
+                    shutil.rmtree(folder)
+        return freed
 
     # --- what comes -------------------------------------------------------------------
 

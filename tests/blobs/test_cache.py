@@ -211,3 +211,33 @@ def test_a_folder_of_links_gives_blobs_their_names(cache, tmp_path):
         "1_Pooling",
         "config.json",
     ]
+
+
+def test_what_is_held_is_told_by_name_and_last_use(cache):
+    old = put(cache, b"a" * 10, used_ns=10**18)
+    new = put(cache, b"b" * 20, used_ns=15 * 10**17)
+    cache.folder_of("asset", {"intents/own.jsonl": cache.folder / "blobs" / old})
+    with cache.receive(digest(b"c" * 5)) as incoming:
+        incoming.read_kept(5)
+        incoming.write(b"cc")
+    cache.claim({new: 20})
+    part, first, last = cache.held()
+    assert (part.size, part.whole) == (2, False)
+    assert (first.sha256, first.used_at, first.in_use) == (new, 1.5e9, True)
+    assert (last.sha256, last.name, last.size) == (old, "own.jsonl", 10)
+    assert last.whole
+    assert not last.in_use
+
+
+def test_clearing_leaves_what_a_living_process_uses(cache):
+    gone = put(cache, b"a" * 10)
+    kept = put(cache, b"b" * 20)
+    for name in (gone, kept):
+        cache.folder_of(name, {"f": cache.folder / "blobs" / name})
+    cache.claim({kept: 20})
+    assert cache.clear() == 10
+    assert names(cache) == {kept}
+    assert [path.name for path in (cache.folder / "folders").iterdir()] == [kept]
+    cache.release()
+    assert cache.clear() == 20
+    assert not names(cache)
