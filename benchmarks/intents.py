@@ -123,7 +123,11 @@ class Laboratory:
                 "k_shot": setting.k_shot,
                 "task_params": params | {"label_names": setting.named},
             },
-            evaluation={"steps": STEPS, "num_inner_steps": STEPS[-1]},
+            evaluation={
+                "steps": STEPS,
+                "num_inner_steps": STEPS[-1],
+                "inner_batch_size": self.recipes["fomaml"].evaluation.inner_batch_size,
+            },
         )
 
     def meta(self, start: str, data: str, class_split: str) -> ParamTree:
