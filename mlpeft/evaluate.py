@@ -189,14 +189,7 @@ def compare(
     """
     number = episodes or trained.config.evaluation.num_test_episodes
     table: dict[int, Comparison] = {}
-    done = 0
-
-    def advance(count: int) -> None:
-        nonlocal done
-        done += count
-        if progress is not None:
-            progress(done)
-
+    advance = _counting(progress)
     for k in k_shots:
         config = trained.config.with_changes(task_distribution={"k_shot": k})
         runner = ShardRunner.from_config(config)
