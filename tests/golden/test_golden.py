@@ -1,0 +1,160 @@
+"""The bytes of theta, recorded: a change of code that is none of numerics keeps them.
+
+Bits hold on machines that are alike (docs/protocol.md, "Same bits"), so the digests are
+compared where the recorded environment is this one, and elsewhere the norms. After an
+intended change of numerics: `MLPEFT_WRITE_GOLDEN=1 pytest tests/golden`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform as python_platform
+import subprocess
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from safetensors.numpy import load_file
+
+import mlpeft
+from mlpeft import params, platform
+from mlpeft.config import RunConfig
+from mlpeft.evaluate import load_trained
+from mlpeft.fit import fit_sinusoid
+from mlpeft.train import train
+from tests.golden import cases
+
+RECORD = Path(__file__).with_name("golden.json")
+WRITE = bool(os.environ.get("MLPEFT_WRITE_GOLDEN"))
+RECORDED = json.loads(RECORD.read_text()) if RECORD.exists() else {"cases": {}}
+
+pytest.importorskip("tokenizers", reason="install it with: pip install tokenizers")
+pytest.importorskip("mlx_lm", reason="install it with: pip install 'mlpeft[lm]'")
+pytest.importorskip("sklearn", reason="install it with: pip install scikit-learn")
+
+
+def environment() -> dict[str, str]:
+    """What decides bits beside the code."""
+    blas = platform.load_blas()
+    cpu = {
+        line.partition(":")[0].strip(): line.partition(":")[2].strip()
+        for line in Path("/proc/cpuinfo").read_text().splitlines()
+        if line.startswith(("vendor_id", "cpu family", "model\t"))
+    }
+    return {
+        "mlx": importlib.metadata.version("mlx"),
+        "numpy": importlib.metadata.version("numpy"),
+        "machine": f"{python_platform.system()} {python_platform.machine()}",
+        "cpu": " ".join(cpu.values()),
+        "blas": blas.name,
+        "blas kernel": os.environ.get("OPENBLAS_CORETYPE", ""),
+    }
+
+
+def fingerprint(tree: params.ParamTree) -> dict[str, str | float]:
+    """SHA-256 of names, shapes and bytes; the global norm."""
+    digest = hashlib.sha256()
+    for name in sorted(tree):
+        leaf = np.asarray(tree[name])
+        digest.update(f"{name} {leaf.dtype} {leaf.shape}\n".encode())
+        digest.update(np.ascontiguousarray(leaf).tobytes())
+    return {"sha256": digest.hexdigest(), "norm": params.global_norm(tree)}
+
+
+def hold(name: str, tree: params.ParamTree) -> None:
+    """Compare a tree with what is recorded of it, or record it."""
+    found = fingerprint(tree)
+    if WRITE:
+        RECORDED["environment"] = environment()
+        RECORDED["cases"][name] = found
+        RECORDED["cases"] = dict(sorted(RECORDED["cases"].items()))
+        RECORD.write_text(json.dumps(RECORDED, indent=1) + "\n")
+        return
+    expected = RECORDED["cases"][name]
+    assert found["norm"] == pytest.approx(expected["norm"], rel=1e-3)
+    if RECORDED["environment"] == environment():
+        assert found["sha256"] == expected["sha256"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("golden")
+
+
+@pytest.fixture(scope="module")
+def configurations(folder):
+    return cases.configurations(folder)
+
+
+@pytest.fixture(scope="module")
+def result_of(configurations, folder):
+    """The result of a recorded run, trained once."""
+    done = {}
+
+    def result_of(name):
+        if name not in done:
+            config = RunConfig.from_dict(
+                configurations[name], [f"paths.checkpoint_dir={folder / 'runs'}"]
+            )
+            done[name] = train(config)
+        return done[name]
+
+    return result_of
+
+
+@pytest.mark.parametrize("name", cases.NAMES)
+def test_theta_has_the_recorded_bytes(name, result_of):
+    hold(name, result_of(name).meta)
+
+
+@pytest.mark.parametrize(
+    "name", ["conv4_inductive", "encoder_lora_loop", "reptile_batches_vmap"]
+)
+def test_validation_has_the_recorded_scores(name, result_of):
+    best = result_of(name).best.to_dict()
+    numbers = {
+        key: np.asarray(value, np.float64)
+        for key, value in best.items()
+        if isinstance(value, (int, float, list))
+        and not any(isinstance(entry, str) for entry in np.ravel(value).tolist())
+    }
+    hold(f"{name}/validation", numbers)
+
+
+def test_adapting_gives_the_recorded_leaves(result_of):
+    run_dir = result_of("encoder_lora_loop").run_dir
+    adapter = mlpeft.adapt(run_dir, cases.SUPPORT)
+    hold("encoder_lora_loop/adapted", adapter.leaves)
+
+
+def test_a_fitted_sinusoid_has_the_recorded_curve(folder):
+    config = RunConfig.from_dict(
+        cases.RUN
+        | {
+            "run": {"name": "sinusoid", "seed": 3},
+            "task_distribution": {"task_families": ["sinusoid"], "num_classes": 1},
+        },
+        [f"paths.checkpoint_dir={folder / 'runs'}"],
+    )
+    fit = fit_sinusoid(load_trained(train(config).run_dir))
+    hold("sinusoid/fit", {key: np.asarray(leaf) for key, leaf in asdict(fit).items()})
+
+
+def test_a_cluster_ends_in_the_recorded_bytes(configurations, folder):
+    """Two workers and a coordinator: the bytes of one process."""
+    name = "reptile_loop"
+    file = folder / "cluster.yaml"
+    file.write_text(yaml.safe_dump(configurations[name]))
+    arguments = ["--config", file, "--listen", "127.0.0.1:0", "--local-workers", "2"]
+    place = f"paths.checkpoint_dir={folder / 'cluster'}"
+    command = [sys.executable, "-m", "coordinator.cli", *arguments, "--set", place]
+    limits = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    subprocess.run(command, check=True, timeout=100, env=os.environ | limits)
+    last = max((folder / "cluster" / name / "steps").iterdir())
+    hold(name, load_file(last / "theta.safetensors"))
