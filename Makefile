@@ -43,7 +43,7 @@ format: $(STAMP) ## Repair layout, imports and simple findings
 bench: $(STAMP) ## Measure speed; ARGS go to the benchmarks
 	$(BIN)/python -m benchmarks $(ARGS)
 
-proto: $(STAMP) ## Generate mlpeft/rpc from proto/
+proto: $(STAMP) ## Generate mlpeft/transport/rpc from proto/
 	$(BIN)/python tools/proto.py
 
 # The header is ours so that the file names no machine, no folder and no registry.

@@ -34,17 +34,17 @@ from benchmarks.intents_table import (
     read_scores,
 )
 from benchmarks.nearest import Nearest
-from mlpeft import checkpoint
 from mlpeft.config import RunConfig
 from mlpeft.datasets.intents import CLASS_SPLITS
-from mlpeft.evaluate import load_trained
-from mlpeft.meta.plan import test_shards, validation_shards
-from mlpeft.meta.runner import ShardRunner
 from mlpeft.models.build import build_model
-from mlpeft.npz import read_npz
-from mlpeft.runs import run_folder
+from mlpeft.params import read_npz
 from mlpeft.tasks.build import build_tasks
-from mlpeft.train import train
+from mlpeft.training import checkpoint
+from mlpeft.training.loop import train
+from mlpeft.training.plan import test_shards, validation_shards
+from mlpeft.training.run_folder import run_folder
+from mlpeft.training.runner import ShardRunner
+from mlpeft.training.trained import load_trained
 
 if TYPE_CHECKING:
     import mlx.nn as nn

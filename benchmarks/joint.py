@@ -17,18 +17,18 @@ import numpy as np
 from mlpeft.meta.functional import Functional, get_params, set_params
 from mlpeft.meta.optimizers import Adam
 from mlpeft.meta.outer import scheduled
-from mlpeft.meta.plan import validation_shards
-from mlpeft.models.encoder import unit
 from mlpeft.models.losses import cross_entropy_loss
+from mlpeft.models.pretrained.encoder import unit
 from mlpeft.params import to_numpy
 from mlpeft.seeds import Purpose, generator
-from mlpeft.tasks.families.intents import Intents
+from mlpeft.tasks.families.intents.family import Intents
+from mlpeft.training.plan import validation_shards
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from mlpeft.meta.runner import ShardRunner
     from mlpeft.params import ParamTree
+    from mlpeft.training.runner import ShardRunner
 
 BATCH = 100
 LR = 5e-4

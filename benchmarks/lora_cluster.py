@@ -24,15 +24,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from coordinator.runtime import ClusterExecutor, Runtime
 from mlpeft import params
-from mlpeft.blobs.offer import Offer
 from mlpeft.config import RunConfig
-from mlpeft.datasets.pretrained import model_folder
-from mlpeft.meta.runner import LocalExecutor, ShardRunner
-from mlpeft.node import fingerprint, versions
-from mlpeft.node.prepare import prepare
-from mlpeft.train import train
+from mlpeft.models.pretrained.source import model_folder
+from mlpeft.runtime import fingerprint
+from mlpeft.runtime.compute import prepare
+from mlpeft.runtime.coordinator.executor import ClusterExecutor, Runtime
+from mlpeft.training.loop import train
+from mlpeft.training.runner import LocalExecutor, ShardRunner
+from mlpeft.transport.blobs.offer import Offer
 from mlpeft.work import Kind
 
 if TYPE_CHECKING:
@@ -140,8 +140,8 @@ def _cluster(runner: ShardRunner, workers: int) -> Iterator[Runtime]:
     """A coordinator here and workers that have all that they need."""
     runtime = Runtime(
         runner.config,
-        fingerprint.of(runner),
-        versions.here(),
+        fingerprint.run_fingerprint(runner),
+        fingerprint.own_versions(),
         prepare,
         offer=Offer.of(runner.config),
     )

@@ -21,9 +21,9 @@ from benchmarks.step_server import serve
 from mlpeft.config import PeftSection
 from mlpeft.meta.functional import Functional, get_params
 from mlpeft.meta.inner import InnerLoop, grad_step
-from mlpeft.models.encoder import read_encoder
 from mlpeft.models.losses import cross_entropy_loss
-from mlpeft.models.sentence_classifier import SentenceClassifier
+from mlpeft.models.pretrained.encoder import read_encoder
+from mlpeft.models.pretrained.sentence_classifier import SentenceClassifier
 from mlpeft.peft.wrap import wrap
 from mlpeft.platform import set_blas_threads
 

@@ -17,8 +17,8 @@ from mlpeft.meta.functional import Functional, set_params
 from mlpeft.models.losses import cross_entropy_loss
 
 if TYPE_CHECKING:
-    from mlpeft.meta.runner import ShardRunner
     from mlpeft.params import ParamTree
+    from mlpeft.training.runner import ShardRunner
     from mlpeft.work import TaskSpec
 
 BATCH = 64

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mlpeft.cluster.outliers import NormHistory, displacement
+from mlpeft.cluster.coordinator.outliers import NormHistory, displacement
 from mlpeft.config import RunConfig
-from mlpeft.meta.runner import LocalExecutor, ShardRunner
-from mlpeft.train import train
+from mlpeft.training.loop import train
+from mlpeft.training.runner import LocalExecutor, ShardRunner
 from mlpeft.work import Kind
 
 if TYPE_CHECKING:

@@ -13,15 +13,15 @@ from pathlib import Path
 
 import numpy as np
 
-from mlpeft import checkpoint
 from mlpeft.config import RunConfig
-from mlpeft.evaluate import load_trained
 from mlpeft.files import write_atomically
-from mlpeft.meta.plan import test_shards
-from mlpeft.meta.runner import ShardRunner
 from mlpeft.results import half_width
-from mlpeft.runs import run_folder
-from mlpeft.train import train
+from mlpeft.training import checkpoint
+from mlpeft.training.loop import train
+from mlpeft.training.plan import test_shards
+from mlpeft.training.run_folder import run_folder
+from mlpeft.training.runner import ShardRunner
+from mlpeft.training.trained import load_trained
 
 RECIPE = Path(__file__).with_name("methods.yaml")
 OUTER_LRS = (5e-5, 5e-4, 5e-3, 5e-2)

@@ -13,7 +13,7 @@ from mlpeft.commands.entry import again, run
 from mlpeft.commands.options import Json, Overrides
 from mlpeft.commands.train import INTERRUPTED, tell_end
 from mlpeft.config import RunConfig
-from mlpeft.rpc.address import split_address
+from mlpeft.transport.rpc.address import split_address
 
 app = typer.Typer(
     add_completion=False,

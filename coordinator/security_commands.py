@@ -11,10 +11,10 @@ from typing import Annotated
 import typer
 
 from mlpeft.commands.options import Json
-from mlpeft.rpc.address import is_loopback, join_address
-from mlpeft.security.authority import JOIN_PORT, Authority
-from mlpeft.security.folders import SecurityError, coordinator_folder
-from mlpeft.security.registry import OPERATOR, WORKER, WorkerRecord
+from mlpeft.transport.rpc.address import is_loopback, join_address
+from mlpeft.transport.security.authority import JOIN_PORT, Authority
+from mlpeft.transport.security.folders import SecurityError, coordinator_folder
+from mlpeft.transport.security.registry import OPERATOR, WORKER, WorkerRecord
 
 Folder = Annotated[
     Path | None,

@@ -7,21 +7,21 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from coordinator.runtime import ClusterExecutor, Runtime
-from mlpeft.blobs.offer import Offer
-from mlpeft.commands.train import asked_to_stop
-from mlpeft.meta.runner import ShardRunner
-from mlpeft.node import fingerprint, versions
-from mlpeft.node.prepare import prepare
+from mlpeft.platform.signals import asked_to_stop
 from mlpeft.reporting import Reporters, build_reporters
-from mlpeft.run_lock import locked
-from mlpeft.runs import begin_or_go_on, check_unfinished, run_folder
-from mlpeft.train import train_run
+from mlpeft.runtime import fingerprint
+from mlpeft.runtime.compute import prepare
+from mlpeft.runtime.coordinator.executor import ClusterExecutor, Runtime
+from mlpeft.training.loop import train_run
+from mlpeft.training.run_folder import begin_or_go_on, check_unfinished, run_folder
+from mlpeft.training.run_lock import locked
+from mlpeft.training.runner import ShardRunner
+from mlpeft.transport.blobs.offer import Offer
 
 if TYPE_CHECKING:
     from mlpeft.config import RunConfig
-    from mlpeft.security.authority import Authority
-    from mlpeft.train import TrainResult
+    from mlpeft.training.loop import TrainResult
+    from mlpeft.transport.security.authority import Authority
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,8 +71,8 @@ def conduct(
         reporter = build_reporters(config, console=console)
         runtime = Runtime(
             runner.config,
-            fingerprint.of(runner),
-            versions.here(),
+            fingerprint.run_fingerprint(runner),
+            fingerprint.own_versions(),
             prepare,
             place.authority,
             Offer.of(runner.config),

@@ -24,9 +24,10 @@ import mlx.nn as nn
 import mlx.optimizers as optim
 import numpy as np
 
-from mlpeft.evaluate import compare, load_trained
-from mlpeft.tasks.draws import TaskChance
-from mlpeft.train import train
+from mlpeft.evaluation.evaluate import compare
+from mlpeft.tasks.sampling import TaskChance
+from mlpeft.training.loop import train
+from mlpeft.training.trained import load_trained
 
 BASE = Path("checkpoints/own_model_base.safetensors")
 CONFIG = Path(__file__).parents[1] / "configs" / "own_model.yaml"

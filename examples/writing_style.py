@@ -17,10 +17,10 @@ from pathlib import Path
 import mlpeft
 from mlpeft.adapters.adapter import bare_model
 from mlpeft.datasets.completions import read_completions
-from mlpeft.evaluate import load_trained
 from mlpeft.meta import state
 from mlpeft.meta.functional import get_params
 from mlpeft.meta.inner import InnerLoop
+from mlpeft.training.trained import load_trained
 
 RUN = "checkpoints/style"
 MESSAGES = 4

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 from mlpeft.platform import prepare
 
 if TYPE_CHECKING:
+    from mlpeft.adapters.adapt import adapt as adapt
     from mlpeft.adapters.classifier import Classifier as Classifier
     from mlpeft.adapters.completer import Completer as Completer
-    from mlpeft.adapters.learn import adapt as adapt
     from mlpeft.adapters.store import load_adapter as load_adapter
-    from mlpeft.baseline import BaselineComparison as BaselineComparison
     from mlpeft.config import RunConfig as RunConfig
+    from mlpeft.config.flat import MetaLearningConfig as MetaLearningConfig
     from mlpeft.errors import CheckpointError as CheckpointError
     from mlpeft.errors import ConfigError as ConfigError
     from mlpeft.errors import DataError as DataError
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from mlpeft.errors import ParamMismatch as ParamMismatch
     from mlpeft.errors import ShapeError as ShapeError
     from mlpeft.errors import TaskSamplingError as TaskSamplingError
+    from mlpeft.evaluation.baseline import BaselineComparison as BaselineComparison
     from mlpeft.exchange.export import export_adapter as export_adapter
     from mlpeft.exchange.export import import_adapter as import_adapter
-    from mlpeft.flat_config import MetaLearningConfig as MetaLearningConfig
     from mlpeft.meta.learner import ReptileLearner as ReptileLearner
     from mlpeft.models.conv4 import Conv4 as Conv4
     from mlpeft.models.losses import accuracy as accuracy
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "BaselineComparison": "mlpeft.baseline",
+    "BaselineComparison": "mlpeft.evaluation.baseline",
     "CheckpointError": "mlpeft.errors",
     "Classifier": "mlpeft.adapters.classifier",
     "Completer": "mlpeft.adapters.completer",
@@ -56,7 +56,7 @@ _HOMES = {
     "Episode": "mlpeft.tasks.episode",
     "EvalResult": "mlpeft.results",
     "LinearClassifier": "mlpeft.models.mlp",
-    "MetaLearningConfig": "mlpeft.flat_config",
+    "MetaLearningConfig": "mlpeft.config.flat",
     "MlpeftError": "mlpeft.errors",
     "ParamMismatch": "mlpeft.errors",
     "ReptileLearner": "mlpeft.meta.learner",
@@ -67,7 +67,7 @@ _HOMES = {
     "TaskDistribution": "mlpeft.tasks.distribution",
     "TaskSamplingError": "mlpeft.errors",
     "accuracy": "mlpeft.models.losses",
-    "adapt": "mlpeft.adapters.learn",
+    "adapt": "mlpeft.adapters.adapt",
     "cross_entropy_loss": "mlpeft.models.losses",
     "export_adapter": "mlpeft.exchange.export",
     "import_adapter": "mlpeft.exchange.export",

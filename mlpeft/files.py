@@ -1,11 +1,15 @@
-"""Files that are there whole, or not at all; and sizes as people read them."""
+"""Files: written whole or not at all, their digests and sizes, and where they lie."""
 
 from __future__ import annotations
 
+import hashlib
 import os
+from contextvars import ContextVar
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 
@@ -39,3 +43,46 @@ def size_text(size_bytes: float) -> str:
             return f"{size_bytes:.{decimals}f} {unit}"
         size_bytes /= 1000
     return f"{size_bytes:.1f} TB"
+
+
+def file_digest(path: Path, algorithm: str = "sha256") -> str:
+    """The digest of a file's bytes, as hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, algorithm).hexdigest()
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes; computed again only when the file has changed."""
+    status = path.stat()
+    return _file_sha256(path.absolute(), (status.st_size, status.st_mtime_ns))
+
+
+@lru_cache(maxsize=64)
+def _file_sha256(path: Path, version: tuple[int, int]) -> str:  # noqa: ARG001
+    return file_digest(path)
+
+
+Provided = tuple[tuple[str, "Path"], ...]
+"""(name, place) pairs, sorted: can be a key of a cache."""
+
+_current: ContextVar[Provided] = ContextVar("provided", default=())
+
+
+def provide(files: Mapping[str, Path]) -> None:
+    """From now on, in this context, these files are found under these names.
+
+    Args:
+        files: Place of each file or folder, by the name that a configuration or a
+            family has for it; replaces what was provided before.
+    """
+    _current.set(tuple(sorted(files.items())))
+
+
+def provided() -> Provided:
+    """All that is provided in this context."""
+    return _current.get()
+
+
+def provided_path(name: str) -> Path | None:
+    """Where the file or folder of this name is, if it was provided."""
+    return next((path for known, path in _current.get() if known == name), None)

@@ -167,7 +167,7 @@ def test_a_second_ctrl_c_says_how_to_go_on(mlpeft, monkeypatch):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("mlpeft.train.train", interrupted)
+    monkeypatch.setattr("mlpeft.training.loop.train", interrupted)
     changes = ["--set", "run.name=other"]
     code, _, said = mlpeft("train", "--config", "tiny.yaml", *changes)
     assert code == 130

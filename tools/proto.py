@@ -1,4 +1,4 @@
-"""Generate mlpeft/rpc/cluster_pb2.py from proto/, or check that it is up to date.
+"""Generate the protobuf module from proto/, or check that it is up to date.
 
     python tools/proto.py          # after a change of the .proto
     python tools/proto.py --check  # in CI: exit code 1 if someone forgot
@@ -19,8 +19,11 @@ from pathlib import Path
 from grpc_tools import protoc
 
 ROOT = Path(__file__).resolve().parent.parent
-SOURCE = Path("mlpeft/rpc/cluster.proto")
-GENERATED = (Path("mlpeft/rpc/cluster_pb2.py"), Path("mlpeft/rpc/cluster_pb2.pyi"))
+SOURCE = Path("mlpeft/transport/rpc/cluster.proto")
+GENERATED = (
+    Path("mlpeft/transport/rpc/cluster_pb2.py"),
+    Path("mlpeft/transport/rpc/cluster_pb2.pyi"),
+)
 
 
 def generate(target: Path) -> None:

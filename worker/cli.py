@@ -15,10 +15,8 @@ from typing import Annotated
 
 import typer
 
-from mlpeft.blobs.cache import BlobCache
-from mlpeft.blobs.obtain import Obtainer
-from mlpeft.cluster.worker_messages import Stop, WorkerEvent
-from mlpeft.cluster.worker_state import WorkerPolicy
+from mlpeft.cluster.worker.machine import WorkerPolicy
+from mlpeft.cluster.worker.messages import Stop, WorkerEvent
 from mlpeft.commands.entry import FAILED, run
 from mlpeft.commands.options import (
     DEFAULT_CACHE_GB,
@@ -29,22 +27,22 @@ from mlpeft.commands.options import (
     MaybeCoordinator,
     RunName,
 )
-from mlpeft.commands.peer import choose
-from mlpeft.node import versions
-from mlpeft.node.agent import Agent
-from mlpeft.node.compute import ComputeThread
-from mlpeft.node.link import Link
-from mlpeft.node.prepare import prepare
 from mlpeft.platform import Indifferent, Wakefulness, cache_folder, wakefulness
 from mlpeft.reporting import setup_logger
 from mlpeft.reporting.logs import log_to_file
 from mlpeft.reporting.terminal import printable
-from mlpeft.rpc.address import join_address, split_address
-from mlpeft.security.identity import Identity
-from mlpeft.security.token import JoinToken
-from worker.link import GrpcLink
-from worker.options import AllowModule, AllowSleep, WorkerName
-from worker.service import install, uninstall
+from mlpeft.runtime import fingerprint
+from mlpeft.runtime.client import choose
+from mlpeft.runtime.compute import ComputeThread, prepare
+from mlpeft.runtime.worker.driver import Agent
+from mlpeft.runtime.worker.grpc_link import GrpcLink
+from mlpeft.runtime.worker.link import Link
+from mlpeft.transport.blobs.asset_fetcher import Obtainer
+from mlpeft.transport.blobs.cache import BlobCache
+from mlpeft.transport.rpc.address import join_address, split_address
+from mlpeft.transport.security.identity import Identity
+from mlpeft.transport.security.token import JoinToken
+from worker.service import AllowModule, AllowSleep, WorkerName, install, uninstall
 from worker.storage import cache
 
 INTERRUPTED = 130
@@ -118,7 +116,7 @@ def worker(
     address, shown = choose(coordinator, identity, insecure=insecure)
     link: Link = GrpcLink(address, shown)
     if coordinator is None and discovery:
-        from worker.seek import SeekingLink
+        from mlpeft.runtime.worker.seeking_link import SeekingLink
 
         link = SeekingLink(address, shown, run=run_name, insecure=insecure)
     called = name or _default_name(shown)
@@ -159,8 +157,8 @@ def join(
     identity: IdentityFolder = None,
 ) -> None:
     """Join a cluster: get a certificate for a key that never leaves this machine."""
-    from mlpeft.security.folders import worker_folder
-    from worker.enrol import enrol
+    from mlpeft.runtime.worker.enrol import enrol
+    from mlpeft.transport.security.folders import worker_folder
 
     ticket = JoinToken.parse(token)
     if address is not None:
@@ -205,7 +203,7 @@ async def _work(
         make_compute,
         policy=policy,
         name=name,
-        versions=versions.here(),
+        versions=fingerprint.own_versions(),
         obtain=obtainer.obtain,
         wakefulness=kept_awake,
     )

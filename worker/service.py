@@ -18,7 +18,6 @@ from mlpeft.commands.options import (
 )
 from mlpeft.errors import MlpeftError
 from mlpeft.platform import launchd, shell
-from worker.options import AllowModule, AllowSleep, WorkerName
 
 LABEL = "org.mlpeft.worker"
 PASSED_ON = ("PYTHONPATH", "SSL_CERT_FILE")
@@ -129,3 +128,23 @@ def _need_macos(remedy: str, arguments: list[str]) -> None:
         f"launchd is macOS's and this is {sys.platform}; {remedy}{what} (--dry-run "
         "shows what a Mac would do)"
     )
+
+
+WorkerName = Annotated[
+    str | None,
+    typer.Option(
+        "--name", help="What to call this worker.", show_default="host and pid"
+    ),
+]
+AllowModule = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="A Python module of yours that a run's configuration may name; may be "
+        "given again.",
+        show_default=False,
+    ),
+]
+AllowSleep = Annotated[
+    bool,
+    typer.Option("--allow-sleep", help="Let this Mac fall asleep while it computes."),
+]

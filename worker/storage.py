@@ -9,10 +9,10 @@ from typing import Annotated
 
 import typer
 
-from mlpeft.blobs.cache import BlobCache, Held
 from mlpeft.commands.options import DEFAULT_CACHE_GB, CacheDir, CacheGb, Json
 from mlpeft.files import size_text
 from mlpeft.platform import cache_folder
+from mlpeft.transport.blobs.cache import BlobCache, Held
 
 DAY = 86_400
 

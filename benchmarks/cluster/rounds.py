@@ -18,7 +18,7 @@ from typing import Any
 
 from benchmarks.cluster.toy import shards_of, theta_of, toy_cluster
 from benchmarks.raw_echo import raw_rounds
-from coordinator.runtime import ClusterExecutor
+from mlpeft.runtime.coordinator.executor import ClusterExecutor
 
 MOVED_BYTES = 4e8
 """About what a case moves each way; small payloads get many rounds, large ones few."""

@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from coordinator.runtime import Runtime
-from mlpeft.cluster.worker_state import WorkerPolicy
+from mlpeft.cluster.worker.machine import WorkerPolicy
 from mlpeft.config import RunConfig
-from mlpeft.node import versions
-from mlpeft.node.agent import Agent
-from mlpeft.node.compute import ComputeThread, Prepared
-from mlpeft.security import identity
-from mlpeft.security.authority import Authority
+from mlpeft.runtime import fingerprint
+from mlpeft.runtime.compute import ComputeThread, Prepared
+from mlpeft.runtime.coordinator.executor import Runtime
+from mlpeft.runtime.worker.driver import Agent
+from mlpeft.runtime.worker.enrol import enrol
+from mlpeft.runtime.worker.grpc_link import GrpcLink
+from mlpeft.transport.security import identity
+from mlpeft.transport.security.authority import Authority
 from mlpeft.work import Kind, Shard, ShardUpdate, TaskSpec
-from worker.enrol import enrol
-from worker.link import GrpcLink
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -81,7 +81,7 @@ def work(address: str, name: str, seconds: float, folder: Path | None) -> None:
         lambda post: ComputeThread(prepare, post),
         policy=WorkerPolicy(once=True),
         name=name,
-        versions=versions.here(),
+        versions=fingerprint.own_versions(),
     )
     asyncio.run(agent.run())
 
@@ -132,7 +132,9 @@ def toy_cluster(
     def no_local_worker(_config: RunConfig) -> Prepared:
         raise NotImplementedError("workers are processes here")
 
-    runtime = Runtime(config, VIEW, versions.here(), no_local_worker, authority)
+    runtime = Runtime(
+        config, VIEW, fingerprint.own_versions(), no_local_worker, authority
+    )
     made = ToyCluster(runtime, runtime.start("127.0.0.1", 0))
     try:
         for index in range(workers):

@@ -7,12 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import mlx.core as mx
 
-from mlpeft.adapters.inputs import longest
 from mlpeft.meta.functional import set_params
 from mlpeft.models.build import build_model
+from mlpeft.models.pretrained.source import model_file
+from mlpeft.models.pretrained.tokenizers import TOKENIZER, Tokeniser
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import mlx.nn as nn
+    import numpy as np
 
     from mlpeft.config import RunConfig
     from mlpeft.params import ParamTree
@@ -57,3 +61,32 @@ def bare_model(config: RunConfig) -> nn.Module:
     return build_model(
         config.model, (longest(config),), outputs, config.run.seed, peft=config.peft
     )
+
+
+MAX_TOKENS = 64
+"""Where the run's `task_distribution.input_dim` leaves it open, as in its tasks."""
+
+
+def longest(config: RunConfig) -> int:
+    """Tokens of the longest text that is not cut."""
+    return config.task_distribution.input_dim or MAX_TOKENS
+
+
+class Texts:
+    """Texts to (n, length) token numbers, by the base's own tokenizer.
+
+    Args:
+        config: The run's configuration.
+
+    Raises:
+        DataError: If the tokenizer is missing or damaged.
+    """
+
+    def __init__(self, config: RunConfig) -> None:
+        params = config.task_distribution.task_params
+        where = str(params.get("tokenizer", config.model.weights))
+        self._tokenise = Tokeniser(model_file(where, TOKENIZER), longest(config))
+
+    def __call__(self, texts: Sequence[str]) -> np.ndarray:
+        """Token numbers int32, padded to the longest of at least one text."""
+        return self._tokenise(texts).rows

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from mlpeft import params
-from mlpeft.datasets.gguf import read_gguf
-from mlpeft.datasets.pretrained import model_path
 from mlpeft.errors import DataError
+from mlpeft.models.pretrained.gguf import read_gguf
+from mlpeft.models.pretrained.source import model_path
 from mlpeft.results import percent
 
 if TYPE_CHECKING:

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 import mlx.core as mx
 import numpy as np
 
-from mlpeft.adapters.adapter import Adapter
-from mlpeft.adapters.inputs import Texts
+from mlpeft.adapters.adapter import Adapter, Texts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

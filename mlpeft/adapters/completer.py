@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import mlx.core as mx
 
 from mlpeft.adapters.adapter import Adapter
-from mlpeft.datasets.completion_tokens import PROMPT, TEMPLATE
-from mlpeft.datasets.language import read_language_tokenizer
+from mlpeft.models.pretrained.tokenizers import read_language_tokenizer
+from mlpeft.tasks.families.completion_tokens import PROMPT, TEMPLATE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     import mlx.nn as nn
 
-    from mlpeft.evaluate import Trained
     from mlpeft.params import ParamTree
+    from mlpeft.training.trained import Trained
 
 
 def as_adapter(trained: Trained) -> Adapter:

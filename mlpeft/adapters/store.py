@@ -20,8 +20,8 @@ from mlpeft.adapters.card import model_card
 from mlpeft.adapters.classifier import Classifier
 from mlpeft.adapters.completer import Completer
 from mlpeft.config import RunConfig
-from mlpeft.datasets.pretrained import weights_digest
 from mlpeft.errors import DataError
+from mlpeft.models.pretrained.source import weights_digest
 
 FORMAT = 1
 RECORD = "adapter.json"

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
+from mlpeft.adapters.adapter import Texts
 from mlpeft.adapters.completer import template_of, tokenizer_of
-from mlpeft.adapters.inputs import Texts
-from mlpeft.datasets.completion_tokens import tokenise
 from mlpeft.datasets.completions import Example
-from mlpeft.datasets.label_names import label_text, wordless
-from mlpeft.datasets.language import read_language_tokenizer
-from mlpeft.datasets.pairs import read_pairs
+from mlpeft.datasets.text_files import read_pairs
 from mlpeft.errors import ConfigError, DataError
+from mlpeft.models.pretrained.tokenizers import read_language_tokenizer
+from mlpeft.tasks.families.completion_tokens import tokenise
+from mlpeft.tasks.families.intents.tokens import label_text, wordless
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -86,3 +86,16 @@ class Announce:
     text: str
     worker: str = ""
     key: LeaseKey | None = None
+
+
+def about(worker: str, key: LeaseKey | None = None) -> dict[str, str | int]:
+    """The `extra` of a log call.
+
+    Args:
+        worker: Name of a worker; "" for none.
+        key: A lease, if the line is about one.
+    """
+    context: dict[str, str | int] = {"worker": worker} if worker else {}
+    if key is not None:
+        context |= {"round": key.round_id, "shard": key.shard, "attempt": key.attempt}
+    return context

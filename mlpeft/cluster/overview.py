@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from mlpeft.cluster.joining import Versions
+    from mlpeft.cluster.checks import Versions
     from mlpeft.cluster.messages import WorkerId
     from mlpeft.cluster.status import ClusterStatus
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from mlpeft.cluster import durations, waits
-from mlpeft.cluster.rounds import Cause
+from mlpeft.cluster.coordinator import durations, waits
+from mlpeft.cluster.policy import Cause
 from mlpeft.work import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from mlpeft.cluster.books import Books, WorkerBook
+    from mlpeft.cluster.coordinator.state import Books, WorkerBook
     from mlpeft.cluster.messages import LeaseKey, WorkerId
 
 WORKER_STATES: Final = ("working", "idle", "leaving", "quarantined")

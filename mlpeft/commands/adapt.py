@@ -49,7 +49,7 @@ def adapt(
     Any number of labels, and of examples of each; or prompts and completions for a
     language model. `mlpeft predict` uses the result.
     """
-    from mlpeft.adapters.learn import adapt as learn
+    from mlpeft.adapters.adapt import adapt as learn
 
     began = time.perf_counter()
     adapter = learn(

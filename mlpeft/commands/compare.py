@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from mlpeft.config import RunConfig
-    from mlpeft.evaluate import Comparison
+    from mlpeft.evaluation.evaluate import Comparison
 
 USUAL_SHOTS: Final = (1, 5, 10)
 
@@ -56,10 +56,11 @@ def compare(
     from rich.console import Console
 
     from mlpeft.commands.progress import progress_bar
-    from mlpeft.evaluate import compare as score
-    from mlpeft.evaluate import comparison_size, load_trained
+    from mlpeft.evaluation.evaluate import compare as score
+    from mlpeft.evaluation.evaluate import comparison_size
     from mlpeft.reporting import setup_logger
     from mlpeft.tasks.build import k_is_per_class
+    from mlpeft.training.trained import load_trained
 
     setup_logger("mlpeft")
     asked = None if k_shots is None else _numbers(k_shots)
@@ -154,7 +155,7 @@ def _signed(gain: float, half_width: float) -> str:
 def _draw(record: dict[str, Any], path: Path) -> str:
     """Draw the K-shot curves; what came of it, in a sentence."""
     try:
-        from mlpeft import plots
+        from mlpeft.evaluation import plots
     except ImportError:
         return "No picture: it needs the extra plots (pip install 'mlpeft[plots]')"
     from mlpeft.commands.plot import compared

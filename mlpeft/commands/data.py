@@ -12,8 +12,7 @@ import typer
 from mlpeft.commands.options import Json
 from mlpeft.datasets.catalogue import CATALOGUE, data_set
 from mlpeft.datasets.folders import target_folder
-from mlpeft.datasets.labelled import TEXT_KEYS
-from mlpeft.datasets.pairs import is_pairs_file
+from mlpeft.datasets.text_files import TEXT_KEYS, is_pairs_file
 from mlpeft.datasets.verify import Report, State, verify, verify_own
 
 if TYPE_CHECKING:
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from mlpeft.datasets.catalogue import DataSet
-    from mlpeft.datasets.obtain import Progress
+    from mlpeft.datasets.fetch import Progress
 
 app = typer.Typer(
     help="List, check and get the data sets that tasks draw from.", no_args_is_help=True
@@ -129,7 +128,7 @@ def import_(
     data_dir: DataDir = None,
 ) -> None:
     """Put files that you have into the data folder, once they are checked."""
-    from mlpeft.datasets.obtain import import_files
+    from mlpeft.datasets.fetch import import_files
 
     with _progress() as progress:
         made = import_files(data_set(name), files, _target(data_dir), progress)
@@ -145,7 +144,7 @@ def fetch_(
     ] = False,
 ) -> None:
     """Download a data set from its official address; goes on where it broke off."""
-    from mlpeft.datasets.obtain import fetch
+    from mlpeft.datasets.fetch import fetch
 
     known = data_set(name)
     report = verify(known, data_dir)

@@ -11,10 +11,10 @@ from mlpeft.commands.verdicts import show
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from mlpeft.checks import Check
     from mlpeft.cluster.overview import Overview
-    from mlpeft.discovery.announcement import Announcement
-    from mlpeft.security.identity import Identity
+    from mlpeft.commands.checks import Check
+    from mlpeft.transport.discovery.announcement import Announcement
+    from mlpeft.transport.security.identity import Identity
 
 
 def doctor(
@@ -37,7 +37,7 @@ def doctor(
 def _checks(
     coordinator: str | None, identity: Path | None, insecure: bool
 ) -> Iterator[Check]:
-    from mlpeft import checks
+    from mlpeft.commands import checks
     from mlpeft.config import RunConfig
     from mlpeft.platform import cache_folder
 
@@ -60,19 +60,18 @@ def _checks(
 def _of_coordinator(
     coordinator: str | None, folder: Path | None, insecure: bool
 ) -> Iterator[Check]:
-    from mlpeft import checks
-    from mlpeft.checks import Check, Status
-    from mlpeft.commands import reach
-    from mlpeft.commands.peer import choose_to_steer
+    from mlpeft.commands import checks, reach
+    from mlpeft.commands.checks import Check, Status
     from mlpeft.errors import MlpeftError
     from mlpeft.platform.network import SystemNetwork
-    from mlpeft.rpc.diagnose import obstacle
-    from mlpeft.security import identity
-    from mlpeft.security.folders import (
+    from mlpeft.runtime.client import choose_to_steer
+    from mlpeft.transport.rpc.diagnose import obstacle
+    from mlpeft.transport.security import identity
+    from mlpeft.transport.security.folders import (
         coordinator_folder,
         worker_folder,
     )
-    from mlpeft.security.operator import operator_folder
+    from mlpeft.transport.security.operator import operator_folder
 
     if coordinator is None:
         yield checks.guarded("discovery", lambda: reach.check_announced(_announced()))
@@ -101,13 +100,13 @@ def _announced() -> tuple[Announcement, ...]:
     """Who announces a coordinator just now."""
     import asyncio
 
-    from mlpeft.discovery.looking import look
+    from mlpeft.transport.discovery.search import look
 
     return asyncio.run(look())
 
 
 def _look(address: str, shown: Identity | None) -> Overview:
-    from mlpeft.commands.ask import ask
-    from mlpeft.rpc import channel, overview_codec
+    from mlpeft.runtime.client import ask
+    from mlpeft.transport.rpc import channel, status_codec
 
-    return overview_codec.decode_overview(ask(address, shown, channel.STATUS, b""))
+    return status_codec.decode_overview(ask(address, shown, channel.STATUS, b""))

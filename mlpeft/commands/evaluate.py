@@ -58,9 +58,9 @@ def evaluate(
     from rich.console import Console
 
     from mlpeft.commands.progress import progress_bar
-    from mlpeft.evaluate import evaluate as score
-    from mlpeft.evaluate import load_trained
+    from mlpeft.evaluation.evaluate import evaluate as score
     from mlpeft.reporting import setup_logger
+    from mlpeft.training.trained import load_trained
 
     setup_logger("mlpeft")
     changes = list(overrides or ())

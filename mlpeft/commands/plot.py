@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from matplotlib.figure import Figure
 
-    from mlpeft.fit import Fit
+    from mlpeft.evaluation.sinusoid_fit import Fit
     from mlpeft.results import EvalResult
 
 
@@ -73,7 +73,7 @@ def draw(run: Path, folder: Path, *, besides: Collection[str] = ()) -> int:
 
 def _figures(run: Path) -> Iterator[tuple[str, Figure]]:
     """A name and a picture for everything in the folder that can be drawn."""
-    from mlpeft import plots
+    from mlpeft.evaluation import plots
     from mlpeft.reporting.jsonl import FILE_NAME
     from mlpeft.results import EvalResult
 
@@ -123,8 +123,8 @@ def compared(record: dict[str, Any]) -> dict[str, dict[int, EvalResult]]:
 
 def _fit(run: Path) -> Fit | None:
     """A fitted test task of a run on sinusoids that has a checkpoint."""
-    from mlpeft import checkpoint
     from mlpeft.config import RunConfig
+    from mlpeft.training import checkpoint
 
     file = run / "config.yaml"
     if not file.is_file() or checkpoint.best(run) is None:
@@ -132,8 +132,8 @@ def _fit(run: Path) -> Fit | None:
     tasks = RunConfig.load(file).task_distribution
     if tasks.task_families != ["sinusoid"] or tasks.num_classes != 1:
         return None
-    from mlpeft.evaluate import load_trained
-    from mlpeft.fit import fit_sinusoid
+    from mlpeft.evaluation.sinusoid_fit import fit_sinusoid
+    from mlpeft.training.trained import load_trained
 
     return fit_sinusoid(load_trained(run))
 

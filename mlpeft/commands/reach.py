@@ -7,20 +7,20 @@ import socket
 import time
 from typing import TYPE_CHECKING
 
-from mlpeft.checks import Check, Status
-from mlpeft.cluster.joining import version_refusal
+from mlpeft.cluster.checks import version_refusal
+from mlpeft.commands.checks import Check, Status
 from mlpeft.errors import MlpeftError
-from mlpeft.node import versions
-from mlpeft.rpc.address import split_address
-from mlpeft.security.certificates import RENEW_DAYS
+from mlpeft.runtime import fingerprint
+from mlpeft.transport.rpc.address import split_address
+from mlpeft.transport.security.certificates import RENEW_DAYS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from mlpeft.cluster.overview import Overview
-    from mlpeft.discovery.announcement import Announcement
     from mlpeft.platform.network import Network
-    from mlpeft.security.identity import Identity
+    from mlpeft.transport.discovery.announcement import Announcement
+    from mlpeft.transport.security.identity import Identity
 
 CLOSE_CLOCKS_S = 5.0
 FAR_CLOCKS_S = 60.0
@@ -150,7 +150,7 @@ def _no_way(host: str, error: OSError, network: Network) -> tuple[str, str]:
 
 def check_versions(overview: Overview) -> Check:
     """Both sides run the same."""
-    theirs, ours = overview.versions, versions.here()
+    theirs, ours = overview.versions, fingerprint.own_versions()
     if theirs is None:
         detail = f"the coordinator does not say; here are mlpeft {ours.mlpeft}"
         remedy = "run the same version of mlpeft on both sides"

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from mlpeft.cluster.overview import Overview
-    from mlpeft.security.identity import Identity
+    from mlpeft.transport.security.identity import Identity
 
 LOOK_S = 1.0
 """Seconds between two questions of --watch."""
@@ -44,7 +44,7 @@ def status(
     With --watch it also shows that the coordinator is gone, and its return. With --json
     and --watch a line is printed for each change.
     """
-    from mlpeft.commands.finding import find
+    from mlpeft.runtime.client import find
 
     if not watch:
         address, shown = find(coordinator, identity, insecure=insecure, run=run)
@@ -61,18 +61,17 @@ def status(
 
 
 def _ask(address: str, shown: Identity | None) -> Overview:
-    from mlpeft.commands.ask import ask
-    from mlpeft.rpc import channel, overview_codec
+    from mlpeft.runtime.client import ask
+    from mlpeft.transport.rpc import channel, status_codec
 
-    return overview_codec.decode_overview(ask(address, shown, channel.STATUS, b""))
+    return status_codec.decode_overview(ask(address, shown, channel.STATUS, b""))
 
 
 def _looks(
     coordinator: str | None, run: str | None, folder: Path | None, insecure: bool
 ) -> Iterator[Overview | str]:
     """What is seen, again and again; a text where nobody answers."""
-    from mlpeft.commands.ask import CoordinatorGoneError
-    from mlpeft.commands.finding import find
+    from mlpeft.runtime.client import CoordinatorGoneError, find
 
     chosen = None
     while True:

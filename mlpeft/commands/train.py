@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import signal
-import threading
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mlpeft.commands.entry import again
 from mlpeft.commands.options import Config, Json, Overrides
+from mlpeft.platform.signals import asked_to_stop
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from types import FrameType
-
-    from mlpeft.train import TrainResult
+    from mlpeft.training.loop import TrainResult
 
 INTERRUPTED = 130
 """Exit code of a training that was asked to stop."""
@@ -37,7 +32,7 @@ def train(
     """
     from mlpeft.config import RunConfig
     from mlpeft.reporting import build_reporters, setup_logger
-    from mlpeft.train import train as run_training
+    from mlpeft.training.loop import train as run_training
 
     run_config = RunConfig.load(config, overrides or ())
     setup_logger("mlpeft", level=run_config.logging.log_level)
@@ -89,28 +84,3 @@ def tell_end(result: TrainResult, go_on: str, *, as_json: bool) -> None:
             f"Done: {result.run_dir}. Next: mlpeft evaluate --checkpoint "
             f"{shlex.quote(str(result.run_dir))}"
         )
-
-
-@contextmanager
-def asked_to_stop() -> Iterator[Callable[[], bool]]:
-    """Turn the first Ctrl-C (or SIGTERM) into a question that answers yes.
-
-    A second Ctrl-C interrupts at once, as ever.
-    """
-    asked = threading.Event()
-
-    def ask(number: int, frame: FrameType | None) -> None:
-        if asked.is_set() and number == signal.SIGINT:
-            signal.default_int_handler(number, frame)
-        asked.set()
-
-    before = {
-        number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)
-    }
-    for number in before:
-        signal.signal(number, ask)
-    try:
-        yield asked.is_set
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mlpeft.checks import run_checks
+from mlpeft.commands.checks import run_checks
 from mlpeft.commands.options import Json, Overrides
 from mlpeft.commands.verdicts import show
 

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from mlpeft.checks import Status
+from mlpeft.commands.checks import Status
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from mlpeft.checks import Check
+    from mlpeft.commands.checks import Check
 
 FAILED = 1
 """Exit code if any check fails."""

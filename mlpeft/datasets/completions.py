@@ -16,15 +16,13 @@ import zlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from mlpeft.datasets.deal import SPLITS, deal
+from mlpeft.datasets.split_assignment import SPLITS, deal
 from mlpeft.errors import DataError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-IGNORED = -1
-"""The label of a token that does not count: a part of a prompt, or padding."""
 _KEYS = ("task", "prompt", "completion")
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from mlpeft.datasets.provided import provided_path
 from mlpeft.errors import DataError
+from mlpeft.files import provided_path
 
 NAME = "digits"
 TABLE = "sklearn/datasets/data/digits.csv.gz"

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from mlpeft.datasets.digest import file_digest
 from mlpeft.errors import DataError
+from mlpeft.files import file_digest
 
 if TYPE_CHECKING:
     from collections.abc import Callable

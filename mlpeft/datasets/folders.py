@@ -11,8 +11,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from mlpeft.datasets.provided import provided_path
 from mlpeft.errors import DataError
+from mlpeft.files import provided_path
 
 DATA_DIR_VARIABLE = "MLPEFT_DATA_DIR"
 DEFAULT_DATA_DIR = Path("data")

@@ -17,7 +17,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlpeft.datasets.labelled import TEXT_KEYS
+from mlpeft.datasets.text_files import TEXT_KEYS
 from mlpeft.errors import DataError
 from mlpeft.files import write_atomically
 from mlpeft.platform import cache_folder
@@ -25,7 +25,7 @@ from mlpeft.platform import cache_folder
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from mlpeft.datasets.pairs import Keys
+    from mlpeft.datasets.text_files import Keys
 
 log = logging.getLogger("mlpeft.tasks")
 

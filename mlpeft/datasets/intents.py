@@ -3,7 +3,7 @@
 A data set NAME is two files in the data folder's `intents`:
 
     NAME.jsonl.gz       {"text": ..., "label": ...} a line, UTF-8
-    NAME_splits.json    its class splits (`mlpeft.datasets.class_splits`)
+    NAME_splits.json    its class splits (`mlpeft.tasks.families.intents.classes`)
 """
 
 from __future__ import annotations
@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING
 
 from mlpeft.datasets.catalogue import CATALOGUE
 from mlpeft.datasets.folders import find
-from mlpeft.datasets.labelled import TEXT_KEYS
-from mlpeft.datasets.pairs import read_pairs
+from mlpeft.datasets.text_files import TEXT_KEYS, read_pairs
 
 if TYPE_CHECKING:
     from pathlib import Path

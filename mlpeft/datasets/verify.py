@@ -7,16 +7,16 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from mlpeft.datasets import digits, omniglot
-from mlpeft.datasets.digest import file_digest
 from mlpeft.datasets.folders import find
-from mlpeft.datasets.labelled import read_labelled
+from mlpeft.datasets.text_files import read_labelled
 from mlpeft.errors import DataError
+from mlpeft.files import file_digest
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from mlpeft.datasets.catalogue import DataFile, DataSet
-    from mlpeft.datasets.pairs import Keys
+    from mlpeft.datasets.text_files import Keys
 
 
 class State(StrEnum):
@@ -82,7 +82,7 @@ def verify_own(path: Path, keys: Keys) -> Report:
     """Read a file of labelled texts of the user's own.
 
     Args:
-        path: As for `mlpeft.datasets.pairs.read_pairs`.
+        path: As for `mlpeft.datasets.text_files.read_pairs`.
         keys: The keys or columns of text and label.
     """
     name = str(path)

@@ -11,14 +11,14 @@ from mlpeft.adapters.adapter import bare_model
 from mlpeft.adapters.start import as_adapter
 from mlpeft.adapters.store import load_adapter
 from mlpeft.errors import ConfigError, DataError, ParamMismatch
-from mlpeft.evaluate import load_trained
 from mlpeft.exchange import huggingface, merged, mlx_lm
 from mlpeft.meta import state
 from mlpeft.meta.functional import get_params
 from mlpeft.meta.inner import InnerLoop
-from mlpeft.meta.runner import resolved
-from mlpeft.run_lock import locked
-from mlpeft.runs import begin_with, run_folder
+from mlpeft.training.run_folder import begin_with, run_folder
+from mlpeft.training.run_lock import locked
+from mlpeft.training.runner import resolved
+from mlpeft.training.trained import load_trained
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -10,9 +10,9 @@ import mlx.core as mx
 
 from mlpeft.adapters.card import model_card
 from mlpeft.adapters.completer import template_of
-from mlpeft.datasets.completion_tokens import PROMPT
 from mlpeft.errors import ConfigError, DataError
-from mlpeft.models.encoder import unit
+from mlpeft.models.pretrained.encoder import unit
+from mlpeft.tasks.families.completion_tokens import PROMPT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import mlx.core as mx
 
-from mlpeft.datasets.pretrained import GGUF, PACKAGE
 from mlpeft.errors import ConfigError, DataError
 from mlpeft.exchange import files, virtual_tokens
 from mlpeft.exchange.names import layer_names
+from mlpeft.models.pretrained.source import GGUF, PACKAGE
 from mlpeft.peft.method import AdaptedLinear
 from mlpeft.peft.wrap import METHODS
 

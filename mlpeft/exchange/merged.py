@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 import mlx.core as mx
 from mlx.utils import tree_flatten
 
-from mlpeft.datasets.gguf import read_gguf_tokenizer
-from mlpeft.datasets.pretrained import model_folder, model_path, weight_files
 from mlpeft.exchange import files
 from mlpeft.exchange.names import ENCODER, layer_names
-from mlpeft.models.bert_names import is_used, our_name
+from mlpeft.models.pretrained.bert_names import is_used, our_name
+from mlpeft.models.pretrained.gguf import read_gguf_tokenizer
+from mlpeft.models.pretrained.source import model_folder, model_path, weight_files
 from mlpeft.peft.wrap import merge
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from safetensors import safe_open
 
-from mlpeft.datasets.pretrained import weight_files
 from mlpeft.errors import ConfigError, DataError, nearest
-from mlpeft.models.bert_names import is_used, our_name
+from mlpeft.models.pretrained.bert_names import is_used, our_name
+from mlpeft.models.pretrained.source import weight_files
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -13,7 +13,7 @@ from mlx.utils import tree_flatten, tree_unflatten
 from mlpeft.meta.dropout import Dropouts
 from mlpeft.meta.gradient_checkpoints import GradientCheckpoints
 from mlpeft.models.losses import cross_entropy_loss
-from mlpeft.models.places import PLACES, at_places, counted_places
+from mlpeft.models.pretrained.loss_positions import PLACES, at_places, counted_places
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -13,10 +13,10 @@ from mlpeft.meta import state
 from mlpeft.meta.aggregate import combine
 from mlpeft.meta.engine import Engine
 from mlpeft.meta.functional import get_params, set_params
-from mlpeft.meta.given import as_episodes
 from mlpeft.meta.inner import InnerLoop
 from mlpeft.meta.outer import OuterStep
-from mlpeft.npz import read_npz, write_npz
+from mlpeft.meta.user_episodes import as_episodes
+from mlpeft.params import read_npz, write_npz
 from mlpeft.seeds import Purpose, generator
 from mlpeft.work import ShardUpdate
 

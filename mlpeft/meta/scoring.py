@@ -12,7 +12,7 @@ import numpy as np
 from mlpeft.meta.dropout import step_keys
 from mlpeft.meta.inner import grad_step
 from mlpeft.models.losses import accuracy
-from mlpeft.models.places import at_places
+from mlpeft.models.pretrained.loss_positions import at_places
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import mlx.core as mx
 import mlx.nn as nn
 
-from mlpeft import entry_points
+from mlpeft.config import entry_points
 from mlpeft.errors import ConfigError, nearest
-from mlpeft.models.causal_lm import read_causal_lm
 from mlpeft.models.conv4 import Conv4
-from mlpeft.models.encoder import read_encoder
 from mlpeft.models.mlp import LinearClassifier, SimpleClassifier
-from mlpeft.models.sentence_classifier import SentenceClassifier
+from mlpeft.models.pretrained.causal_lm import read_causal_lm
+from mlpeft.models.pretrained.encoder import read_encoder
+from mlpeft.models.pretrained.sentence_classifier import SentenceClassifier
 from mlpeft.peft.wrap import wrap
 from mlpeft.platform import best_base_dtype
 from mlpeft.seeds import Purpose, seed_word

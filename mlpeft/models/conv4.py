@@ -8,8 +8,8 @@ import mlx.core as mx
 import mlx.nn as nn
 
 from mlpeft.errors import ShapeError
-from mlpeft.models.layers import Linear
 from mlpeft.models.ops import batch_norm_relu, conv3x3_stride2
+from mlpeft.models.ops.linear import Linear
 
 
 class ConvBlock(nn.Module):

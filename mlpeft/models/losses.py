@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import mlx.core as mx
 
-from mlpeft.datasets.completions import IGNORED
 from mlpeft.errors import ShapeError
 from mlpeft.models.ops import cross_entropy
+
+IGNORED = -1
+"""The label of a token that does not count: a part of a prompt, or padding."""
 
 
 def cross_entropy_loss(logits: mx.array, labels: mx.array) -> mx.array:

@@ -9,8 +9,8 @@ import mlx.core as mx
 import mlx.nn as nn
 
 from mlpeft.errors import ShapeError
-from mlpeft.models.layers import Linear
 from mlpeft.models.ops import relu, tanh
+from mlpeft.models.ops.linear import Linear
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -6,8 +6,6 @@ Nothing in here imports mlx before it must: `prepare()` has to run before the fi
 
 from __future__ import annotations
 
-from mlpeft.platform.allocator import keep_freed_memory
-from mlpeft.platform.base_dtype import BaseChoice, BaseDtype, best_base_dtype
 from mlpeft.platform.blas import (
     VARIABLE as BLAS_VARIABLE,
 )
@@ -18,16 +16,20 @@ from mlpeft.platform.blas import (
     load_blas,
     set_blas_threads,
 )
-from mlpeft.platform.cache_folder import cache_folder
 from mlpeft.platform.compile_cache import (
+    compile_notice,
     compiler_for_compile,
     private_compile_cache,
 )
-from mlpeft.platform.compiling import compile_notice
 from mlpeft.platform.machine import (
+    BaseChoice,
+    BaseDtype,
     Machine,
     available_memory_bytes,
+    best_base_dtype,
+    cache_folder,
     describe_machine,
+    keep_freed_memory,
     peak_memory_bytes,
     total_memory_bytes,
 )

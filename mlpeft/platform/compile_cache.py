@@ -1,13 +1,4 @@
-"""A private, lasting folder for the kernels that `mx.compile` builds on Linux.
-
-There, MLX writes C++ to a `mlx` folder under TMPDIR, has g++ build it and loads the
-result, and takes a file that is there already as it is. In a shared /tmp another user
-could plant such a file; two processes at once, or one killed while g++ runs, leave a
-half-written library, at which every later run fails. So each process takes a slot of
-its own under the user's cache folder, holds it by a lock for as long as it lives,
-clears out what is broken in it, and takes over what other slots have already. On macOS
-kernels are Metal and nothing of this runs.
-"""
+"""Where MLX keeps the kernels that it compiles on Linux, and what users hear of it."""
 
 from __future__ import annotations
 
@@ -16,16 +7,22 @@ import contextlib
 import fcntl
 import functools
 import itertools
+import logging
 import os
 import shutil
 import struct
 import sys
 import tempfile
+import threading
 import time
+from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, TYPE_CHECKING, Final
 
 from mlpeft.platform.kernel_flags import add_kernel_flags, kernel_key, real_compiler
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 LOCK_NAME: Final = "in-use.lock"
 
@@ -156,3 +153,48 @@ def is_whole_library(path: Path) -> bool:
 def _cache_root() -> Path:
     base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     return Path(base).expanduser() / "mlpeft" / "kernels"
+
+
+log = logging.getLogger("mlpeft.compute")
+
+AFTER_S = 2.0
+"""Silence up to here needs no explanation."""
+AGAIN_S = 10.0
+
+
+@contextmanager
+def compile_notice() -> Iterator[None]:
+    """While the body runs, say now and then that kernels are built, if they are."""
+    folder = private_compile_cache()
+    if folder is None:  # macOS: Metal's are quick
+        yield
+        return
+    done = threading.Event()
+    watcher = threading.Thread(
+        target=_watch, args=(folder, done), name="mlpeft-compile-notice", daemon=True
+    )
+    watcher.start()
+    try:
+        yield
+    finally:
+        done.set()
+        watcher.join()
+
+
+def _watch(folder: Path, done: threading.Event) -> None:
+    told = _kernels(folder)
+    before = told
+    wait_s = AFTER_S
+    while not done.wait(wait_s):
+        now = _kernels(folder)
+        if now > told:
+            log.info(
+                "compiling kernels for this model, once a machine: %d so far",
+                now - before,
+            )
+            told, wait_s = now, AGAIN_S
+
+
+def _kernels(folder: Path) -> int:
+    """Kernels whose building has at least begun."""
+    return sum(1 for _ in folder.glob("mlx/**/*.cpp"))

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from mlpeft.reporting.base import Reporter, Reporters
-from mlpeft.reporting.build import build_reporters
+from mlpeft.reporting.base import Reporter, Reporters, build_reporters
 from mlpeft.reporting.console import ConsoleReporter
 from mlpeft.reporting.jsonl import JsonlReporter, read_records, truncate_after
 from mlpeft.reporting.logs import setup_logger

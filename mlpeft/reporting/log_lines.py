@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
+
 CONTEXT: Final = ("run", "iteration", "round", "shard", "attempt", "worker")
 """What a line may be about."""
 MOST_BYTES: Final = 8 << 20

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from mlpeft import checkpoint
 from mlpeft.adapters.adapter import bare_model
 from mlpeft.config import RunConfig
 from mlpeft.meta import state
 from mlpeft.meta.functional import get_params
 from mlpeft.meta.inner import InnerLoop
-from tests.models import tiny
+from mlpeft.training import checkpoint
+from tests.models.pretrained import tiny
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 
 import mlpeft
+from mlpeft.adapters.adapt import adapt
 from mlpeft.adapters.card import model_card
-from mlpeft.adapters.learn import adapt
 from mlpeft.adapters.store import load_adapter
 from mlpeft.errors import ConfigError, DataError
-from mlpeft.evaluate import load_trained
 from mlpeft.meta.engine import Engine
 from mlpeft.meta.inner import InnerLoop
 from mlpeft.models.losses import cross_entropy_loss
 from mlpeft.seeds import Purpose, generator
 from mlpeft.tasks.episode import Episode
+from mlpeft.training.trained import load_trained
 from tests.adapters.runs import EXAMPLES
 
 TEXTS = [text for text, _ in EXAMPLES]

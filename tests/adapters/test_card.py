@@ -7,8 +7,8 @@ import json
 import pytest
 import yaml
 
+from mlpeft.adapters.adapt import adapt
 from mlpeft.adapters.card import base_licence, model_card
-from mlpeft.adapters.learn import adapt
 from tests.adapters.runs import EXAMPLES
 
 EVALUATION = {

@@ -9,12 +9,12 @@ import pytest
 from typer.testing import CliRunner
 
 import mlpeft
+from mlpeft.adapters.adapt import adapt
 from mlpeft.adapters.completer import Completer
-from mlpeft.adapters.learn import adapt
 from mlpeft.cli import app
 from mlpeft.errors import DataError
 from tests.adapters.runs import write_run
-from tests.models import tiny_lm
+from tests.models.pretrained import tiny_lm
 
 pytest.importorskip("mlx_lm", reason="install it with: pip install 'mlpeft[lm]'")
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from mlpeft.config import RunConfig
-from mlpeft.meta.plan import test_shards as shards_of_test
-from mlpeft.meta.runner import ShardRunner
+from mlpeft.training.plan import test_shards as shards_of_test
+from mlpeft.training.runner import ShardRunner
 
 nearest = pytest.importorskip("benchmarks.nearest")
 table = pytest.importorskip("benchmarks.intents_table")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mlpeft.config import RunConfig
-from tests.models import tiny_lm
+from tests.models.pretrained import tiny_lm
 
 language = pytest.importorskip("benchmarks.language")
 

@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from mlpeft.cluster import coordinator_messages as cm
 from mlpeft.cluster import messages as m
-from mlpeft.cluster import worker_messages as wm
-from mlpeft.cluster.coordinator_state import CoordinatorState
+from mlpeft.cluster.coordinator import messages as cm
+from mlpeft.cluster.coordinator.machine import CoordinatorState
 from mlpeft.cluster.sim import toy_shards, toy_update
-from mlpeft.cluster.worker_state import WorkerPolicy, WorkerState
+from mlpeft.cluster.worker import messages as wm
+from mlpeft.cluster.worker.machine import WorkerPolicy, WorkerState
 
 THETA = np.ones(5, dtype=np.float32)
 META = {"w": THETA}

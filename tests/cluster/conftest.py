@@ -2,7 +2,7 @@
 
 import pytest
 
-from mlpeft.cluster.rounds import Policy
+from mlpeft.cluster.policy import Policy
 from tests.cluster.builders import Hand, Machine
 
 

@@ -10,13 +10,13 @@ from hypothesis.stateful import (
     rule,
 )
 
-from mlpeft.cluster import coordinator_messages as cm
 from mlpeft.cluster import messages as m
-from mlpeft.cluster import worker_messages as wm
-from mlpeft.cluster.coordinator_state import CoordinatorState
-from mlpeft.cluster.rounds import Policy
+from mlpeft.cluster.coordinator import messages as cm
+from mlpeft.cluster.coordinator.machine import CoordinatorState
+from mlpeft.cluster.policy import Policy
 from mlpeft.cluster.sim import toy_shards, toy_update
-from mlpeft.cluster.worker_state import Phase, WorkerPolicy, WorkerState
+from mlpeft.cluster.worker import messages as wm
+from mlpeft.cluster.worker.machine import Phase, WorkerPolicy, WorkerState
 from mlpeft.work import ShardUpdate
 from tests.cluster.builders import META, THETA, key, lease
 

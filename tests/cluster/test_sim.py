@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mlpeft.cluster.rounds import Policy
+from mlpeft.cluster.policy import Policy
 from mlpeft.cluster.sim import (
     Faults,
     Simulation,

@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from mlpeft.commands import data
-from mlpeft.datasets import obtain
+from mlpeft.datasets import fetch
 from mlpeft.datasets.catalogue import CATALOGUE
 from mlpeft.errors import DataError
 
@@ -141,7 +141,7 @@ def test_a_data_dir_can_be_given(monkeypatch, tmp_path):
 
 def test_fetch_does_not_fetch_what_is_here(folder, monkeypatch):
     small_omniglot(folder / "omniglot.npz")
-    monkeypatch.setattr(obtain, "fetch", pytest.fail)
+    monkeypatch.setattr(fetch, "fetch", pytest.fail)
     result = run("fetch", "omniglot")
     assert result.exit_code == 0
     assert "here already" in result.output
@@ -151,19 +151,19 @@ def test_fetch_with_force_fetches_what_is_here(folder, monkeypatch):
     small_omniglot(folder / "omniglot.npz")
     asked = []
 
-    def fetch(known, into, progress):
+    def fake_fetch(known, into, progress):
         asked.append((known.name, into))
         progress("images_background.zip", 1, None)
         progress("images_background.zip", 2, 2)
         return folder / "omniglot.npz"
 
-    monkeypatch.setattr(obtain, "fetch", fetch)
+    monkeypatch.setattr(fetch, "fetch", fake_fetch)
     assert run("fetch", "omniglot", "--force").exit_code == 0
     assert asked == [("omniglot", folder)]
 
 
 def test_the_official_addresses_are_encrypted_and_have_digests():
-    for name, remote in obtain.OMNIGLOT_ARCHIVES.items():
+    for name, remote in fetch.OMNIGLOT_ARCHIVES.items():
         assert remote.url.startswith("https://")
         assert remote.url.endswith(f"/{name}.zip")
         assert len(remote.digest) == hashlib.new(remote.algorithm).digest_size * 2

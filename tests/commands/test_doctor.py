@@ -7,7 +7,7 @@ import typer
 
 from mlpeft.commands import doctor as command
 from mlpeft.commands.doctor import doctor
-from mlpeft.discovery.looking import NetworkClosedError
+from mlpeft.transport.discovery.search import NetworkClosedError
 
 
 @pytest.fixture(autouse=True)

@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from mlpeft.cli import app
-from mlpeft.evaluate import load_trained
+from mlpeft.training.trained import load_trained
 from tests.adapters.runs import write_run
 
 invoke = partial(CliRunner().invoke, app)

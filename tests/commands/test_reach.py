@@ -7,17 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from mlpeft.checks import Status
-from mlpeft.cluster.coordinator_state import CoordinatorState
-from mlpeft.cluster.joining import Versions
+from mlpeft.cluster.checks import Versions
+from mlpeft.cluster.coordinator.machine import CoordinatorState
 from mlpeft.cluster.overview import Bytes, Overview, RunProgress
-from mlpeft.cluster.rounds import Policy
+from mlpeft.cluster.policy import Policy
 from mlpeft.commands import reach
-from mlpeft.discovery.announcement import Announcement
+from mlpeft.commands.checks import Status
 from mlpeft.errors import MlpeftError
-from mlpeft.node import versions
-from mlpeft.security import certificates
-from mlpeft.security.identity import Identity
+from mlpeft.runtime import fingerprint
+from mlpeft.transport.discovery.announcement import Announcement
+from mlpeft.transport.security import certificates
+from mlpeft.transport.security.identity import Identity
 
 HOST = "192.168.1.20:50051"
 PRIVACY = "Local Network Privacy"
@@ -59,7 +59,7 @@ def overview(**changes):
         "bytes_moved": Bytes(),
         "cluster": CoordinatorState("s", Policy()).status(0.0),
         "clock_s": 1000.0,
-        "versions": versions.here(),
+        "versions": fingerprint.own_versions(),
     }
     return Overview(**parts | changes)
 

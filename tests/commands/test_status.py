@@ -4,22 +4,22 @@ import json
 
 import pytest
 
-from coordinator.runtime import ClusterExecutor, Runtime
-from mlpeft.cluster.coordinator_state import CoordinatorState
+from mlpeft.cluster.coordinator.machine import CoordinatorState
 from mlpeft.cluster.overview import Bytes, Overview, RunProgress
-from mlpeft.cluster.rounds import Policy
+from mlpeft.cluster.policy import Policy
 from mlpeft.cluster.sim import TOY_SIZE, toy_shards
-from mlpeft.commands import finding
 from mlpeft.commands import status as command
-from mlpeft.commands.ask import CoordinatorGoneError
 from mlpeft.commands.status import status
 from mlpeft.errors import ConfigError, MlpeftError
-from mlpeft.node.compute import Prepared
-from mlpeft.security import identity
-from mlpeft.security.authority import Authority
-from mlpeft.security.folders import SecurityError, worker_folder
-from tests.node.toy import CONFIG, VERSIONS, ToyRunner
-from worker.enrol import enrol
+from mlpeft.runtime import client
+from mlpeft.runtime.client import CoordinatorGoneError
+from mlpeft.runtime.compute import Prepared
+from mlpeft.runtime.coordinator.executor import ClusterExecutor, Runtime
+from mlpeft.runtime.worker.enrol import enrol
+from mlpeft.transport.security import identity
+from mlpeft.transport.security.authority import Authority
+from mlpeft.transport.security.folders import SecurityError, worker_folder
+from tests.runtime.toy import CONFIG, VERSIONS, ToyRunner
 
 
 @pytest.fixture(autouse=True)
@@ -111,7 +111,7 @@ class Glances:
     def __init__(self, monkeypatch, answers):
         self.answers = iter(answers)
         monkeypatch.setattr(command, "_ask", self.ask)
-        monkeypatch.setattr(finding, "_answers", lambda _: True)
+        monkeypatch.setattr(client, "_answers", lambda _: True)
         monkeypatch.setattr(command.time, "sleep", lambda _: None)
 
     def ask(self, address, shown):

@@ -7,11 +7,11 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from mlpeft.cluster.coordinator_messages import WorkerDraining, WorkerJoined
-from mlpeft.cluster.coordinator_state import CoordinatorState
+from mlpeft.cluster.coordinator.machine import CoordinatorState
+from mlpeft.cluster.coordinator.messages import WorkerDraining, WorkerJoined
 from mlpeft.cluster.messages import LeaseKey, WorkerId
 from mlpeft.cluster.overview import Bytes, Overview, RunProgress
-from mlpeft.cluster.rounds import Policy
+from mlpeft.cluster.policy import Policy
 from mlpeft.cluster.status import LeaseStatus
 from mlpeft.commands.status_view import record, steady, view
 

@@ -4,10 +4,10 @@ import sys
 
 import pytest
 
-from coordinator.runtime import Runtime
 from mlpeft.cli import main
-from mlpeft.node.compute import Prepared
-from tests.node.toy import CONFIG, VERSIONS, ToyRunner
+from mlpeft.runtime.compute import Prepared
+from mlpeft.runtime.coordinator.executor import Runtime
+from tests.runtime.toy import CONFIG, VERSIONS, ToyRunner
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ import json
 import pytest
 import typer
 
-from mlpeft.checks import Check, Status
 from mlpeft.commands import validate as command
+from mlpeft.commands.checks import Check, Status
 
 
 @pytest.fixture

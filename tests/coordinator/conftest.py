@@ -167,7 +167,7 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
 def serial_theta(tmp_path_factory: pytest.TempPathFactory):
     """Theta of the tiny run in one process, by its overrides."""
     from mlpeft.config import RunConfig
-    from mlpeft.train import train
+    from mlpeft.training.loop import train
 
     made: dict[tuple[str, ...], bytes] = {}
 

@@ -10,17 +10,17 @@ import grpc.aio
 import numpy as np
 import pytest
 
-from coordinator.server import Server
-from mlpeft.blobs.manifest import OfferedAsset
-from mlpeft.blobs.offer import Blob, Offer
-from mlpeft.node.hub import Hub
-from mlpeft.node.link import LinkLostError, LinkRefusedError
-from mlpeft.rpc import wire
-from mlpeft.security.authority import Authority
-from tests.models import tiny
-from tests.node.toy import CONFIG, VERSIONS, bounded
-from tests.worker.test_seek import identity_of
-from worker.link import GrpcLink
+from mlpeft.runtime.coordinator.driver import Hub
+from mlpeft.runtime.coordinator.server import Server
+from mlpeft.runtime.worker.grpc_link import GrpcLink
+from mlpeft.runtime.worker.link import LinkLostError, LinkRefusedError
+from mlpeft.transport.blobs.manifest import OfferedAsset
+from mlpeft.transport.blobs.offer import Blob, Offer
+from mlpeft.transport.rpc import wire
+from mlpeft.transport.security.authority import Authority
+from tests.models.pretrained import tiny
+from tests.runtime.toy import CONFIG, VERSIONS, bounded
+from tests.runtime.worker.test_seeking_link import identity_of
 
 CONTENT = bytes(range(256)) * 12_000
 """Three pieces of 1 MiB, nearly."""

@@ -5,8 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from mlpeft.security.authority import Authority
-from worker.enrol import enrol
+from mlpeft.runtime.worker.enrol import enrol
+from mlpeft.transport.security.authority import Authority
 
 SLOW = "--set=meta_learning.num_inner_steps=120"
 ANY_PORT = "--set=cluster.join_port=0"

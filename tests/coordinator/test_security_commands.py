@@ -7,9 +7,9 @@ from typer.testing import CliRunner
 
 from coordinator.cli import app
 from mlpeft.config import RunConfig
-from mlpeft.security import certificates
-from mlpeft.security.authority import Authority
-from mlpeft.security.token import JoinToken
+from mlpeft.transport.security import certificates
+from mlpeft.transport.security.authority import Authority
+from mlpeft.transport.security.token import JoinToken
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from itertools import chain
 import pytest
 
 from mlpeft.datasets.completions import Example, read_completions
-from mlpeft.datasets.deal import deal
+from mlpeft.datasets.split_assignment import deal
 from mlpeft.errors import DataError
 
 

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from mlpeft.datasets import digits
-from mlpeft.datasets.assets import Asset, AssetKind
 from mlpeft.datasets.catalogue import CATALOGUE
-from mlpeft.datasets.provided import provide
 from mlpeft.datasets.verify import State, verify
 from mlpeft.errors import DataError
+from mlpeft.files import provide
+from mlpeft.tasks.assets import Asset, AssetKind
 
 
 @pytest.fixture(autouse=True)

@@ -11,8 +11,8 @@ import pytest
 
 from mlpeft.config import RunConfig, parse_yaml
 from mlpeft.datasets.completions import read_completions
-from mlpeft.train import train
-from tests.models import tiny_lm
+from mlpeft.training.loop import train
+from tests.models.pretrained import tiny_lm
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 

@@ -11,17 +11,17 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
+from mlpeft.adapters.adapt import adapt
 from mlpeft.adapters.adapter import Adapter
 from mlpeft.adapters.completer import Completer
-from mlpeft.adapters.learn import adapt
 from mlpeft.adapters.start import as_adapter
 from mlpeft.config import RunConfig
 from mlpeft.errors import CheckpointError, ConfigError, DataError
-from mlpeft.evaluate import load_trained
 from mlpeft.exchange.export import export_adapter, import_adapter
-from mlpeft.models.encoder import read_encoder
+from mlpeft.models.pretrained.encoder import read_encoder
+from mlpeft.training.trained import load_trained
 from tests.adapters.runs import EXAMPLES, write_run
-from tests.models import tiny_lm
+from tests.models.pretrained import tiny_lm
 
 TOKENS = mx.array([[2, 3, 4, 5], [6, 7, 8, 0]])
 LAYER = "base_model.model.encoder.layer.1.attention.self.query."

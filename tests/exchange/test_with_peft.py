@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 
 from mlpeft.adapters.start import as_adapter
-from mlpeft.evaluate import load_trained
 from mlpeft.exchange.export import export_adapter, import_adapter
+from mlpeft.training.trained import load_trained
 from tests.exchange.test_export import TOKENS, adapted, language_start, other_run
 
 SCRIPT = Path(__file__).with_name("peft_reference.py")

@@ -7,7 +7,7 @@ from itertools import permutations, product
 from typing import TYPE_CHECKING, Any
 
 from tests.adapters.runs import EXAMPLES, write_base
-from tests.models import tiny_lm
+from tests.models.pretrained import tiny_lm
 
 if TYPE_CHECKING:
     from pathlib import Path

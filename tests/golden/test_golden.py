@@ -25,9 +25,9 @@ from safetensors.numpy import load_file
 import mlpeft
 from mlpeft import params, platform
 from mlpeft.config import RunConfig
-from mlpeft.evaluate import load_trained
-from mlpeft.fit import fit_sinusoid
-from mlpeft.train import train
+from mlpeft.evaluation.sinusoid_fit import fit_sinusoid
+from mlpeft.training.loop import train
+from mlpeft.training.trained import load_trained
 from tests.golden import cases
 
 RECORD = Path(__file__).with_name("golden.json")

@@ -10,8 +10,8 @@ from mlpeft.config import RunConfig
 from mlpeft.config.aggregation import trimmed
 from mlpeft.errors import ConfigError
 from mlpeft.meta.aggregate import combine
-from mlpeft.meta.runner import LocalExecutor, ShardRunner
-from mlpeft.train import train
+from mlpeft.training.loop import train
+from mlpeft.training.runner import LocalExecutor, ShardRunner
 from mlpeft.work import Kind, ShardUpdate
 
 RULES = ["mean", "trimmed_mean", "coordinate_median"]

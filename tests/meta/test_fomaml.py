@@ -14,10 +14,10 @@ from mlpeft.meta.functional import get_params
 from mlpeft.meta.inner import InnerLoop
 from mlpeft.meta.outer import OuterStep
 from mlpeft.models.losses import cross_entropy_loss, mse_loss
-from mlpeft.models.sentence_classifier import SentenceClassifier
+from mlpeft.models.pretrained.sentence_classifier import SentenceClassifier
 from mlpeft.params import to_numpy
 from mlpeft.tasks.episode import Episode
-from mlpeft.train import train
+from mlpeft.training.loop import train
 
 STRATEGIES = ("loop", "compiled", "vmap")
 

@@ -13,12 +13,12 @@ from mlpeft.errors import ConfigError
 from mlpeft.meta.engine import Engine
 from mlpeft.meta.functional import get_params
 from mlpeft.meta.inner import InnerLoop
-from mlpeft.meta.runner import resolved
 from mlpeft.models.build import build_model
 from mlpeft.models.losses import cross_entropy_loss
 from mlpeft.models.mlp import LinearClassifier, SimpleClassifier
 from mlpeft.tasks.episode import Episode
-from tests.models import tiny, tiny_lm
+from mlpeft.training.runner import resolved
+from tests.models.pretrained import tiny, tiny_lm
 
 INNER = InnerLoop(lr=0.05, num_steps=2, optimizer="adam")
 

@@ -9,15 +9,16 @@ import pytest
 
 from mlpeft import params
 from mlpeft.config import RunConfig
-from mlpeft.evaluate import evaluate, load_trained
+from mlpeft.evaluation.evaluate import evaluate
 from mlpeft.meta.learner import ReptileLearner
-from mlpeft.meta.runner import LocalExecutor, ShardRunner
-from mlpeft.models.causal_lm import read_causal_lm
 from mlpeft.models.losses import cross_entropy_loss
-from mlpeft.node import fingerprint
+from mlpeft.models.pretrained.causal_lm import read_causal_lm
+from mlpeft.runtime import fingerprint
 from mlpeft.tasks.episode import TaskConfig
-from mlpeft.train import train
-from tests.models import tiny_lm
+from mlpeft.training.loop import train
+from mlpeft.training.runner import LocalExecutor, ShardRunner
+from mlpeft.training.trained import load_trained
+from tests.models.pretrained import tiny_lm
 
 pytest.importorskip("mlx_lm", reason="install it with: pip install 'mlpeft[lm]'")
 
@@ -90,11 +91,13 @@ def test_how_the_base_is_held_is_recorded_with_the_run(config):
     runner = ShardRunner.from_config(config)
     assert runner.config.model.base_dtype in ("stored", "float32")
     other = config.with_changes(model={"base_dtype": "bfloat16"})
-    assert fingerprint.of(ShardRunner.from_config(other)) != fingerprint.of(runner)
+    assert fingerprint.run_fingerprint(
+        ShardRunner.from_config(other)
+    ) != fingerprint.run_fingerprint(runner)
 
 
 def test_the_same_round_gives_the_same_bytes(config):
-    from mlpeft.meta.plan import train_shards
+    from mlpeft.training.plan import train_shards
 
     digests = set()
     for _ in range(2):

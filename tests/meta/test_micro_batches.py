@@ -10,18 +10,17 @@ import pytest
 
 from mlpeft import params
 from mlpeft.config import RunConfig
-from mlpeft.datasets.completions import IGNORED
 from mlpeft.errors import ConfigError
 from mlpeft.meta.engine import Engine
 from mlpeft.meta.functional import get_params
 from mlpeft.meta.inner import InnerLoop
-from mlpeft.meta.runner import resolved
 from mlpeft.models.build import build_model
 from mlpeft.models.conv4 import Conv4
-from mlpeft.models.losses import cross_entropy_loss, mse_loss
+from mlpeft.models.losses import IGNORED, cross_entropy_loss, mse_loss
 from mlpeft.models.mlp import SimpleClassifier
 from mlpeft.tasks.episode import Episode
-from tests.models import tiny, tiny_lm
+from mlpeft.training.runner import resolved
+from tests.models.pretrained import tiny, tiny_lm
 
 INNER = InnerLoop(lr=0.05, num_steps=2, optimizer="adam", beta1=0.5)
 RNG = np.random.default_rng(1)

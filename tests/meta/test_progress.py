@@ -3,8 +3,8 @@
 import pytest
 
 from mlpeft.config import RunConfig
-from mlpeft.meta import plan
-from mlpeft.meta.runner import ShardRunner
+from mlpeft.training import plan
+from mlpeft.training.runner import ShardRunner
 
 TASKS = 3
 

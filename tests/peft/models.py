@@ -12,7 +12,7 @@ from mlx.utils import tree_flatten
 from mlpeft.config import ModelSection, PeftSection
 from mlpeft.meta.functional import get_params
 from mlpeft.models.build import build_model
-from tests.models import tiny
+from tests.models.pretrained import tiny
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,9 +8,9 @@ import threading
 import pytest
 
 from mlpeft.config import RunConfig
-from mlpeft.node import compute
 from mlpeft.platform import threads
 from mlpeft.platform.threads import wait_for_thread_end
+from mlpeft.runtime import compute
 
 needs_waiting = pytest.mark.skipif(
     sys.version_info >= (3, 13) or not sys.platform.startswith("linux"),

@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from mlpeft.reporting.slow_rounds import SlowRounds
+from mlpeft.reporting.pace import SlowRounds
 from mlpeft.work import Kind
 
 

@@ -7,7 +7,7 @@ import json
 
 from typer.testing import CliRunner
 
-from mlpeft.blobs.cache import BlobCache
+from mlpeft.transport.blobs.cache import BlobCache
 from worker.cli import app
 
 CONTENT = b"x" * 3000

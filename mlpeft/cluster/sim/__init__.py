@@ -17,7 +17,7 @@ schedule can be replayed:
     simulation  one schedule
 """
 
-from mlpeft.cluster.sim.chance import Faults
+from mlpeft.cluster.sim.fault_injector import Faults
 from mlpeft.cluster.sim.simulation import Simulation
 from mlpeft.cluster.sim.toy import (
     TOY_SIZE,

@@ -6,19 +6,19 @@ import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mlpeft.cluster.coordinator_messages import WorkerJoined, WorkerLeft
+from mlpeft.cluster.coordinator.messages import WorkerJoined, WorkerLeft
 from mlpeft.cluster.messages import WorkerId
-from mlpeft.cluster.worker_messages import CoordinatorJoined, StreamLost
+from mlpeft.cluster.worker.messages import CoordinatorJoined, StreamLost
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from mlpeft.cluster.coordinator_messages import CoordinatorEvent
-    from mlpeft.cluster.sim.agenda import Agenda
-    from mlpeft.cluster.sim.chance import Chance
-    from mlpeft.cluster.sim.head import Head
-    from mlpeft.cluster.sim.process import Process
-    from mlpeft.cluster.worker_messages import WorkerEvent
+    from mlpeft.cluster.coordinator.messages import CoordinatorEvent
+    from mlpeft.cluster.sim.coordinator import Head
+    from mlpeft.cluster.sim.event_queue import Agenda
+    from mlpeft.cluster.sim.fault_injector import Chance
+    from mlpeft.cluster.sim.worker import Process
+    from mlpeft.cluster.worker.messages import WorkerEvent
 
 
 @dataclass(slots=True)

@@ -5,17 +5,17 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING
 
-from mlpeft.cluster.coordinator_messages import (
+from mlpeft.cluster.coordinator.messages import (
     DrainRequested,
     PauseRequested,
     ResumeRequested,
 )
-from mlpeft.cluster.rounds import Policy
-from mlpeft.cluster.sim.agenda import Agenda
-from mlpeft.cluster.sim.chance import Chance, Faults
-from mlpeft.cluster.sim.head import Head
-from mlpeft.cluster.sim.process import Process
-from mlpeft.cluster.worker_messages import Started, StopRequested
+from mlpeft.cluster.policy import Policy
+from mlpeft.cluster.sim.coordinator import Head
+from mlpeft.cluster.sim.event_queue import Agenda
+from mlpeft.cluster.sim.fault_injector import Chance, Faults
+from mlpeft.cluster.sim.worker import Process
+from mlpeft.cluster.worker.messages import Started, StopRequested
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,11 +8,10 @@ operations here keep to a rule: few primitives, contiguous results, the same num
 Each is differentiable any number of times, and all but convolution and attention vmap.
 """
 
-from mlpeft.models.ops.activations import relu, tanh
+from mlpeft.models.ops.activations import gelu, relu, tanh
 from mlpeft.models.ops.attention import attention
 from mlpeft.models.ops.conv import conv3x3_stride2
 from mlpeft.models.ops.cross_entropy import cross_entropy
-from mlpeft.models.ops.gelu import gelu
 from mlpeft.models.ops.linear import linear
 from mlpeft.models.ops.norm import batch_norm, batch_norm_relu
 

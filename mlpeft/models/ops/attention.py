@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import mlx.core as mx
 
-from mlpeft.models.ops.rational import has_vector_functions
+from mlpeft.models.ops.activations import has_vector_functions
 from mlpeft.models.ops.transforms import differentiable
 
 if TYPE_CHECKING:

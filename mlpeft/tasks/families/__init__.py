@@ -7,22 +7,25 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from mlpeft.datasets.assets import Asset, AssetKind
 from mlpeft.datasets.digits import TABLE as DIGITS
 from mlpeft.datasets.folders import DATA_DIR_VARIABLE
 from mlpeft.datasets.omniglot import FILE as OMNIGLOT
-from mlpeft.datasets.provided import Provided, provided
 from mlpeft.errors import ConfigError, nearest
+from mlpeft.files import Provided, provided
+from mlpeft.tasks.assets import Asset, AssetKind
 from mlpeft.tasks.families import custom
+from mlpeft.tasks.families.classification import (
+    PATTERNS,
+    LinearClassification,
+    NonlinearClassification,
+)
 from mlpeft.tasks.families.completions import Completions, completion_assets
 from mlpeft.tasks.families.custom import Custom
 from mlpeft.tasks.families.digits import Digits
 from mlpeft.tasks.families.folder import Folder, folder_assets
-from mlpeft.tasks.families.intent_classes import describe_intents
-from mlpeft.tasks.families.intent_source import intent_assets
-from mlpeft.tasks.families.intents import TASK_PARAMS, Intents
-from mlpeft.tasks.families.linear import LinearClassification
-from mlpeft.tasks.families.nonlinear import PATTERNS, NonlinearClassification
+from mlpeft.tasks.families.intents.classes import describe_intents
+from mlpeft.tasks.families.intents.family import TASK_PARAMS, Intents
+from mlpeft.tasks.families.intents.source import intent_assets
 from mlpeft.tasks.families.omniglot import Omniglot
 from mlpeft.tasks.families.sinusoid import Sinusoid
 

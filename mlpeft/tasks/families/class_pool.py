@@ -18,8 +18,8 @@ import numpy.typing as npt
 
 from mlpeft.errors import ConfigError, nearest
 from mlpeft.tasks.check import Problems
-from mlpeft.tasks.draws import TaskChance
 from mlpeft.tasks.episode import Episode, frozen_params
+from mlpeft.tasks.sampling import TaskChance
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

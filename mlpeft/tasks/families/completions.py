@@ -17,22 +17,22 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from mlpeft.datasets.assets import Asset, AssetKind, own_file
-from mlpeft.datasets.completion_tokens import (
+from mlpeft.datasets.completions import CompletionTasks, read_completions
+from mlpeft.datasets.split_assignment import SPLITS
+from mlpeft.errors import ConfigError, nearest
+from mlpeft.files import file_sha256
+from mlpeft.models.pretrained.tokenizers import read_tokenizer_file, tokenizer_file
+from mlpeft.tasks.assets import Asset, AssetKind, own_file
+from mlpeft.tasks.check import Problems
+from mlpeft.tasks.episode import Episode
+from mlpeft.tasks.families.completion_tokens import (
     BUCKET,
     PROMPT,
     TEMPLATE,
     TokenisedTask,
     tokenise,
 )
-from mlpeft.datasets.completions import CompletionTasks, read_completions
-from mlpeft.datasets.deal import SPLITS
-from mlpeft.datasets.digest import file_sha256
-from mlpeft.datasets.language import read_tokenizer_file, tokenizer_file
-from mlpeft.errors import ConfigError, nearest
-from mlpeft.tasks.check import Problems
-from mlpeft.tasks.draws import TaskChance
-from mlpeft.tasks.episode import Episode
+from mlpeft.tasks.sampling import TaskChance
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mlpeft import entry_points
+from mlpeft.config import entry_points
 from mlpeft.errors import ConfigError, DataError, ShapeError
 from mlpeft.tasks.check import Problems
 from mlpeft.tasks.episode import Episode

@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from mlpeft.datasets.assets import IMAGES, Asset, AssetKind, images_folder
-from mlpeft.datasets.deal import deal
+from mlpeft.datasets.split_assignment import deal
 from mlpeft.errors import ConfigError, DataError
+from mlpeft.tasks.assets import IMAGES, Asset, AssetKind, images_folder
 from mlpeft.tasks.families.class_pool import (
     SPLITS,
     Character,

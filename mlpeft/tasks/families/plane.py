@@ -25,8 +25,8 @@ import numpy as np
 import numpy.typing as npt
 
 from mlpeft.tasks.check import Problems
-from mlpeft.tasks.draws import TaskChance, balanced_labels
 from mlpeft.tasks.episode import Episode, frozen_params
+from mlpeft.tasks.sampling import TaskChance, balanced_labels
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

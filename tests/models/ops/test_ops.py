@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mlpeft.models import ops
-from mlpeft.models.layers import Linear
+from mlpeft.models.ops.linear import Linear
 
 
 def random(*shape, seed=0):

@@ -13,7 +13,7 @@ from mlpeft.tasks.build import build_tasks
 from mlpeft.tasks.episode import TaskConfig
 from mlpeft.tasks.families import get_family
 from mlpeft.tasks.families.completions import Completions
-from tests.models import tiny_lm
+from tests.models.pretrained import tiny_lm
 
 pytest.importorskip("tokenizers", reason="install it with: pip install tokenizers")
 
@@ -178,7 +178,7 @@ def test_a_configuration_takes_length_and_tokenizer_from_data_and_model(folder):
 def test_a_worker_reads_the_files_that_came_from_the_coordinator(folder, tmp_path):
     import contextvars
 
-    from mlpeft.datasets.provided import provide
+    from mlpeft.files import provide
 
     def elsewhere():
         places = {"here": folder / "data.jsonl", "model": folder / "model"}

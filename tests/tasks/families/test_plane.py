@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from mlpeft.errors import ConfigError
 from mlpeft.tasks.episode import TaskConfig
 from mlpeft.tasks.families import get_family
-from mlpeft.tasks.families.nonlinear import PATTERNS
+from mlpeft.tasks.families.classification import PATTERNS
 
 LINEAR = "linear_classification"
 NONLINEAR = "nonlinear_classification"

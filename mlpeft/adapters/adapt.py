@@ -1,0 +1,165 @@
+"""Adapts a meta-learned start to a few examples of the user's own."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import mlx.core as mx
+import numpy as np
+
+from mlpeft import params
+from mlpeft.adapters.adapter import bare_model
+from mlpeft.adapters.start import start_theta, story_of
+from mlpeft.adapters.store import kind_of, save
+from mlpeft.adapters.support import read_support
+from mlpeft.meta import state
+from mlpeft.meta.dropout import step_keys
+from mlpeft.meta.functional import Functional
+from mlpeft.meta.inner import InnerLoop, grad_step
+from mlpeft.models.losses import cross_entropy_loss
+from mlpeft.platform import set_blas_threads
+from mlpeft.seeds import Purpose, generator
+from mlpeft.training.runner import eval_steps
+from mlpeft.training.trained import load_trained
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    import mlx.nn as nn
+
+    from mlpeft.adapters.classifier import Classifier
+    from mlpeft.adapters.completer import Completer
+    from mlpeft.adapters.support import Support
+    from mlpeft.config import RunConfig
+    from mlpeft.params import ParamTree
+    from mlpeft.training.trained import Trained
+
+
+def adapt(
+    checkpoint: str | Path | Trained,
+    support: str | Path | Iterable[Sequence[str]],
+    output: str | Path | None = None,
+    *,
+    steps: int | None = None,
+    label_names: bool | None = None,
+    config: str | Path | None = None,
+    overrides: Iterable[str] = (),
+) -> Classifier | Completer:
+    """Adapt a trained start to examples, with the inner loop of evaluation.
+
+    Args:
+        checkpoint: A run's folder (its best step), one of its steps, an .npz file, or
+            what `load_trained` gave.
+        support: A .jsonl or .csv file, or pairs. For an encoder of text and label, any
+            number of labels from two; for a language model of prompt and completion.
+        output: A folder to save the adapter in; None: it is not saved.
+        steps: Inner steps; None: as the run's evaluation.
+        label_names: Whether the name of each label, in words, is one more example of
+            it; None: as in the run's own tasks.
+        config: Where the checkpoint has no configuration beside it.
+        overrides: `section.key=value` on top of the run's configuration.
+
+    Raises:
+        ConfigError: If the run's model does not read text, or its head is part of
+            theta and made for another number of labels.
+        DataError: If the examples cannot be used, or the base is missing.
+        FileNotFoundError: If there is no such checkpoint or support file.
+        CheckpointError: If the checkpoint cannot be read.
+        ParamMismatch: If it does not fit the configured model.
+    """
+    if isinstance(checkpoint, (str, Path)):
+        trained = load_trained(checkpoint, config, overrides)
+    else:
+        trained = checkpoint
+    given = read_support(trained.config, support, label_names=label_names)
+    run = given.config
+    set_blas_threads(run.compute.threads)
+    model = bare_model(run)
+    theta = _as_mlx(start_theta(trained, model))
+    inner_state = _as_mlx(state.split(trained.meta)[1])
+    inner = _inner_loop(run, steps)
+    leaves, losses = _inner_steps(model, inner, theta, inner_state, given)
+    story = {
+        "examples": given.examples,
+        "label_names": given.named,
+        "steps": inner.num_steps,
+        "inner_lr": inner.lr,
+        "loss_before": losses[0],
+        "loss_after": losses[-1],
+    }
+    adapter = kind_of(run)(
+        config=run,
+        labels=given.labels,
+        leaves=leaves,
+        story=story_of(trained) | story,
+    )
+    if output is not None:
+        save(adapter, output)
+    return adapter
+
+
+def _as_mlx(tree: ParamTree) -> ParamTree:
+    return {name: mx.array(leaf) for name, leaf in tree.items()}
+
+
+def _inner_loop(config: RunConfig, steps: int | None) -> InnerLoop:
+    """The inner loop of the run's evaluation."""
+    inner = InnerLoop.from_config(config.meta_learning)
+    return replace(
+        inner,
+        num_steps=eval_steps(config)[-1] if steps is None else steps,
+        batch_size=config.evaluation.inner_batch_size or inner.batch_size,
+    )
+
+
+def _inner_steps(
+    model: nn.Module,
+    inner: InnerLoop,
+    theta: ParamTree,
+    inner_state: ParamTree,
+    given: Support,
+) -> tuple[ParamTree, list[float]]:
+    """Leaves after the inner steps, and the loss of all examples before and after.
+
+    Step by step and uncompiled: it is done once, and a compiler takes longer.
+    """
+    functional = Functional(
+        model,
+        cross_entropy_loss,
+        gradient_checkpointing=given.config.compute.gradient_checkpointing,
+    )
+    x, y, seed = given.x, given.y, given.config.run.seed
+    order = inner.batches(len(x), lambda: generator(seed, Purpose.BATCH))
+    keys = None
+    if functional.dropouts:
+        drawn = step_keys(inner.num_steps, lambda: generator(seed, Purpose.BATCH))
+        keys = mx.array(drawn)
+    support_x, support_y = functional.prepare(x, y), mx.array(y)
+    every_x = functional.prepare_step(x, y, inner.micro_batch)
+    with functional.installed():
+        leaves = theta | functional.episode_leaves(theta, support_x, support_y)
+        own_state = inner.make_optimizer().init(leaves) | inner_state
+        before = functional.loss(leaves, support_x, support_y)
+        for step in range(inner.num_steps):
+            batch_x, batch_y = every_x, support_y
+            if order is not None:
+                some = y[order[step]]
+                batch_x = functional.prepare_step(
+                    x[order[step]], some, inner.micro_batch
+                )
+                batch_y = mx.array(some)
+            leaves, own_state, _ = grad_step(
+                functional,
+                inner,
+                leaves,
+                own_state,
+                batch_x,
+                batch_y,
+                None if keys is None else keys[step],
+            )
+            mx.eval(leaves, own_state)
+        after = functional.loss(leaves, support_x, support_y)
+        losses = np.array(mx.stack([before, after]))
+    return params.to_numpy(leaves), losses.tolist()

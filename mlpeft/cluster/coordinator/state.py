@@ -1,0 +1,241 @@
+"""What the coordinator knows: its workers, the open round and the leases.
+
+Plain data and questions about it. Only `CoordinatorState` and its parts write here.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from mlpeft.cluster.coordinator.durations import TaskTimes, usual_of
+from mlpeft.cluster.coordinator.outliers import NormHistory
+from mlpeft.cluster.policy import Candidate
+
+if TYPE_CHECKING:
+    from mlpeft.cluster.coordinator.durations import Usual
+    from mlpeft.cluster.coordinator.messages import WorkerJoined
+    from mlpeft.cluster.coordinator.ordered_sum import Fold
+    from mlpeft.cluster.coordinator.outliers import OutlierCheck
+    from mlpeft.cluster.coordinator.quarantine import Quarantine
+    from mlpeft.cluster.messages import Lease, LeaseKey, WorkerId
+    from mlpeft.cluster.policy import Cause, Failure
+    from mlpeft.params import Schema
+    from mlpeft.work import Kind, Shard, ShardUpdate
+
+
+@dataclass(slots=True)
+class WorkerBook:
+    """A connected worker.
+
+    Attributes:
+        info: What it said when it joined.
+        last_seen: When it last gave a sign of life.
+        version: The newest version of theta that was sent to it.
+        held: Leases that take up its slots, those that were taken back included, with
+            the time of the grant; in its order, which is that of computing.
+        let_go_at: When it last answered or returned a lease.
+        times: How long its tasks took of late.
+        progress: Tasks done, as of its last heartbeat; for held leases only.
+        shards_done: Updates of it that counted.
+        failures: Attempts of it that came to nothing.
+        draining: Whether it takes no more shards.
+        held_back: The lease whose update waits for its turn, while its stream is not
+            read; None: it is read.
+    """
+
+    info: WorkerJoined
+    last_seen: float
+    version: int | None = None
+    held: dict[LeaseKey, float] = field(default_factory=dict)
+    let_go_at: float = float("-inf")
+    times: TaskTimes = field(default_factory=TaskTimes)
+    progress: dict[LeaseKey, int] = field(default_factory=dict)
+    shards_done: int = 0
+    failures: int = 0
+    draining: bool = False
+    held_back: LeaseKey | None = None
+
+    def computing_s(self, key: LeaseKey, now: float) -> float:
+        """Seconds for which it has been at a lease that it holds.
+
+        It computes one after another, so this one began when it was granted or when
+        the one before was out of the way.
+        """
+        return now - max(self.held[key], self.let_go_at)
+
+
+@dataclass(slots=True)
+class LiveLease:
+    """A lease that still counts: not answered, not taken back.
+
+    Attributes:
+        worker: Who holds it.
+        lease: What was granted.
+        granted_at: When.
+        deadline: When it ends.
+        slow_at: When it takes longer than is usual; None: not known, or noted.
+        warn_at: When people are told if nothing of it is done; None: they were.
+        slow: Whether it takes longer than is usual.
+        progress_at: When its worker last told of one more task; the grant at first.
+        backup: Whether another worker had the shard already.
+        computed_at: When its update began to come, if it must wait for its turn.
+    """
+
+    worker: WorkerId
+    lease: Lease
+    granted_at: float
+    deadline: float
+    slow_at: float | None
+    warn_at: float | None
+    progress_at: float
+    slow: bool = False
+    backup: bool = False
+    computed_at: float | None = None
+
+
+@dataclass(slots=True)
+class RoundBook:
+    """The open round.
+
+    Attributes:
+        round_id: Counts rounds from 1.
+        version: Version of theta that its shards start from.
+        shards: What is computed.
+        schema: Leaves that the sum of a training shard must have.
+        outliers: How far its updates move theta; None: nobody asks.
+        fold: Their sum so far; None: they are kept apart.
+        payload_bytes: Size of theta, and of each training update.
+        announced_at: When people were last told what it waits for.
+        updates: What is in, by shard.
+        attempts: Leases given out so far, by shard.
+        granted: Which worker process was given each of them.
+        failures: Attempts that came to nothing, by shard.
+        live: Leases that still count; at most two a shard, on two processes.
+    """
+
+    round_id: int
+    version: int
+    shards: tuple[Shard, ...]
+    schema: Schema
+    outliers: OutlierCheck | None
+    fold: Fold | None
+    payload_bytes: int
+    announced_at: float
+    updates: dict[int, ShardUpdate] = field(default_factory=dict)
+    attempts: dict[int, int] = field(default_factory=dict)
+    granted: dict[LeaseKey, str] = field(default_factory=dict)
+    failures: dict[int, list[Failure]] = field(default_factory=dict)
+    live: dict[LeaseKey, LiveLease] = field(default_factory=dict)
+
+    def waiting(self) -> list[int]:
+        """Shards that are not in and that nobody holds, in order."""
+        leased = {key.shard for key in self.live}
+        return [
+            index
+            for index in range(len(self.shards))
+            if index not in self.updates and index not in leased
+        ]
+
+    def live_for(self, shard: int) -> list[LiveLease]:
+        """Live leases of a shard."""
+        return [live for key, live in self.live.items() if key.shard == shard]
+
+    def live_of(self, worker: WorkerId) -> list[LeaseKey]:
+        """Live leases of a worker."""
+        return [key for key, live in self.live.items() if live.worker == worker]
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """A worker that gets ready: it fetches the run's files, or builds the model.
+
+    Attributes:
+        name: What people call it.
+        until: When it counts no more, unless it is heard of.
+    """
+
+    name: str
+    until: float
+
+
+@dataclass(slots=True)
+class Books:
+    """All that the coordinator knows.
+
+    Attributes:
+        session: Unlike that of any other start of a coordinator.
+        missing: Workers that must still come before the first lease is given.
+        workers: Connected workers, in the order in which they joined.
+        expected: Worker processes that get ready, by incarnation.
+        round: The open round.
+        rounds_opened: Rounds so far.
+        version: Version of theta in the newest round.
+        over: Why the run ended; None while it has not.
+        norms: How far updates of closed rounds moved theta.
+        counted: Updates that counted, since the start.
+        refused: Updates that the gate refused, since the start.
+        backups: Leases granted as backups, since the start.
+        failures: Attempts at shards that came to nothing, since the start.
+        quarantine: Worker processes that failed at too many shards.
+        drained: Worker processes that are to end, and why.
+        paused: Why no leases are given out; None while they are.
+        now: The time of the newest event.
+        invitation: How to start a worker for this coordinator, for people.
+    """
+
+    session: str
+    quarantine: Quarantine
+    missing: int = 0
+    workers: dict[WorkerId, WorkerBook] = field(default_factory=dict)
+    expected: dict[str, Expected] = field(default_factory=dict)
+    round: RoundBook | None = None
+    rounds_opened: int = 0
+    version: int | None = None
+    over: str | None = None
+    norms: NormHistory = field(default_factory=NormHistory)
+    counted: int = 0
+    refused: int = 0
+    backups: int = 0
+    failures: Counter[Cause] = field(default_factory=Counter)
+    drained: dict[str, str] = field(default_factory=dict)
+    paused: str | None = None
+    now: float = float("-inf")
+    invitation: str = "`mlpeft-worker`"
+
+    def expecting(self) -> list[str]:
+        """Names of the workers that get ready, in the order in which they came."""
+        return [one.name for one in self.expected.values() if one.until > self.now]
+
+    def named(self, worker: str) -> tuple[WorkerId, ...]:
+        """Connections of the worker with this name or id."""
+        return tuple(
+            worker_id
+            for worker_id, book in self.workers.items()
+            if worker in {worker_id, book.info.name}
+        )
+
+    def candidates(self) -> list[Candidate]:
+        """Connected workers, in the order in which they joined."""
+        return [self.candidate(worker) for worker in self.workers.values()]
+
+    def candidate(self, worker: WorkerBook) -> Candidate:
+        """A connected worker, as decisions see it."""
+        incarnation = worker.info.incarnation
+        quarantined = self.quarantine.reason(incarnation) is not None
+        free = worker.info.slots - len(worker.held)
+        live = self.round.live if self.round is not None else {}
+        return Candidate(
+            worker=worker.info.worker,
+            name=worker.info.name,
+            incarnation=incarnation,
+            free=0 if worker.draining or quarantined else free,
+            draining=worker.draining,
+            quarantined=quarantined,
+            stuck=free == 0 and not any(key in live for key in worker.held),
+        )
+
+    def usual(self, worker: WorkerBook, kind: Kind) -> Usual | None:
+        """What a task of this kind usually takes a worker; None: not known."""
+        return usual_of(kind, worker.times, [w.times for w in self.workers.values()])

@@ -1,0 +1,205 @@
+"""What comes back from workers: updates are checked and counted, or leases fail."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from mlpeft.cluster import checks
+from mlpeft.cluster.coordinator.messages import (
+    CompleteRound,
+    LeaseReturned,
+    UpdateReceived,
+)
+from mlpeft.cluster.coordinator.outliers import Verdict
+from mlpeft.cluster.messages import Announce, LeaseKey, Level
+from mlpeft.cluster.policy import Cause
+from mlpeft.work import Kind
+
+if TYPE_CHECKING:
+    from mlpeft.cluster.coordinator.leases import Commands, Leases
+    from mlpeft.cluster.coordinator.state import Books, RoundBook, WorkerBook
+    from mlpeft.cluster.messages import WorkerId
+    from mlpeft.work import Shard, ShardUpdate
+
+LEAST_AT_ONCE = 2
+"""One is checked and summed while the next comes in."""
+
+
+class Turn(StrEnum):
+    """What becomes of an update whose head has come."""
+
+    NOW = "now"
+    """Read it."""
+    LATER = "later"
+    """Leave it on the line; ask again."""
+    NEVER = "never"
+    """Pass it over: it would not count."""
+
+
+def turn(
+    current: RoundBook, shard: int, held_back: set[WorkerId], room_bytes: int
+) -> Turn:
+    """The turn of an update that would count.
+
+    Args:
+        current: The open round.
+        shard: The update's.
+        held_back: Workers whose stream is not read, and the update's own: what else
+            they compute comes only after it.
+        room_bytes: What updates that cannot be summed yet may take, if it is more than
+            LEAST_AT_ONCE of them.
+    """
+    if current.fold is None:
+        return Turn.NOW
+    at_once = max(LEAST_AT_ONCE, room_bytes // max(1, current.payload_bytes))
+    if shard < current.fold.done + at_once:
+        return Turn.NOW
+    before = any(
+        key.shard < shard and live.worker not in held_back
+        for key, live in current.live.items()
+    )
+    return Turn.LATER if before else Turn.NOW
+
+
+class Intake:
+    """Takes in updates and returned leases.
+
+    Args:
+        books: What the coordinator knows.
+        leases: Those that are answered.
+    """
+
+    def __init__(self, books: Books, leases: Leases) -> None:
+        self._books = books
+        self._leases = leases
+
+    def update(self, event: UpdateReceived) -> Commands:
+        """An update came: it counts, is refused, or is no longer wanted."""
+        worker = self._books.workers.get(event.worker)
+        if worker is None:
+            return []
+        took_s = self._leases.let_go(worker, event.key)
+        current = self._wanting(event.key)
+        if current is None:
+            return []
+        shard = current.shards[event.key.shard]
+        refused = _refusal(current, shard, event, worker.info.incarnation)
+        if event.update is None or refused is not None:
+            return self._refuse(worker, event.key, refused or "it is not there")
+        verdict = self._judge(current, event.key, event.update, worker)
+        if verdict.refusal is not None:
+            return self._refuse(worker, event.key, verdict.refusal)
+        commands = self._clear(event.key, worker, verdict)
+        if took_s is not None:
+            worker.times.add(shard.kind, took_s / len(shard.tasks))
+        current.updates[shard.index] = event.update
+        if current.fold is not None:
+            current.fold.take(current.updates)
+        self._books.counted += 1
+        commands += self._leases.came_in(current, worker, event.key)
+        if len(current.updates) < len(current.shards):
+            return commands
+        self._books.round = None
+        if current.outliers is not None:
+            self._books.norms.add(current.outliers.norms())
+        if current.fold is not None:
+            current.fold.finish(current.updates)
+        updates = tuple(current.updates[index] for index in range(len(current.shards)))
+        return [*commands, CompleteRound(current.round_id, updates)]
+
+    def turn(self, worker_id: WorkerId, key: LeaseKey, room_bytes: int) -> Turn:
+        """Whether an update whose head has come is to be read now.
+
+        Args:
+            worker_id: On whose stream.
+            key: The lease that it answers.
+            room_bytes: As in `turn`.
+        """
+        worker, current = self._books.workers.get(worker_id), self._wanting(key)
+        if worker is None or current is None:
+            return Turn.NEVER
+        if current.granted.get(key) != worker.info.incarnation:
+            return Turn.NEVER
+        held = {other for other, book in self._books.workers.items() if book.held_back}
+        return turn(current, key.shard, held | {worker_id}, room_bytes)
+
+    def returned(self, event: LeaseReturned) -> Commands:
+        """A lease came back without an update."""
+        worker = self._books.workers.get(event.worker)
+        if worker is None:
+            return []
+        self._leases.let_go(worker, event.key)
+        if not self._leases.is_live(worker, event.key):
+            return []
+        if not event.failed:
+            self._leases.drop(event.key)
+            return []
+        name = worker.info.name
+        text = f"worker {name} failed at {event.key}: {event.reason}"
+        return [
+            Announce(Level.WARNING, text, name, event.key),
+            *self._leases.failed(worker, event.key, Cause.FAILED, event.reason),
+        ]
+
+    def _wanting(self, key: LeaseKey) -> RoundBook | None:
+        """The open round, if an update of this shard would still be of use to it."""
+        current = self._books.round
+        if current is None or key[:2] != (self._books.session, current.round_id):
+            return None
+        known = 0 <= key.shard < len(current.shards)
+        return current if known and key.shard not in current.updates else None
+
+    def _refuse(self, worker: WorkerBook, key: LeaseKey, refused: str) -> Commands:
+        self._books.refused += 1
+        text = f"update of {key} by worker {worker.info.name} refused: {refused}"
+        commands: Commands = [Announce(Level.WARNING, text, worker.info.name, key)]
+        if self._leases.is_live(worker, key):
+            commands += self._leases.failed(worker, key, Cause.REFUSED, refused)
+        return commands
+
+    def _judge(
+        self, current: RoundBook, key: LeaseKey, update: ShardUpdate, worker: WorkerBook
+    ) -> Verdict:
+        """Whether an update that is sound moves theta as others do."""
+        check = current.outliers
+        if check is None or current.shards[key.shard].kind is not Kind.TRAIN:
+            return Verdict()
+        able = [other for other in self._books.candidates() if other.able]
+        return check.judge(
+            update, key.attempt, worker.info.incarnation, alone=len(able) <= 1
+        )
+
+    def _clear(self, key: LeaseKey, worker: WorkerBook, verdict: Verdict) -> Commands:
+        """Whoever found an outlier that is confirmed did not fail."""
+        if not verdict.confirmed:
+            return []
+        found = [
+            other
+            for other in self._books.workers.values()
+            if other.info.incarnation in verdict.confirmed
+        ]
+        for other in found:
+            other.failures = max(0, other.failures - 1)
+        names = " and ".join(
+            dict.fromkeys(other.info.name for other in [*found, worker])
+        )
+        text = f"{key} is unusual but right: {names} agree"
+        return [Announce(Level.INFO, text, key=key), *self._leases.excuse(key)]
+
+
+def _refusal(
+    current: RoundBook, shard: Shard, event: UpdateReceived, incarnation: str
+) -> str | None:
+    """Why an update may not count, or None if it may."""
+    if event.fault:
+        return event.fault
+    if current.granted.get(event.key) != incarnation:
+        return "it answers a lease that this worker was not given"
+    if event.version != current.version:
+        return (
+            f"it started from theta version {event.version}, expected {current.version}"
+        )
+    if event.update is None:
+        return None
+    return checks.refusal(shard, current.schema, event.update)

@@ -1,0 +1,165 @@
+"""The simulated coordinator: the real state machine under a toy training loop."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, assert_never
+
+import numpy as np
+
+from mlpeft.cluster.coordinator.machine import CoordinatorState
+from mlpeft.cluster.coordinator.messages import (
+    CompleteRound,
+    DismissWorker,
+    DrainWorker,
+    FailRound,
+    GrantLease,
+    NotifyWorker,
+    RevokeLease,
+    RoundOpened,
+    RunEnded,
+    SendTheta,
+    UpdateReceived,
+    UploadHeld,
+)
+from mlpeft.cluster.coordinator.outliers import LEAST_NORMS
+from mlpeft.cluster.coordinator.updates import Turn
+from mlpeft.cluster.messages import Announce, TimePassed
+from mlpeft.cluster.sim.network import Network
+from mlpeft.cluster.sim.toy import TOY_SIZE, Vector, toy_shards, toy_step
+from mlpeft.cluster.worker.messages import (
+    LeaseGranted,
+    LeaseRevoked,
+    NoticeReceived,
+    RunOver,
+    StopRequested,
+    ThetaReceived,
+)
+
+if TYPE_CHECKING:
+    from mlpeft.cluster.coordinator.messages import CoordinatorCommand, CoordinatorEvent
+    from mlpeft.cluster.policy import Policy
+    from mlpeft.cluster.sim.event_queue import Agenda
+    from mlpeft.cluster.sim.fault_injector import Chance
+
+HOLD_S = 0.3
+"""Seconds after which an update that was kept waiting asks again."""
+
+
+class Head:
+    """The coordinator's process, and the next one in its place.
+
+    Theta and the count of rounds that are done are its checkpoint: all that a new
+    process has of the one before.
+
+    Args:
+        rounds: Rounds of the toy run.
+        shards: Shards of each.
+        policy: The coordinator's.
+        agenda: Virtual time.
+        chance: For the network, and jitter.
+    """
+
+    def __init__(
+        self, rounds: int, shards: int, policy: Policy, agenda: Agenda, chance: Chance
+    ) -> None:
+        self.theta: Vector = np.ones(TOY_SIZE, dtype=np.float32)
+        self.finished = False
+        self.announced: list[str] = []
+        self.network = Network(agenda, chance, self)
+        self._rounds = rounds
+        self._shards = shards
+        self._done = 0
+        self._policy = policy
+        self._agenda = agenda
+        self._chance = chance
+        self._sessions = 0
+
+    @property
+    def session(self) -> str:
+        """The session that is up now."""
+        return f"session{self._sessions}"
+
+    def start(self) -> None:
+        """Start it, or kill it and start it again from what it had completed."""
+        self._sessions += 1
+        self._counted = 0  # updates that counted in this session
+        self.network.break_all("the coordinator died")
+        self.state = CoordinatorState(self.session, self._policy)
+        self._open_round()
+
+    def can_tell(self) -> bool:
+        """Whether it has seen enough updates to know an outlier."""
+        return self._counted >= LEAST_NORMS
+
+    def _open_round(self) -> None:
+        shards = toy_shards(self._done, self._shards)
+        self.take(RoundOpened(self._done, shards, {"w": self.theta}), self.state)
+
+    def take(self, event: CoordinatorEvent, state: CoordinatorState) -> None:
+        """Take in an event, if the process that it was meant for lives."""
+        if state is not self.state or self.finished:
+            return
+        if isinstance(event, UpdateReceived) and self._must_wait(event, state):
+            event = UploadHeld(event.worker, event.key)
+        now = self._agenda.now
+        commands = state.handle(event, now)
+        state.check_invariants()
+        wakeup = state.next_wakeup()
+        if wakeup is not None:
+            self._agenda.after(
+                max(0.0, wakeup - now), lambda: self._wake(state, wakeup)
+            )
+        for command in commands:
+            self._obey(command)
+
+    def _must_wait(self, event: UpdateReceived, state: CoordinatorState) -> bool:
+        """Whether an update stays on the line for now; then it comes again later."""
+        if state.upload_turn(event.worker, event.key) is not Turn.LATER:
+            return False
+
+        def again() -> None:
+            self.take(UploadHeld(event.worker, None), state)
+            self.take(event, state)
+
+        self._agenda.after(HOLD_S, again)
+        return True
+
+    def _wake(self, state: CoordinatorState, at: float) -> None:
+        if state.next_wakeup() == at:
+            self.take(TimePassed(), state)
+
+    def _obey(self, command: CoordinatorCommand) -> None:  # noqa: C901, PLR0912 - one match
+        down = self.network.down
+        match command:
+            case SendTheta(worker, version):
+                theta = self.theta
+                bring = {version: theta}
+                down(worker, ThetaReceived(version), lambda p: p.thetas.update(bring))
+            case GrantLease(worker, lease):
+                down(worker, LeaseGranted(lease))
+            case RevokeLease(worker, key, reason):
+                down(worker, LeaseRevoked(key, reason))
+            case DrainWorker(worker, reason):
+                down(worker, StopRequested(reason))
+            case NotifyWorker(worker, text):
+                down(worker, NoticeReceived(text))
+            case DismissWorker(worker, reason, run_over):
+                if run_over:
+                    down(worker, RunOver(reason, self._chance.jitter()))
+                else:
+                    self.network.break_by_id(worker, reason)
+            case CompleteRound(_, updates):
+                self.theta = toy_step(self.theta, updates)
+                self._done += 1
+                self._counted += len(updates)
+                if self._done < self._rounds:
+                    self._open_round()
+                else:
+                    self.take(RunEnded("all rounds done"), self.state)
+                    self.finished = True
+            case FailRound(_, story):
+                raise AssertionError(story)
+            case Announce(_, text):
+                self.announced.append(f"{self._agenda.now:8.3f} {text}")
+            case _:
+                assert_never(command)

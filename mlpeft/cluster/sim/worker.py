@@ -1,0 +1,189 @@
+"""A simulated worker process: the real state machine, and a computing thread."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, assert_never
+
+from mlpeft.cluster.coordinator.messages import (
+    HeartbeatReceived,
+    LeaseReturned,
+    UpdateReceived,
+    WorkerDraining,
+)
+from mlpeft.cluster.messages import Announce, TimePassed
+from mlpeft.cluster.sim.toy import toy_update
+from mlpeft.cluster.worker.machine import WorkerPolicy, WorkerState
+from mlpeft.cluster.worker.messages import (
+    CancelShard,
+    ComputeShard,
+    DialCoordinator,
+    ProgressMade,
+    ReturnLease,
+    SendDraining,
+    SendHeartbeat,
+    SendUpdate,
+    ShardCancelled,
+    ShardComputed,
+    ShardFailed,
+    Stop,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mlpeft.cluster.coordinator.messages import CoordinatorEvent
+    from mlpeft.cluster.messages import Lease, LeaseKey, WorkerId
+    from mlpeft.cluster.sim.event_queue import Agenda
+    from mlpeft.cluster.sim.fault_injector import Chance
+    from mlpeft.cluster.sim.network import Line, Network
+    from mlpeft.cluster.sim.toy import Vector
+    from mlpeft.cluster.worker.messages import WorkerCommand, WorkerEvent
+
+
+class Process:
+    """One worker process.
+
+    Args:
+        name: What people call it; the next process in its place has the same.
+        incarnation: Unlike that of any other.
+        agenda: Virtual time.
+        chance: How long tasks take, and what fails.
+        network: The way to the coordinator.
+        liar: Whether all its updates are spoiled.
+        can_tell: Says whether the coordinator would know an outlier by now.
+        ended: Called when it ends in order.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        incarnation: str,
+        agenda: Agenda,
+        chance: Chance,
+        network: Network,
+        *,
+        liar: bool,
+        can_tell: Callable[[], bool],
+        ended: Callable[[Process], None],
+    ) -> None:
+        self.name = name
+        self.incarnation = incarnation
+        self.alive = True
+        self.line: Line | None = None
+        self.frozen_until = 0.0
+        self.hung_until = 0.0
+        self.thetas: dict[int, Vector] = {}
+        self._agenda = agenda
+        self._chance = chance
+        self._network = network
+        self._liar = liar
+        self._can_tell = can_tell
+        self._ended = ended
+        self._state = WorkerState(WorkerPolicy())
+        # Counts dials, so that an answer to an old one is not taken for the newest's.
+        self._dialled = 0
+        self._jobs: deque[tuple[Lease, Vector]] = deque()
+        self._cancelled: set[LeaseKey] = set()
+        self._busy = False
+
+    # --- events in, commands out ------------------------------------------------------
+
+    def take(self, event: WorkerEvent, line: Line | None = None) -> None:
+        """Take in an event as soon as it can be taken in.
+
+        Args:
+            event: What happened.
+            line: The connection that it came by, if any; nothing comes by an old one.
+        """
+        if not self.alive or (line is not None and self.line is not line):
+            return
+        now = self._agenda.now
+        if now < self.frozen_until:
+            self._agenda.after(self.frozen_until - now, lambda: self.take(event, line))
+            return
+        commands = self._state.handle(event, now)
+        self._state.check_invariants()
+        wakeup = self._state.next_wakeup()
+        if wakeup is not None:
+            self._agenda.after(max(0.0, wakeup - now), lambda: self._wake(wakeup))
+        for command in commands:
+            self._obey(command)
+
+    def _wake(self, at: float) -> None:
+        if self._state.next_wakeup() == at:
+            self.take(TimePassed())
+
+    def _obey(self, command: WorkerCommand) -> None:  # noqa: C901 - one match
+        match command:
+            case DialCoordinator(delay_s):
+                self._dialled += 1
+                dial = self._dialled
+                self._agenda.after(delay_s, lambda: self._dial(dial))
+            case ComputeShard(lease):
+                self._jobs.append((lease, self.thetas[lease.version]))
+                self._begin()
+            case CancelShard(key):
+                self._cancelled.add(key)
+            case SendHeartbeat(progress):
+                self._up(lambda worker: HeartbeatReceived(worker, progress))
+            case SendUpdate(key, version, update):
+                sent = self._chance.as_sent(
+                    update, liar=self._liar, can_tell=self._can_tell()
+                )
+                self._up(lambda worker: UpdateReceived(worker, key, version, sent))
+            case ReturnLease(key, failed, reason):
+                self._up(lambda worker: LeaseReturned(worker, key, failed, reason))
+            case SendDraining():
+                self._up(WorkerDraining)
+            case Stop():
+                self.alive = False
+                if self.line is not None:
+                    self._network.finish(self.line)
+                self._ended(self)
+            case Announce():
+                pass
+            case _:
+                assert_never(command)
+
+    def _up(self, event: Callable[[WorkerId], CoordinatorEvent]) -> None:
+        if self.line is not None:
+            self._network.up(self.line, event(self.line.worker_id))
+
+    def _dial(self, dial: int) -> None:
+        if self.alive and self._dialled == dial:
+            self._network.dial(self, slots=1 + dial % 2)
+
+    # --- the computing thread ---------------------------------------------------------
+
+    def _begin(self) -> None:
+        """Compute the next shard, if the thread is free."""
+        if not self._busy and self._jobs:
+            self._busy = True
+            self._compute(tasks_done=0)
+
+    def _compute(self, tasks_done: int) -> None:
+        """The next task, or the shard's end."""
+        if not self.alive:
+            return
+        now, stands = self._agenda.now, max(self.frozen_until, self.hung_until)
+        if now < stands:
+            self._agenda.after(stands - now, lambda: self._compute(tasks_done))
+            return
+        lease, theta = self._jobs[0]
+        if lease.key in self._cancelled:
+            self._finish(ShardCancelled(lease.key))
+        elif tasks_done < len(lease.shard.tasks):
+            self.take(ProgressMade(lease.key, tasks_done))
+            task_s = self._chance.task_s()
+            self._agenda.after(task_s, lambda: self._compute(tasks_done + 1))
+        elif self._chance.happens(self._chance.faults.fail):
+            self._finish(ShardFailed(lease.key, "out of luck"))
+        else:
+            self._finish(ShardComputed(lease.key, toy_update(theta, lease.shard)))
+
+    def _finish(self, event: WorkerEvent) -> None:
+        self._jobs.popleft()
+        self._busy = False
+        self.take(event)
+        self._begin()

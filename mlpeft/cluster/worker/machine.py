@@ -1,0 +1,391 @@
+"""A worker as a state machine: `handle(event, now) -> commands`.
+
+    IDLE --Started--> DIALLING --CoordinatorJoined--> WORKING
+                        ^  |                            |
+      (capped, jittered |  +-- JoinRefused --> STOPPED  |
+       backoff)         +-------- StreamLost -----------+
+                        +-- RunOver (unless `once`) ----+--> STOPPED
+
+Rules that this file obeys, and that `check_invariants` checks:
+
+- Nothing but `handle` changes state. Time and jitter come in as arguments.
+- What comes from the network may be late, repeated or out of order: a lease waits for
+  its theta; an old theta, a known lease and an unknown revocation change nothing.
+- A shard that was computed while the line was down is sent after rejoining the same
+  session. What belongs to another session is dropped.
+- A worker that is to stop finishes the shard in hand, returns the others and leaves.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, assert_never
+
+from mlpeft.cluster.messages import Announce, Lease, LeaseKey, Level, TimePassed
+from mlpeft.cluster.worker.messages import (
+    CancelShard,
+    ComputeShard,
+    CoordinatorJoined,
+    DialCoordinator,
+    JoinRefused,
+    LeaseGranted,
+    LeaseRevoked,
+    NoticeReceived,
+    ProgressMade,
+    ReturnLease,
+    RunOver,
+    SendDraining,
+    SendHeartbeat,
+    SendUpdate,
+    ShardCancelled,
+    ShardComputed,
+    ShardFailed,
+    Started,
+    Stop,
+    StopRequested,
+    StreamLost,
+    ThetaReceived,
+    WorkerCommand,
+    WorkerEvent,
+)
+from mlpeft.errors import LocalProtocolError
+
+if TYPE_CHECKING:
+    from mlpeft.work import ShardUpdate
+
+Commands = list[WorkerCommand]
+
+
+class Phase(StrEnum):
+    """Where a worker is in its life."""
+
+    IDLE = "idle"
+    DIALLING = "dialling"
+    WORKING = "working"
+    STOPPED = "stopped"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerPolicy:
+    """How a worker behaves when nobody answers.
+
+    Attributes:
+        first_delay_s: Longest wait before the first reconnect, in seconds.
+        longest_delay_s: Longest wait before any reconnect.
+        announce_s: Seconds between two lines that say what it waits for.
+        welcome_s: Longest wait for the first message of a stream of work.
+        once: Stop when a run is over, rather than wait for the next.
+    """
+
+    first_delay_s: float = 0.25
+    longest_delay_s: float = 10.0
+    announce_s: float = 5.0
+    welcome_s: float = 30.0
+    once: bool = False
+
+    def delay_s(self, failures: int, jitter: float) -> float:
+        """Seconds until the next try: doubled by each failure, capped, spread out.
+
+        Args:
+            failures: Failures since the worker was last connected, from 1.
+            jitter: In [0, 1).
+        """
+        # The exponent is capped too: 2 ** 2000 is no float.
+        longest = self.first_delay_s * 2.0 ** min(failures - 1, 32)
+        return min(longest, self.longest_delay_s) * (0.5 + 0.5 * jitter)
+
+
+class WorkerState:
+    """Keeps a worker joined, and its shards in order.
+
+    Args:
+        policy: How it behaves when nobody answers.
+    """
+
+    def __init__(self, policy: WorkerPolicy) -> None:
+        self.policy = policy
+        self.phase = Phase.IDLE
+        self.version: int | None = None
+        """The version of theta that is held for leases to come."""
+        self._session: str | None = None
+        self._heartbeat_s = 1.0
+        self._heartbeat_due = 0.0
+        self._queued: dict[LeaseKey, Lease] = {}  # waits for theta
+        self._running: dict[LeaseKey, Lease] = {}  # with the computing thread
+        self._cancelled: set[LeaseKey] = set()  # of those: told to drop
+        self._progress: dict[LeaseKey, int] = {}  # tasks done; running ones only
+        self._unsent: dict[
+            LeaseKey, SendUpdate
+        ] = {}  # computed while the line was down
+        self._failures = 0  # tries to join since it was last joined
+        self._announced_at = float("-inf")
+        self._stopping: str | None = None  # why it is to stop
+        self._now = float("-inf")
+
+    # --- the one door -----------------------------------------------------------------
+
+    def handle(  # noqa: C901, PLR0911, PLR0912 - one exhaustive match
+        self, event: WorkerEvent, now: float
+    ) -> Commands:
+        """Take in what happened; return what to do about it, in order.
+
+        Args:
+            event: What happened.
+            now: Seconds on a monotonic clock.
+
+        Raises:
+            LocalProtocolError: If this side may not send it now; nothing changed.
+        """
+        self._check_legal(event, now)
+        self._now = now
+        if self.phase is Phase.STOPPED:
+            return []
+        match event:
+            case Started():
+                self.phase = Phase.DIALLING
+                return [DialCoordinator(0.0)]
+            case CoordinatorJoined():
+                return self._joined(event)
+            case ThetaReceived():
+                return self._theta(event.version)
+            case LeaseGranted():
+                return self._granted(event.lease)
+            case LeaseRevoked():
+                return self._revoked(event)
+            case ProgressMade():
+                if event.key in self._running:
+                    self._progress[event.key] = event.tasks_done
+                return []
+            case ShardComputed():
+                return self._computed(event.key, event.update)
+            case ShardFailed():
+                return self._given_up(event.key, failed=True, reason=event.reason)
+            case ShardCancelled():
+                return self._given_up(event.key, failed=False, reason="as told")
+            case StreamLost():
+                return self._stream_lost(event.reason, event.jitter)
+            case RunOver():
+                return self._run_over(event)
+            case JoinRefused():
+                return self._stop(event.reason, failed=True)
+            case NoticeReceived():
+                return [Announce(Level.WARNING, f"the coordinator says: {event.text}")]
+            case StopRequested():
+                return self._stop_requested(event.reason)
+            case TimePassed():
+                return self._time_passed()
+            case _:
+                assert_never(event)
+
+    @property
+    def working(self) -> bool:
+        """Whether it holds a lease."""
+        return bool(self._queued or self._running)
+
+    def next_wakeup(self) -> float | None:
+        """When to send TimePassed next; None: not before the next event."""
+        return self._heartbeat_due if self.phase is Phase.WORKING else None
+
+    def _check_legal(self, event: WorkerEvent, now: float) -> None:
+        if now < self._now:
+            raise LocalProtocolError(
+                f"the clock went back from {self._now} to {now}; use a monotonic clock"
+            )
+        match event:
+            case Started() if self.phase is not Phase.IDLE:
+                raise LocalProtocolError(f"started while {self.phase.value}")
+            case CoordinatorJoined() if self.phase is Phase.IDLE:
+                raise LocalProtocolError("joined before it was started")
+            case _:
+                pass
+
+    # --- joining and leaving ----------------------------------------------------------
+
+    def _joined(self, event: CoordinatorJoined) -> Commands:
+        self.phase = Phase.WORKING
+        self._heartbeat_s = event.heartbeat_s
+        self._heartbeat_due = self._now + event.heartbeat_s
+        self._failures = 0
+        self._announced_at = float("-inf")
+        self._session = event.session
+        commands: Commands = [
+            self._cancel(key)
+            for key in self._uncancelled()
+            if key.session != event.session
+        ]
+        commands += [
+            send for key, send in self._unsent.items() if key.session == event.session
+        ]
+        self._unsent.clear()
+        if self._stopping is not None:
+            commands.append(SendDraining())
+        return commands
+
+    def _stream_lost(self, reason: str, jitter: float) -> Commands:
+        """The line is down: leases that have not begun go back by themselves."""
+        commands: Commands = []
+        if self._stopping is not None:
+            commands += [self._cancel(key) for key in self._uncancelled()]
+            return [*commands, *self._stop(self._stopping, failed=False)]
+        if self.phase is Phase.WORKING:
+            commands.append(Announce(Level.WARNING, f"connection lost: {reason}"))
+        self.phase = Phase.DIALLING
+        self._queued.clear()
+        self.version = None  # the coordinator sends theta anew on every connection
+        self._failures += 1
+        if self._now >= self._announced_at + self.policy.announce_s:
+            self._announced_at = self._now
+            text = f"waiting for the coordinator: {reason}"
+            commands.append(Announce(Level.INFO, text))
+        delay = self.policy.delay_s(self._failures, jitter)
+        return [*commands, DialCoordinator(delay)]
+
+    def _run_over(self, event: RunOver) -> Commands:
+        commands: Commands = [self._cancel(key) for key in self._uncancelled()]
+        self._unsent.clear()
+        self._session = None
+        if self.policy.once:
+            return [*commands, *self._stop(f"run over: {event.reason}", failed=False)]
+        text = f"run over: {event.reason}; waiting for the next"
+        commands.append(Announce(Level.INFO, text))
+        self._announced_at = self._now
+        self.phase = Phase.DIALLING
+        return [*commands, *self._stream_lost("no run yet", event.jitter)]
+
+    def _stop_requested(self, reason: str) -> Commands:
+        if self._stopping is not None:
+            return []
+        if self.phase is not Phase.WORKING:
+            commands: Commands = [self._cancel(key) for key in self._uncancelled()]
+            return [*commands, *self._stop(reason, failed=False)]
+        self._stopping = reason
+        waiting, self._queued = list(self._queued), {}
+        commands = [SendDraining()]
+        commands += [ReturnLease(key, failed=False, reason=reason) for key in waiting]
+        # The computing thread takes leases in order: the first is in hand, others wait.
+        commands += [self._cancel(key) for key in self._uncancelled()[1:]]
+        return commands + self._stop_if_idle()
+
+    def _stop_if_idle(self) -> Commands:
+        if self._stopping is None or self._running or self._queued:
+            return []
+        return self._stop(self._stopping, failed=False)
+
+    def _stop(self, reason: str, *, failed: bool) -> Commands:
+        self.phase = Phase.STOPPED
+        self._queued.clear()
+        return [Stop(reason, failed)]
+
+    # --- leases -----------------------------------------------------------------------
+
+    def _theta(self, version: int) -> Commands:
+        if self.phase is not Phase.WORKING:
+            return []
+        if self.version is not None and version <= self.version:
+            return []
+        self.version = version
+        commands: Commands = []
+        for key, lease in list(self._queued.items()):
+            if lease.version == version:
+                del self._queued[key]
+                commands += self._run(lease)
+            elif lease.version < version:
+                del self._queued[key]
+                commands.append(self._outdated(lease))
+        return commands
+
+    def _granted(self, lease: Lease) -> Commands:
+        if self.phase is not Phase.WORKING:
+            return []
+        if lease.key in self._queued or lease.key in self._running:
+            return []
+        if self._stopping is not None:
+            return [ReturnLease(lease.key, failed=False, reason=self._stopping)]
+        if self.version is None or lease.version > self.version:
+            self._queued[lease.key] = lease
+            return []
+        if lease.version < self.version:
+            return [self._outdated(lease)]
+        return self._run(lease)
+
+    def _outdated(self, lease: Lease) -> ReturnLease:
+        reason = f"theta version {lease.version} was replaced by {self.version}"
+        return ReturnLease(lease.key, failed=False, reason=reason)
+
+    def _run(self, lease: Lease) -> Commands:
+        self._running[lease.key] = lease
+        return [ComputeShard(lease)]
+
+    def _revoked(self, event: LeaseRevoked) -> Commands:
+        if event.key in self._queued:
+            del self._queued[event.key]
+            return [ReturnLease(event.key, failed=False, reason=event.reason)]
+        if event.key in self._running and event.key not in self._cancelled:
+            return [self._cancel(event.key)]
+        return []
+
+    def _uncancelled(self) -> list[LeaseKey]:
+        return [key for key in self._running if key not in self._cancelled]
+
+    def _cancel(self, key: LeaseKey) -> CancelShard:
+        self._cancelled.add(key)
+        return CancelShard(key)
+
+    def _finished(self, key: LeaseKey) -> Lease | None:
+        self._cancelled.discard(key)
+        self._progress.pop(key, None)
+        return self._running.pop(key, None)
+
+    def _computed(self, key: LeaseKey, update: ShardUpdate) -> Commands:
+        wanted = key not in self._cancelled
+        lease = self._finished(key)
+        if lease is None:
+            return []
+        send = SendUpdate(key, lease.version, update)
+        if self.phase is not Phase.WORKING:
+            if wanted:
+                self._unsent[key] = send
+            return []
+        if wanted:
+            return [send, *self._stop_if_idle()]
+        back = ReturnLease(key, failed=False, reason="computed, but no longer wanted")
+        return [back, *self._stop_if_idle()]
+
+    def _given_up(self, key: LeaseKey, *, failed: bool, reason: str) -> Commands:
+        if self._finished(key) is None or self.phase is not Phase.WORKING:
+            return []
+        commands: Commands = [ReturnLease(key, failed=failed, reason=reason)]
+        if failed:
+            commands.insert(0, Announce(Level.ERROR, f"{key} failed: {reason}"))
+        return commands + self._stop_if_idle()
+
+    # --- time -------------------------------------------------------------------------
+
+    def _time_passed(self) -> Commands:
+        if self.phase is not Phase.WORKING or self._now < self._heartbeat_due:
+            return []
+        self._heartbeat_due = self._now + self._heartbeat_s
+        keys = [*self._running, *self._queued]
+        return [SendHeartbeat(tuple((key, self._progress.get(key, 0)) for key in keys))]
+
+    def check_invariants(self) -> None:
+        """Raise AssertionError if the books contradict themselves; for tests."""
+        newest = float("-inf") if self.version is None else self.version
+        working = self.phase is Phase.WORKING
+        rules = {
+            "a lease is queued and running": self._queued.keys() & self._running.keys(),
+            "a cancelled lease does not run": self._cancelled - self._running.keys(),
+            "progress of a lease that is gone": (
+                self._progress.keys() - self._running.keys()
+            ),
+            "a running shard is computed": self._unsent.keys() & self._running.keys(),
+            "a lease waits on a line that is down": not working and self._queued,
+            "an update waits although the line is up": working and self._unsent,
+            "a lease waits for a theta that is here": [
+                key for key, lease in self._queued.items() if lease.version <= newest
+            ],
+        }
+        broken = [rule for rule, offenders in rules.items() if offenders]
+        if broken:
+            raise AssertionError("; ".join(broken))

@@ -1,0 +1,124 @@
+"""One regression task, before and after adaptation, for a picture of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+import mlx.core as mx
+import numpy as np
+
+from mlpeft.errors import ConfigError
+from mlpeft.meta import state
+from mlpeft.meta.functional import Functional
+from mlpeft.meta.inner import adapt
+from mlpeft.models.losses import mse_loss
+from mlpeft.seeds import Purpose, generator, seed_word
+from mlpeft.training.runner import ShardRunner
+
+if TYPE_CHECKING:
+    from mlpeft.config import RunConfig
+    from mlpeft.params import ParamTree
+    from mlpeft.tasks.episode import Episode
+    from mlpeft.training.trained import Trained
+
+CURVE_POINTS: Final = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """A curve and what a model makes of it.
+
+    Attributes:
+        x: (n,) inputs, ascending.
+        truth: (n,) targets.
+        before: (n,) predictions of the meta-learned start.
+        after: (n,) predictions after the inner loop on the support set.
+        support_x: (k,) inputs of the examples.
+        support_y: (k,) targets of the examples.
+    """
+
+    x: np.ndarray
+    truth: np.ndarray
+    before: np.ndarray
+    after: np.ndarray
+    support_x: np.ndarray
+    support_y: np.ndarray
+
+
+def fit_sinusoid(trained: Trained, number: int = 0) -> Fit:
+    """Adapt to one test sinusoid, as `evaluate` does, and predict it all along.
+
+    Args:
+        trained: What to start from, and how.
+        number: Which of the run's test tasks, in a fixed order of chance.
+
+    Raises:
+        ConfigError: If the run's tasks are not sinusoids of one input and one output.
+    """
+    config = trained.config.with_changes(task_distribution={"query_size": CURVE_POINTS})
+    _check(config)
+    runner = ShardRunner.from_config(config)
+    tasks = runner.tasks.test
+    if runner.tasks.input_shape != (1,):
+        shape = runner.tasks.input_shape
+        raise ConfigError([f"task_distribution.input_dim: {shape}, expected 1"])
+    task = tasks.choose(generator(config.run.seed, Purpose.TEST, number))
+    seed = seed_word(config.run.seed, Purpose.SAMPLE, number)
+    episode = tasks.episode(task, seed)
+    before, after = _predict(runner, trained.meta, episode, seed)
+    order = np.argsort(episode.query_x[:, 0])
+    return Fit(
+        x=episode.query_x[order, 0],
+        truth=episode.query_y[order, 0],
+        before=before[order, 0],
+        after=after[order, 0],
+        support_x=episode.support_x[:, 0],
+        support_y=episode.support_y[:, 0],
+    )
+
+
+def _check(config: RunConfig) -> None:
+    section = config.task_distribution
+    if section.task_families != ["sinusoid"] or section.num_classes != 1:
+        problem = (
+            "task_distribution: only sinusoids with num_classes 1 can be drawn as a "
+            f"curve, got {', '.join(section.task_families)} with num_classes "
+            f"{section.num_classes}"
+        )
+        raise ConfigError([problem])
+
+
+def _predict(
+    runner: ShardRunner, meta: ParamTree, episode: Episode, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Predictions at the query inputs before and after the evaluation's inner loop."""
+    inner = replace(
+        runner.inner,
+        num_steps=runner.steps[-1],
+        batch_size=runner.config.evaluation.inner_batch_size or runner.inner.batch_size,
+    )
+    support_x, support_y, query_x = map(mx.array, episode[:3])
+    batches = inner.batches(
+        len(episode.support_x), lambda: generator(seed, Purpose.BATCH)
+    )
+    if batches is not None:
+        chosen = mx.array(batches)
+        support_x, support_y = support_x[chosen], support_y[chosen]
+    theta, inner_state = state.split(
+        {name: mx.array(leaf) for name, leaf in meta.items()}
+    )
+    functional = Functional(runner.model, mse_loss)
+    adapted, _, _ = adapt(
+        functional,
+        inner,
+        theta,
+        inner_state,
+        support_x,
+        support_y,
+        batched=batches is not None,
+    )
+    with functional.installed():
+        before = np.array(functional.predict(theta, query_x))
+        after = np.array(functional.predict(adapted, query_x))
+    return before, after

@@ -1,0 +1,1 @@
+"""What drives the state machines: event loops, threads, sockets."""

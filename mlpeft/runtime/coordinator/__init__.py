@@ -1,0 +1,1 @@
+"""The coordinator: its event loop, its server and what it serves."""

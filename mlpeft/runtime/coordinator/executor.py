@@ -1,0 +1,260 @@
+"""The coordinator's event loop in a thread, and the executor that training asks.
+
+The training loop runs in the main thread, where Ctrl-C arrives, and blocks while its
+round is on the cluster; hub, server and in-process workers live on the loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from mlpeft.errors import MlpeftError
+from mlpeft.runtime.coordinator.advertisement import (
+    Presence,
+    advice,
+    invitation,
+    wants_presence,
+)
+from mlpeft.runtime.coordinator.driver import Hub
+from mlpeft.runtime.coordinator.enrolment import EnrolmentServer
+from mlpeft.runtime.coordinator.local_workers import Processes, Threads
+from mlpeft.runtime.coordinator.metrics import Metrics
+from mlpeft.runtime.coordinator.progress import ProgressReporter
+from mlpeft.runtime.coordinator.server import Server
+from mlpeft.transport.rpc.address import from_here, join_address, split_address
+from mlpeft.transport.security import operator
+from mlpeft.work import RoundInterruptedError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Sequence
+
+    from mlpeft.cluster.checks import Versions
+    from mlpeft.cluster.overview import Overview
+    from mlpeft.cluster.status import ClusterStatus
+    from mlpeft.config import RunConfig
+    from mlpeft.params import ParamTree
+    from mlpeft.runtime.compute import Prepared
+    from mlpeft.runtime.coordinator.local_workers import LocalWorkers
+    from mlpeft.transport.blobs.offer import Offer
+    from mlpeft.transport.security.authority import Authority
+    from mlpeft.work import Shard, ShardUpdate
+
+T = TypeVar("T")
+
+GRACE_S = 5.0
+"""How long workers get to hear that the run is over."""
+OVERVIEW_S = 5.0
+"""How long another thread waits for the loop to tell how things are."""
+ASK_S = 0.25
+"""Seconds between looks at whether someone asked to stop; a result wakes at once."""
+
+
+class Runtime:
+    """A running coordinator, seen from the training thread.
+
+    Args:
+        config: The run's resolved configuration.
+        fingerprint: The coordinator's view of the run (`run_fingerprint`).
+        versions: The coordinator's.
+        prepare: Makes the runner of an in-process worker.
+        authority: Who may enter; None: anybody, in the clear.
+        offer: The files that workers may fetch.
+    """
+
+    def __init__(
+        self,
+        config: RunConfig,
+        fingerprint: str,
+        versions: Versions,
+        prepare: Callable[[RunConfig], Prepared],
+        authority: Authority | None = None,
+        offer: Offer | None = None,
+    ) -> None:
+        self._config = config
+        self._fingerprint = fingerprint
+        self._versions = versions
+        self._prepare = prepare
+        self._authority = authority
+        self._offer = offer
+        self._enrolment: EnrolmentServer | None = None
+        self.reporter = ProgressReporter()
+        """To be told of the training, so that the status can tell how far it is."""
+        self._metrics = Metrics(self.overview)
+        self.metrics_address: str | None = None
+        """Where figures for Prometheus are served, once started, if they are."""
+        self.join_address: str | None = None
+        """Where workers join with a token, once started with an authority."""
+        self.invitation = ""
+        """The command that starts a worker, once started."""
+        self._local: LocalWorkers | None = None
+        self._presence: Presence | None = None
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(
+            target=self._loop.run_forever, name="mlpeft-coordinator", daemon=True
+        )
+        self._closed = False
+
+    def start(
+        self, host: str, port: int, local_workers: int = 0, *, processes: bool = False
+    ) -> str:
+        """Listen, and start workers on this machine; the address.
+
+        Args:
+            host: Where to listen.
+            port: Where to listen; 0 takes any that is free.
+            local_workers: How many.
+            processes: Whether they are processes of their own.
+
+        Raises:
+            MlpeftError: If the address cannot be had.
+        """
+        self._thread.start()
+        try:
+            address = self._call(self._start(host, port, local_workers, processes))
+        except BaseException:
+            self._closed = True
+            self._end_loop()
+            raise
+        cluster = self._config.cluster
+        if cluster.metrics_port is not None:
+            try:
+                self.metrics_address = self._metrics.start(
+                    cluster.metrics_host, cluster.metrics_port
+                )
+            except MlpeftError as error:
+                self.close(str(error))
+                raise
+        return address
+
+    def close(self, reason: str) -> None:
+        """Tell all workers that the run is over, and stop. May be called twice."""
+        if self._closed:
+            return
+        self._closed = True
+        self._metrics.close()
+        try:
+            self._call(self._stop(reason))
+        finally:
+            self._end_loop()
+
+    def overview(self) -> Overview:
+        """All that there is to tell of run, cluster and connections."""
+
+        async def ask() -> Overview:
+            return self._server.overview()
+
+        asked = asyncio.run_coroutine_threadsafe(ask(), self._loop)
+        return asked.result(OVERVIEW_S)
+
+    def status(self) -> ClusterStatus:
+        """A picture of the cluster."""
+        return self.overview().cluster
+
+    def stopping(self) -> bool:
+        """Whether an operator asked that the run end after the round under way."""
+        return self._hub.stopping
+
+    def submit(
+        self, version: int, meta: ParamTree, shards: Sequence[Shard]
+    ) -> Future[list[ShardUpdate]]:
+        """Open a round."""
+        result: Future[list[ShardUpdate]] = Future()
+        self._metrics.time_round(result)
+        self._loop.call_soon_threadsafe(self._hub.submit, version, meta, shards, result)
+        return result
+
+    def abandon(self, reason: str) -> None:
+        """Give up the open round."""
+        self._loop.call_soon_threadsafe(self._hub.abandon, reason)
+
+    # --- on the loop ------------------------------------------------------------------
+
+    async def _start(
+        self, host: str, port: int, local_workers: int, processes: bool
+    ) -> str:
+        self._hub = Hub(self._config, self._fingerprint, self._versions, self._offer)
+        self._server = Server(self._hub, self._authority, self.reporter.progress)
+        address = await self._server.start(host, port)
+        self.invitation = invitation(address, self._authority)
+        self._hub.invite(advice(self.invitation, self._authority))
+        if wants_presence(self._config, host):
+            self._presence = Presence(address, self._hub, self._authority)
+        if self._authority is not None:
+            self._enrolment = EnrolmentServer(self._authority)
+            _, chosen = split_address(address, "the coordinator")
+            operator.renew(self._authority, join_address(from_here(host), chosen))
+            named = self._config.cluster.join_port
+            self.join_address = await self._enrolment.start(
+                host, self._authority.join_port if named is None else named, chosen
+            )
+        if local_workers:
+            self._local = (
+                Processes(self._hub)
+                if processes
+                else Threads(self._hub, self._versions, self._prepare)
+            )
+            await self._local.start(local_workers)
+        return address
+
+    async def _stop(self, reason: str) -> None:
+        self._hub.end(reason)
+        if self._enrolment is not None:
+            await self._enrolment.stop()
+        ends = [self._server.stop(GRACE_S)]
+        if self._presence is not None:
+            ends.append(self._presence.close())
+        if self._local is not None:
+            ends.append(self._local.stop(GRACE_S))
+        await asyncio.gather(*ends, return_exceptions=True)
+
+    # --- between threads --------------------------------------------------------------
+
+    def _call(self, work: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+    def _end_loop(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+
+class ClusterExecutor:
+    """Computes rounds on a cluster; an `mlpeft.work.Executor`.
+
+    Args:
+        runtime: A started runtime; closed by `close`.
+        should_stop: Asked while a round is under way.
+    """
+
+    def __init__(
+        self, runtime: Runtime, should_stop: Callable[[], bool] = lambda: False
+    ) -> None:
+        self._runtime = runtime
+        self._should_stop = should_stop
+
+    def run(
+        self, version: int, meta: ParamTree, shards: Sequence[Shard]
+    ) -> list[ShardUpdate]:
+        """The updates of all shards, in the order of their index.
+
+        Raises:
+            RoundFailedError: If a shard failed too often, with its story.
+            RoundInterruptedError: If someone asked to stop.
+        """
+        result = self._runtime.submit(version, meta, shards)
+        while True:
+            try:
+                return result.result(timeout=ASK_S)
+            except TimeoutError:
+                if self._should_stop():
+                    self._runtime.abandon("the coordinator is stopping")
+                    raise RoundInterruptedError(
+                        f"stopped while {len(shards)} shards were on the cluster"
+                    ) from None
+
+    def close(self) -> None:
+        """End the run for all workers. May be called twice."""
+        self._runtime.close("the run is done")

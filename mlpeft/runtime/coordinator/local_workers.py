@@ -1,0 +1,184 @@
+"""Workers on the coordinator's own machine: in its process, or in some of their own."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, Protocol
+
+from mlpeft.cluster.worker.machine import WorkerPolicy
+from mlpeft.errors import MlpeftError
+from mlpeft.runtime.compute import ComputeThread
+from mlpeft.runtime.coordinator.server import Server
+from mlpeft.runtime.coordinator.worker_processes import Supervisor, worker_command
+from mlpeft.runtime.memory import MemoryLink
+from mlpeft.runtime.worker.driver import Agent
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mlpeft.cluster.checks import Versions
+    from mlpeft.cluster.worker.messages import WorkerEvent
+    from mlpeft.config import RunConfig
+    from mlpeft.runtime.compute import Prepared
+    from mlpeft.runtime.coordinator.driver import Hub
+
+PREFIX = "mlpeft-socket-"
+LOCK = "owner.lock"
+SOCKET = "coordinator.sock"
+
+
+class SocketFolder:
+    """A folder that only this user may enter, until it is closed.
+
+    It is in the system's folder for such: the path of a socket may have 104 bytes at
+    most.
+
+    Attributes:
+        socket: Where the socket goes.
+    """
+
+    def __init__(self) -> None:
+        base = Path(tempfile.gettempdir())
+        remove_stale(base)
+        # It gets its name when it is locked: no moment at which it seems to be stale.
+        made = Path(tempfile.mkdtemp(prefix="mlpeft-new-", dir=base))  # mode 0700
+        self._lock = (made / LOCK).open("w", encoding="ascii")
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        name = PREFIX + made.name.rpartition("-")[2]
+        self._folder = made.rename(base / name)
+        self.socket = self._folder / SOCKET
+
+    def close(self) -> None:
+        """Remove it."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+        self._lock.close()
+
+
+def remove_stale(base: Path) -> None:
+    """Remove folders of this user's coordinators that live no more.
+
+    Args:
+        base: Where such folders are.
+    """
+    for folder in base.glob(f"{PREFIX}*"):
+        try:
+            if folder.is_symlink() or folder.stat().st_uid != os.getuid():
+                continue
+            with (folder / LOCK).open(encoding="ascii") as lock:
+                if _is_free(lock):
+                    shutil.rmtree(folder, ignore_errors=True)
+        except OSError:  # gone by now, or not ours to look at
+            continue
+
+
+def _is_free(lock: IO[str]) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+class LocalWorkers(Protocol):
+    """Workers that begin and end with the coordinator. They live on its loop."""
+
+    async def start(self, number: int) -> None:
+        """Start so many."""
+        ...
+
+    async def stop(self, grace_s: float) -> None:
+        """Wait for all to end; the hub has told them that the run is over."""
+        ...
+
+
+class Threads:
+    """Workers in this process, joined to the hub by queues.
+
+    Args:
+        hub: Whose workers they are.
+        versions: Of this process.
+        prepare: Makes a worker's runner.
+    """
+
+    def __init__(
+        self,
+        hub: Hub,
+        versions: Versions,
+        prepare: Callable[[RunConfig], Prepared],
+    ) -> None:
+        self._hub = hub
+        self._versions = versions
+        self._prepare = prepare
+        self._tasks: list[asyncio.Task[Any]] = []
+
+    async def start(self, number: int) -> None:
+        """See `LocalWorkers`."""
+        for index in range(number):
+            agent = Agent(
+                MemoryLink(self._hub),
+                self._make_compute,
+                policy=WorkerPolicy(once=True),
+                name=f"local-{index}",
+                versions=self._versions,
+            )
+            task = asyncio.create_task(agent.run())
+            task.add_done_callback(self._ended)
+            self._tasks.append(task)
+
+    async def stop(self, grace_s: float) -> None:
+        """See `LocalWorkers`."""
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _make_compute(self, post: Callable[[WorkerEvent], None]) -> ComputeThread:
+        return ComputeThread(self._prepare, post)
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        """An in-process worker that gave up would leave its round waiting for ever."""
+        if task.cancelled():
+            return
+        error = task.exception()
+        if error is None and task.result().failed:
+            error = MlpeftError(task.result().reason)
+        if error is not None:
+            self._hub.abandon(f"an in-process worker ended: {error}")
+
+
+class Processes:
+    """Workers in processes of their own, over a socket that only this user may open.
+
+    Args:
+        hub: Whose workers they are.
+    """
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+        self._supervisors: list[Supervisor] = []
+        self._alive = 0
+
+    async def start(self, number: int) -> None:
+        """See `LocalWorkers`."""
+        self._folder = SocketFolder()
+        self._server = Server(self._hub)
+        address = await self._server.start_on_socket(self._folder.socket)
+        self._alive = number
+        for index in range(number):
+            name = f"local-{index}"
+            command = worker_command(address, name, self._hub.config)
+            self._supervisors.append(Supervisor(name, command, self._given_up))
+
+    async def stop(self, grace_s: float) -> None:
+        """See `LocalWorkers`."""
+        await self._server.stop(grace_s)
+        await asyncio.gather(*(each.end() for each in self._supervisors))
+        self._folder.close()
+
+    def _given_up(self, reason: str) -> None:
+        """With nobody left to compute, the round would wait for ever."""
+        self._alive -= 1
+        if not self._alive and not self._hub.status().workers:
+            self._hub.abandon(f"no worker is left: {reason}")

@@ -1,0 +1,205 @@
+"""The coordinator's figures for Prometheus, over HTTP.
+
+Most are made from the overview when they are asked for, so that the cluster's work pays
+nothing for them. docs/metrics.md is the list for people; a test holds the two together.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from typing import TYPE_CHECKING, Any, Final
+
+from prometheus_client import CollectorRegistry, Histogram, start_http_server
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from mlpeft import __version__
+from mlpeft.cluster.status import WORKER_STATES
+from mlpeft.errors import MlpeftError
+from mlpeft.transport.rpc.address import join_address
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from concurrent.futures import Future
+
+    from prometheus_client.core import Metric
+
+    from mlpeft.cluster.overview import Overview
+
+ROUND_SECONDS: Final = (
+    *(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5),
+    *(1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0),
+)
+"""Upper ends of the histogram's buckets."""
+
+
+class Metrics:
+    """Serves figures until it is closed.
+
+    Args:
+        overview: Says what there is to tell; called from a thread of its own.
+    """
+
+    def __init__(self, overview: Callable[[], Overview]) -> None:
+        self.registry = CollectorRegistry()
+        self.registry.register(_FromOverview(overview))
+        self._rounds = Histogram(
+            "mlpeft_round_seconds",
+            "From a round's opening to its last update",
+            buckets=ROUND_SECONDS,
+            registry=self.registry,
+        )
+        self._server: Any = None
+        self._thread: Any = None
+
+    def start(self, host: str, port: int) -> str:
+        """Serve; the address, with the port that was chosen if 0.
+
+        Raises:
+            MlpeftError: If the address cannot be had.
+        """
+        try:
+            self._server, self._thread = start_http_server(
+                port, addr=host, registry=self.registry
+            )
+        except OSError as error:
+            address = join_address(host, port)
+            raise MlpeftError(
+                f"cannot serve metrics on {address}: {error.strerror}; "
+                "choose another with --set cluster.metrics_port=PORT (0: any that is "
+                "free)"
+            ) from error
+        return join_address(host, self._server.server_port)
+
+    def close(self) -> None:
+        """Stop serving. May be called twice."""
+        if self._server is None:
+            return
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+        self._server = None
+
+    def time_round(self, result: Future[Any]) -> None:
+        """Note how long a round takes that opens now; rounds that fail do not count."""
+        opened = time.monotonic()
+
+        def closed(done: Future[Any]) -> None:
+            if not done.cancelled() and done.exception() is None:
+                self._rounds.observe(time.monotonic() - opened)
+
+        result.add_done_callback(closed)
+
+
+class _FromOverview(Collector):
+    """Figures that are read off the overview."""
+
+    def __init__(self, overview: Callable[[], Overview]) -> None:
+        self._overview = overview
+
+    def describe(self) -> list[Metric]:
+        """Nothing: registering must not ask a coordinator that is not up yet."""
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        """All of them."""
+        seen = self._overview()
+        yield _info(seen)
+        yield from _of_run(seen)
+        yield from _of_shards(seen)
+        yield from _of_workers(seen)
+        moved = CounterMetricFamily(
+            "mlpeft_bytes",
+            "Bytes of messages from workers (up) and to them (down)",
+            labels=["direction"],
+        )
+        moved.add_metric(["up"], seen.bytes_moved.up)
+        moved.add_metric(["down"], seen.bytes_moved.down)
+        yield moved
+
+
+def _info(seen: Overview) -> Metric:
+    info = GaugeMetricFamily(
+        "mlpeft_run_info",
+        "1; its labels name the run",
+        labels=["run", "session", "version"],
+    )
+    info.add_metric([seen.run, seen.session, __version__], 1)
+    return info
+
+
+def _of_run(seen: Overview) -> Iterator[Metric]:
+    progress, cluster = seen.progress, seen.cluster
+    yield _gauge("mlpeft_iteration", "Meta-iterations done", progress.iteration)
+    yield _gauge("mlpeft_iterations", "Meta-iterations in all", progress.iterations)
+    yield _gauge(
+        "mlpeft_iterations_per_second",
+        "Meta-iterations a second of late; 0 if not known",
+        progress.per_second or 0.0,
+    )
+    yield _gauge(
+        "mlpeft_theta_version",
+        "Version of theta in the newest round; -1 before the first",
+        -1 if cluster.version is None else cluster.version,
+    )
+    yield CounterMetricFamily(
+        "mlpeft_rounds", "Rounds opened", value=cluster.rounds_opened
+    )
+    yield _gauge("mlpeft_paused", "1 while paused", int(bool(cluster.paused)))
+    yield _gauge(
+        "mlpeft_stopping",
+        "1 if the run ends after the round under way",
+        int(seen.stopping),
+    )
+
+
+def _of_shards(seen: Overview) -> Iterator[Metric]:
+    cluster = seen.cluster
+    leased = len({lease.key.shard for lease in cluster.leases})
+    shards = GaugeMetricFamily(
+        "mlpeft_round_shards", "Shards of the open round", labels=["state"]
+    )
+    shards.add_metric(["in"], cluster.shards_in)
+    shards.add_metric(["leased"], leased)
+    shards.add_metric(["waiting"], cluster.shards - cluster.shards_in - leased)
+    yield shards
+    yield CounterMetricFamily(
+        "mlpeft_shards", "Updates that counted", value=cluster.counted
+    )
+    yield CounterMetricFamily(
+        "mlpeft_refusals", "Updates that the gate refused", value=cluster.refused
+    )
+    yield CounterMetricFamily(
+        "mlpeft_backups",
+        "Leases that a second worker got beside a slow one",
+        value=cluster.backups,
+    )
+    failures = CounterMetricFamily(
+        "mlpeft_failures", "Attempts at shards that came to nothing", labels=["cause"]
+    )
+    for cause, count in cluster.failures.items():
+        failures.add_metric([cause], count)
+    yield failures
+
+
+def _of_workers(seen: Overview) -> Iterator[Metric]:
+    workers = seen.cluster.workers
+    counted = Counter(worker.state for worker in workers)
+    states = GaugeMetricFamily("mlpeft_workers", "Connected workers", labels=["state"])
+    for state in WORKER_STATES:
+        states.add_metric([state], counted[state])
+    yield states
+    lag = GaugeMetricFamily(
+        "mlpeft_worker_lag_seconds",
+        "Since the last sign of life, the longest of a name",
+        labels=["worker"],
+    )
+    for name in dict.fromkeys(worker.name for worker in workers):
+        silent_s = max(w.silent_s for w in workers if w.name == name)
+        lag.add_metric([name], silent_s)
+    yield lag
+
+
+def _gauge(name: str, text: str, value: float) -> Metric:
+    return GaugeMetricFamily(name, text, value=value)

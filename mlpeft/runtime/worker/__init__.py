@@ -1,0 +1,1 @@
+"""The worker: its event loop and its links to a coordinator."""

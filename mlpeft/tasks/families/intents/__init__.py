@@ -1,0 +1,1 @@
+"""Intents: N-way K-shot episodes of labelled text."""

@@ -1,0 +1,264 @@
+"""The training loop: ask for a round's updates, take the outer step, write it down.
+
+It does not know who computes: an `Executor` does, in this process or on a cluster. What
+happens in meta-iteration i depends on the meta-state, the configuration and i alone, so
+a run that was killed goes on as if nothing had been.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mlpeft.errors import CheckpointError, MlpeftError
+from mlpeft.meta.aggregate import combine
+from mlpeft.reporting import JsonlReporter
+from mlpeft.reporting.pace import SlowRounds
+from mlpeft.results import EvalResult
+from mlpeft.training.plan import train_shards, validation_shards
+from mlpeft.training.run_folder import begin_or_go_on, run_folder
+from mlpeft.training.run_lock import locked
+from mlpeft.training.runner import LocalExecutor, ShardRunner
+from mlpeft.work import RoundInterruptedError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from mlpeft.config import RunConfig
+    from mlpeft.params import ParamTree
+    from mlpeft.reporting import Reporter
+    from mlpeft.training.run_folder import Run
+    from mlpeft.work import Executor, ShardUpdate
+
+log = logging.getLogger("mlpeft.train")
+
+AGAIN_S = 5.0
+"""Seconds between tries to write the last checkpoint."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainResult:
+    """How a training ended.
+
+    Attributes:
+        run_dir: The run's folder.
+        iteration: Meta-iterations done.
+        meta: The last meta-state.
+        best: The best validation, if there was one.
+        reason: "done", "stopped" (asked to) or "patience" (no better for long).
+    """
+
+    run_dir: Path
+    iteration: int
+    meta: ParamTree
+    best: EvalResult | None
+    reason: str
+
+
+def train(
+    config: RunConfig,
+    *,
+    runner: ShardRunner | None = None,
+    executor: Executor | None = None,
+    reporter: Reporter | None = None,
+    resume: bool | None = False,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> TrainResult:
+    """Meta-train as configured.
+
+    Args:
+        config: The configuration.
+        runner: Tasks and model; None: built from the configuration.
+        executor: Who computes; None: this process. Not closed here.
+        reporter: Who is told; None: `metrics.jsonl` alone.
+        resume: Go on from the newest sound checkpoint of the run's folder; None: if
+            there is one.
+        should_stop: Asked after every meta-iteration; True: save and return.
+
+    Raises:
+        CheckpointError: If the folder is in use or cannot be written, holds a run
+            already (and `resume` is False), holds none (and it is True), or was made by
+            another configuration.
+        MlpeftError: If theta or the loss is no longer finite.
+    """
+    # The folder comes first: building tasks and model can take long, for nothing.
+    with locked(run_folder(config)):
+        runner = runner or ShardRunner.from_config(config)
+        run = begin_or_go_on(runner, resume=resume)
+        return train_run(
+            run,
+            runner,
+            executor=executor or LocalExecutor(runner, SlowRounds()),
+            reporter=reporter or JsonlReporter(),
+            should_stop=should_stop,
+        )
+
+
+def train_run(
+    run: Run,
+    runner: ShardRunner,
+    *,
+    executor: Executor,
+    reporter: Reporter,
+    should_stop: Callable[[], bool],
+) -> TrainResult:
+    """Bring a run to its end; the caller holds its folder.
+
+    Args:
+        run: From `begin_or_go_on`.
+        runner: Tasks and model.
+        executor: Who computes. Not closed here.
+        reporter: Who is told; closed here.
+        should_stop: See `train`.
+
+    Raises:
+        CheckpointError: If the end cannot be written.
+        MlpeftError: If theta or the loss is no longer finite, or a round fails; what
+            was done before is saved.
+    """
+    reporter.start(run.config, run.run_dir, run.progress.iteration)
+    try:
+        for note in run.notes:
+            reporter.message(note)
+        try:
+            reason = _loop(run, runner, executor, reporter, should_stop)
+        except RoundInterruptedError:
+            reason = "stopped"
+        except MlpeftError:
+            with contextlib.suppress(CheckpointError):
+                run.save(reporter)
+            raise
+        _save_end(run, reporter, should_stop)
+    finally:
+        reporter.close()
+    best = EvalResult.from_dict(run.progress.best) if run.progress.best else None
+    return TrainResult(
+        run_dir=run.run_dir,
+        iteration=run.progress.iteration,
+        meta=run.meta,
+        best=best,
+        reason=reason,
+    )
+
+
+def _loop(
+    run: Run,
+    runner: ShardRunner,
+    executor: Executor,
+    reporter: Reporter,
+    should_stop: Callable[[], bool],
+) -> str:
+    """Meta-iterations until the end, and why it is the end."""
+    settings = run.config.meta_learning
+    progress = run.progress
+    while True:
+        better = progress.validation_due and _validate(run, runner, executor, reporter)
+        due = progress.iteration % settings.save_interval == 0 or run.save_overdue
+        if better or (due and progress.iteration):
+            run.try_to_save(reporter)
+        if progress.iteration >= settings.num_meta_iterations:
+            return "done"
+        if run.patience_over:
+            reporter.message(
+                f"stopping early: no better validation in the last {progress.stale}"
+            )
+            return "patience"
+        if should_stop():
+            return "stopped"
+        shards = train_shards(run.config, runner.tasks, progress.iteration)
+        updates = executor.run(progress.iteration, run.meta, shards)
+        mean = combine(updates, settings.aggregation, settings.trim_fraction)
+        moved = run.outer.step(run.meta, mean, progress.iteration)
+        metrics = _metrics(updates) | {
+            "param_diff": moved.param_diff,
+            "outer_lr": moved.outer_lr,
+        }
+        _check_finite(metrics, progress.iteration)
+        run.meta = moved.meta
+        progress.iteration += 1
+        last = progress.iteration == settings.num_meta_iterations
+        progress.validation_due = (
+            last or progress.iteration % settings.eval_interval == 0
+        )
+        reporter.iteration(progress.iteration, metrics)
+
+
+def _validate(
+    run: Run, runner: ShardRunner, executor: Executor, reporter: Reporter
+) -> bool:
+    """Score the validation episodes; whether none was better before."""
+    progress = run.progress
+    shards = validation_shards(run.config, runner.tasks, progress.iteration)
+    updates = executor.run(progress.iteration, run.meta, shards)
+    result = gather(runner.steps, updates)
+    progress.validation_due = False
+    reporter.validation(progress.iteration, result)
+    best = EvalResult.from_dict(progress.best) if progress.best else None
+    if best is not None and not result.better_than(best):
+        progress.stale += 1
+        return False
+    progress.best, progress.best_iteration = result.to_dict(), progress.iteration
+    progress.stale = 0
+    run.note_best()
+    return True
+
+
+def _save_end(run: Run, reporter: Reporter, should_stop: Callable[[], bool]) -> None:
+    """Write the last checkpoint: if the disk is full wait for room, and say so.
+
+    Raises:
+        CheckpointError: If it cannot be written and someone asks, or has asked, to
+            stop.
+    """
+    while True:
+        try:
+            return run.save(reporter)
+        except CheckpointError as error:
+            if should_stop():
+                raise
+            log.error(  # noqa: TRY400 - its text says all
+                "the end of the run is not saved: %s. Trying again every %g s; Ctrl-C "
+                "gives it up",
+                error,
+                AGAIN_S,
+            )
+        deadline = time.monotonic() + AGAIN_S
+        while time.monotonic() < deadline and not should_stop():
+            time.sleep(AGAIN_S / 20)
+
+
+def gather(steps: Sequence[int], updates: Sequence[ShardUpdate]) -> EvalResult:
+    """The scores of all shards as means with intervals."""
+    ordered = sorted(updates, key=lambda update: update.index)
+    loss = np.concatenate([update.per_task["loss"] for update in ordered])
+    shares = {
+        name: np.concatenate([update.per_task[name] for update in ordered])
+        for name in ("acc", "exact")
+        if name in ordered[0].per_task
+    }
+    return EvalResult.from_per_episode(tuple(steps), loss, **shares)
+
+
+def _metrics(updates: Sequence[ShardUpdate]) -> dict[str, float]:
+    """Means over the tasks of a round."""
+    ordered = sorted(updates, key=lambda update: update.index)
+    return {
+        name: float(np.concatenate([u.per_task[name] for u in ordered]).mean())
+        for name in ordered[0].per_task
+    }
+
+
+def _check_finite(metrics: dict[str, float], iteration: int) -> None:
+    bad = [name for name, value in metrics.items() if not np.isfinite(value)]
+    if bad:
+        raise MlpeftError(
+            f"meta-iteration {iteration}: {', '.join(bad)} is not finite; lower "
+            "meta_learning.inner_lr or set meta_learning.inner_grad_clip. The "
+            "checkpoints before this are sound"
+        )

@@ -1,0 +1,42 @@
+"""The call FetchBlob to bytes and back."""
+
+from __future__ import annotations
+
+from mlpeft.errors import RemoteProtocolError
+from mlpeft.transport.rpc import cluster_pb2 as pb
+from mlpeft.transport.rpc import wire
+from mlpeft.transport.rpc.parsing import parse
+
+
+def encode_request(request: wire.BlobRequest) -> bytes:
+    """The bytes of a FetchBlob call."""
+    return pb.FetchBlobRequest(
+        worker_id=request.worker_id, sha256=request.sha256, offset=request.offset
+    ).SerializeToString()
+
+
+def decode_request(data: bytes) -> wire.BlobRequest:
+    """What a worker asks for.
+
+    Raises:
+        RemoteProtocolError: If it is something else.
+    """
+    request = parse(pb.FetchBlobRequest, data)
+    return wire.BlobRequest(request.worker_id, request.sha256, request.offset)
+
+
+def encode_piece(data: bytes) -> bytes:
+    """The bytes of a piece of an answer."""
+    return pb.FetchBlobResponse(data=data).SerializeToString()
+
+
+def decode_piece(frame: bytes) -> bytes:
+    """A piece of a blob.
+
+    Raises:
+        RemoteProtocolError: If it is something else.
+    """
+    data: bytes = parse(pb.FetchBlobResponse, frame).data
+    if not data:  # a transfer of such pieces would never end
+        raise RemoteProtocolError("a piece of a file without a byte")
+    return data

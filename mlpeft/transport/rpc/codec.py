@@ -1,0 +1,402 @@
+"""Messages of the stream of work to bytes and back.
+
+The codecs (this, `*_codec`, `parsing`) alone see the generated classes.
+
+What is sent is encoded to complete gRPC messages (frames), so that one theta is encoded
+once and the same frames go to every worker. What is received is checked before it is
+believed: a frame that is not what the contract says raises RemoteProtocolError.
+
+Chunks are the hot path. Their frame is a message with the one field `chunk`, written
+and read by hand (tag, length, bytes), which saves two copies of every byte.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from mlpeft.cluster.messages import Lease
+from mlpeft.errors import RemoteProtocolError
+from mlpeft.transport.rpc import cluster_pb2 as pb
+from mlpeft.transport.rpc import wire
+from mlpeft.transport.rpc.parsing import decode_key, encode_key, parse
+from mlpeft.transport.rpc.tensors import (
+    CHUNK_BYTES,
+    Assembler,
+    Group,
+    GroupSpec,
+    LeafSpec,
+    check_spec,
+)
+from mlpeft.work import Kind, Shard, ShardUpdate, TaskSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from mlpeft.cluster.messages import LeaseKey
+    from mlpeft.params import Array
+
+LEAST_HEARTBEAT_S = 1e-3
+"""Seconds between a worker's heartbeats, at least."""
+
+# Field 4, length-delimited: `bytes chunk = 4` of both stream messages.
+_CHUNK_TAG = (4 << 3 | 2).to_bytes(1, "little")
+
+
+# --- frames to send -------------------------------------------------------------------
+
+
+def encode_up(message: wire.UpMessage) -> Iterator[bytes]:
+    """The frames of a worker's message."""
+    out = pb.WorkerMessage()
+    groups: list[Group] = []
+    match message:
+        case wire.Hello():
+            out.hello.worker_id = message.worker_id
+            out.hello.device = message.device
+            out.hello.fingerprint = message.fingerprint
+        case wire.Heartbeat():
+            out.heartbeat.SetInParent()
+            for key, tasks_done in message.progress:
+                out.heartbeat.progress.add(lease=encode_key(key), tasks_done=tasks_done)
+        case wire.Update(key, version, update):
+            out.update.lease.CopyFrom(encode_key(key))
+            out.update.version = version
+            if update is not None:
+                groups = [Group(update.total), Group(update.per_task)]
+                out.update.count = update.count
+                out.update.total.CopyFrom(_group(groups[0]))
+                out.update.per_task.CopyFrom(_group(groups[1]))
+        case wire.LeaseReturn(key, failed, reason):
+            out.lease_return.lease.CopyFrom(encode_key(key))
+            out.lease_return.failed = failed
+            out.lease_return.reason = reason
+        case wire.Draining():
+            out.draining.SetInParent()
+    yield out.SerializeToString()
+    yield from _chunk_frames(groups)
+
+
+def encode_down(message: wire.DownMessage) -> Iterator[bytes]:
+    """The frames of a coordinator's message."""
+    out = pb.CoordinatorMessage()
+    groups: list[Group] = []
+    match message:
+        case wire.Welcome(heartbeat_s):
+            out.welcome.heartbeat_s = heartbeat_s
+        case wire.Theta(version, meta):
+            groups = [Group(meta)]
+            out.theta.version = version
+            out.theta.meta.CopyFrom(_group(groups[0]))
+        case wire.LeaseOffer(lease):
+            out.lease.key.CopyFrom(encode_key(lease.key))
+            out.lease.version = lease.version
+            out.lease.lease_s = lease.lease_s
+            out.lease.round = lease.shard.round
+            out.lease.kind = lease.shard.kind.value
+            for task in lease.shard.tasks:
+                out.lease.tasks.add(task_id=task.task_id, seed=task.seed)
+        case wire.LeaseRevocation(key, reason):
+            out.lease_revocation.lease.CopyFrom(encode_key(key))
+            out.lease_revocation.reason = reason
+        case wire.Drain(reason):
+            out.drain.reason = reason
+        case wire.Notice(text):
+            out.notice.text = text
+        case wire.RunOver(reason):
+            out.run_over.reason = reason
+    yield out.SerializeToString()
+    yield from _chunk_frames(groups)
+
+
+def _chunk_frames(groups: Iterable[Group]) -> Iterator[bytes]:
+    for group in groups:
+        for pieces in group.chunks():
+            size = sum(piece.nbytes for piece in pieces)
+            yield b"".join([_CHUNK_TAG, _varint(size), *pieces])
+
+
+def _varint(value: int) -> bytes:
+    """A number as protobuf writes it: seven bits a byte, least first."""
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
+def _group(group: Group) -> pb.TensorGroup:
+    spec = group.spec
+    leaves = [
+        pb.Leaf(name=leaf.name, dtype=leaf.dtype, shape=leaf.shape)
+        for leaf in spec.leaves
+    ]
+    return pb.TensorGroup(
+        leaves=leaves,
+        size_bytes=spec.size_bytes,
+        crc32=spec.crc32,
+        inline=group.inline(),
+    )
+
+
+# --- frames that came -----------------------------------------------------------------
+
+
+class _Pending:
+    """A message whose arrays have not all come yet."""
+
+    def __init__(
+        self,
+        groups: Iterable[tuple[GroupSpec, bytes]],
+        finish: Callable[[list[Mapping[str, Array]]], Any],
+    ) -> None:
+        self._finish = finish
+        self._assemblers = []
+        for spec, inline in groups:
+            assembler = Assembler(spec)
+            if spec.is_inline:
+                assembler.feed(inline)
+            self._assemblers.append(assembler)
+
+    def feed(self, data: memoryview) -> None:
+        """Bytes of the next group that misses any; a chunk never spans two."""
+        for assembler in self._assemblers:
+            if assembler.missing_bytes:
+                assembler.feed(data)
+                return
+        raise RemoteProtocolError(f"a chunk of {len(data)} bytes is one too many")
+
+    @property
+    def is_complete(self) -> bool:
+        return not any(assembler.missing_bytes for assembler in self._assemblers)
+
+    def result(self) -> Any:
+        return self._finish([assembler.tree() for assembler in self._assemblers])
+
+
+class UpDecoder:
+    """Reads what one worker sends, frame after frame.
+
+    Args:
+        limit_bytes: Says how large an update may be just now.
+    """
+
+    def __init__(self, limit_bytes: Callable[[], int]) -> None:
+        self._limit_bytes = limit_bytes
+        self._pending: tuple[_Pending, pb.Update] | None = None
+        self._discarding = False  # the chunks of an update whose head was refused
+
+    def feed(self, frame: bytes) -> wire.UpMessage | None:
+        """The message that this frame completes, if any.
+
+        Raises:
+            RemoteProtocolError: If the frame cannot be understood. What is wrong with
+                an update is told in its `fault` instead, since its lease is known.
+        """
+        chunk = _chunk_of(frame)
+        if chunk is not None:
+            return self._chunk(chunk)
+        message = parse(pb.WorkerMessage, frame)
+        match message.WhichOneof("message"):
+            case "hello":
+                hello = message.hello
+                return wire.Hello(hello.worker_id, hello.device, hello.fingerprint)
+            case "heartbeat":
+                return wire.Heartbeat(
+                    tuple(
+                        (decode_key(entry.lease), entry.tasks_done)
+                        for entry in message.heartbeat.progress
+                    )
+                )
+            case "update":
+                return self._update(message.update)
+            case "lease_return":
+                back = message.lease_return
+                return wire.LeaseReturn(
+                    decode_key(back.lease), back.failed, back.reason
+                )
+            case "draining":
+                return wire.Draining()
+            case other:
+                raise RemoteProtocolError(f"a message of kind {other} is not known")
+
+    @property
+    def incoming(self) -> LeaseKey | None:
+        """The lease of the update whose chunks are on their way, if there is one."""
+        return None if self._pending is None else decode_key(self._pending[1].lease)
+
+    def skip(self, reason: str) -> wire.Update:
+        """Pass over the chunks of the incoming update, and give it without arrays."""
+        assert self._pending is not None, "no update is incoming"  # noqa: S101 - ours
+        (_, head), self._pending = self._pending, None
+        self._discarding = True
+        return wire.Update(decode_key(head.lease), head.version, None, reason)
+
+    def _update(self, head: pb.Update) -> wire.Update | None:
+        if self._pending is not None:
+            raise RemoteProtocolError("an update began before the last was complete")
+        self._discarding = False
+        limit = self._limit_bytes()
+        try:
+            specs = [_spec(head.total, limit), _spec(head.per_task, limit)]
+            pending = _Pending(specs, lambda trees: _shard_update(head, trees))
+        except RemoteProtocolError as error:
+            self._discarding = True
+            return _faulty(head, error)
+        return self._settle(pending, head)
+
+    def _chunk(self, data: memoryview) -> wire.Update | None:
+        if self._discarding:
+            return None
+        if self._pending is None:
+            raise RemoteProtocolError(f"a chunk of {len(data)} bytes belongs nowhere")
+        pending, head = self._pending
+        try:
+            pending.feed(data)
+        except RemoteProtocolError as error:
+            self._pending, self._discarding = None, True
+            return _faulty(head, error)
+        return self._settle(pending, head)
+
+    def _settle(self, pending: _Pending, head: pb.Update) -> wire.Update | None:
+        """The update if it is complete; else remember it."""
+        if not pending.is_complete:
+            self._pending = (pending, head)
+            return None
+        self._pending = None
+        try:
+            return wire.Update(decode_key(head.lease), head.version, pending.result())
+        except RemoteProtocolError as error:
+            return _faulty(head, error)
+
+
+class DownDecoder:
+    """Reads what the coordinator sends, frame after frame.
+
+    Args:
+        limit_bytes: Largest theta that is accepted.
+    """
+
+    def __init__(self, limit_bytes: int) -> None:
+        self._limit_bytes = limit_bytes
+        self._pending: _Pending | None = None
+
+    def feed(  # noqa: PLR0911 - one match
+        self, frame: bytes
+    ) -> wire.DownMessage | None:
+        """The message that this frame completes, if any.
+
+        Raises:
+            RemoteProtocolError: If the frame cannot be understood, or theta is damaged.
+        """
+        chunk = _chunk_of(frame)
+        if chunk is not None:
+            if self._pending is None:
+                raise RemoteProtocolError(f"a chunk of {len(chunk)} bytes is homeless")
+            self._pending.feed(chunk)
+            return self._settle(self._pending)
+        message = parse(pb.CoordinatorMessage, frame)
+        match message.WhichOneof("message"):
+            case "welcome":
+                return _welcome(message.welcome)
+            case "theta":
+                return self._theta(message.theta)
+            case "lease":
+                return wire.LeaseOffer(_lease(message.lease))
+            case "lease_revocation":
+                revoked = message.lease_revocation
+                return wire.LeaseRevocation(decode_key(revoked.lease), revoked.reason)
+            case "drain":
+                return wire.Drain(message.drain.reason)
+            case "notice":
+                return wire.Notice(message.notice.text)
+            case "run_over":
+                return wire.RunOver(message.run_over.reason)
+            case other:
+                raise RemoteProtocolError(f"a message of kind {other} is not known")
+
+    def _theta(self, head: pb.Theta) -> wire.Theta | None:
+        if self._pending is not None:
+            raise RemoteProtocolError("a theta began before the last was complete")
+        groups = [_spec(head.meta, self._limit_bytes)]
+        version = head.version
+        return self._settle(
+            _Pending(groups, lambda trees: wire.Theta(version, dict(trees[0])))
+        )
+
+    def _settle(self, pending: _Pending) -> wire.Theta | None:
+        self._pending = None if pending.is_complete else pending
+        if self._pending is not None:
+            return None
+        theta: wire.Theta = pending.result()
+        return theta
+
+
+def _chunk_of(frame: bytes) -> memoryview | None:
+    """The bytes of a chunk, if the frame is one.
+
+    Raises:
+        RemoteProtocolError: If it is one that is damaged or too long.
+    """
+    if frame[:1] != _CHUNK_TAG:
+        return None
+    size, at, shift = 0, 1, 0
+    while True:
+        if at >= len(frame) or shift > 28:
+            raise RemoteProtocolError("a chunk without a length")
+        byte = frame[at]
+        size |= (byte & 0x7F) << shift
+        at, shift = at + 1, shift + 7
+        if byte < 0x80:
+            break
+    if size != len(frame) - at or not 0 < size <= CHUNK_BYTES:
+        raise RemoteProtocolError(
+            f"a chunk says {size} bytes and has {len(frame) - at}; at most "
+            f"{CHUNK_BYTES} are accepted"
+        )
+    return memoryview(frame)[at:]
+
+
+def _welcome(welcome: pb.Welcome) -> wire.Welcome:
+    heartbeat_s = welcome.heartbeat_s
+    # Not so for NaN either. A worker that takes 0 would do nothing but send them.
+    if not LEAST_HEARTBEAT_S <= heartbeat_s < math.inf:
+        raise RemoteProtocolError(
+            f"heartbeats every {heartbeat_s} s are asked for; expected at least "
+            f"{LEAST_HEARTBEAT_S}"
+        )
+    return wire.Welcome(heartbeat_s)
+
+
+def _lease(lease: pb.Lease) -> Lease:
+    try:
+        kind = Kind(lease.kind)
+    except ValueError as error:
+        raise RemoteProtocolError(f"a shard of kind {lease.kind[:40]!r}") from error
+    if not lease.tasks:
+        raise RemoteProtocolError("a shard without tasks")
+    tasks = tuple(TaskSpec(task.task_id, task.seed) for task in lease.tasks)
+    shard = Shard(lease.round, lease.key.shard, kind, tasks)
+    return Lease(decode_key(lease.key), lease.version, shard, lease.lease_s)
+
+
+def _spec(group: pb.TensorGroup, limit_bytes: int) -> tuple[GroupSpec, bytes]:
+    leaves = tuple(
+        LeafSpec(leaf.name, leaf.dtype, tuple(leaf.shape)) for leaf in group.leaves
+    )
+    spec = GroupSpec(leaves, group.size_bytes, group.crc32)
+    check_spec(spec, limit_bytes)
+    if len(group.inline) != (spec.size_bytes if spec.is_inline else 0):
+        raise RemoteProtocolError(
+            f"a group of {spec.size_bytes} bytes comes with {len(group.inline)} inline"
+        )
+    return spec, group.inline
+
+
+def _shard_update(head: pb.Update, trees: list[Mapping[str, Array]]) -> ShardUpdate:
+    return ShardUpdate(head.lease.shard, head.count, dict(trees[0]), dict(trees[1]))
+
+
+def _faulty(head: pb.Update, error: RemoteProtocolError) -> wire.Update:
+    return wire.Update(decode_key(head.lease), head.version, None, str(error))

@@ -1,0 +1,47 @@
+"""The call Control to bytes and back."""
+
+from __future__ import annotations
+
+from mlpeft.errors import RemoteProtocolError
+from mlpeft.transport.rpc import cluster_pb2 as pb
+from mlpeft.transport.rpc import wire
+from mlpeft.transport.rpc.parsing import parse
+
+
+def encode_request(request: wire.ControlRequest) -> bytes:
+    """The bytes of a Control call."""
+    return pb.ControlRequest(
+        action=request.action.value, worker=request.worker
+    ).SerializeToString()
+
+
+def decode_request(data: bytes) -> wire.ControlRequest:
+    """What an operator asks for.
+
+    Raises:
+        RemoteProtocolError: If it is something else.
+    """
+    request = parse(pb.ControlRequest, data)
+    try:
+        action = wire.Action(request.action)
+    except ValueError as error:
+        known = ", ".join(wire.Action)
+        raise RemoteProtocolError(
+            f"there is no action {request.action[:40]!r}; there are: {known}"
+        ) from error
+    return wire.ControlRequest(action, request.worker)
+
+
+def encode_response(text: str) -> bytes:
+    """The bytes of a Control call's answer."""
+    return pb.ControlResponse(text=text).SerializeToString()
+
+
+def decode_response(data: bytes) -> str:
+    """What happens now, in the coordinator's words.
+
+    Raises:
+        RemoteProtocolError: If it is something else.
+    """
+    text: str = parse(pb.ControlResponse, data).text
+    return text

@@ -1,0 +1,66 @@
+"""Keys and certificates as gRPC wants them, and channels that use them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import grpc
+import grpc.aio
+
+from mlpeft.transport.rpc import channel
+from mlpeft.transport.security.certificates import COORDINATOR_NAME
+
+if TYPE_CHECKING:
+    from mlpeft.transport.security.authority import Authority
+    from mlpeft.transport.security.identity import Identity
+
+_TLS_OPTIONS: list[tuple[str, str | int]] = [
+    *channel.OPTIONS,
+    ("grpc.ssl_target_name_override", COORDINATOR_NAME),
+]
+
+
+def for_workers(authority: Authority) -> Any:
+    """Server credentials of the cluster's port: no certificate of the CA, no entry."""
+    pair = authority.server_pair()
+    return grpc.ssl_server_credentials(
+        [(pair.key, pair.certificate)],
+        root_certificates=authority.ca_certificate,
+        require_client_auth=True,
+    )
+
+
+def for_joins(authority: Authority) -> Any:
+    """Server credentials of the port for joins: callers have no certificate yet."""
+    pair = authority.server_pair()
+    return grpc.ssl_server_credentials([(pair.key, pair.certificate)])
+
+
+def worker_channel(address: str, identity: Identity | None) -> Any:
+    """A `grpc.aio` channel to a coordinator; without an identity in the clear."""
+    if identity is None:
+        return grpc.aio.insecure_channel(address, options=channel.OPTIONS)
+    return grpc.aio.secure_channel(address, _for_channel(identity), _TLS_OPTIONS)
+
+
+def blocking_channel(address: str, identity: Identity | None) -> Any:
+    """As `worker_channel`, for code that blocks."""
+    if identity is None:
+        return grpc.insecure_channel(address, options=channel.OPTIONS)
+    return grpc.secure_channel(address, _for_channel(identity), _TLS_OPTIONS)
+
+
+def join_channel(address: str, root: bytes) -> Any:
+    """A blocking channel to the port for joins, which must show a certificate of root.
+
+    Args:
+        address: host:port.
+        root: PEM of the CA, or of the one certificate that will do.
+    """
+    return grpc.secure_channel(
+        address, grpc.ssl_channel_credentials(root), _TLS_OPTIONS
+    )
+
+
+def _for_channel(identity: Identity) -> Any:
+    return grpc.ssl_channel_credentials(identity.ca, identity.key, identity.certificate)

@@ -1,0 +1,1 @@
+"""Who may enter the cluster: certificates, join tokens and the list of workers."""

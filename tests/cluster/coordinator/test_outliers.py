@@ -1,0 +1,297 @@
+"""Updates that move theta too far: found again elsewhere, or they do not count."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from mlpeft.cluster.coordinator import messages as cm
+from mlpeft.cluster.coordinator.outliers import (
+    LEAST_NORMS,
+    WINDOW,
+    NormHistory,
+    OutlierCheck,
+    displacement,
+)
+from mlpeft.cluster.policy import Policy
+from mlpeft.cluster.sim import Faults, Simulation, serial_result, toy_shards
+from mlpeft.params import global_norm, subtract
+from mlpeft.work import Kind, Shard, ShardUpdate, TaskSpec
+from tests.cluster.builders import META, THETA, Machine, of_type
+
+
+def history(*norms):
+    made = NormHistory()
+    made.add(norms)
+    return made
+
+
+def moved(by, index=0, count=1):
+    """An update that moves each of theta's numbers by so much."""
+    loss = {"support_loss": np.zeros(count, dtype=np.float32)}
+    total = (THETA + np.float32(by)) * np.float32(count)
+    return ShardUpdate(index, count, {"w": total}, loss)
+
+
+def test_the_displacement_is_that_of_the_mean_over_the_shards_tasks():
+    assert displacement(moved(2, count=3), META) == pytest.approx(2 * np.sqrt(5))
+
+
+def test_the_displacement_of_many_blocks_is_that_of_whole_leaves():
+    rng = np.random.default_rng(0)
+    shapes = {"a": (300, 250), "b": (70_000,), "c": (1,)}
+    meta = {name: rng.normal(size=s).astype(np.float32) for name, s in shapes.items()}
+    total = {name: leaf + np.float32(0.1) for name, leaf in meta.items()}
+    expected = global_norm(subtract(total, meta))
+    found = displacement(ShardUpdate(0, 1, total), meta)
+    assert found == pytest.approx(expected, rel=1e-4)
+
+
+def test_carried_optimiser_state_is_not_looked_at():
+    meta = META | {"inner_state/step": np.zeros(1, dtype=np.float32)}
+    total = META | {"inner_state/step": np.full(1, 1e9, dtype=np.float32)}
+    assert displacement(ShardUpdate(0, 1, total), meta) == 0
+
+
+def test_there_is_no_limit_below_a_minimum_of_history():
+    assert history(*[1.0] * (LEAST_NORMS - 1)).limit(10) is None
+    assert history(*[1.0] * LEAST_NORMS).limit(10) is not None
+
+
+def test_the_limit_is_so_many_median_deviations_above_the_median():
+    """Norms 0 .. 20: the median is 10, the deviations' is 5."""
+    limit = history(*range(21)).limit(4)
+    assert (limit.median, limit.norm) == (10, 10 + 4 * 5)
+
+
+def test_equal_norms_leave_room_for_a_tenth_of_the_median():
+    assert history(*[2.0] * 30).limit(10).norm == pytest.approx(2 + 10 * 0.2)
+
+
+def test_a_few_huge_norms_in_the_history_move_the_limit_little():
+    calm = [1.0, 1.1, 0.9] * 10
+    spoiled = [*calm, *[1e9] * 5]
+    assert history(*spoiled).limit(10).norm < 1.5 * history(*calm).limit(10).norm
+
+
+def test_old_norms_are_forgotten():
+    made = history(*[1.0] * WINDOW)
+    made.add([5.0] * WINDOW)
+    assert made.limit(10).median == 5
+
+
+def check():
+    """Norms were about sqrt(5); beyond six times that a second opinion is wanted."""
+    return OutlierCheck(history(*[np.sqrt(5)] * 30).limit(50), META)
+
+
+ATTEMPTS = itertools.count(1)
+
+
+def judged(made, update, incarnation, *, alone):
+    """The verdict on one more attempt."""
+    return made.judge(update, next(ATTEMPTS), incarnation, alone=alone)
+
+
+def test_an_outlier_waits_for_somebody_else_to_find_the_same():
+    made = check()
+    refusal = judged(made, moved(100), "a", alone=False).refusal
+    assert "moves theta by 224; the last 30 that counted moved it by 2.24" in refusal
+    assert "beyond 13.4 a second worker must find the same" in refusal
+    again = judged(made, moved(100), "a", alone=False)
+    assert again.refusal is not None, "the same worker is no second opinion"
+    other = judged(made, moved(100), "b", alone=False)
+    assert other.refusal is None
+    assert set(other.confirmed) == {"a"}
+    assert made.norms() == [pytest.approx(100 * np.sqrt(5))]
+
+
+def test_two_outliers_that_differ_confirm_nothing():
+    made = check()
+    assert judged(made, moved(100), "a", alone=False).refusal
+    assert judged(made, moved(103), "b", alone=False).refusal
+
+
+def test_machines_that_round_differently_confirm_each_other():
+    made = check()
+    assert judged(made, moved(100), "a", alone=False).refusal
+    assert judged(made, moved(100.3), "b", alone=False).refusal is None
+
+
+def test_a_lone_worker_must_find_the_same_twice():
+    made = check()
+    assert judged(made, moved(100), "a", alone=True).refusal
+    assert judged(made, moved(101.5), "a", alone=True).refusal
+    assert judged(made, moved(100), "a", alone=True).refusal is None
+
+
+def test_a_message_that_comes_twice_does_not_confirm_itself():
+    made = check()
+    assert made.judge(moved(100), 1, "a", alone=True).refusal
+    assert made.judge(moved(100), 1, "a", alone=True).refusal
+
+
+def test_what_an_honest_worker_finds_counts_at_once():
+    made = check()
+    assert judged(made, moved(100), "a", alone=False).refusal
+    verdict = judged(made, moved(1), "b", alone=False)
+    assert (verdict.refusal, verdict.confirmed) == (None, ())
+
+
+def test_a_displacement_that_overflows_is_an_outlier():
+    made = check()
+    assert judged(made, moved(3e38), "a", alone=False).refusal
+
+
+# --- in the coordinator ---------------------------------------------------------------
+
+
+def season(**policy):
+    """A coordinator with two workers, to which norms of about 2 are usual."""
+    made = Machine(Policy(norm_factor=20, max_attempts=3, **policy))
+    made.join("ada")
+    made.join("bob")
+    for version in range(LEAST_NORMS // 2):
+        made.open(shards=2, version=version)
+        for index, name in enumerate(["ada", "bob"]):
+            made.update(
+                name,
+                index,
+                round_id=version + 1,
+                version=version,
+                update=with_tasks(moved(1 + version / 100, index)),
+            )
+    made.open(shards=1, version=10)
+    return made
+
+
+@pytest.fixture
+def seasoned():
+    return season()
+
+
+def with_tasks(update):
+    """Toy shards have two tasks."""
+    loss = {"support_loss": np.zeros(2, dtype=np.float32)}
+    total = {"w": update.total["w"] * np.float32(2)}
+    return ShardUpdate(update.index, 2, total, loss)
+
+
+def send(machine, name, by, attempt):
+    return machine.update(
+        name,
+        0,
+        attempt,
+        round_id=11,
+        version=10,
+        update=with_tasks(moved(by)),
+    )
+
+
+def failures(machine):
+    return {w.name: w.failures for w in machine.state.status(machine.now).workers}
+
+
+def test_an_outlier_is_refused_by_name_counted_and_computed_elsewhere(seasoned):
+    announced, *rest = send(seasoned, "ada", 1e4, 1)
+    assert "round 11 shard 0 attempt 1 by worker ada refused: it moves" in (
+        announced.text
+    )
+    (grant,) = of_type(rest, cm.GrantLease)
+    assert (grant.worker, grant.lease.key.attempt) == ("bob-id", 2)
+    assert seasoned.state.status(seasoned.now).refused == 1
+    assert failures(seasoned) == {"ada": 1, "bob": 0}
+    (done,) = of_type(send(seasoned, "bob", 1, 2), cm.CompleteRound)
+    assert done.updates[0].total["w"][0] == 4, "bob's counts"
+    assert failures(seasoned) == {"ada": 1, "bob": 0}
+
+
+def test_an_outlier_that_two_workers_find_counts_and_is_nobodys_failure(seasoned):
+    send(seasoned, "ada", 1e4, 1)
+    commands = send(seasoned, "bob", 1e4, 2)
+    (announced,) = of_type(commands, cm.Announce)
+    assert announced.text.endswith("is unusual but right: ada and bob agree")
+    assert of_type(commands, cm.CompleteRound)
+    assert failures(seasoned) == {"ada": 0, "bob": 0}
+
+
+def test_who_was_quarantined_for_an_outlier_that_was_right_is_free_again():
+    machine = season(quarantine_after=1)
+    send(machine, "ada", 1e4, 1)
+    assert machine.state.status(machine.now).workers[0].quarantined
+    machine.join("cyd")
+    commands = send(machine, "bob", 1e4, 2)
+    told = [command.text for command in of_type(commands, cm.Announce)]
+    assert "worker ada is out of quarantine: its update was right" in told
+    assert machine.state.status(machine.now).workers[0].quarantined == ""
+
+
+def test_outliers_that_never_agree_stop_the_run_with_their_story(seasoned):
+    send(seasoned, "ada", 1e4, 1)
+    send(seasoned, "bob", 2e4, 2)
+    (failed,) = of_type(send(seasoned, "ada", 3e4, 3), cm.FailRound)
+    assert "attempt 2 on bob: refused: it moves theta by 4.47e+04" in failed.story
+    assert "cluster.norm_factor" in failed.story
+
+
+def test_scores_of_validation_have_no_norm(seasoned):
+    send(seasoned, "ada", 1, 1)
+    shard = Shard(10, 0, Kind.VALIDATE, (TaskSpec("toy", 1),))
+    seasoned(cm.RoundOpened(10, (shard,), META))
+    scores = {"loss": np.zeros((1, 2), dtype=np.float32)}
+    commands = seasoned.update(
+        "ada", 0, round_id=12, version=10, update=ShardUpdate(0, 1, {}, scores)
+    )
+    assert of_type(commands, cm.CompleteRound)
+
+
+def test_the_limit_does_not_depend_on_the_order_of_arrival():
+    def limit_after(order):
+        made = Machine(Policy(norm_factor=20))
+        made.join("ada", slots=3)
+        for version in range(8):
+            made.open(shards=3, version=version)
+            for index in order:
+                assert toy_shards(version)[index]
+                update = with_tasks(moved(3**index + version, index))
+                made.update(
+                    "ada", index, round_id=version + 1, version=version, update=update
+                )
+        return made.state._books.norms.limit(20)
+
+    assert limit_after([0, 1, 2]) == limit_after([2, 0, 1])
+
+
+def test_a_factor_of_zero_turns_the_check_off():
+    made = Machine(Policy(norm_factor=0))
+    made.join("ada")
+    for version in range(LEAST_NORMS + 1):
+        made.open(shards=1, version=version)
+        commands = made.update(
+            "ada",
+            0,
+            round_id=version + 1,
+            version=version,
+            update=with_tasks(moved(1e9 if version == LEAST_NORMS else 1)),
+        )
+        assert of_type(commands, cm.CompleteRound)
+
+
+# --- in the simulator -----------------------------------------------------------------
+
+
+def test_exaggerating_workers_do_no_harm_and_honest_outliers_do_not_stop_the_run():
+    """Tasks of the toy run differ by powers of three, so the check often objects."""
+    policy = Policy(lease_s=8.0, max_attempts=10_000, norm_factor=2)
+    refused = agreed = 0
+    for seed in range(10):
+        simulation = Simulation(
+            seed, rounds=14, faults=Faults(exaggerate=0.2), policy=policy
+        )
+        theta = simulation.run()
+        assert theta.tobytes() == serial_result(14).tobytes(), f"seed {seed}"
+        lines = "\n".join(simulation.announced)
+        refused += lines.count("moves theta by")
+        agreed += lines.count("unusual but right")
+    assert refused > 10
+    assert agreed > 10

@@ -1,0 +1,151 @@
+"""Decisions and their reasons."""
+
+import pytest
+
+from mlpeft.cluster.checks import Versions, version_refusal, view_refusal
+from mlpeft.cluster.coordinator.durations import choose_backup
+from mlpeft.cluster.coordinator.waits import round_wait, shards_named
+from mlpeft.cluster.messages import WorkerId
+from mlpeft.cluster.policy import (
+    Candidate,
+    Cause,
+    Failure,
+    choose_worker,
+)
+
+
+def candidate(name, free, **changes):
+    return Candidate(WorkerId(name), name, f"{name}-process", free, **changes)
+
+
+def failure(name):
+    return Failure(1, name, f"{name}-process", Cause.FAILED, "no memory")
+
+
+def test_the_worker_with_most_free_slots_is_chosen_and_the_first_among_equals():
+    workers = [candidate("ada", 1), candidate("bob", 2), candidate("cyd", 2)]
+    assert choose_worker(workers, ()) == ("bob", "bob has 2 free")
+
+
+def test_without_workers_a_shard_waits_for_one():
+    assert choose_worker((), ()) == (None, "no worker is connected")
+    draining = [candidate("ada", 0, draining=True)]
+    assert choose_worker(draining, ()) == (None, "no worker is connected")
+
+
+def test_a_worker_that_failed_is_passed_over_while_another_is_there():
+    workers = [candidate("ada", 2), candidate("bob", 1)]
+    assert choose_worker(workers, [failure("ada")]) == (
+        "bob",
+        "bob has not failed at it",
+    )
+    busy = [candidate("ada", 2), candidate("bob", 0)]
+    assert choose_worker(busy, [failure("ada")])[0] is None
+
+
+def test_when_all_have_failed_anyone_may_try_again():
+    chosen, reason = choose_worker([candidate("ada", 1)], [failure("ada")])
+    assert chosen == "ada"
+    assert reason.startswith("every connected worker has failed at it")
+
+
+def test_when_all_have_failed_they_take_turns():
+    workers = [candidate("ada", 2), candidate("bob", 1)]
+    once = [failure("ada"), failure("bob"), failure("ada")]
+    assert choose_worker(workers, once)[0] == "bob"
+    assert choose_worker(workers, [*once, failure("bob")])[0] == "ada"
+
+
+def test_a_restarted_worker_of_the_same_name_has_not_failed_yet():
+    restarted = Candidate(WorkerId("2"), "ada", "another-process", 1)
+    assert choose_worker([restarted], [failure("ada")])[1] == "ada has not failed at it"
+
+
+def test_nobody_waits_for_a_worker_that_does_not_let_go_while_there_is_another():
+    hung = candidate("ada", 0, stuck=True)
+    chosen, _ = choose_worker([hung, candidate("bob", 1)], [failure("bob")])
+    assert chosen == "bob"
+    chosen, reason = choose_worker([hung], ())
+    assert chosen is None
+    assert reason.startswith("ada does not let go of what was taken back; if this")
+
+
+def test_a_backup_goes_to_an_idle_worker_that_neither_has_nor_failed_the_shard():
+    ada, bob, cyd = (candidate(name, 1) for name in ("ada", "bob", "cyd"))
+    holder = ada.incarnation
+    assert choose_backup([ada, bob, cyd], holder, [failure("bob")]) == (
+        "cyd",
+        "cyd is idle",
+    )
+    assert choose_backup([ada, bob], holder, [failure("bob")])[0] is None
+    assert choose_backup([ada, candidate("dan", 0)], holder, ()) == (
+        None,
+        "nobody else has a free slot",
+    )
+    gone = candidate("dan", 0, quarantined=True)
+    assert choose_backup([ada, gone], holder, ()) == (
+        None,
+        "nobody else is there who has not failed at it",
+    )
+
+
+def test_a_wait_names_a_few_and_counts_the_rest():
+    held = [f"shard {index}" for index in range(7)]
+    done, text = round_wait(
+        done=1, total=8, connected=2, waiting=(), held=held, invitation=""
+    )
+    assert not done
+    assert text == (
+        "1 of 8 shards are in; computing shard 0, shard 1, shard 2, shard 3 and 3 more"
+    )
+    assert round_wait(done=8, total=8, connected=2, waiting=(), held=(), invitation="")[
+        0
+    ]
+
+
+def test_equal_versions_may_join_and_others_are_told_what_mends_it():
+    ours = Versions(1, "0.1.0", "0.32.4")
+    assert version_refusal(ours, ours) is None
+    refused = version_refusal(ours, Versions(1, "0.1.0", "0.31.0"))
+    assert refused is not None
+    assert refused == (
+        "versions differ: MLX 0.31.0 on the worker, 0.32.4 on the coordinator. To take "
+        "part, run on the worker: pip install 'mlpeft==0.1.0' 'mlx[cpu]==0.32.4'"
+    )
+
+
+@pytest.mark.parametrize(
+    ("theirs", "newer"),
+    [
+        (Versions(1, "0.2.0", "0.32.4"), True),
+        (Versions(2, "0.10.0", "0.33.0"), True),
+        (Versions(1, "0.2.0", "0.31.0"), False),
+        (Versions(2, "0.1.0", "0.32.4"), False),
+        (Versions(1, "0.2.0; rm -rf ~", "0.32.4"), False),
+    ],
+)
+def test_a_newer_worker_is_told_that_the_coordinator_may_follow(theirs, newer):
+    """A command is never made of a text that is no version."""
+    refused = version_refusal(Versions(1, "0.1.0", "0.32.4"), theirs) or ""
+    command = f"pip install 'mlpeft=={theirs.mlpeft}' 'mlx[cpu]=={theirs.mlx}'"
+    assert (f"on the coordinator: {command}" in refused) is newer
+    assert "on the worker: pip install 'mlpeft==0.1.0' 'mlx[cpu]==0.32.4'" in refused
+
+
+def test_a_wait_without_workers_says_how_to_start_one():
+    command = "mlpeft-worker --coordinator 10.0.0.5:50051"
+    waits = round_wait(
+        done=0, total=2, connected=0, waiting=(), held=(), invitation=command
+    )
+    assert f"start one with {command}" in waits[1]
+
+
+def test_another_view_of_the_run_is_refused():
+    assert view_refusal("a" * 64, "a" * 64) is None
+    assert "expected aaaaaaaaaaaa" in (view_refusal("a" * 64, "") or "")
+
+
+def test_many_shards_are_told_by_their_number_and_few_by_name():
+    assert shards_named([7]) == "shard 7"
+    assert shards_named([2, 5, 9]) == "shards 2, 5, 9"
+    assert shards_named(range(2, 10)) == "8 shards"

@@ -1,0 +1,98 @@
+"""One sinusoid before and after adaptation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mlpeft.commands.plot import plot
+from mlpeft.config import RunConfig
+from mlpeft.errors import ConfigError
+from mlpeft.evaluation.sinusoid_fit import Fit, fit_sinusoid
+from mlpeft.training.loop import train
+from mlpeft.training.trained import load_trained
+
+
+def sinusoids(folder: Path, **tasks) -> RunConfig:
+    return RunConfig.from_dict(
+        {
+            "run": {"name": "waves"},
+            "meta_learning": {
+                "num_meta_iterations": 3,
+                "inner_lr": 0.02,
+                "num_inner_steps": 32,
+                "outer_lr": 0.1,
+            },
+            "task_distribution": {
+                "task_families": ["sinusoid"],
+                "num_classes": 1,
+                "k_shot": 10,
+                **tasks,
+            },
+            "model": {"backbone": "tanh", "hidden_dim": 32},
+            "evaluation": {"num_val_episodes": 2, "steps": [0]},
+            "paths": {"checkpoint_dir": str(folder)},
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a short run."""
+    return train(sinusoids(tmp_path_factory.mktemp("runs"))).run_dir
+
+
+def test_adaptation_comes_nearer_to_the_examples(run: Path) -> None:
+    """The inner loop descends on the support set, so the fit there must get better."""
+    fit = fit_sinusoid(load_trained(run))
+
+    def error(prediction: np.ndarray) -> float:
+        at_support = np.interp(fit.support_x, fit.x, prediction)
+        return float(np.mean((at_support - fit.support_y) ** 2))
+
+    assert error(fit.after) < 0.9 * error(fit.before)
+
+
+def test_the_curve_is_in_order_and_goes_through_the_examples(run: Path) -> None:
+    fit = fit_sinusoid(load_trained(run))
+    assert (np.diff(fit.x) >= 0).all()
+    inside = np.abs(fit.support_x) < 4.5
+    between = np.interp(fit.support_x[inside], fit.x, fit.truth)
+    assert between == pytest.approx(fit.support_y[inside], abs=0.1)
+
+
+def test_the_same_run_gives_the_same_picture_and_another_number_another(
+    run: Path,
+) -> None:
+    trained = load_trained(run)
+    first, again, other = (fit_sinusoid(trained, n) for n in (0, 0, 1))
+
+    def support(fit: Fit) -> list[float]:
+        return fit.support_x.tolist()
+
+    assert support(first) == support(again)
+    assert first.after.tolist() == again.after.tolist()
+    assert support(first) != support(other)
+
+
+def test_inner_batches_are_honoured(run: Path) -> None:
+    whole = fit_sinusoid(load_trained(run))
+    overrides = ["evaluation.inner_batch_size=2"]
+    batched = fit_sinusoid(load_trained(run, overrides=overrides))
+    assert batched.support_x.tolist() == whole.support_x.tolist()
+    assert batched.after.tolist() != whole.after.tolist()
+
+
+def test_only_sinusoids_of_one_output_are_curves(run: Path) -> None:
+    trained = load_trained(
+        run, overrides=["task_distribution.task_families=[linear_classification]"]
+    )
+    with pytest.raises(ConfigError, match="linear_classification"):
+        fit_sinusoid(trained)
+
+
+def test_mlpeft_plot_draws_it(run: Path, tmp_path: Path) -> None:
+    plot(run, tmp_path)
+    assert (tmp_path / "sinusoid_fit.png").stat().st_size > 1000

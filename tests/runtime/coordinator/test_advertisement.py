@@ -1,0 +1,36 @@
+"""The command that a coordinator prints for its workers."""
+
+import socket
+from types import SimpleNamespace
+
+import pytest
+
+from mlpeft.runtime.coordinator.advertisement import advice, invitation
+
+AUTHORITY = SimpleNamespace(names=("head.local", "localhost"))
+
+
+@pytest.mark.parametrize(
+    ("address", "authority", "command"),
+    [
+        ("127.0.0.1:50051", None, "--coordinator 127.0.0.1:50051"),
+        ("10.0.0.5:50051", AUTHORITY, "--coordinator 10.0.0.5:50051"),
+        ("0.0.0.0:50051", AUTHORITY, "--coordinator head.local:50051"),
+        ("[::]:7", AUTHORITY, "--coordinator head.local:7"),
+        ("10.0.0.5:50051", None, "--coordinator 10.0.0.5:50051 --insecure"),
+    ],
+)
+def test_it_names_an_address_that_others_can_dial(address, authority, command):
+    assert invitation(address, authority) == f"mlpeft-worker {command}"
+
+
+def test_without_certificates_the_machine_goes_by_its_own_name():
+    assert f"--coordinator {socket.gethostname()}:1 " in invitation("0.0.0.0:1", None)
+
+
+def test_who_needs_a_certificate_is_told_how_to_get_one():
+    assert advice("mlpeft-worker", None) == "`mlpeft-worker`"
+    told = advice("mlpeft-worker --coordinator head.local:1", AUTHORITY)
+    assert told.startswith("`mlpeft-worker --coordinator head.local:1`; ")
+    assert "`mlpeft-worker join TOKEN`" in told
+    assert "`mlpeft-coordinator token`" in told

@@ -1,0 +1,287 @@
+"""Hub and agents in one process, joined by queues."""
+
+import asyncio
+import dataclasses
+import logging
+import threading
+
+import numpy as np
+import pytest
+
+from mlpeft.cluster.sim import serial_result
+from mlpeft.errors import MlpeftError, RemoteProtocolError
+from mlpeft.runtime.coordinator.driver import RoundFailedError, UnknownWorkerError
+from mlpeft.runtime.memory import MemoryLink
+from mlpeft.transport.rpc import wire
+from tests.runtime.toy import VERSIONS, ToyRunner, bounded, toy_agent, toy_hub, toy_run
+
+
+async def with_agents(hub, agents, work):
+    """Work while agents run; the result of the work."""
+    tasks = [asyncio.create_task(agent.run()) for agent in agents]
+    try:
+        return await work
+    finally:
+        hub.end("done")
+        await asyncio.gather(*tasks)
+
+
+async def joined(hub, name):
+    """Wait until a worker is connected."""
+    while name not in [worker.name for worker in hub.status().workers]:  # noqa: ASYNC110 - no event
+        await asyncio.sleep(0)
+
+
+def run_with(*runners):
+    async def scenario():
+        hub = toy_hub()
+        agents = [
+            toy_agent(MemoryLink(hub), name=f"w{index}", runner=runner)
+            for index, runner in enumerate(runners)
+        ]
+        return await with_agents(hub, agents, toy_run(hub, rounds=4))
+
+    return bounded(scenario())
+
+
+@pytest.mark.parametrize("workers", [1, 2, 5])
+def test_any_number_of_workers_gives_the_serial_bytes(workers):
+    theta = run_with(*[ToyRunner() for _ in range(workers)])
+    assert theta.tobytes() == serial_result(4).tobytes()
+
+
+def test_log_lines_say_which_worker_and_lease_they_are_about(caplog):
+    """So that `mlpeft logs --worker` finds them, and scripts need not read texts."""
+
+    def break_down(update):
+        raise MlpeftError("no more memory")
+
+    with caplog.at_level(logging.INFO, "mlpeft"):
+        run_with(ToyRunner(break_down), ToyRunner())
+    failed = next(r for r in caplog.records if "w0 failed at" in r.getMessage())
+    assert (failed.worker, failed.round) == ("w0", 1)
+    assert f"shard {failed.shard} attempt {failed.attempt}" in failed.getMessage()
+    joined = [r.worker for r in caplog.records if " joined " in r.getMessage()]
+    assert joined == ["w0", "w1"]
+    said = [r.worker for r in caplog.records if "takes part in run run" in r.message]
+    assert said == ["w0", "w1"]
+
+
+def test_a_lying_worker_is_named_and_changes_no_bytes(caplog):
+    def lie(update):
+        total = {"w": update.total["w"] * np.float32("nan")}
+        return dataclasses.replace(update, total=total)
+
+    with caplog.at_level(logging.WARNING, "mlpeft.coordinator"):
+        theta = run_with(ToyRunner(lie), ToyRunner())
+    assert theta.tobytes() == serial_result(4).tobytes()
+    assert "by worker w0 refused: its sum has 16 values of 16" in caplog.text
+
+
+def test_a_worker_that_cannot_compute_stops_the_round_with_its_story():
+    def fail(update):
+        raise MemoryError("8 GB wanted")
+
+    with pytest.raises(RoundFailedError, match=r"attempt 3 on w0.*8 GB wanted"):
+        run_with(ToyRunner(fail))
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        (
+            {"versions": dataclasses.replace(VERSIONS, mlx="0.31.0")},
+            "MLX 0.31.0 on the worker",
+        ),
+        ({"view": "another"}, "sees the run differently"),
+    ],
+)
+def test_a_worker_that_does_not_fit_is_refused_and_ends(changes, reason):
+    async def scenario():
+        return await toy_agent(MemoryLink(toy_hub()), **changes).run()
+
+    stop = bounded(scenario())
+    assert stop.failed
+    assert reason in stop.reason
+
+
+def test_a_worker_that_cannot_prepare_ends_with_the_reason():
+    def prepare(config):
+        raise MlpeftError("no Omniglot here; run mlpeft data import")
+
+    async def scenario():
+        return await toy_agent(MemoryLink(toy_hub()), prepare=prepare).run()
+
+    stop = bounded(scenario())
+    assert stop.failed
+    assert "cannot take part in the run: no Omniglot here" in stop.reason
+
+
+def test_an_error_that_nobody_expected_ends_the_worker_with_it():
+    class Broken(MemoryLink):
+        async def open(self, hello):
+            raise ZeroDivisionError
+
+    async def scenario():
+        await toy_agent(Broken(toy_hub())).run()
+
+    with pytest.raises(ZeroDivisionError):
+        bounded(scenario())
+
+
+def test_a_join_is_good_for_one_stream():
+    async def scenario():
+        hub = toy_hub()
+        link = MemoryLink(hub)
+        request = wire.JoinRequest(1, VERSIONS.mlpeft, VERSIONS.mlx, "ada", "process")
+        response = await link.join(request)
+        hello = wire.Hello(response.worker_id, "toy", "same view")
+        await link.open(hello)
+        with pytest.raises(RemoteProtocolError, match="join again"):
+            await link.open(hello)
+
+    bounded(scenario())
+
+
+def test_an_abandoned_round_has_no_result_and_the_next_one_has():
+    async def scenario():
+        hub = toy_hub()
+        first = asyncio.create_task(toy_run(hub, rounds=1))
+        await asyncio.sleep(0)
+        hub.abandon("stop")
+        with pytest.raises(RoundFailedError, match="stop"):
+            await first
+        agents = [toy_agent(MemoryLink(hub))]
+        return await with_agents(hub, agents, toy_run(hub, rounds=4))
+
+    assert bounded(scenario()).tobytes() == serial_result(4).tobytes()
+
+
+def test_an_idle_worker_can_be_told_to_stop():
+    async def scenario():
+        hub = toy_hub()
+        agent = toy_agent(MemoryLink(hub))
+        task = asyncio.create_task(agent.run())
+        await toy_run(hub, rounds=1)
+        agent.request_stop("Ctrl-C")
+        stop = await task
+        await asyncio.sleep(0)
+        return stop, hub.status().workers
+
+    stop, workers = bounded(scenario())
+    assert (stop.reason, stop.failed) == ("Ctrl-C", False)
+    assert workers == ()
+
+
+def test_a_worker_that_ends_in_the_middle_of_a_task_says_what_it_waits_for(caplog):
+    """MLX cannot be interrupted in a task: the process must stay until it is done."""
+    said, go_on = threading.Event(), threading.Event()
+
+    class Watch(logging.Handler):
+        def emit(self, record):
+            if "letting the task in hand" in record.getMessage():
+                go_on.set()
+
+    def hold(update):
+        said.set()
+        assert go_on.wait(timeout=30)
+        return update
+
+    async def scenario():
+        hub = toy_hub()
+        task = asyncio.create_task(
+            toy_agent(MemoryLink(hub), runner=ToyRunner(hold)).run()
+        )
+        work = asyncio.create_task(toy_run(hub, rounds=1))
+        await asyncio.to_thread(said.wait, 30)
+        hub.end("stopped")
+        with pytest.raises(RoundFailedError, match="stopped"):
+            await work
+        return await task
+
+    watch = Watch()
+    log = logging.getLogger("mlpeft.worker")
+    log.addHandler(watch)
+    try:
+        with caplog.at_level(logging.INFO, "mlpeft.worker"):
+            assert bounded(scenario()).reason == "run over: stopped"
+    finally:
+        log.removeHandler(watch)
+
+
+def test_a_drained_worker_ends_in_order_and_the_others_finish(caplog):
+    """Drained before the first round: bob alone computes; ada's process has ended."""
+
+    async def scenario():
+        hub = toy_hub()
+        ada, bob = (toy_agent(MemoryLink(hub), name=name) for name in ("ada", "bob"))
+        work = asyncio.create_task(ada.run())
+        await joined(hub, "ada")
+        hub.drain("ada", "wanted elsewhere")
+        stop = await work
+        assert (stop.failed, stop.reason) == (False, "drained: wanted elsewhere")
+        return await with_agents(hub, [bob], toy_run(hub, rounds=2))
+
+    assert bounded(scenario()).tobytes() == serial_result(2).tobytes()
+
+
+def test_draining_nobody_says_who_is_there():
+    async def scenario():
+        hub = toy_hub()
+        with pytest.raises(UnknownWorkerError, match="'eve' is connected; connected: "):
+            hub.drain("eve", "wanted elsewhere")
+
+    bounded(scenario())
+
+
+def test_a_paused_hub_goes_on_where_it_was_when_it_is_resumed():
+    async def scenario():
+        hub = toy_hub()
+        hub.pause("lunch")
+        work = asyncio.create_task(
+            with_agents(hub, [toy_agent(MemoryLink(hub))], toy_run(hub, rounds=2))
+        )
+        await joined(hub, "ada")
+        assert hub.status().shards_in == 0
+        assert not hub.status().leases
+        hub.resume()
+        return await work
+
+    assert bounded(scenario()).tobytes() == serial_result(2).tobytes()
+
+
+def test_a_shard_on_a_computing_thread_that_hangs_is_run_elsewhere(caplog):
+    """W0 stands still at its first shard while its heartbeats come; 0.2 s a lease."""
+    go_on = threading.Event()
+
+    def hang(update):
+        go_on.wait(timeout=60)
+        return update
+
+    async def scenario():
+        hub = toy_hub({"lease_s": 0.2, "quarantine_after": 1})
+        runners = [ToyRunner(hang), ToyRunner()]
+        agents = [
+            toy_agent(MemoryLink(hub), name=f"w{index}", runner=runner)
+            for index, runner in enumerate(runners)
+        ]
+
+        async def work():
+            await joined(hub, "w0")
+            await joined(hub, "w1")
+            try:
+                theta = await toy_run(hub, rounds=2)
+                return theta, hub.status().workers
+            finally:
+                go_on.set()
+
+        return await with_agents(hub, agents, work())
+
+    with caplog.at_level(logging.WARNING):
+        theta, workers = bounded(scenario())
+    assert theta.tobytes() == serial_result(2).tobytes()
+    by_name = {worker.name: worker for worker in workers}
+    assert by_name["w0"].quarantined.startswith("a shard failed, last: late: ")
+    assert by_name["w1"].shards_done == 6
+    assert "worker w0: round 1 shard" in caplog.text
+    assert "the coordinator says: quarantined, no shards for now" in caplog.text
