@@ -96,14 +96,14 @@ def coordinator(
         raise typer.BadParameter("needed to start a run", param_hint="--config")
     if processes and not local_workers:
         raise typer.BadParameter("needs --local-workers N", param_hint="--processes")
-    from coordinator.session import Place, conduct
+    from coordinator.session import Endpoint, run_on_cluster
     from mlpeft.reporting import setup_logger
 
     overrides = _with_discovery(overrides, discovery)
     run_config = RunConfig.load(config, overrides)
     host, port = split_address(listen or run_config.cluster.listen, "--listen")
     setup_logger("mlpeft", level=run_config.logging.log_level)
-    place = Place(
+    place = Endpoint(
         host=host,
         port=port,
         authority=check_entry(host, security, insecure=insecure),
@@ -120,7 +120,7 @@ def coordinator(
     words = ["mlpeft-coordinator", *(text for text, given in options.items() if given)]
     go_on = again(" ".join(words), config, overrides)
     try:
-        result, by_signal = conduct(
+        result, by_signal = run_on_cluster(
             run_config, place, resume=resume, console=not json_output
         )
     except KeyboardInterrupt:

@@ -14,7 +14,7 @@ from mlpeft.commands.options import Json
 from mlpeft.transport.rpc.address import is_loopback, join_address
 from mlpeft.transport.security.authority import JOIN_PORT, Authority
 from mlpeft.transport.security.folders import SecurityError, coordinator_folder
-from mlpeft.transport.security.registry import OPERATOR, WORKER, WorkerRecord
+from mlpeft.transport.security.registry import OPERATOR, WORKER, EnrolledWorker
 
 Folder = Annotated[
     Path | None,
@@ -170,7 +170,7 @@ def _print_token(
     typer.echo(str(made))
 
 
-def _public(record: WorkerRecord) -> dict[str, str | float | bool]:
+def _public(record: EnrolledWorker) -> dict[str, str | float | bool]:
     return {
         "name": record.name,
         "serial": record.serial,
@@ -181,13 +181,13 @@ def _public(record: WorkerRecord) -> dict[str, str | float | bool]:
     }
 
 
-def _state(record: WorkerRecord) -> str:
+def _state(record: EnrolledWorker) -> str:
     if record.revoked is not None:
         return "revoked"
     return "expired" if record.expires < time.time() else "active"
 
 
-def _show(records: tuple[WorkerRecord, ...]) -> None:
+def _show(records: tuple[EnrolledWorker, ...]) -> None:
     from rich.console import Console
     from rich.table import Table
 

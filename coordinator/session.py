@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class Endpoint:
     """Where a coordinator is, and who computes for it.
 
     Attributes:
@@ -43,8 +43,8 @@ class Place:
     processes: bool
 
 
-def conduct(
-    config: RunConfig, place: Place, *, resume: bool, console: bool
+def run_on_cluster(
+    config: RunConfig, place: Endpoint, *, resume: bool, console: bool
 ) -> tuple[TrainResult, bool]:
     """Meta-train on a cluster.
 
@@ -95,12 +95,12 @@ def conduct(
             return result, should_stop()
 
 
-def _open(runtime: Runtime, place: Place) -> None:
+def _open(runtime: Runtime, place: Endpoint) -> None:
     """Listen, and say where."""
     address = runtime.start(
         place.host, place.port, place.local_workers, processes=place.processes
     )
-    typer.echo(f"listening on {address}: {runtime.invitation}", err=True)
+    typer.echo(f"listening on {address}: {runtime.join_command}", err=True)
     if runtime.join_address is not None:
         joins = f"taking joins on {runtime.join_address}: mlpeft-worker join TOKEN"
         typer.echo(joins, err=True)

@@ -25,7 +25,7 @@ import mlx.optimizers as optim
 import numpy as np
 
 from mlpeft.evaluation.evaluate import compare
-from mlpeft.tasks.sampling import TaskChance
+from mlpeft.tasks.sampling import TaskRandom
 from mlpeft.training.loop import train
 from mlpeft.training.trained import load_trained
 
@@ -86,7 +86,7 @@ def episode(
 
     Which sensor it is follows from the task's id alone, which readings from `rng`.
     """
-    sensor = TaskChance(config.task_id)
+    sensor = TaskRandom(config.task_id)
     gain, shift = sensor.uniform(0.5, 2.0), sensor.uniform(-1.0, 1.0)
     x = rng.uniform(-3.0, 3.0, (config.support_size + config.query_size, 1))
     y, first = response(x, gain, shift), config.support_size

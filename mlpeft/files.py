@@ -62,13 +62,13 @@ def _file_sha256(path: Path, version: tuple[int, int]) -> str:  # noqa: ARG001
     return file_digest(path)
 
 
-Provided = tuple[tuple[str, "Path"], ...]
+AssetOverrides = tuple[tuple[str, "Path"], ...]
 """(name, place) pairs, sorted: can be a key of a cache."""
 
-_current: ContextVar[Provided] = ContextVar("provided", default=())
+_current: ContextVar[AssetOverrides] = ContextVar("provided", default=())
 
 
-def provide(files: Mapping[str, Path]) -> None:
+def override_assets(files: Mapping[str, Path]) -> None:
     """From now on, in this context, these files are found under these names.
 
     Args:
@@ -78,11 +78,11 @@ def provide(files: Mapping[str, Path]) -> None:
     _current.set(tuple(sorted(files.items())))
 
 
-def provided() -> Provided:
+def asset_overrides() -> AssetOverrides:
     """All that is provided in this context."""
     return _current.get()
 
 
-def provided_path(name: str) -> Path | None:
+def override_of(name: str) -> Path | None:
     """Where the file or folder of this name is, if it was provided."""
     return next((path for known, path in _current.get() if known == name), None)

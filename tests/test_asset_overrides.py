@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mlpeft.datasets.folders import find
-from mlpeft.files import provide, provided_path
+from mlpeft.files import override_assets, override_of
 from mlpeft.models.pretrained.source import model_path
 from mlpeft.tasks.episode import TaskConfig
 from mlpeft.tasks.families import get_family
@@ -18,34 +18,34 @@ from mlpeft.tasks.families import get_family
 def _own_context():
     """Whatever a test provides ends with it."""
     yield
-    provide({})
+    override_assets({})
 
 
 def test_a_provided_file_comes_before_all_folders(tmp_path, monkeypatch):
     monkeypatch.setenv("MLPEFT_DATA_DIR", str(tmp_path))
     (tmp_path / "omniglot.npz").write_text("this machine's")
-    provide({"omniglot.npz": Path("/cache/omniglot.npz")})
+    override_assets({"omniglot.npz": Path("/cache/omniglot.npz")})
     assert find("omniglot.npz") == Path("/cache/omniglot.npz")
-    provide({})
+    override_assets({})
     assert find("omniglot.npz") == tmp_path / "omniglot.npz"
 
 
 def test_a_provided_model_comes_before_its_folder(tmp_path):
-    provide({str(tmp_path): Path("/cache/model")})
+    override_assets({str(tmp_path): Path("/cache/model")})
     assert model_path(str(tmp_path)) == Path("/cache/model")
 
 
 def test_another_thread_and_another_context_have_their_own():
     seen = []
-    provide({"a": Path("/mine")})
+    override_assets({"a": Path("/mine")})
     thread = threading.Thread(
         target=contextvars.Context().run,
-        args=(lambda: seen.append(provided_path("a")),),
+        args=(lambda: seen.append(override_of("a")),),
     )
     thread.start()
     thread.join(60)
     assert seen == [None]
-    assert provided_path("a") == Path("/mine")
+    assert override_of("a") == Path("/mine")
 
 
 def test_a_second_run_reads_its_own_files(tmp_path):
@@ -66,7 +66,7 @@ def test_a_second_run_reads_its_own_files(tmp_path):
     task = TaskConfig("t", "omniglot", 2, 784, 2, 2, {"split": "train"})
     means = []
     for name, ink in (("first", 51), ("second", 102)):
-        provide({"omniglot.npz": write(name, ink)})
+        override_assets({"omniglot.npz": write(name, ink)})
         episode = get_family("omniglot").draw(task, np.random.default_rng(0))
         means.append(round(float(episode.support_x.mean()), 3))
     assert means == [0.2, 0.4]

@@ -27,14 +27,14 @@ from mlpeft.commands.options import (
     MaybeCoordinator,
     RunName,
 )
-from mlpeft.platform import Indifferent, Wakefulness, cache_folder, wakefulness
+from mlpeft.platform import NoSleepGuard, SleepGuard, cache_folder, wakefulness
 from mlpeft.reporting import setup_logger
 from mlpeft.reporting.logs import log_to_file
 from mlpeft.reporting.terminal import printable
 from mlpeft.runtime import fingerprint
 from mlpeft.runtime.client import choose
 from mlpeft.runtime.compute import ComputeThread, prepare
-from mlpeft.runtime.worker.driver import Agent
+from mlpeft.runtime.worker.driver import WorkerDriver
 from mlpeft.runtime.worker.grpc_link import GrpcLink
 from mlpeft.runtime.worker.link import Link
 from mlpeft.transport.blobs.asset_fetcher import Obtainer
@@ -131,7 +131,7 @@ def worker(
             WorkerPolicy(once=once),
             tuple(allow_module or ()),
             Obtainer(blobs),
-            Indifferent() if allow_sleep else wakefulness(),
+            NoSleepGuard() if allow_sleep else wakefulness(),
         )
     )
     # The reason may be the coordinator's words, whoever that is.
@@ -193,12 +193,12 @@ async def _work(
     policy: WorkerPolicy,
     allow_modules: tuple[str, ...],
     obtainer: Obtainer,
-    kept_awake: Wakefulness,
+    kept_awake: SleepGuard,
 ) -> Stop:
     def make_compute(post: Callable[[WorkerEvent], None]) -> ComputeThread:
         return ComputeThread(partial(prepare, allow_modules=allow_modules), post)
 
-    agent = Agent(
+    driver = WorkerDriver(
         link,
         make_compute,
         policy=policy,
@@ -209,18 +209,18 @@ async def _work(
     )
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, _stop, agent, number)
-    return await agent.run()
+        loop.add_signal_handler(number, _stop, driver, number)
+    return await driver.run()
 
 
-def _stop(agent: Agent, number: signal.Signals) -> None:
+def _stop(driver: WorkerDriver, number: signal.Signals) -> None:
     """Stop in order; a second signal ends the process, whatever it is at."""
     loop = asyncio.get_running_loop()
     for other in (signal.SIGINT, signal.SIGTERM):
         loop.remove_signal_handler(other)
         signal.signal(other, lambda *_: os._exit(INTERRUPTED))
     typer.echo(f"{number.name}: finishing the shard in hand", err=True)
-    agent.request_stop(f"stopped by {number.name}")
+    driver.request_stop(f"stopped by {number.name}")
 
 
 def main() -> None:

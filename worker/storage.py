@@ -12,7 +12,7 @@ import typer
 from mlpeft.commands.options import DEFAULT_CACHE_GB, CacheDir, CacheGb, Json
 from mlpeft.files import size_text
 from mlpeft.platform import cache_folder
-from mlpeft.transport.blobs.cache import BlobCache, Held
+from mlpeft.transport.blobs.cache import BlobCache, CachedBlob
 
 DAY = 86_400
 
@@ -46,7 +46,7 @@ def cache(
         typer.echo(f"  {one.sha256[:12]}  {size_text(one.size):>8}  {_story(one)}")
 
 
-def _story(one: Held) -> str:
+def _story(one: CachedBlob) -> str:
     """Name, last use and state of a blob, in words."""
     days = int((time.time() - one.used_at) / DAY)
     used = "today" if days < 1 else f"{days} d ago"

@@ -16,7 +16,7 @@ from mlpeft.config import RunConfig
 from mlpeft.runtime import fingerprint
 from mlpeft.runtime.compute import ComputeThread, Prepared
 from mlpeft.runtime.coordinator.executor import Runtime
-from mlpeft.runtime.worker.driver import Agent
+from mlpeft.runtime.worker.driver import WorkerDriver
 from mlpeft.runtime.worker.enrol import enrol
 from mlpeft.runtime.worker.grpc_link import GrpcLink
 from mlpeft.transport.security import identity
@@ -76,14 +76,14 @@ def work(address: str, name: str, seconds: float, folder: Path | None) -> None:
         return Prepared(SleepingRunner(seconds), "none", VIEW)
 
     shown = None if folder is None else identity.load(folder)
-    agent = Agent(
+    worker = WorkerDriver(
         GrpcLink(address, shown),
         lambda post: ComputeThread(prepare, post),
         policy=WorkerPolicy(once=True),
         name=name,
         versions=fingerprint.own_versions(),
     )
-    asyncio.run(agent.run())
+    asyncio.run(worker.run())
 
 
 class ToyCluster:

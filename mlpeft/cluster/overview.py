@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from mlpeft.cluster.checks import Versions
     from mlpeft.cluster.messages import WorkerId
     from mlpeft.cluster.status import ClusterStatus
+    from mlpeft.cluster.validation import Versions
 
 
 @dataclass(frozen=True, slots=True)

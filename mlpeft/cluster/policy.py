@@ -1,7 +1,7 @@
 """The coordinator's decisions, each with its reason. Pure functions.
 
-`CoordinatorState` keeps the books; here is what it decides from them: who gets a shard,
-by when, whether a shard has failed too often, and what a round waits for.
+`CoordinatorMachine` keeps the state; here is what it decides: who gets a shard,
+whether a shard has failed too often, and what a round waits for.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ class Policy:
         min_workers: Workers that must be connected before the first lease is given.
         norm_factor: Spreads above the median beyond which an update that moves theta
             needs a second opinion; 0: none does.
-        fold: Whether updates are summed as they come in, in their order; False: a round
-            keeps them apart, as rules other than the mean need them.
+        ordered_sum: Whether updates are summed as they come in, in their order; False:
+            a round keeps them apart, as rules other than the mean need them.
         room_bytes: What updates that wait to be summed may take, if it is more than two
             of them.
     """
@@ -56,7 +56,7 @@ class Policy:
     announce_s: float = 5.0
     min_workers: int = 1
     norm_factor: float = 0.0
-    fold: bool = False
+    ordered_sum: bool = False
     room_bytes: int = 256 << 20
 
 
@@ -80,14 +80,14 @@ class Failure:
     Attributes:
         attempt: Which attempt.
         worker: The worker's name.
-        incarnation: The worker's process.
+        process_id: The worker's process.
         cause: What kind of failure.
         reason: The detail.
     """
 
     attempt: int
     worker: str
-    incarnation: str
+    process_id: str
     cause: Cause
     reason: str
 
@@ -105,7 +105,7 @@ class Candidate:
     Attributes:
         worker: The connection.
         name: The worker's name, for the reason.
-        incarnation: Its process.
+        process_id: Its process.
         free: Shards that it could take now; 0 while it is busy, draining, quarantined.
         draining: True: it will take none ever again.
         quarantined: Whether it takes none because it failed at too many.
@@ -115,7 +115,7 @@ class Candidate:
 
     worker: WorkerId
     name: str
-    incarnation: str
+    process_id: str
     free: int
     draining: bool = False
     quarantined: bool = False
@@ -145,9 +145,9 @@ def choose_worker(
     if not able:
         return None, _nobody(candidates)
     able = [candidate for candidate in able if not candidate.stuck] or able
-    tried = Counter(failure.incarnation for failure in failures)
-    fewest = min(tried[candidate.incarnation] for candidate in able)
-    pool = [each for each in able if tried[each.incarnation] == fewest]
+    tried = Counter(failure.process_id for failure in failures)
+    fewest = min(tried[candidate.process_id] for candidate in able)
+    pool = [each for each in able if tried[each.process_id] == fewest]
     fresh = fewest == 0
     best = max(pool, key=lambda candidate: candidate.free)
     if best.free <= 0:
@@ -199,8 +199,8 @@ def too_many_failures(
     """
     if len(failures) < policy.max_attempts:
         return False
-    tried = {failure.incarnation for failure in failures}
-    able = {each.incarnation for each in candidates if each.able}
+    tried = {failure.process_id for failure in failures}
+    able = {each.process_id for each in candidates if each.able}
     return len(tried) >= policy.max_attempts or (bool(able) and able <= tried)
 
 

@@ -12,7 +12,7 @@ from mlpeft.work import Kind
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from mlpeft.cluster.coordinator.state import Books, WorkerBook
+    from mlpeft.cluster.coordinator.state import ClusterState, WorkerRecord
     from mlpeft.cluster.messages import LeaseKey, WorkerId
 
 WORKER_STATES: Final = ("working", "idle", "leaving", "quarantined")
@@ -120,21 +120,21 @@ class ClusterStatus:
     paused: str
 
 
-def picture(books: Books, now: float) -> ClusterStatus:
-    """The books as a status.
+def picture(state: ClusterState, now: float) -> ClusterStatus:
+    """The state as a status.
 
     Args:
-        books: The coordinator's.
+        state: The coordinator's.
         now: Seconds on the clock that the coordinator's events come with.
     """
-    current = books.round
+    current = state.round
     leases = tuple(
         LeaseStatus(
             key=key,
-            worker=books.workers[live.worker].info.name,
+            worker=state.workers[live.worker].info.name,
             worker_id=live.worker,
             held_s=now - live.granted_at,
-            tasks_done=books.workers[live.worker].progress.get(key, 0),
+            tasks_done=state.workers[live.worker].progress.get(key, 0),
             tasks=len(live.lease.shard.tasks),
             stalled_s=now - live.progress_at,
             left_s=live.deadline - now,
@@ -155,26 +155,26 @@ def picture(books: Books, now: float) -> ClusterStatus:
             task_s=_task_s(worker),
             silent_s=now - worker.last_seen,
             draining=worker.draining,
-            quarantined=books.quarantine.reason(worker.info.incarnation) or "",
+            quarantined=state.quarantine.reason(worker.info.process_id) or "",
         )
-        for worker_id, worker in books.workers.items()
+        for worker_id, worker in state.workers.items()
     )
     return ClusterStatus(
-        rounds_opened=books.rounds_opened,
-        version=books.version,
+        rounds_opened=state.rounds_opened,
+        version=state.version,
         shards_in=len(current.updates) if current else 0,
         shards=len(current.shards) if current else 0,
         workers=workers,
         leases=leases,
-        wait=waits.wait(books),
-        counted=books.counted,
-        refused=books.refused,
-        backups=books.backups,
-        failures={cause.value: books.failures[cause] for cause in Cause},
-        paused=books.paused or "",
+        wait=waits.wait(state),
+        counted=state.counted,
+        refused=state.refused,
+        backups=state.backups,
+        failures={cause.value: state.failures[cause] for cause in Cause},
+        paused=state.paused or "",
     )
 
 
-def _task_s(worker: WorkerBook) -> float | None:
+def _task_s(worker: WorkerRecord) -> float | None:
     task = durations.usual(worker.times.of(Kind.TRAIN))
     return None if task is None else task.median_s

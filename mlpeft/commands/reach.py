@@ -7,7 +7,7 @@ import socket
 import time
 from typing import TYPE_CHECKING
 
-from mlpeft.cluster.checks import version_refusal
+from mlpeft.cluster.validation import version_refusal
 from mlpeft.commands.checks import Check, Status
 from mlpeft.errors import MlpeftError
 from mlpeft.runtime import fingerprint

@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
-Held = Annotated[int, Field(ge=1, le=1_000_000)]
+BoundedCount = Annotated[int, Field(ge=1, le=1_000_000)]
 """How many of something are held in memory, one by one."""
 Width = Annotated[int, Field(ge=1, le=65_536)]
 """Side of a matrix: its square still fits into a large machine."""

@@ -14,7 +14,7 @@ from pydantic import (
     field_validator,
 )
 
-from mlpeft.config.base import Fraction, Held, Section, Width
+from mlpeft.config.base import BoundedCount, Fraction, Section, Width
 
 Shots = Annotated[list[PositiveInt], Field(min_length=1)]
 
@@ -41,7 +41,9 @@ class MetaLearningSection(Section):
         description="Meta-learning algorithm: reptile, or fomaml (first-order MAML, "
         "which learns from the queries)",
     )
-    meta_batch_size: Held = Field(default=4, description="Tasks per meta-iteration")
+    meta_batch_size: BoundedCount = Field(
+        default=4, description="Tasks per meta-iteration"
+    )
     num_meta_iterations: PositiveInt = Field(
         default=1000, description="Meta-iterations in all"
     )
@@ -140,22 +142,22 @@ class TaskDistributionSection(Section):
         min_length=1,
         description="Kinds of task, in turn over the tasks (mlpeft data list)",
     )
-    k_shot: Held = Field(
+    k_shot: BoundedCount = Field(
         default=5,
         description="Support examples: per class for class-pool families (omniglot, "
         "digits, folder), in all for synthetic ones",
     )
-    query_size: Held = Field(
+    query_size: BoundedCount = Field(
         default=50, description="Query examples of an episode, all classes together"
     )
-    num_train_tasks: Held | None = Field(
+    num_train_tasks: BoundedCount | None = Field(
         default=100,
         description="Distinct training tasks; null: a new one for every episode",
     )
-    num_val_tasks: Held | None = Field(
+    num_val_tasks: BoundedCount | None = Field(
         default=20, description="Distinct validation tasks; null: likewise"
     )
-    num_test_tasks: Held | None = Field(
+    num_test_tasks: BoundedCount | None = Field(
         default=100, description="Distinct test tasks; null: likewise"
     )
     num_classes: Width = Field(
@@ -189,8 +191,10 @@ class TaskDistributionSection(Section):
 class EvaluationSection(Section):
     """How validation and test are done."""
 
-    num_val_episodes: Held = Field(default=50, description="Episodes of one validation")
-    num_test_episodes: Held = Field(
+    num_val_episodes: BoundedCount = Field(
+        default=50, description="Episodes of one validation"
+    )
+    num_test_episodes: BoundedCount = Field(
         default=600, description="Episodes of mlpeft evaluate and compare"
     )
     num_inner_steps: NonNegativeInt | None = Field(

@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, ValidationInfo, field_validator
 
-from mlpeft.config.base import Fraction, Held, Section, Width
+from mlpeft.config.base import BoundedCount, Fraction, Section, Width
 
 
 class PeftSection(Section):
@@ -66,7 +66,7 @@ class PeftSection(Section):
         description="Layers whose input ia3 scales instead of their output; null: the "
         "last of each feed-forward network",
     )
-    num_virtual_tokens: Held = Field(
+    num_virtual_tokens: BoundedCount = Field(
         default=8, description="Vectors of prompt, keys and values of prefix"
     )
     num_layers: PositiveInt | None = Field(

@@ -16,7 +16,7 @@ import zlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from mlpeft.datasets.split_assignment import SPLITS, deal
+from mlpeft.datasets.split_assignment import SPLITS, assign_splits
 from mlpeft.errors import DataError
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def read_completions(path: Path) -> CompletionTasks:
     if not found.examples:
         raise DataError(f"{path} has no lines")
     if set(named.values()) == {None}:
-        found.splits = deal(named)
+        found.splits = assign_splits(named)
     elif None in named.values():
         without = next(task for task, split in named.items() if split is None)
         raise DataError(

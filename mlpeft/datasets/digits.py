@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mlpeft.errors import DataError
-from mlpeft.files import provided_path
+from mlpeft.files import override_of
 
 NAME = "digits"
 TABLE = "sklearn/datasets/data/digits.csv.gz"
@@ -36,7 +36,7 @@ def read_digits() -> tuple[Pixels, Pixels]:
 
 def _table() -> Path | None:
     """The file of the digits; None if scikit-learn keeps them in another way."""
-    provided = provided_path(TABLE)
+    provided = override_of(TABLE)
     if provided is not None:
         return provided
     spec = find_spec("sklearn")

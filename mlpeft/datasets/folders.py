@@ -12,7 +12,7 @@ import os
 from pathlib import Path
 
 from mlpeft.errors import DataError
-from mlpeft.files import provided_path
+from mlpeft.files import override_of
 
 DATA_DIR_VARIABLE = "MLPEFT_DATA_DIR"
 DEFAULT_DATA_DIR = Path("data")
@@ -56,7 +56,7 @@ def find(
     Raises:
         DataError: If no folder has it, naming all that were looked at.
     """
-    provided = provided_path(file)
+    provided = override_of(file)
     if provided is not None:
         return provided
     folders = data_folders(data_dir, given)

@@ -14,7 +14,7 @@ SHARES = (0.6, 0.2, 0.2)
 """Of train, val and test, unless something else is asked for."""
 
 
-def deal(
+def assign_splits(
     names: Iterable[str], shares: Sequence[float] = SHARES, order: str = ""
 ) -> dict[str, list[str]]:
     """Cut names in the order of their SHA-256; each share is sorted.

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-class TrainResult(NamedTuple):
+class ShardTrainResult(NamedTuple):
     """Sum over a shard's tasks, and what was seen on the way.
 
     Attributes:
@@ -48,7 +48,7 @@ class TrainResult(NamedTuple):
     query_loss: np.ndarray | None
 
 
-class ScoreResult(NamedTuple):
+class ShardScores(NamedTuple):
     """Queries of a shard's tasks, scored after some inner steps.
 
     Attributes:
@@ -139,7 +139,7 @@ class Engine:
         episodes: Sequence[Episode],
         rng: RngOf,
         progress: Callable[[int], None] = lambda _: None,
-    ) -> TrainResult:
+    ) -> ShardTrainResult:
         """Adapt to each episode and sum what comes out.
 
         Args:
@@ -165,7 +165,7 @@ class Engine:
             self.strategy = self._loops.strategy
             return self.train(meta, episodes, rng, progress)
         total = join(result.total, result.state)
-        return TrainResult(
+        return ShardTrainResult(
             {name: np.asarray(leaf) for name, leaf in total.items()},
             np.asarray(result.support_loss),
             np.asarray(result.query_loss) if len(tasks[0]) == 4 else None,
@@ -178,7 +178,7 @@ class Engine:
         rng: RngOf,
         steps: Sequence[int],
         progress: Callable[[int], None] = lambda _: None,
-    ) -> ScoreResult:
+    ) -> ShardScores:
         """Score the queries of each episode after each of some inner steps.
 
         Args:
@@ -204,7 +204,7 @@ class Engine:
             # process happened to evaluate before.
             _fall_back(self._scorer, error)
             scores = self._scorer(theta, state, episodes, make_rngs, steps, progress)
-        return ScoreResult(*scores)
+        return ShardScores(*scores)
 
     def _as_mlx(self, meta: Mapping[str, Array]) -> tuple[ParamTree, ParamTree]:
         """Theta and inner state as MLX leaves, converted once a meta-state."""

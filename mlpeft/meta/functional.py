@@ -13,7 +13,11 @@ from mlx.utils import tree_flatten, tree_unflatten
 from mlpeft.meta.dropout import Dropouts
 from mlpeft.meta.gradient_checkpoints import GradientCheckpoints
 from mlpeft.models.losses import cross_entropy_loss
-from mlpeft.models.pretrained.loss_positions import PLACES, at_places, counted_places
+from mlpeft.models.pretrained.loss_positions import (
+    LOSS_POSITIONS,
+    at_loss_positions,
+    loss_positions,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -102,9 +106,9 @@ class Functional:
         prepared = self.model.prepare(given) if self.prepares else None
         places = None
         if self.picks and y is not None and np.ndim(y) == given.ndim == 2:
-            places = counted_places(np.asarray(y))
+            places = loss_positions(np.asarray(y))
         if places is not None:
-            prepared = (prepared or {"tokens": given}) | {PLACES: places}
+            prepared = (prepared or {"tokens": given}) | {LOSS_POSITIONS: places}
         if prepared is None:
             return mx.array(x)
         return {name: mx.array(part) for name, part in prepared.items()}
@@ -154,4 +158,4 @@ class Functional:
             key: (2,) uint32, for the masks of dropout; None: dropout is left out.
         """
         with self.dropouts.drawing(key):
-            return self.loss_fn(self.predict(params, x), at_places(y, x))
+            return self.loss_fn(self.predict(params, x), at_loss_positions(y, x))

@@ -12,7 +12,7 @@ import numpy as np
 from mlpeft.meta.dropout import step_keys
 from mlpeft.meta.inner import grad_step
 from mlpeft.models.losses import accuracy
-from mlpeft.models.pretrained.loss_positions import at_places
+from mlpeft.models.pretrained.loss_positions import at_loss_positions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -207,7 +207,7 @@ class Scorer:
         ) -> tuple[mx.array, ...]:
             with self.functional.installed():
                 outputs = self._predict(params, support_x, query_x)
-            query_y = at_places(query_y, query_x)
+            query_y = at_loss_positions(query_y, query_x)
             loss = self.functional.loss_fn(outputs, query_y)
             if mx.issubdtype(query_y.dtype, mx.floating):
                 return (loss,)

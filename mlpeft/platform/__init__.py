@@ -34,7 +34,7 @@ from mlpeft.platform.machine import (
     total_memory_bytes,
 )
 from mlpeft.platform.threads import wait_for_thread_end
-from mlpeft.platform.wakefulness import Indifferent, Wakefulness, wakefulness
+from mlpeft.platform.wakefulness import NoSleepGuard, SleepGuard, wakefulness
 
 __all__ = [
     "BLAS_VARIABLE",
@@ -42,9 +42,9 @@ __all__ = [
     "BaseDtype",
     "BlasInfo",
     "BlasWarning",
-    "Indifferent",
     "Machine",
-    "Wakefulness",
+    "NoSleepGuard",
+    "SleepGuard",
     "available_memory_bytes",
     "best_base_dtype",
     "blas_threads",

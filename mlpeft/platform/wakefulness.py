@@ -22,7 +22,7 @@ CAFFEINATE: Final = "/usr/bin/caffeinate"
 END_S: Final = 5.0
 
 
-class Wakefulness(Protocol):
+class SleepGuard(Protocol):
     """A hold on the machine's sleep."""
 
     def hold(self) -> None:
@@ -47,7 +47,7 @@ class Caffeinated:
         self._failed = False
 
     def hold(self) -> None:
-        """See `Wakefulness`."""
+        """See `SleepGuard`."""
         if self._failed or (self._process is not None and self._process.poll() is None):
             return
         try:
@@ -62,7 +62,7 @@ class Caffeinated:
             log.warning("this machine may fall asleep: %s: %s", CAFFEINATE, error)
 
     def release(self) -> None:
-        """See `Wakefulness`."""
+        """See `SleepGuard`."""
         process, self._process = self._process, None
         if process is None:
             return
@@ -74,7 +74,7 @@ class Caffeinated:
             process.wait()
 
 
-class Indifferent:
+class NoSleepGuard:
     """Where machines do not fall asleep by themselves, or are allowed to."""
 
     def hold(self) -> None:
@@ -84,6 +84,6 @@ class Indifferent:
         """Nothing is held."""
 
 
-def wakefulness(system: str = sys.platform) -> Wakefulness:
+def wakefulness(system: str = sys.platform) -> SleepGuard:
     """This machine's hold on its sleep."""
-    return Caffeinated() if system == "darwin" else Indifferent()
+    return Caffeinated() if system == "darwin" else NoSleepGuard()

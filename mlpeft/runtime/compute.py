@@ -13,7 +13,7 @@ from mlpeft.cluster.worker.messages import (
     ShardComputed,
     ShardFailed,
 )
-from mlpeft.files import provide
+from mlpeft.files import override_assets
 from mlpeft.platform import describe_machine, wait_for_thread_end
 from mlpeft.runtime import fingerprint
 
@@ -93,7 +93,7 @@ class ComputeThread:
         """
 
         def make() -> Prepared:
-            provide(files or {})
+            override_assets(files or {})
             self._prepared = self._prepare(config)
             return self._prepared
 

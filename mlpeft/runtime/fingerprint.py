@@ -8,7 +8,7 @@ from importlib import metadata
 from typing import TYPE_CHECKING
 
 from mlpeft import __version__
-from mlpeft.cluster.checks import Versions
+from mlpeft.cluster.validation import Versions
 from mlpeft.models.pretrained.source import weights_digest
 from mlpeft.transport.rpc.wire import PROTOCOL_VERSION
 

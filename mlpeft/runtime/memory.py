@@ -1,4 +1,4 @@
-"""Links between agents and a hub in one process and on one event loop: two queues."""
+"""Links between drivers in one process and on one event loop: two queues."""
 
 from __future__ import annotations
 
@@ -15,37 +15,37 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
     from mlpeft.cluster.messages import WorkerId
-    from mlpeft.runtime.coordinator.driver import EncodedTheta, Hub
+    from mlpeft.runtime.coordinator.driver import CoordinatorDriver, EncodedTheta
 
 
 class MemoryLink:
-    """A way to a hub in the same process. Nothing is copied: arrays are shared."""
+    """A way to a driver in the same process. Nothing is copied: arrays are shared."""
 
-    def __init__(self, hub: Hub) -> None:
-        self._hub = hub
+    def __init__(self, driver: CoordinatorDriver) -> None:
+        self._driver = driver
 
     async def join(self, request: wire.JoinRequest) -> wire.JoinResponse:
         """Ask to take part."""
         try:
-            return self._hub.join(request)
+            return self._driver.join(request)
         except JoinRefusedError as error:
             raise LinkRefusedError(str(error)) from error
 
     async def open(self, hello: wire.Hello) -> MemoryStream:
         """Open the stream of work of a join."""
-        peer = MemoryPeer(Traffic(self._hub.traffic))
+        peer = MemoryPeer(Traffic(self._driver.traffic))
         try:
-            worker = self._hub.connect(hello, peer)
+            worker = self._driver.connect(hello, peer)
         except JoinRefusedError as error:
             raise LinkRefusedError(str(error)) from error
-        return MemoryStream(self._hub, worker, peer)
+        return MemoryStream(self._driver, worker, peer)
 
     async def fetch(
         self, worker_id: str, sha256: str, offset: int
     ) -> AsyncGenerator[bytes, None]:
         """The bytes of a blob from an offset on."""
         request = wire.BlobRequest(worker_id, sha256, offset)
-        with self._hub.blob(request).open(offset) as file:
+        with self._driver.blob(request).open(offset) as file:
             while piece := file.read(CHUNK_BYTES):
                 yield piece
 
@@ -54,7 +54,7 @@ class MemoryLink:
 
 
 class MemoryPeer:
-    """The hub's end of a stream.
+    """The driver's end of a stream.
 
     Args:
         traffic: Stays at nothing: nothing is copied.
@@ -80,20 +80,22 @@ class MemoryPeer:
 
 
 class MemoryStream:
-    """The agent's end of a stream."""
+    """The driver's end of a stream."""
 
-    def __init__(self, hub: Hub, worker: WorkerId, peer: MemoryPeer) -> None:
-        self._hub = hub
+    def __init__(
+        self, driver: CoordinatorDriver, worker: WorkerId, peer: MemoryPeer
+    ) -> None:
+        self._driver = driver
         self._worker = worker
         self._peer = peer
         self._loop = asyncio.get_running_loop()
 
     def send(self, message: wire.UpMessage) -> None:
         """Deliver a message, once the sender is done with what it is at."""
-        self._loop.call_soon(self._hub.receive, self._worker, message)
+        self._loop.call_soon(self._driver.receive, self._worker, message)
 
     async def receive(self) -> wire.DownMessage | None:
-        """The next message; None when the hub has ended the stream."""
+        """The next message; None when the driver has ended the stream."""
         return await self._peer.queue.get()
 
     async def finish(self) -> None:
@@ -102,4 +104,4 @@ class MemoryStream:
 
     def close(self) -> None:
         """End this side."""
-        self._loop.call_soon(self._hub.disconnect, self._worker, "the worker ended")
+        self._loop.call_soon(self._driver.disconnect, self._worker, "the worker ended")

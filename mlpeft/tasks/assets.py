@@ -10,7 +10,7 @@ from pathlib import Path
 from mlpeft.datasets.folders import find
 from mlpeft.datasets.hub_texts import HUB_FILE, HubTexts, hub_texts_file
 from mlpeft.errors import DataError
-from mlpeft.files import provided_path
+from mlpeft.files import override_of
 from mlpeft.models.pretrained.source import model_path
 
 IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
@@ -96,7 +96,7 @@ def images_folder(where: str) -> Path:
     Raises:
         DataError: If there is none.
     """
-    folder = provided_path(where) or Path(where).expanduser().absolute()
+    folder = override_of(where) or Path(where).expanduser().absolute()
     if not folder.is_dir():
         raise DataError(
             f"no folder at {folder}; set task_params.path to the folder that your "
@@ -111,7 +111,7 @@ def own_file(where: str) -> Path:
     Raises:
         DataError: If there is none.
     """
-    file = provided_path(where) or Path(where).expanduser().absolute()
+    file = override_of(where) or Path(where).expanduser().absolute()
     if not file.is_file():
         raise DataError(f"no file at {file}; mend its path in task_params")
     return file
@@ -127,7 +127,7 @@ def hub_file(asset: Asset, *, download: bool = True) -> Path:
     Raises:
         DataError: If it cannot be had.
     """
-    file = provided_path(asset.name)
+    file = override_of(asset.name)
     if file is not None:
         return file
     if asset.asked is None or not download:

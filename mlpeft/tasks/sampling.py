@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     T = TypeVar("T")
 
 
-class TaskChance:
+class TaskRandom:
     """A stream of numbers that a task_id fixes for good.
 
     Block k of the stream is SHA-256(task_id, k), read as four 64-bit words.

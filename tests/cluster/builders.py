@@ -4,10 +4,10 @@ import numpy as np
 
 from mlpeft.cluster import messages as m
 from mlpeft.cluster.coordinator import messages as cm
-from mlpeft.cluster.coordinator.machine import CoordinatorState
+from mlpeft.cluster.coordinator.machine import CoordinatorMachine
 from mlpeft.cluster.sim import toy_shards, toy_update
 from mlpeft.cluster.worker import messages as wm
-from mlpeft.cluster.worker.machine import WorkerPolicy, WorkerState
+from mlpeft.cluster.worker.machine import WorkerMachine, WorkerPolicy
 
 THETA = np.ones(5, dtype=np.float32)
 META = {"w": THETA}
@@ -17,7 +17,7 @@ class Machine:
     """A coordinator at a time that the test sets."""
 
     def __init__(self, policy):
-        self.state = CoordinatorState("s", policy)
+        self.state = CoordinatorMachine("s", policy)
         self.now = 0.0
 
     def __call__(self, event, at=None):
@@ -26,10 +26,10 @@ class Machine:
         self.state.check_invariants()
         return commands
 
-    def join(self, name, slots=1, incarnation=None, at=None):
+    def join(self, name, slots=1, process_id=None, at=None):
         worker = m.WorkerId(f"{name}-id")
-        incarnation = incarnation or f"{name}-process"
-        return self(cm.WorkerJoined(worker, name, incarnation, slots), at)
+        process_id = process_id or f"{name}-process"
+        return self(cm.WorkerJoined(worker, name, process_id, slots), at)
 
     def open(self, shards=2, version=0):
         return self(cm.RoundOpened(version, toy_shards(version, shards), META))
@@ -62,7 +62,7 @@ class Hand:
     """A worker at a time that the test sets."""
 
     def __init__(self, **policy):
-        self.state = WorkerState(WorkerPolicy(**policy))
+        self.state = WorkerMachine(WorkerPolicy(**policy))
         self.now = 0.0
 
     def __call__(self, event, at=None):

@@ -12,11 +12,11 @@ from hypothesis.stateful import (
 
 from mlpeft.cluster import messages as m
 from mlpeft.cluster.coordinator import messages as cm
-from mlpeft.cluster.coordinator.machine import CoordinatorState
+from mlpeft.cluster.coordinator.machine import CoordinatorMachine
 from mlpeft.cluster.policy import Policy
 from mlpeft.cluster.sim import toy_shards, toy_update
 from mlpeft.cluster.worker import messages as wm
-from mlpeft.cluster.worker.machine import Phase, WorkerPolicy, WorkerState
+from mlpeft.cluster.worker.machine import Phase, WorkerMachine, WorkerPolicy
 from mlpeft.work import ShardUpdate
 from tests.cluster.builders import META, THETA, key, lease
 
@@ -30,12 +30,12 @@ KEYS = st.builds(
 )
 
 
-class CoordinatorMachine(RuleBasedStateMachine):
+class CoordinatorRules(RuleBasedStateMachine):
     """Joins, losses, updates good and bad, leases that run out, in any order."""
 
     def __init__(self):
         super().__init__()
-        self.state = CoordinatorState(
+        self.state = CoordinatorMachine(
             "s",
             Policy(
                 lost_after_s=4,
@@ -80,13 +80,13 @@ class CoordinatorMachine(RuleBasedStateMachine):
                     self.ids = {n: i for n, i in self.ids.items() if i != worker}
 
     def assert_takes_leases(self, worker):
-        (book,) = [
-            book
-            for book in self.state.status(self.now).workers
-            if book.worker == worker
+        (record,) = [
+            record
+            for record in self.state.status(self.now).workers
+            if record.worker == worker
         ]
-        assert not book.quarantined
-        assert not book.draining
+        assert not record.quarantined
+        assert not record.draining
 
     @initialize(known=st.booleans(), both=st.booleans())
     def begins(self, known, both):
@@ -203,12 +203,12 @@ class CoordinatorMachine(RuleBasedStateMachine):
         self.state.check_invariants()
 
 
-class WorkerMachine(RuleBasedStateMachine):
+class WorkerRules(RuleBasedStateMachine):
     """Streams that break, thetas and leases in any order, a compute thread in order."""
 
     def __init__(self):
         super().__init__()
-        self.state = WorkerState(WorkerPolicy())
+        self.state = WorkerMachine(WorkerPolicy())
         self.now = 0.0
         self.computing = []
         self.cancelled = set()
@@ -301,9 +301,9 @@ class WorkerMachine(RuleBasedStateMachine):
         self.state.check_invariants()
 
 
-TestCoordinator = CoordinatorMachine.TestCase
+TestCoordinator = CoordinatorRules.TestCase
 TestCoordinator.settings = settings(
     max_examples=150, stateful_step_count=40, deadline=None
 )
-TestWorker = WorkerMachine.TestCase
+TestWorker = WorkerRules.TestCase
 TestWorker.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)

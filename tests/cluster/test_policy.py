@@ -2,7 +2,6 @@
 
 import pytest
 
-from mlpeft.cluster.checks import Versions, version_refusal, view_refusal
 from mlpeft.cluster.coordinator.durations import choose_backup
 from mlpeft.cluster.coordinator.waits import round_wait, shards_named
 from mlpeft.cluster.messages import WorkerId
@@ -12,6 +11,7 @@ from mlpeft.cluster.policy import (
     Failure,
     choose_worker,
 )
+from mlpeft.cluster.validation import Versions, version_refusal, view_refusal
 
 
 def candidate(name, free, **changes):
@@ -72,7 +72,7 @@ def test_nobody_waits_for_a_worker_that_does_not_let_go_while_there_is_another()
 
 def test_a_backup_goes_to_an_idle_worker_that_neither_has_nor_failed_the_shard():
     ada, bob, cyd = (candidate(name, 1) for name in ("ada", "bob", "cyd"))
-    holder = ada.incarnation
+    holder = ada.process_id
     assert choose_backup([ada, bob, cyd], holder, [failure("bob")]) == (
         "cyd",
         "cyd is idle",
@@ -92,15 +92,15 @@ def test_a_backup_goes_to_an_idle_worker_that_neither_has_nor_failed_the_shard()
 def test_a_wait_names_a_few_and_counts_the_rest():
     held = [f"shard {index}" for index in range(7)]
     done, text = round_wait(
-        done=1, total=8, connected=2, waiting=(), held=held, invitation=""
+        done=1, total=8, connected=2, waiting=(), held=held, join_command=""
     )
     assert not done
     assert text == (
         "1 of 8 shards are in; computing shard 0, shard 1, shard 2, shard 3 and 3 more"
     )
-    assert round_wait(done=8, total=8, connected=2, waiting=(), held=(), invitation="")[
-        0
-    ]
+    assert round_wait(
+        done=8, total=8, connected=2, waiting=(), held=(), join_command=""
+    )[0]
 
 
 def test_equal_versions_may_join_and_others_are_told_what_mends_it():
@@ -135,7 +135,7 @@ def test_a_newer_worker_is_told_that_the_coordinator_may_follow(theirs, newer):
 def test_a_wait_without_workers_says_how_to_start_one():
     command = "mlpeft-worker --coordinator 10.0.0.5:50051"
     waits = round_wait(
-        done=0, total=2, connected=0, waiting=(), held=(), invitation=command
+        done=0, total=2, connected=0, waiting=(), held=(), join_command=command
     )
     assert f"start one with {command}" in waits[1]
 

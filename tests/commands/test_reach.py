@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from mlpeft.cluster.checks import Versions
-from mlpeft.cluster.coordinator.machine import CoordinatorState
+from mlpeft.cluster.coordinator.machine import CoordinatorMachine
 from mlpeft.cluster.overview import Bytes, Overview, RunProgress
 from mlpeft.cluster.policy import Policy
+from mlpeft.cluster.validation import Versions
 from mlpeft.commands import reach
 from mlpeft.commands.checks import Status
 from mlpeft.errors import MlpeftError
@@ -57,7 +57,7 @@ def overview(**changes):
         "progress": RunProgress(),
         "stopping": False,
         "bytes_moved": Bytes(),
-        "cluster": CoordinatorState("s", Policy()).status(0.0),
+        "cluster": CoordinatorMachine("s", Policy()).status(0.0),
         "clock_s": 1000.0,
         "versions": fingerprint.own_versions(),
     }

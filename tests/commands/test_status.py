@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from mlpeft.cluster.coordinator.machine import CoordinatorState
+from mlpeft.cluster.coordinator.machine import CoordinatorMachine
 from mlpeft.cluster.overview import Bytes, Overview, RunProgress
 from mlpeft.cluster.policy import Policy
 from mlpeft.cluster.sim import TOY_SIZE, toy_shards
@@ -131,7 +131,7 @@ def overview(iteration=0, session="s"):
         progress=RunProgress(iteration, 600),
         stopping=False,
         bytes_moved=Bytes(),
-        cluster=CoordinatorState(session, Policy()).status(0.0),
+        cluster=CoordinatorMachine(session, Policy()).status(0.0),
     )
 
 

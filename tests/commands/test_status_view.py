@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from mlpeft.cluster.coordinator.machine import CoordinatorState
+from mlpeft.cluster.coordinator.machine import CoordinatorMachine
 from mlpeft.cluster.coordinator.messages import WorkerDraining, WorkerJoined
 from mlpeft.cluster.messages import LeaseKey, WorkerId
 from mlpeft.cluster.overview import Bytes, Overview, RunProgress
@@ -21,7 +21,7 @@ ADA = WorkerId("1")
 @pytest.fixture
 def overview():
     """A run with the workers ada and bob, who is leaving; seen a second later."""
-    state = CoordinatorState("s", Policy())
+    state = CoordinatorMachine("s", Policy())
     state.handle(WorkerJoined(ADA, "ada", "p1", 1, "M2 Ultra"), 0.0)
     state.handle(WorkerJoined(WorkerId("2"), "bob", "p2", 1, "M1"), 0.0)
     state.handle(WorkerDraining(WorkerId("2")), 0.5)

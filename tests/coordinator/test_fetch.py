@@ -10,7 +10,7 @@ import grpc.aio
 import numpy as np
 import pytest
 
-from mlpeft.runtime.coordinator.driver import Hub
+from mlpeft.runtime.coordinator.driver import CoordinatorDriver
 from mlpeft.runtime.coordinator.server import Server
 from mlpeft.runtime.worker.grpc_link import GrpcLink
 from mlpeft.runtime.worker.link import LinkLostError, LinkRefusedError
@@ -43,14 +43,14 @@ class Served:
         )
 
     async def __aenter__(self):
-        self.hub = Hub(CONFIG, "same view", VERSIONS, self.offer)
-        self.server = Server(self.hub)
+        self.driver = CoordinatorDriver(CONFIG, "same view", VERSIONS, self.offer)
+        self.server = Server(self.driver)
         self.link = GrpcLink(await self.server.start("127.0.0.1", 0))
         self.joined = await self.link.join(REQUEST)
         return self
 
     async def __aexit__(self, *_):
-        self.hub.end("done")
+        self.driver.end("done")
         await self.link.close()
         await self.server.stop(5)
 
@@ -150,8 +150,8 @@ def test_a_worker_that_is_shut_out_gets_no_more_of_a_file(tmp_path):
     async def scenario():
         authority = Authority.create(tmp_path / "ca", ["127.0.0.1"])
         ada = identity_of(authority, tmp_path / "ada", "ada")
-        hub = Hub(CONFIG, "same view", VERSIONS, offer)
-        server = Server(hub, authority)
+        driver = CoordinatorDriver(CONFIG, "same view", VERSIONS, offer)
+        server = Server(driver, authority)
         link = GrpcLink(await server.start("127.0.0.1", 0), ada)
         joined = await link.join(REQUEST)
         pieces = link.fetch(joined.worker_id, "large", 0)
@@ -160,7 +160,7 @@ def test_a_worker_that_is_shut_out_gets_no_more_of_a_file(tmp_path):
         with pytest.raises(LinkRefusedError, match="revoked"):
             _ = [piece async for piece in pieces]
         await link.close()
-        hub.end("done")
+        driver.end("done")
         await server.stop(0)
 
     bounded(scenario())
@@ -253,10 +253,12 @@ def test_workers_get_a_data_set_of_the_hub_and_the_users_own_class_splits(
 ):
     """Two workers without the package `datasets`, where relative paths lead nowhere.
 
-    A folder stands for the hub: the package reads both in the same way.
+    A folder stands for the driver: the package reads both in the same way.
     """
-    hub = pytest.importorskip("datasets")
-    monkeypatch.setattr(hub.config, "HF_DATASETS_CACHE", tmp_path / "hf" / "datasets")
+    driver = pytest.importorskip("datasets")
+    monkeypatch.setattr(
+        driver.config, "HF_DATASETS_CACHE", tmp_path / "hf" / "datasets"
+    )
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
     monkeypatch.setenv("MLPEFT_CACHE_DIR", str(tmp_path / "serial"))
     monkeypatch.chdir(cluster.folder)

@@ -9,7 +9,7 @@ from itertools import chain
 import pytest
 
 from mlpeft.datasets.completions import Example, read_completions
-from mlpeft.datasets.split_assignment import deal
+from mlpeft.datasets.split_assignment import assign_splits
 from mlpeft.errors import DataError
 
 
@@ -53,7 +53,7 @@ def test_tasks_are_dealt_by_their_names_alone(file):
 
 
 def test_a_dealing_of_few_leaves_out_what_gets_none():
-    assert deal(["only"]) == {"train": ["only"]}
+    assert assign_splits(["only"]) == {"train": ["only"]}
 
 
 def test_a_split_on_each_line_is_followed(file):

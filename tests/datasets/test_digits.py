@@ -12,7 +12,7 @@ from mlpeft.datasets import digits
 from mlpeft.datasets.catalogue import CATALOGUE
 from mlpeft.datasets.verify import State, verify
 from mlpeft.errors import DataError
-from mlpeft.files import provide
+from mlpeft.files import override_assets
 from mlpeft.tasks.assets import Asset, AssetKind
 
 
@@ -80,7 +80,7 @@ def test_a_worker_reads_the_digits_that_its_coordinator_has(monkeypatch):
     monkeypatch.setattr(digits, "find_spec", lambda name: None)
 
     def somewhere_else():
-        provide({digits.TABLE: table})
+        override_assets({digits.TABLE: table})
         return digits.digits_sha256()
 
     assert contextvars.copy_context().run(somewhere_else) == digits.SHA256

@@ -3,7 +3,7 @@
 import os
 import subprocess
 
-from mlpeft.platform.wakefulness import CAFFEINATE, Caffeinated, Indifferent
+from mlpeft.platform.wakefulness import CAFFEINATE, Caffeinated, NoSleepGuard
 from mlpeft.platform.wakefulness import wakefulness as of_system
 
 
@@ -85,4 +85,4 @@ def test_a_system_without_it_is_told_of_once(caplog):
 
 def test_only_a_mac_needs_it():
     assert isinstance(of_system("darwin"), Caffeinated)
-    assert isinstance(of_system("linux"), Indifferent)
+    assert isinstance(of_system("linux"), NoSleepGuard)

@@ -1,4 +1,4 @@
-"""Hub and agents in one process, joined by queues."""
+"""CoordinatorDriver and workers in one process, joined by queues."""
 
 import asyncio
 import dataclasses
@@ -13,33 +13,40 @@ from mlpeft.errors import MlpeftError, RemoteProtocolError
 from mlpeft.runtime.coordinator.driver import RoundFailedError, UnknownWorkerError
 from mlpeft.runtime.memory import MemoryLink
 from mlpeft.transport.rpc import wire
-from tests.runtime.toy import VERSIONS, ToyRunner, bounded, toy_agent, toy_hub, toy_run
+from tests.runtime.toy import (
+    VERSIONS,
+    ToyRunner,
+    bounded,
+    toy_coordinator,
+    toy_run,
+    toy_worker,
+)
 
 
-async def with_agents(hub, agents, work):
-    """Work while agents run; the result of the work."""
-    tasks = [asyncio.create_task(agent.run()) for agent in agents]
+async def with_workers(driver, workers, work):
+    """Work while workers run; the result of the work."""
+    tasks = [asyncio.create_task(worker.run()) for worker in workers]
     try:
         return await work
     finally:
-        hub.end("done")
+        driver.end("done")
         await asyncio.gather(*tasks)
 
 
-async def joined(hub, name):
+async def joined(driver, name):
     """Wait until a worker is connected."""
-    while name not in [worker.name for worker in hub.status().workers]:  # noqa: ASYNC110 - no event
+    while name not in [worker.name for worker in driver.status().workers]:  # noqa: ASYNC110 - no event
         await asyncio.sleep(0)
 
 
 def run_with(*runners):
     async def scenario():
-        hub = toy_hub()
-        agents = [
-            toy_agent(MemoryLink(hub), name=f"w{index}", runner=runner)
+        driver = toy_coordinator()
+        workers = [
+            toy_worker(MemoryLink(driver), name=f"w{index}", runner=runner)
             for index, runner in enumerate(runners)
         ]
-        return await with_agents(hub, agents, toy_run(hub, rounds=4))
+        return await with_workers(driver, workers, toy_run(driver, rounds=4))
 
     return bounded(scenario())
 
@@ -98,7 +105,7 @@ def test_a_worker_that_cannot_compute_stops_the_round_with_its_story():
 )
 def test_a_worker_that_does_not_fit_is_refused_and_ends(changes, reason):
     async def scenario():
-        return await toy_agent(MemoryLink(toy_hub()), **changes).run()
+        return await toy_worker(MemoryLink(toy_coordinator()), **changes).run()
 
     stop = bounded(scenario())
     assert stop.failed
@@ -110,7 +117,7 @@ def test_a_worker_that_cannot_prepare_ends_with_the_reason():
         raise MlpeftError("no Omniglot here; run mlpeft data import")
 
     async def scenario():
-        return await toy_agent(MemoryLink(toy_hub()), prepare=prepare).run()
+        return await toy_worker(MemoryLink(toy_coordinator()), prepare=prepare).run()
 
     stop = bounded(scenario())
     assert stop.failed
@@ -123,7 +130,7 @@ def test_an_error_that_nobody_expected_ends_the_worker_with_it():
             raise ZeroDivisionError
 
     async def scenario():
-        await toy_agent(Broken(toy_hub())).run()
+        await toy_worker(Broken(toy_coordinator())).run()
 
     with pytest.raises(ZeroDivisionError):
         bounded(scenario())
@@ -131,8 +138,8 @@ def test_an_error_that_nobody_expected_ends_the_worker_with_it():
 
 def test_a_join_is_good_for_one_stream():
     async def scenario():
-        hub = toy_hub()
-        link = MemoryLink(hub)
+        driver = toy_coordinator()
+        link = MemoryLink(driver)
         request = wire.JoinRequest(1, VERSIONS.mlpeft, VERSIONS.mlx, "ada", "process")
         response = await link.join(request)
         hello = wire.Hello(response.worker_id, "toy", "same view")
@@ -145,28 +152,28 @@ def test_a_join_is_good_for_one_stream():
 
 def test_an_abandoned_round_has_no_result_and_the_next_one_has():
     async def scenario():
-        hub = toy_hub()
-        first = asyncio.create_task(toy_run(hub, rounds=1))
+        driver = toy_coordinator()
+        first = asyncio.create_task(toy_run(driver, rounds=1))
         await asyncio.sleep(0)
-        hub.abandon("stop")
+        driver.abandon("stop")
         with pytest.raises(RoundFailedError, match="stop"):
             await first
-        agents = [toy_agent(MemoryLink(hub))]
-        return await with_agents(hub, agents, toy_run(hub, rounds=4))
+        workers = [toy_worker(MemoryLink(driver))]
+        return await with_workers(driver, workers, toy_run(driver, rounds=4))
 
     assert bounded(scenario()).tobytes() == serial_result(4).tobytes()
 
 
 def test_an_idle_worker_can_be_told_to_stop():
     async def scenario():
-        hub = toy_hub()
-        agent = toy_agent(MemoryLink(hub))
-        task = asyncio.create_task(agent.run())
-        await toy_run(hub, rounds=1)
-        agent.request_stop("Ctrl-C")
+        driver = toy_coordinator()
+        worker = toy_worker(MemoryLink(driver))
+        task = asyncio.create_task(worker.run())
+        await toy_run(driver, rounds=1)
+        worker.request_stop("Ctrl-C")
         stop = await task
         await asyncio.sleep(0)
-        return stop, hub.status().workers
+        return stop, driver.status().workers
 
     stop, workers = bounded(scenario())
     assert (stop.reason, stop.failed) == ("Ctrl-C", False)
@@ -188,13 +195,13 @@ def test_a_worker_that_ends_in_the_middle_of_a_task_says_what_it_waits_for(caplo
         return update
 
     async def scenario():
-        hub = toy_hub()
+        driver = toy_coordinator()
         task = asyncio.create_task(
-            toy_agent(MemoryLink(hub), runner=ToyRunner(hold)).run()
+            toy_worker(MemoryLink(driver), runner=ToyRunner(hold)).run()
         )
-        work = asyncio.create_task(toy_run(hub, rounds=1))
+        work = asyncio.create_task(toy_run(driver, rounds=1))
         await asyncio.to_thread(said.wait, 30)
-        hub.end("stopped")
+        driver.end("stopped")
         with pytest.raises(RoundFailedError, match="stopped"):
             await work
         return await task
@@ -213,38 +220,42 @@ def test_a_drained_worker_ends_in_order_and_the_others_finish(caplog):
     """Drained before the first round: bob alone computes; ada's process has ended."""
 
     async def scenario():
-        hub = toy_hub()
-        ada, bob = (toy_agent(MemoryLink(hub), name=name) for name in ("ada", "bob"))
+        driver = toy_coordinator()
+        ada, bob = (
+            toy_worker(MemoryLink(driver), name=name) for name in ("ada", "bob")
+        )
         work = asyncio.create_task(ada.run())
-        await joined(hub, "ada")
-        hub.drain("ada", "wanted elsewhere")
+        await joined(driver, "ada")
+        driver.drain("ada", "wanted elsewhere")
         stop = await work
         assert (stop.failed, stop.reason) == (False, "drained: wanted elsewhere")
-        return await with_agents(hub, [bob], toy_run(hub, rounds=2))
+        return await with_workers(driver, [bob], toy_run(driver, rounds=2))
 
     assert bounded(scenario()).tobytes() == serial_result(2).tobytes()
 
 
 def test_draining_nobody_says_who_is_there():
     async def scenario():
-        hub = toy_hub()
+        driver = toy_coordinator()
         with pytest.raises(UnknownWorkerError, match="'eve' is connected; connected: "):
-            hub.drain("eve", "wanted elsewhere")
+            driver.drain("eve", "wanted elsewhere")
 
     bounded(scenario())
 
 
 def test_a_paused_hub_goes_on_where_it_was_when_it_is_resumed():
     async def scenario():
-        hub = toy_hub()
-        hub.pause("lunch")
+        driver = toy_coordinator()
+        driver.pause("lunch")
         work = asyncio.create_task(
-            with_agents(hub, [toy_agent(MemoryLink(hub))], toy_run(hub, rounds=2))
+            with_workers(
+                driver, [toy_worker(MemoryLink(driver))], toy_run(driver, rounds=2)
+            )
         )
-        await joined(hub, "ada")
-        assert hub.status().shards_in == 0
-        assert not hub.status().leases
-        hub.resume()
+        await joined(driver, "ada")
+        assert driver.status().shards_in == 0
+        assert not driver.status().leases
+        driver.resume()
         return await work
 
     assert bounded(scenario()).tobytes() == serial_result(2).tobytes()
@@ -259,23 +270,23 @@ def test_a_shard_on_a_computing_thread_that_hangs_is_run_elsewhere(caplog):
         return update
 
     async def scenario():
-        hub = toy_hub({"lease_s": 0.2, "quarantine_after": 1})
+        driver = toy_coordinator({"lease_s": 0.2, "quarantine_after": 1})
         runners = [ToyRunner(hang), ToyRunner()]
-        agents = [
-            toy_agent(MemoryLink(hub), name=f"w{index}", runner=runner)
+        workers = [
+            toy_worker(MemoryLink(driver), name=f"w{index}", runner=runner)
             for index, runner in enumerate(runners)
         ]
 
         async def work():
-            await joined(hub, "w0")
-            await joined(hub, "w1")
+            await joined(driver, "w0")
+            await joined(driver, "w1")
             try:
-                theta = await toy_run(hub, rounds=2)
-                return theta, hub.status().workers
+                theta = await toy_run(driver, rounds=2)
+                return theta, driver.status().workers
             finally:
                 go_on.set()
 
-        return await with_agents(hub, agents, work())
+        return await with_workers(driver, workers, work())
 
     with caplog.at_level(logging.WARNING):
         theta, workers = bounded(scenario())

@@ -4,14 +4,14 @@ import asyncio
 from concurrent.futures import Future
 
 import numpy as np
+from mlpeft.cluster.validation import Versions
 
-from mlpeft.cluster.checks import Versions
 from mlpeft.cluster.sim import TOY_SIZE, toy_shards, toy_step, toy_update
 from mlpeft.cluster.worker.machine import WorkerPolicy
 from mlpeft.config import RunConfig
 from mlpeft.runtime.compute import ComputeThread, Prepared
-from mlpeft.runtime.coordinator.driver import Hub
-from mlpeft.runtime.worker.driver import Agent
+from mlpeft.runtime.coordinator.driver import CoordinatorDriver
+from mlpeft.runtime.worker.driver import WorkerDriver
 from mlpeft.work import ShardUpdate
 
 VERSIONS = Versions(1, "0.1.0", "0.32.4")
@@ -31,14 +31,14 @@ class ToyRunner:
         return self.spoil(toy_update(meta["w"], shard))
 
 
-def toy_hub(cluster=()):
-    """A hub; `cluster` overrides its section's keys."""
+def toy_coordinator(cluster=()):
+    """A driver; `cluster` overrides its section's keys."""
     section = CONFIG.cluster.model_copy(update=dict(cluster))
     config = CONFIG.model_copy(update={"cluster": section})
-    return Hub(config, "same view", VERSIONS)
+    return CoordinatorDriver(config, "same view", VERSIONS)
 
 
-def toy_agent(
+def toy_worker(
     link,
     name="ada",
     view="same view",
@@ -53,7 +53,7 @@ def toy_agent(
         assert config.model_copy(update={"cluster": CONFIG.cluster}) == CONFIG
         return Prepared(runner or ToyRunner(), "toy", view)
 
-    return Agent(
+    return WorkerDriver(
         link,
         lambda post: ComputeThread(prepare or make_runner, post),
         policy=WorkerPolicy(
@@ -66,12 +66,12 @@ def toy_agent(
     )
 
 
-async def toy_run(hub, rounds, size=TOY_SIZE):
-    """Train on a hub's workers; theta."""
+async def toy_run(driver, rounds, size=TOY_SIZE):
+    """Train on a driver's workers; theta."""
     theta = np.ones(size, dtype=np.float32)
     for index in range(rounds):
         result: Future[list[ShardUpdate]] = Future()
-        hub.submit(index, {"w": theta}, toy_shards(index), result)
+        driver.submit(index, {"w": theta}, toy_shards(index), result)
         theta = toy_step(theta, tuple(await asyncio.wrap_future(result)))
     return theta
 

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlpeft.tasks.sampling import TaskChance, balanced_labels
+from mlpeft.tasks.sampling import TaskRandom, balanced_labels
 
 
 def test_a_task_id_gives_the_same_numbers_for_good():
@@ -15,7 +15,7 @@ def test_a_task_id_gives_the_same_numbers_for_good():
     They are part of what a task_id means: were they to change, saved runs would go on
     with other tasks.
     """
-    chance = TaskChance("task_0")
+    chance = TaskRandom("task_0")
     assert [chance.uniform() for _ in range(5)] == [
         0.6732875136737714,
         0.8291327874376636,
@@ -26,12 +26,12 @@ def test_a_task_id_gives_the_same_numbers_for_good():
 
 
 def test_different_task_ids_give_different_numbers():
-    firsts = {TaskChance(f"task_{number}").uniform() for number in range(1000)}
+    firsts = {TaskRandom(f"task_{number}").uniform() for number in range(1000)}
     assert len(firsts) == 1000
 
 
 def test_numbers_are_spread_evenly():
-    chance = TaskChance("even")
+    chance = TaskRandom("even")
     numbers = np.array([chance.uniform(-2.0, 2.0) for _ in range(4000)])
     counts, _ = np.histogram(numbers, 8, (-2.0, 2.0))
     assert counts.sum() == 4000
@@ -41,7 +41,7 @@ def test_numbers_are_spread_evenly():
 @given(st.text(max_size=20), st.integers(1, 40), st.data())
 def test_a_sample_has_different_items(task_id, size, data):
     count = data.draw(st.integers(0, size))
-    sample = TaskChance(task_id).sample(range(size), count)
+    sample = TaskRandom(task_id).sample(range(size), count)
     assert len(sample) == len(set(sample)) == count
     assert set(sample) <= set(range(size))
 
@@ -49,7 +49,7 @@ def test_a_sample_has_different_items(task_id, size, data):
 def test_every_item_is_sampled_equally_often():
     counts = np.zeros(6)
     for number in range(3000):
-        counts[TaskChance(str(number)).sample(range(6), 2)] += 1
+        counts[TaskRandom(str(number)).sample(range(6), 2)] += 1
     assert counts.min() > 900  # 1000 expected, standard deviation 26
 
 

@@ -142,11 +142,11 @@ def choose_backup(
         holder: The process that has the shard.
         failures: Earlier attempts at the shard.
     """
-    tried = {failure.incarnation for failure in failures} | {holder}
+    tried = {failure.process_id for failure in failures} | {holder}
     fresh = [
         candidate
         for candidate in candidates
-        if candidate.able and candidate.incarnation not in tried
+        if candidate.able and candidate.process_id not in tried
     ]
     if not fresh:
         return None, "nobody else is there who has not failed at it"

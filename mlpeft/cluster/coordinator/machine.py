@@ -1,6 +1,6 @@
 """The coordinator as a state machine: `handle(event, now) -> commands`.
 
-Rules that this file obeys, and that `invariants.check_books` checks:
+Rules that this file obeys, and that `invariants.check_state` checks:
 
 - Nothing but `handle` changes state. Time comes in as an argument (any monotonic clock,
   in seconds) and never goes back.
@@ -21,8 +21,8 @@ One shard's way through a round:
        |                 |  +-- slow, and somebody idle: a second lease, the backup
        +-- lost, failed, refused, out of time (each a Failure; too many fail the round)
 
-What happens where: `roster` workers come and go, `leasing` who computes what, `intake`
-what comes back, `steering` what an operator asks, and here rounds and time.
+What happens where: `membership` workers come and go, `leases` who computes what,
+`updates` what comes back, `operator` what an operator asks, and here rounds and time.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ from typing import TYPE_CHECKING, assert_never
 
 from mlpeft.cluster import status
 from mlpeft.cluster.coordinator import waits
-from mlpeft.cluster.coordinator.invariants import check_books
+from mlpeft.cluster.coordinator.invariants import check_state
 from mlpeft.cluster.coordinator.leases import Leases
-from mlpeft.cluster.coordinator.membership import Roster
+from mlpeft.cluster.coordinator.membership import Membership
 from mlpeft.cluster.coordinator.messages import (
     CoordinatorEvent,
     DismissWorker,
@@ -53,12 +53,12 @@ from mlpeft.cluster.coordinator.messages import (
     WorkerJoined,
     WorkerLeft,
 )
-from mlpeft.cluster.coordinator.operator import Steering
-from mlpeft.cluster.coordinator.ordered_sum import Fold
+from mlpeft.cluster.coordinator.operator import OperatorRequests
+from mlpeft.cluster.coordinator.ordered_sum import OrderedSum
 from mlpeft.cluster.coordinator.outliers import OutlierCheck
 from mlpeft.cluster.coordinator.quarantine import Quarantine
-from mlpeft.cluster.coordinator.state import Books, RoundBook
-from mlpeft.cluster.coordinator.updates import Intake
+from mlpeft.cluster.coordinator.state import ClusterState, OpenRound
+from mlpeft.cluster.coordinator.updates import UpdateHandler
 from mlpeft.cluster.messages import (
     Announce,
     LeaseKey,
@@ -76,7 +76,7 @@ if TYPE_CHECKING:
     from mlpeft.work import Shard
 
 
-class CoordinatorState:
+class CoordinatorMachine:
     """Hands out shards and takes in updates.
 
     Args:
@@ -87,15 +87,15 @@ class CoordinatorState:
     def __init__(self, session: str, policy: Policy) -> None:
         self.policy = policy
         quarantine = Quarantine(policy.quarantine_after, policy.quarantine_s)
-        self._books = Books(session, quarantine, missing=policy.min_workers)
-        self._leases = Leases(self._books, policy)
-        self._roster = Roster(self._books, policy, self._leases)
-        self._intake = Intake(self._books, self._leases)
-        self._steering = Steering(self._books, self._roster, self._leases)
+        self._state = ClusterState(session, quarantine, missing=policy.min_workers)
+        self._leases = Leases(self._state, policy)
+        self._membership = Membership(self._state, policy, self._leases)
+        self._updates = UpdateHandler(self._state, self._leases)
+        self._operator = OperatorRequests(self._state, self._membership, self._leases)
 
     def invite(self, command: str) -> None:
         """Say how a worker is started; it decides nothing, but stands in messages."""
-        self._books.invitation = command
+        self._state.join_command = command
 
     # --- the one door -----------------------------------------------------------------
 
@@ -110,8 +110,8 @@ class CoordinatorState:
             LocalProtocolError: If this side may not send it now; nothing changed.
         """
         self._check_legal(event, now)
-        due = max(self._books.now, self.next_wakeup() or now)
-        self._books.now = now
+        due = max(self._state.now, self.next_wakeup() or now)
+        self._state.now = now
         commands = self._take_in(event, due)
         commands += self._leases.settle()
         if isinstance(event, TimePassed):
@@ -123,21 +123,21 @@ class CoordinatorState:
     ) -> Commands:
         match event:
             case WorkerExpected():
-                return self._roster.expected(event)
+                return self._membership.expected(event)
             case WorkerJoined():
-                return self._roster.joined(event)
+                return self._membership.joined(event)
             case WorkerLeft():
-                return self._roster.left(event.worker, event.reason)
+                return self._membership.left(event.worker, event.reason)
             case HeartbeatReceived():
-                return self._roster.heartbeat(event)
+                return self._membership.heartbeat(event)
             case UpdateReceived():
-                return self._intake.update(event)
+                return self._updates.update(event)
             case UploadHeld():
                 return self._leases.hold(event.worker, event.key)
             case LeaseReturned():
-                return self._intake.returned(event)
+                return self._updates.returned(event)
             case WorkerDraining():
-                return self._roster.draining(event)
+                return self._membership.draining(event)
             case RoundOpened():
                 return self._open_round(event)
             case RoundAbandoned():
@@ -145,13 +145,13 @@ class CoordinatorState:
             case RunEnded():
                 return self._end_run(event.reason)
             case PauseRequested():
-                return self._steering.pause(event.reason)
+                return self._operator.pause(event.reason)
             case ResumeRequested():
-                return self._steering.resume()
+                return self._operator.resume()
             case DrainRequested():
-                return self._steering.drain(event)
+                return self._operator.drain(event)
             case ReleaseRequested():
-                return self._steering.release(event.worker)
+                return self._operator.release(event.worker)
             case TimePassed():
                 return self._time_passed(due)
             case _:
@@ -159,39 +159,39 @@ class CoordinatorState:
 
     def next_wakeup(self) -> float | None:
         """When to send TimePassed next; None: not before the next event."""
-        if self._books.over is not None:
+        if self._state.over is not None:
             return None
-        times = self._roster.wakeups() + self._leases.wakeups()
-        if self._books.round is not None:
-            times.append(self._books.round.announced_at + self.policy.announce_s)
+        times = self._membership.wakeups() + self._leases.wakeups()
+        if self._state.round is not None:
+            times.append(self._state.round.announced_at + self.policy.announce_s)
         return min(times, default=None)
 
     def named(self, worker: str) -> tuple[WorkerId, ...]:
         """Connections of the worker with this name or id."""
-        return self._books.named(worker)
+        return self._state.named(worker)
 
     def upload_turn(self, worker: WorkerId, key: LeaseKey) -> Turn:
         """Whether a large update whose head has come is to be read now."""
-        return self._intake.turn(worker, key, self.policy.room_bytes)
+        return self._updates.turn(worker, key, self.policy.room_bytes)
 
     def status(self, now: float) -> status.ClusterStatus:
         """A picture of everything, for people and scripts."""
-        return status.picture(self._books, now)
+        return status.picture(self._state, now)
 
     def check_invariants(self) -> None:
-        """Raise AssertionError if the books contradict themselves; for tests."""
-        check_books(self._books, self.policy)
+        """Raise AssertionError if the state contradict themselves; for tests."""
+        check_state(self._state, self.policy)
 
     def _check_legal(self, event: CoordinatorEvent, now: float) -> None:
         """Raise if our own side broke the rules; before anything changes."""
-        books = self._books
-        if now < books.now:
+        state = self._state
+        if now < state.now:
             raise LocalProtocolError(
-                f"the clock went back from {books.now} to {now}; use a monotonic clock"
+                f"the clock went back from {state.now} to {now}; use a monotonic clock"
             )
         match event:
             case WorkerJoined(worker=worker, slots=slots):
-                if worker in books.workers:
+                if worker in state.workers:
                     raise LocalProtocolError(f"worker id {worker} is already in use")
                 if slots < 1:
                     raise LocalProtocolError(f"worker {worker} has {slots} slots")
@@ -201,16 +201,16 @@ class CoordinatorState:
                 pass
 
     def _check_round(self, version: int, shards: tuple[Shard, ...]) -> None:
-        books = self._books
-        if books.over is not None:
-            raise LocalProtocolError(f"a round was opened after the end: {books.over}")
-        if books.round is not None:
+        state = self._state
+        if state.over is not None:
+            raise LocalProtocolError(f"a round was opened after the end: {state.over}")
+        if state.round is not None:
             raise LocalProtocolError(
-                f"a round was opened while round {books.round.round_id} is open"
+                f"a round was opened while round {state.round.round_id} is open"
             )
-        if books.version is not None and version < books.version:
+        if state.version is not None and version < state.version:
             raise LocalProtocolError(
-                f"theta's version went back from {books.version} to {version}"
+                f"theta's version went back from {state.version} to {version}"
             )
         indices = [shard.index for shard in shards]
         if not shards or indices != list(range(len(shards))):
@@ -219,36 +219,36 @@ class CoordinatorState:
     # --- rounds -----------------------------------------------------------------------
 
     def _open_round(self, event: RoundOpened) -> Commands:
-        books, factor = self._books, self.policy.norm_factor
-        books.rounds_opened += 1
-        books.version = event.version
-        books.round = RoundBook(
-            round_id=books.rounds_opened,
+        state, factor = self._state, self.policy.norm_factor
+        state.rounds_opened += 1
+        state.version = event.version
+        state.round = OpenRound(
+            round_id=state.rounds_opened,
             version=event.version,
             shards=event.shards,
             schema=schema(event.meta),
-            fold=Fold() if self.policy.fold else None,
+            ordered_sum=OrderedSum() if self.policy.ordered_sum else None,
             payload_bytes=sum(leaf.nbytes for leaf in event.meta.values()),
-            outliers=OutlierCheck(books.norms.limit(factor), event.meta)
+            outliers=OutlierCheck(state.norms.limit(factor), event.meta)
             if factor
             else None,
-            announced_at=books.now,
+            announced_at=state.now,
         )
         return []
 
     def _end_run(self, reason: str) -> Commands:
-        if self._books.over is not None:
+        if self._state.over is not None:
             return []
-        self._books.over = reason
-        self._books.round = None
-        workers, self._books.workers = self._books.workers, {}
+        self._state.over = reason
+        self._state.round = None
+        workers, self._state.workers = self._state.workers, {}
         return [DismissWorker(worker, reason, run_over=True) for worker in workers]
 
     # --- time -------------------------------------------------------------------------
 
     def _time_passed(self, due: float) -> Commands:
         self._forgive_stall(due)
-        return self._roster.lose_silent() + self._leases.time_passed()
+        return self._membership.lose_silent() + self._leases.time_passed()
 
     def _forgive_stall(self, due: float) -> None:
         """If this side slept (a closed lid, a debugger), nobody else was late.
@@ -256,23 +256,23 @@ class CoordinatorState:
         Args:
             due: When the event should have come, as far as anybody was awake to see.
         """
-        books, grace_s = self._books, self.policy.lost_after_s
-        late = books.now - due
+        state, grace_s = self._state, self.policy.lost_after_s
+        late = state.now - due
         if late <= grace_s / 2:
             return
-        for worker in books.workers.values():
-            worker.last_seen = books.now
-        for live in books.round.live.values() if books.round else ():
-            live.deadline = max(live.deadline + late, books.now + grace_s)
+        for worker in state.workers.values():
+            worker.last_seen = state.now
+        for live in state.round.live.values() if state.round else ():
+            live.deadline = max(live.deadline + late, state.now + grace_s)
             if live.slow_at is not None:
-                live.slow_at = max(live.slow_at + late, books.now + grace_s)
+                live.slow_at = max(live.slow_at + late, state.now + grace_s)
             if live.warn_at is not None:
-                live.warn_at = max(live.warn_at + late, books.now + grace_s)
+                live.warn_at = max(live.warn_at + late, state.now + grace_s)
 
     def _announce_wait(self) -> Commands:
         """Every few seconds, what the open round waits for."""
-        current, now = self._books.round, self._books.now
+        current, now = self._state.round, self._state.now
         if current is None or now < current.announced_at + self.policy.announce_s:
             return []
         current.announced_at = now
-        return [Announce(Level.INFO, waits.wait(self._books))]
+        return [Announce(Level.INFO, waits.wait(self._state))]

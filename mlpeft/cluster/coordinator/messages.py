@@ -21,11 +21,11 @@ class WorkerExpected:
 
     Attributes:
         name: As in WorkerJoined.
-        incarnation: As in WorkerJoined.
+        process_id: As in WorkerJoined.
     """
 
     name: str
-    incarnation: str
+    process_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class WorkerJoined:
     Attributes:
         worker: The new connection.
         name: What people call the worker; need not be unique.
-        incarnation: The same for all connections of one worker process. A process that
+        process_id: The same for all connections of one worker process. A process that
             comes back had lost its connection, and had not crashed.
         slots: Shards that it takes at once.
         device: What it computes on, for the status.
@@ -43,7 +43,7 @@ class WorkerJoined:
 
     worker: WorkerId
     name: str
-    incarnation: str
+    process_id: str
     slots: int
     device: str = ""
 

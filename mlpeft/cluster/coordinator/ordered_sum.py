@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from mlpeft.work import ShardUpdate
 
 
-class Fold:
+class OrderedSum:
     """The sum of a round's first updates.
 
     Attributes:

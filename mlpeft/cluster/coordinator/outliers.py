@@ -78,7 +78,7 @@ class Limit:
     median: float
     norms: int
 
-    def refusal(self, norm: float) -> str:
+    def reject_reason(self, norm: float) -> str:
         """Why a norm beyond the limit needs a second opinion."""
         return (
             f"it moves theta by {norm:.3g}; the last {self.norms} that counted moved "
@@ -121,11 +121,11 @@ class Verdict:
     """What is to become of an update.
 
     Attributes:
-        refusal: Why it may not count yet; None: it counts.
+        reject_reason: Why it may not count yet; None: it counts.
         confirmed: Worker processes whose refused update of this shard was right.
     """
 
-    refusal: str | None = None
+    reject_reason: str | None = None
     confirmed: tuple[str, ...] = ()
 
 
@@ -133,7 +133,7 @@ class _Finding(NamedTuple):
     """An outlier that was refused."""
 
     attempt: int
-    incarnation: str
+    process_id: str
     norm: float
 
 
@@ -152,7 +152,7 @@ class OutlierCheck:
         self._refused: dict[int, list[_Finding]] = {}
 
     def judge(
-        self, update: ShardUpdate, attempt: int, incarnation: str, *, alone: bool
+        self, update: ShardUpdate, attempt: int, process_id: str, *, alone: bool
     ) -> Verdict:
         """Whether a training shard's update may count; remembers its norm.
 
@@ -160,7 +160,7 @@ class OutlierCheck:
             update: What came; it has passed the rest of the gate.
             attempt: Which attempt at the shard: a message that comes twice is none of
                 its own.
-            incarnation: The worker process that sent it.
+            process_id: The worker process that sent it.
             alone: Whether there is nobody else to ask; then the same process finding
                 the same twice is enough.
         """
@@ -169,15 +169,15 @@ class OutlierCheck:
         if self._limit is not None and not norm <= self._limit.norm:
             earlier = self._refused.setdefault(update.index, [])
             confirmed = tuple(
-                other.incarnation
+                other.process_id
                 for other in earlier
                 if abs(norm - other.norm) <= AGREEMENT * max(norm, other.norm)
                 and attempt != other.attempt
-                and (alone or incarnation != other.incarnation)
+                and (alone or process_id != other.process_id)
             )
             if not confirmed:
-                earlier.append(_Finding(attempt, incarnation, norm))
-                return Verdict(self._limit.refusal(norm))
+                earlier.append(_Finding(attempt, process_id, norm))
+                return Verdict(self._limit.reject_reason(norm))
         self._norms[update.index] = norm
         return Verdict(confirmed=confirmed)
 

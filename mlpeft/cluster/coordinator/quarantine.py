@@ -19,7 +19,7 @@ ShardName: TypeAlias = tuple[int, int]
 
 
 @dataclass(slots=True)
-class Conduct:
+class FailureRecord:
     """A worker process on which shards failed.
 
     Attributes:
@@ -44,63 +44,63 @@ class Quarantine:
     def __init__(self, after: int, for_s: float) -> None:
         self._after = after
         self._for_s = for_s
-        self._conduct: dict[str, Conduct] = {}
+        self._records: dict[str, FailureRecord] = {}
 
-    def reason(self, incarnation: str) -> str | None:
+    def reason(self, process_id: str) -> str | None:
         """Why a process is quarantined; None: it is not."""
-        conduct = self._conduct.get(incarnation)
-        return conduct.reason if conduct else None
+        record = self._records.get(process_id)
+        return record.reason if record else None
 
     def failed(
-        self, incarnation: str, shard: ShardName, reason: str, now: float
+        self, process_id: str, shard: ShardName, reason: str, now: float
     ) -> str | None:
         """A shard failed on a process, and on nobody else so far.
 
         Returns:
             Why it is quarantined, if it is so from now on.
         """
-        conduct = self._conduct.setdefault(incarnation, Conduct())
-        conduct.failed[shard] = reason
-        if conduct.reason is not None or len(conduct.failed) < self._after:
+        record = self._records.setdefault(process_id, FailureRecord())
+        record.failed[shard] = reason
+        if record.reason is not None or len(record.failed) < self._after:
             return None
-        row = len(conduct.failed)
+        row = len(record.failed)
         shards = "a shard" if row == 1 else f"{row} shards in a row"
-        conduct.reason = f"{shards} failed, last: {reason}"
-        conduct.until = now + self._for_s
-        return conduct.reason
+        record.reason = f"{shards} failed, last: {reason}"
+        record.until = now + self._for_s
+        return record.reason
 
     def excuse(self, shard: ShardName) -> list[str]:
         """A shard's failures are nobody's fault; the processes that this sets free."""
         free = []
-        for incarnation, conduct in self._conduct.items():
-            conduct.failed.pop(shard, None)
-            if conduct.reason is not None and len(conduct.failed) < self._after:
-                conduct.reason = None
-                free.append(incarnation)
+        for process_id, record in self._records.items():
+            record.failed.pop(shard, None)
+            if record.reason is not None and len(record.failed) < self._after:
+                record.reason = None
+                free.append(process_id)
         return free
 
-    def succeeded(self, incarnation: str) -> bool:
+    def succeeded(self, process_id: str) -> bool:
         """An update of a process counted; whether this sets it free."""
-        conduct = self._conduct.pop(incarnation, None)
-        return conduct is not None and conduct.reason is not None
+        record = self._records.pop(process_id, None)
+        return record is not None and record.reason is not None
 
-    def release(self, incarnation: str) -> bool:
+    def release(self, process_id: str) -> bool:
         """An operator sets a process free; whether it was quarantined."""
-        return self.succeeded(incarnation)
+        return self.succeeded(process_id)
 
     def next_release(self) -> float | None:
         """When the next quarantine ends; None: nobody is quarantined."""
-        times = [c.until for c in self._conduct.values() if c.reason is not None]
+        times = [c.until for c in self._records.values() if c.reason is not None]
         return min(times, default=None)
 
     def released(self, now: float) -> list[str]:
         """Processes whose time is over: free, but one more failure brings it back."""
         free = []
-        for incarnation, conduct in self._conduct.items():
-            if conduct.reason is None or now < conduct.until:
+        for process_id, record in self._records.items():
+            if record.reason is None or now < record.until:
                 continue
-            conduct.reason = None
-            newest = list(conduct.failed.items())
-            conduct.failed = dict(newest[len(newest) - self._after + 1 :])
-            free.append(incarnation)
+            record.reason = None
+            newest = list(record.failed.items())
+            record.failed = dict(newest[len(newest) - self._after + 1 :])
+            free.append(process_id)
         return free

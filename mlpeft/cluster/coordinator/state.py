@@ -1,6 +1,6 @@
 """What the coordinator knows: its workers, the open round and the leases.
 
-Plain data and questions about it. Only `CoordinatorState` and its parts write here.
+Plain data and questions about it. Only `CoordinatorMachine` and its parts write here.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from mlpeft.cluster.policy import Candidate
 if TYPE_CHECKING:
     from mlpeft.cluster.coordinator.durations import Usual
     from mlpeft.cluster.coordinator.messages import WorkerJoined
-    from mlpeft.cluster.coordinator.ordered_sum import Fold
+    from mlpeft.cluster.coordinator.ordered_sum import OrderedSum
     from mlpeft.cluster.coordinator.outliers import OutlierCheck
     from mlpeft.cluster.coordinator.quarantine import Quarantine
     from mlpeft.cluster.messages import Lease, LeaseKey, WorkerId
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(slots=True)
-class WorkerBook:
+class WorkerRecord:
     """A connected worker.
 
     Attributes:
@@ -96,7 +96,7 @@ class LiveLease:
 
 
 @dataclass(slots=True)
-class RoundBook:
+class OpenRound:
     """The open round.
 
     Attributes:
@@ -105,7 +105,7 @@ class RoundBook:
         shards: What is computed.
         schema: Leaves that the sum of a training shard must have.
         outliers: How far its updates move theta; None: nobody asks.
-        fold: Their sum so far; None: they are kept apart.
+        ordered_sum: Their sum so far; None: they are kept apart.
         payload_bytes: Size of theta, and of each training update.
         announced_at: When people were last told what it waits for.
         updates: What is in, by shard.
@@ -120,7 +120,7 @@ class RoundBook:
     shards: tuple[Shard, ...]
     schema: Schema
     outliers: OutlierCheck | None
-    fold: Fold | None
+    ordered_sum: OrderedSum | None
     payload_bytes: int
     announced_at: float
     updates: dict[int, ShardUpdate] = field(default_factory=dict)
@@ -161,14 +161,14 @@ class Expected:
 
 
 @dataclass(slots=True)
-class Books:
+class ClusterState:
     """All that the coordinator knows.
 
     Attributes:
         session: Unlike that of any other start of a coordinator.
         missing: Workers that must still come before the first lease is given.
         workers: Connected workers, in the order in which they joined.
-        expected: Worker processes that get ready, by incarnation.
+        expected: Worker processes that get ready, by process_id.
         round: The open round.
         rounds_opened: Rounds so far.
         version: Version of theta in the newest round.
@@ -182,15 +182,15 @@ class Books:
         drained: Worker processes that are to end, and why.
         paused: Why no leases are given out; None while they are.
         now: The time of the newest event.
-        invitation: How to start a worker for this coordinator, for people.
+        join_command: How to start a worker for this coordinator, for people.
     """
 
     session: str
     quarantine: Quarantine
     missing: int = 0
-    workers: dict[WorkerId, WorkerBook] = field(default_factory=dict)
+    workers: dict[WorkerId, WorkerRecord] = field(default_factory=dict)
     expected: dict[str, Expected] = field(default_factory=dict)
-    round: RoundBook | None = None
+    round: OpenRound | None = None
     rounds_opened: int = 0
     version: int | None = None
     over: str | None = None
@@ -202,7 +202,7 @@ class Books:
     drained: dict[str, str] = field(default_factory=dict)
     paused: str | None = None
     now: float = float("-inf")
-    invitation: str = "`mlpeft-worker`"
+    join_command: str = "`mlpeft-worker`"
 
     def expecting(self) -> list[str]:
         """Names of the workers that get ready, in the order in which they came."""
@@ -212,30 +212,30 @@ class Books:
         """Connections of the worker with this name or id."""
         return tuple(
             worker_id
-            for worker_id, book in self.workers.items()
-            if worker in {worker_id, book.info.name}
+            for worker_id, record in self.workers.items()
+            if worker in {worker_id, record.info.name}
         )
 
     def candidates(self) -> list[Candidate]:
         """Connected workers, in the order in which they joined."""
         return [self.candidate(worker) for worker in self.workers.values()]
 
-    def candidate(self, worker: WorkerBook) -> Candidate:
+    def candidate(self, worker: WorkerRecord) -> Candidate:
         """A connected worker, as decisions see it."""
-        incarnation = worker.info.incarnation
-        quarantined = self.quarantine.reason(incarnation) is not None
+        process_id = worker.info.process_id
+        quarantined = self.quarantine.reason(process_id) is not None
         free = worker.info.slots - len(worker.held)
         live = self.round.live if self.round is not None else {}
         return Candidate(
             worker=worker.info.worker,
             name=worker.info.name,
-            incarnation=incarnation,
+            process_id=process_id,
             free=0 if worker.draining or quarantined else free,
             draining=worker.draining,
             quarantined=quarantined,
             stuck=free == 0 and not any(key in live for key in worker.held),
         )
 
-    def usual(self, worker: WorkerBook, kind: Kind) -> Usual | None:
+    def usual(self, worker: WorkerRecord, kind: Kind) -> Usual | None:
         """What a task of this kind usually takes a worker; None: not known."""
         return usual_of(kind, worker.times, [w.times for w in self.workers.values()])

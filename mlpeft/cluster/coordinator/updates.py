@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from mlpeft.cluster import checks
+from mlpeft.cluster import validation
 from mlpeft.cluster.coordinator.messages import (
     CompleteRound,
     LeaseReturned,
@@ -18,7 +18,7 @@ from mlpeft.work import Kind
 
 if TYPE_CHECKING:
     from mlpeft.cluster.coordinator.leases import Commands, Leases
-    from mlpeft.cluster.coordinator.state import Books, RoundBook, WorkerBook
+    from mlpeft.cluster.coordinator.state import ClusterState, OpenRound, WorkerRecord
     from mlpeft.cluster.messages import WorkerId
     from mlpeft.work import Shard, ShardUpdate
 
@@ -38,7 +38,7 @@ class Turn(StrEnum):
 
 
 def turn(
-    current: RoundBook, shard: int, held_back: set[WorkerId], room_bytes: int
+    current: OpenRound, shard: int, held_back: set[WorkerId], room_bytes: int
 ) -> Turn:
     """The turn of an update that would count.
 
@@ -50,10 +50,10 @@ def turn(
         room_bytes: What updates that cannot be summed yet may take, if it is more than
             LEAST_AT_ONCE of them.
     """
-    if current.fold is None:
+    if current.ordered_sum is None:
         return Turn.NOW
     at_once = max(LEAST_AT_ONCE, room_bytes // max(1, current.payload_bytes))
-    if shard < current.fold.done + at_once:
+    if shard < current.ordered_sum.done + at_once:
         return Turn.NOW
     before = any(
         key.shard < shard and live.worker not in held_back
@@ -62,21 +62,21 @@ def turn(
     return Turn.LATER if before else Turn.NOW
 
 
-class Intake:
+class UpdateHandler:
     """Takes in updates and returned leases.
 
     Args:
-        books: What the coordinator knows.
+        state: What the coordinator knows.
         leases: Those that are answered.
     """
 
-    def __init__(self, books: Books, leases: Leases) -> None:
-        self._books = books
+    def __init__(self, state: ClusterState, leases: Leases) -> None:
+        self._state = state
         self._leases = leases
 
     def update(self, event: UpdateReceived) -> Commands:
         """An update came: it counts, is refused, or is no longer wanted."""
-        worker = self._books.workers.get(event.worker)
+        worker = self._state.workers.get(event.worker)
         if worker is None:
             return []
         took_s = self._leases.let_go(worker, event.key)
@@ -84,27 +84,27 @@ class Intake:
         if current is None:
             return []
         shard = current.shards[event.key.shard]
-        refused = _refusal(current, shard, event, worker.info.incarnation)
+        refused = _refusal(current, shard, event, worker.info.process_id)
         if event.update is None or refused is not None:
             return self._refuse(worker, event.key, refused or "it is not there")
         verdict = self._judge(current, event.key, event.update, worker)
-        if verdict.refusal is not None:
-            return self._refuse(worker, event.key, verdict.refusal)
+        if verdict.reject_reason is not None:
+            return self._refuse(worker, event.key, verdict.reject_reason)
         commands = self._clear(event.key, worker, verdict)
         if took_s is not None:
             worker.times.add(shard.kind, took_s / len(shard.tasks))
         current.updates[shard.index] = event.update
-        if current.fold is not None:
-            current.fold.take(current.updates)
-        self._books.counted += 1
+        if current.ordered_sum is not None:
+            current.ordered_sum.take(current.updates)
+        self._state.counted += 1
         commands += self._leases.came_in(current, worker, event.key)
         if len(current.updates) < len(current.shards):
             return commands
-        self._books.round = None
+        self._state.round = None
         if current.outliers is not None:
-            self._books.norms.add(current.outliers.norms())
-        if current.fold is not None:
-            current.fold.finish(current.updates)
+            self._state.norms.add(current.outliers.norms())
+        if current.ordered_sum is not None:
+            current.ordered_sum.finish(current.updates)
         updates = tuple(current.updates[index] for index in range(len(current.shards)))
         return [*commands, CompleteRound(current.round_id, updates)]
 
@@ -116,17 +116,19 @@ class Intake:
             key: The lease that it answers.
             room_bytes: As in `turn`.
         """
-        worker, current = self._books.workers.get(worker_id), self._wanting(key)
+        worker, current = self._state.workers.get(worker_id), self._wanting(key)
         if worker is None or current is None:
             return Turn.NEVER
-        if current.granted.get(key) != worker.info.incarnation:
+        if current.granted.get(key) != worker.info.process_id:
             return Turn.NEVER
-        held = {other for other, book in self._books.workers.items() if book.held_back}
+        held = {
+            other for other, record in self._state.workers.items() if record.held_back
+        }
         return turn(current, key.shard, held | {worker_id}, room_bytes)
 
     def returned(self, event: LeaseReturned) -> Commands:
         """A lease came back without an update."""
-        worker = self._books.workers.get(event.worker)
+        worker = self._state.workers.get(event.worker)
         if worker is None:
             return []
         self._leases.let_go(worker, event.key)
@@ -142,16 +144,16 @@ class Intake:
             *self._leases.failed(worker, event.key, Cause.FAILED, event.reason),
         ]
 
-    def _wanting(self, key: LeaseKey) -> RoundBook | None:
+    def _wanting(self, key: LeaseKey) -> OpenRound | None:
         """The open round, if an update of this shard would still be of use to it."""
-        current = self._books.round
-        if current is None or key[:2] != (self._books.session, current.round_id):
+        current = self._state.round
+        if current is None or key[:2] != (self._state.session, current.round_id):
             return None
         known = 0 <= key.shard < len(current.shards)
         return current if known and key.shard not in current.updates else None
 
-    def _refuse(self, worker: WorkerBook, key: LeaseKey, refused: str) -> Commands:
-        self._books.refused += 1
+    def _refuse(self, worker: WorkerRecord, key: LeaseKey, refused: str) -> Commands:
+        self._state.refused += 1
         text = f"update of {key} by worker {worker.info.name} refused: {refused}"
         commands: Commands = [Announce(Level.WARNING, text, worker.info.name, key)]
         if self._leases.is_live(worker, key):
@@ -159,25 +161,29 @@ class Intake:
         return commands
 
     def _judge(
-        self, current: RoundBook, key: LeaseKey, update: ShardUpdate, worker: WorkerBook
+        self,
+        current: OpenRound,
+        key: LeaseKey,
+        update: ShardUpdate,
+        worker: WorkerRecord,
     ) -> Verdict:
         """Whether an update that is sound moves theta as others do."""
         check = current.outliers
         if check is None or current.shards[key.shard].kind is not Kind.TRAIN:
             return Verdict()
-        able = [other for other in self._books.candidates() if other.able]
+        able = [other for other in self._state.candidates() if other.able]
         return check.judge(
-            update, key.attempt, worker.info.incarnation, alone=len(able) <= 1
+            update, key.attempt, worker.info.process_id, alone=len(able) <= 1
         )
 
-    def _clear(self, key: LeaseKey, worker: WorkerBook, verdict: Verdict) -> Commands:
+    def _clear(self, key: LeaseKey, worker: WorkerRecord, verdict: Verdict) -> Commands:
         """Whoever found an outlier that is confirmed did not fail."""
         if not verdict.confirmed:
             return []
         found = [
             other
-            for other in self._books.workers.values()
-            if other.info.incarnation in verdict.confirmed
+            for other in self._state.workers.values()
+            if other.info.process_id in verdict.confirmed
         ]
         for other in found:
             other.failures = max(0, other.failures - 1)
@@ -189,12 +195,12 @@ class Intake:
 
 
 def _refusal(
-    current: RoundBook, shard: Shard, event: UpdateReceived, incarnation: str
+    current: OpenRound, shard: Shard, event: UpdateReceived, process_id: str
 ) -> str | None:
     """Why an update may not count, or None if it may."""
     if event.fault:
         return event.fault
-    if current.granted.get(event.key) != incarnation:
+    if current.granted.get(event.key) != process_id:
         return "it answers a lease that this worker was not given"
     if event.version != current.version:
         return (
@@ -202,4 +208,4 @@ def _refusal(
         )
     if event.update is None:
         return None
-    return checks.refusal(shard, current.schema, event.update)
+    return validation.reject_reason(shard, current.schema, event.update)

@@ -9,60 +9,60 @@ from mlpeft.cluster import policy
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mlpeft.cluster.coordinator.state import Books, LiveLease, RoundBook
+    from mlpeft.cluster.coordinator.state import ClusterState, LiveLease, OpenRound
 
 
-def wait(books: Books) -> str:
+def wait(state: ClusterState) -> str:
     """What the open round waits for, or why there is none."""
-    current = books.round
+    current = state.round
     if current is None:
-        why = books.over or "no round is open"
-        return f"{why}; {_paused(books)}" if books.paused is not None else why
-    if books.missing and books.workers:
+        why = state.over or "no round is open"
+        return f"{why}; {_paused(state)}" if state.paused is not None else why
+    if state.missing and state.workers:
         reason = (
-            f"{len(books.workers)} connected, and cluster.min_workers asks for "
-            f"{books.missing} more to start"
+            f"{len(state.workers)} connected, and cluster.min_workers asks for "
+            f"{state.missing} more to start"
         )
-        expected = books.expecting()
+        expected = state.expecting()
         if expected:
             reason += f"; getting ready: {_some(expected)}"
     else:
         _, reason = round_wait(
             done=len(current.updates),
             total=len(current.shards),
-            connected=len(books.workers),
-            waiting=_waiting(books, current),
-            held=_held(books, current),
-            invitation=books.invitation,
-            expected=books.expecting(),
+            connected=len(state.workers),
+            waiting=_waiting(state, current),
+            held=_held(state, current),
+            join_command=state.join_command,
+            expected=state.expecting(),
         )
-    if books.paused is not None:
-        reason = f"{_paused(books)}; {reason}"
+    if state.paused is not None:
+        reason = f"{_paused(state)}; {reason}"
     return f"round {current.round_id}: {reason}"
 
 
-def _paused(books: Books) -> str:
-    return f"paused ({books.paused}), `mlpeft resume` goes on"
+def _paused(state: ClusterState) -> str:
+    return f"paused ({state.paused}), `mlpeft resume` goes on"
 
 
-def _waiting(books: Books, current: RoundBook) -> list[str]:
+def _waiting(state: ClusterState, current: OpenRound) -> list[str]:
     """Shards that nobody holds, together where the reason is the same."""
-    candidates = books.candidates()
+    candidates = state.candidates()
     by_reason: dict[str, list[int]] = {}
     for index in current.waiting():
         failures = current.failures.get(index, ())
         _, reason = policy.choose_worker(candidates, failures)
-        if books.paused is not None:
+        if state.paused is not None:
             reason = "paused"
         by_reason.setdefault(reason, []).append(index)
     return [f"{shards_named(shards)}: {why}" for why, shards in by_reason.items()]
 
 
-def _held(books: Books, current: RoundBook) -> list[str]:
+def _held(state: ClusterState, current: OpenRound) -> list[str]:
     """Shards that are being computed, each with who holds it."""
     return [
-        f"shard {key.shard} on {books.workers[live.worker].info.name} for "
-        f"{books.now - live.granted_at:.0f} s{_manner(live)}"
+        f"shard {key.shard} on {state.workers[live.worker].info.name} for "
+        f"{state.now - live.granted_at:.0f} s{_manner(live)}"
         for key, live in current.live.items()
     ]
 
@@ -81,7 +81,7 @@ def round_wait(
     connected: int,
     waiting: Sequence[str],
     held: Sequence[str],
-    invitation: str,
+    join_command: str,
     expected: Sequence[str] = (),
 ) -> tuple[bool, str]:
     """Whether a round is complete, and if not, what it waits for.
@@ -92,7 +92,7 @@ def round_wait(
         connected: Connected workers.
         waiting: Shards that nobody holds, together where the reason is the same.
         held: Shards that are being computed, each with who holds it.
-        invitation: How to start a worker for this coordinator, for people.
+        join_command: How to start a worker for this coordinator, for people.
         expected: Workers that get ready to connect.
     """
     if done == total:
@@ -101,7 +101,7 @@ def round_wait(
     if connected == 0 and expected:
         return False, f"{have}; workers are getting ready: {_some(expected)}"
     if connected == 0:
-        return False, f"{have}; no worker is connected: start one with {invitation}"
+        return False, f"{have}; no worker is connected: start one with {join_command}"
     parts = [have]
     if held:
         parts.append("computing " + _some(held))

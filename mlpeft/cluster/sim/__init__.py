@@ -1,20 +1,20 @@
 """A cluster in one thread: virtual clock, hostile network, and the real state machines.
 
-A `Simulation` joins one `CoordinatorState` and some `WorkerState`s by a network that
-delays, repeats and reorders messages and drops connections, while workers crash,
+A `Simulation` joins one `CoordinatorMachine` and some `WorkerMachine`s by a network
+that delays, repeats and reorders messages and drops connections, while workers crash,
 freeze, hang, lie, are drained and come back, operators pause, and the coordinator
 restarts from its newest theta. All that is random comes from one seed, so that a
 schedule can be replayed:
 
     Simulation(seed=17).run().tobytes() == serial_result(rounds=6).tobytes()
 
-    agenda      virtual time
-    chance      all that is random: the faults, and when
-    toy         what is computed
-    network     lines that delay, repeat, reorder and break
-    process     a worker: state machine and computing thread
-    head        the coordinator: state machine and training loop
-    simulation  one schedule
+    event_queue     virtual time
+    fault_injector  all that is random: the faults, and when
+    toy             what is computed
+    network         lines that delay, repeat, reorder and break
+    worker          a worker: state machine and computing thread
+    coordinator     the coordinator: state machine and training loop
+    simulation      one schedule
 """
 
 from mlpeft.cluster.sim.fault_injector import Faults

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, assert_never
 
 import numpy as np
 
-from mlpeft.cluster.coordinator.machine import CoordinatorState
+from mlpeft.cluster.coordinator.machine import CoordinatorMachine
 from mlpeft.cluster.coordinator.messages import (
     CompleteRound,
     DismissWorker,
@@ -38,8 +38,8 @@ from mlpeft.cluster.worker.messages import (
 if TYPE_CHECKING:
     from mlpeft.cluster.coordinator.messages import CoordinatorCommand, CoordinatorEvent
     from mlpeft.cluster.policy import Policy
-    from mlpeft.cluster.sim.event_queue import Agenda
-    from mlpeft.cluster.sim.fault_injector import Chance
+    from mlpeft.cluster.sim.event_queue import EventQueue
+    from mlpeft.cluster.sim.fault_injector import FaultInjector
 
 HOLD_S = 0.3
 """Seconds after which an update that was kept waiting asks again."""
@@ -60,7 +60,12 @@ class Head:
     """
 
     def __init__(
-        self, rounds: int, shards: int, policy: Policy, agenda: Agenda, chance: Chance
+        self,
+        rounds: int,
+        shards: int,
+        policy: Policy,
+        agenda: EventQueue,
+        chance: FaultInjector,
     ) -> None:
         self.theta: Vector = np.ones(TOY_SIZE, dtype=np.float32)
         self.finished = False
@@ -84,7 +89,7 @@ class Head:
         self._sessions += 1
         self._counted = 0  # updates that counted in this session
         self.network.break_all("the coordinator died")
-        self.state = CoordinatorState(self.session, self._policy)
+        self.state = CoordinatorMachine(self.session, self._policy)
         self._open_round()
 
     def can_tell(self) -> bool:
@@ -95,7 +100,7 @@ class Head:
         shards = toy_shards(self._done, self._shards)
         self.take(RoundOpened(self._done, shards, {"w": self.theta}), self.state)
 
-    def take(self, event: CoordinatorEvent, state: CoordinatorState) -> None:
+    def take(self, event: CoordinatorEvent, state: CoordinatorMachine) -> None:
         """Take in an event, if the process that it was meant for lives."""
         if state is not self.state or self.finished:
             return
@@ -112,7 +117,7 @@ class Head:
         for command in commands:
             self._obey(command)
 
-    def _must_wait(self, event: UpdateReceived, state: CoordinatorState) -> bool:
+    def _must_wait(self, event: UpdateReceived, state: CoordinatorMachine) -> bool:
         """Whether an update stays on the line for now; then it comes again later."""
         if state.upload_turn(event.worker, event.key) is not Turn.LATER:
             return False
@@ -124,7 +129,7 @@ class Head:
         self._agenda.after(HOLD_S, again)
         return True
 
-    def _wake(self, state: CoordinatorState, at: float) -> None:
+    def _wake(self, state: CoordinatorMachine, at: float) -> None:
         if state.next_wakeup() == at:
             self.take(TimePassed(), state)
 

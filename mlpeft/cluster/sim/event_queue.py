@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-class Agenda:
+class EventQueue:
     """Actions by their time; time jumps from one to the next.
 
     Attributes:

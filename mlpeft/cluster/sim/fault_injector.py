@@ -51,7 +51,7 @@ class Faults:
     horizon_s: float = 20.0
 
 
-class Chance:
+class FaultInjector:
     """Draws what happens.
 
     Args:

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from mlpeft.cluster.coordinator.messages import CoordinatorEvent
     from mlpeft.cluster.sim.coordinator import Head
-    from mlpeft.cluster.sim.event_queue import Agenda
-    from mlpeft.cluster.sim.fault_injector import Chance
+    from mlpeft.cluster.sim.event_queue import EventQueue
+    from mlpeft.cluster.sim.fault_injector import FaultInjector
     from mlpeft.cluster.sim.worker import Process
     from mlpeft.cluster.worker.messages import WorkerEvent
 
@@ -47,7 +47,7 @@ class Network:
         head: The coordinator's end.
     """
 
-    def __init__(self, agenda: Agenda, chance: Chance, head: Head) -> None:
+    def __init__(self, agenda: EventQueue, chance: FaultInjector, head: Head) -> None:
         self._agenda = agenda
         self._chance = chance
         self._head = head
@@ -60,7 +60,7 @@ class Network:
         self._lines[line.worker_id] = line
         process.line = line
         process.take(CoordinatorJoined(self._head.session, heartbeat_s=1.0), line)
-        joined = WorkerJoined(line.worker_id, process.name, process.incarnation, slots)
+        joined = WorkerJoined(line.worker_id, process.name, process.process_id, slots)
         state = self._head.state
         # The first message of a stream is delivered once, before any other.
         self._agenda.after(

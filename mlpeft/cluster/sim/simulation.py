@@ -12,8 +12,8 @@ from mlpeft.cluster.coordinator.messages import (
 )
 from mlpeft.cluster.policy import Policy
 from mlpeft.cluster.sim.coordinator import Head
-from mlpeft.cluster.sim.event_queue import Agenda
-from mlpeft.cluster.sim.fault_injector import Chance, Faults
+from mlpeft.cluster.sim.event_queue import EventQueue
+from mlpeft.cluster.sim.fault_injector import FaultInjector, Faults
 from mlpeft.cluster.sim.worker import Process
 from mlpeft.cluster.worker.messages import Started, StopRequested
 
@@ -56,8 +56,8 @@ class Simulation:
     ) -> None:
         self.seed = seed
         self._faults = faults or Faults()
-        self._chance = Chance(seed, self._faults)
-        self._agenda = Agenda()
+        self._chance = FaultInjector(seed, self._faults)
+        self._agenda = EventQueue()
         self._head = Head(rounds, shards, policy or PATIENT, self._agenda, self._chance)
         self._ids = itertools.count(1)
         self._processes = [self._process(f"w{slot}", slot) for slot in range(workers)]

@@ -13,7 +13,7 @@ from mlpeft.cluster.coordinator.messages import (
 )
 from mlpeft.cluster.messages import Announce, TimePassed
 from mlpeft.cluster.sim.toy import toy_update
-from mlpeft.cluster.worker.machine import WorkerPolicy, WorkerState
+from mlpeft.cluster.worker.machine import WorkerMachine, WorkerPolicy
 from mlpeft.cluster.worker.messages import (
     CancelShard,
     ComputeShard,
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 
     from mlpeft.cluster.coordinator.messages import CoordinatorEvent
     from mlpeft.cluster.messages import Lease, LeaseKey, WorkerId
-    from mlpeft.cluster.sim.event_queue import Agenda
-    from mlpeft.cluster.sim.fault_injector import Chance
+    from mlpeft.cluster.sim.event_queue import EventQueue
+    from mlpeft.cluster.sim.fault_injector import FaultInjector
     from mlpeft.cluster.sim.network import Line, Network
     from mlpeft.cluster.sim.toy import Vector
     from mlpeft.cluster.worker.messages import WorkerCommand, WorkerEvent
@@ -46,7 +46,7 @@ class Process:
 
     Args:
         name: What people call it; the next process in its place has the same.
-        incarnation: Unlike that of any other.
+        process_id: Unlike that of any other.
         agenda: Virtual time.
         chance: How long tasks take, and what fails.
         network: The way to the coordinator.
@@ -58,9 +58,9 @@ class Process:
     def __init__(
         self,
         name: str,
-        incarnation: str,
-        agenda: Agenda,
-        chance: Chance,
+        process_id: str,
+        agenda: EventQueue,
+        chance: FaultInjector,
         network: Network,
         *,
         liar: bool,
@@ -68,7 +68,7 @@ class Process:
         ended: Callable[[Process], None],
     ) -> None:
         self.name = name
-        self.incarnation = incarnation
+        self.process_id = process_id
         self.alive = True
         self.line: Line | None = None
         self.frozen_until = 0.0
@@ -80,7 +80,7 @@ class Process:
         self._liar = liar
         self._can_tell = can_tell
         self._ended = ended
-        self._state = WorkerState(WorkerPolicy())
+        self._state = WorkerMachine(WorkerPolicy())
         # Counts dials, so that an answer to an old one is not taken for the newest's.
         self._dialled = 0
         self._jobs: deque[tuple[Lease, Vector]] = deque()

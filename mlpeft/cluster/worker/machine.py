@@ -96,7 +96,7 @@ class WorkerPolicy:
         return min(longest, self.longest_delay_s) * (0.5 + 0.5 * jitter)
 
 
-class WorkerState:
+class WorkerMachine:
     """Keeps a worker joined, and its shards in order.
 
     Args:
@@ -370,7 +370,7 @@ class WorkerState:
         return [SendHeartbeat(tuple((key, self._progress.get(key, 0)) for key in keys))]
 
     def check_invariants(self) -> None:
-        """Raise AssertionError if the books contradict themselves; for tests."""
+        """Raise AssertionError if the state contradict themselves; for tests."""
         newest = float("-inf") if self.version is None else self.version
         working = self.phase is Phase.WORKING
         rules = {

@@ -16,7 +16,7 @@ from mlx.utils import tree_map
 
 from mlpeft.errors import DataError
 from mlpeft.models.pretrained.frozen_layers import prepare_texts
-from mlpeft.models.pretrained.loss_positions import take_places
+from mlpeft.models.pretrained.loss_positions import take_loss_positions
 from mlpeft.models.pretrained.source import model_file, model_path
 from mlpeft.models.pretrained.virtual_tokens import take_virtual_tokens
 
@@ -54,7 +54,7 @@ def read_causal_lm(where: str, base_dtype: BaseDtype = "float32") -> nn.Module:
     if base_dtype != "stored":
         _convert(model, mx.float32 if base_dtype == "float32" else mx.bfloat16)
     take_virtual_tokens(model)
-    take_places(model)
+    take_loss_positions(model)
     prepare_texts(model)
     mx.eval(model.parameters())
     return model

@@ -15,14 +15,14 @@ import mlx.nn as nn
 import numpy as np
 from mlx.utils import tree_flatten
 
-from mlpeft.models.pretrained.module_proxy import Stand, parts_replaced
+from mlpeft.models.pretrained.module_proxy import ModuleProxy, parts_replaced
 from mlpeft.models.pretrained.packing import Features, Hidden, Prepared
 
 _OTHERS = {"mask", "cache"}
 """What a layer may take beside hidden states: nothing of it is another layer's."""
 
 
-class _Known(Stand):
+class _Known(ModuleProxy):
     """Stands for a layer whose outputs are known, or not looked at."""
 
     def __init__(self, layer: nn.Module, hidden: mx.array) -> None:
@@ -33,7 +33,7 @@ class _Known(Stand):
         return self._hidden.astype(x.dtype)
 
 
-class _Watched(Stand):
+class _Watched(ModuleProxy):
     """Stands for a layer whose outputs are wanted."""
 
     output: Any = None

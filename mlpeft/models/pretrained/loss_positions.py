@@ -14,17 +14,17 @@ import mlx.nn as nn
 import numpy as np
 
 from mlpeft.models.losses import IGNORED
-from mlpeft.models.pretrained.module_proxy import Stand, parts_replaced
+from mlpeft.models.pretrained.module_proxy import ModuleProxy, parts_replaced
 from mlpeft.models.pretrained.packing import bucket
 
 if TYPE_CHECKING:
     from mlpeft.models.pretrained.packing import Prepared
 
-PLACES = "places"
+LOSS_POSITIONS = "places"
 """Under this name they are with the tokens in what a model takes."""
 
 
-def counted_places(labels: np.ndarray) -> np.ndarray | None:
+def loss_positions(labels: np.ndarray) -> np.ndarray | None:
     """Where the labels of each row count, before some places where they do not.
 
     Args:
@@ -43,19 +43,19 @@ def counted_places(labels: np.ndarray) -> np.ndarray | None:
     return order[:, :width].astype(np.int32)
 
 
-def at_places(labels: mx.array, x: Any) -> mx.array:
+def at_loss_positions(labels: mx.array, x: Any) -> mx.array:
     """The labels that belong to a model's outputs for x.
 
     Args:
         labels: (n, length) integers, or any targets where x names no places.
         x: What the model takes.
     """
-    if not isinstance(x, dict) or PLACES not in x:
+    if not isinstance(x, dict) or LOSS_POSITIONS not in x:
         return labels
-    return mx.take_along_axis(labels, x[PLACES], axis=1)
+    return mx.take_along_axis(labels, x[LOSS_POSITIONS], axis=1)
 
 
-class _Picks(Stand):
+class _Picks(ModuleProxy):
     """Stands for a model without its head, and gives hidden states at places alone."""
 
     def __init__(self, inner: nn.Module, places: mx.array) -> None:
@@ -67,7 +67,7 @@ class _Picks(Stand):
         return mx.take_along_axis(hidden, self._places[..., None], axis=1)
 
 
-class _TakesPlaces(nn.Module):
+class _TakesLossPositions(nn.Module):
     """Goes before the class of an mlx-lm model."""
 
     takes_places = True
@@ -80,11 +80,11 @@ class _TakesPlaces(nn.Module):
         call = super().__call__
         if not isinstance(inputs, dict):
             return call(inputs, *args, **kwargs)
-        with parts_replaced(self, model=_Picks(self.model, inputs[PLACES])):
+        with parts_replaced(self, model=_Picks(self.model, inputs[LOSS_POSITIONS])):
             return call(inputs["tokens"], *args, **kwargs)
 
 
-def take_places(model: nn.Module) -> None:
+def take_loss_positions(model: nn.Module) -> None:
     """Let an mlx-lm model take places, if its kind can, in place.
 
     Args:
@@ -95,12 +95,12 @@ def take_places(model: nn.Module) -> None:
         return
     kind = type(model)
     # The instance alone becomes another, as for virtual tokens.
-    model.__class__ = type(kind.__name__, (_TakesPlaces, kind), {})
+    model.__class__ = type(kind.__name__, (_TakesLossPositions, kind), {})
     tokens = mx.zeros((1, 3), mx.int32)
     try:
         # Shapes are all that is asked for, so nothing is computed.
         whole = model(tokens).shape
-        picked = model({"tokens": tokens, PLACES: tokens[:, :2]}).shape
+        picked = model({"tokens": tokens, LOSS_POSITIONS: tokens[:, :2]}).shape
     except (TypeError, ValueError, AttributeError, IndexError):
         whole = picked = None
     if picked is None or (1, 2, *whole[2:]) != picked:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import mlx.nn as nn
 
 
-class Stand:
+class ModuleProxy:
     """Stands for a part: its settings and its own parts are those of that one."""
 
     def __init__(self, part: nn.Module) -> None:

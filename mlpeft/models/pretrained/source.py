@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from mlpeft.errors import DataError
-from mlpeft.files import file_sha256, provided_path
+from mlpeft.files import file_sha256, override_of
 
 FILES = ("*.json", "*.safetensors")
 """No Python files, and no weights in formats that hold pickles."""
@@ -77,7 +77,7 @@ def model_path(where: str, *, download: bool = True) -> Path:
     Raises:
         DataError: If there is nothing there.
     """
-    given = provided_path(where)
+    given = override_of(where)
     if given is not None:
         return given
     if where.startswith(PACKAGE):

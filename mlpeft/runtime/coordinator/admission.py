@@ -25,7 +25,7 @@ class NotAdmittedError(MlpeftError):
 
 
 @dataclass(frozen=True, slots=True)
-class Visitor:
+class Caller:
     """Whom TLS has let through.
 
     Attributes:
@@ -46,7 +46,7 @@ class Visitor:
         return f"{self.name}/{name}"
 
 
-class Door:
+class Admission:
     """Stands behind TLS, which has checked certificates but knows no revocation.
 
     Args:
@@ -56,7 +56,7 @@ class Door:
     def __init__(self, authority: Authority) -> None:
         self._authority = authority
 
-    def admit(self, context: Context) -> Visitor:
+    def admit(self, context: Context) -> Caller:
         """Whoever makes a call.
 
         Raises:
@@ -64,7 +64,7 @@ class Door:
         """
         (pem,) = context.auth_context()["x509_pem_cert"]
         info = certificates.read(pem)
-        visitor = Visitor(info.name, info.serial)
+        visitor = Caller(info.name, info.serial)
         try:
             self.check(visitor)
         except NotAdmittedError as error:
@@ -72,7 +72,7 @@ class Door:
             raise
         return visitor
 
-    def check(self, visitor: Visitor) -> None:
+    def check(self, visitor: Caller) -> None:
         """See that a visitor may still be here.
 
         Raises:
@@ -85,7 +85,7 @@ class Door:
         if refusal is not None:
             raise NotAdmittedError(refusal)
 
-    async def watch(self, visitor: Visitor) -> None:
+    async def watch(self, visitor: Caller) -> None:
         """Return never, unless the visitor is shut out.
 
         Raises:

@@ -13,12 +13,12 @@ from mlpeft.transport.security.certificates import fingerprint
 
 if TYPE_CHECKING:
     from mlpeft.config import RunConfig
-    from mlpeft.runtime.coordinator.driver import Hub
+    from mlpeft.runtime.coordinator.driver import CoordinatorDriver
     from mlpeft.transport.discovery.announcer import Announcer
     from mlpeft.transport.security.authority import Authority
 
 
-def invitation(address: str, authority: Authority | None) -> str:
+def join_command(address: str, authority: Authority | None) -> str:
     """What to type on a machine that is to be a worker.
 
     Args:
@@ -37,7 +37,7 @@ def advice(command: str, authority: Authority | None) -> str:
     """What a run that has no worker tells whoever looks at it.
 
     Args:
-        command: From `invitation`.
+        command: From `join_command`.
         authority: Who may enter; None: anybody, in the clear.
     """
     if authority is None:
@@ -70,13 +70,15 @@ class Presence:
 
     Args:
         address: host:port that the coordinator listens on.
-        hub: What is announced.
+        driver: What is announced.
         authority: Who may enter; None: anybody, in the clear.
     """
 
-    def __init__(self, address: str, hub: Hub, authority: Authority | None) -> None:
+    def __init__(
+        self, address: str, driver: CoordinatorDriver, authority: Authority | None
+    ) -> None:
         ca = "" if authority is None else fingerprint(authority.ca_certificate)
-        self._announcing = asyncio.create_task(_announce(address, hub, ca))
+        self._announcing = asyncio.create_task(_announce(address, driver, ca))
 
     async def close(self) -> None:
         """Take the announcement back."""
@@ -85,13 +87,15 @@ class Presence:
             await announcer.close()
 
 
-async def _announce(address: str, hub: Hub, ca: str) -> Announcer | None:
+async def _announce(
+    address: str, driver: CoordinatorDriver, ca: str
+) -> Announcer | None:
     from mlpeft.transport.discovery.announcer import Announcer
 
     return await Announcer.start(
         address,
-        run=hub.config.run.name,
-        session=hub.session,
+        run=driver.config.run.name,
+        session=driver.session,
         protocol=PROTOCOL_VERSION,
         ca=ca,
     )

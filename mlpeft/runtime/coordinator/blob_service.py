@@ -11,21 +11,24 @@ from mlpeft.transport.rpc.tensors import CHUNK_BYTES
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from mlpeft.runtime.coordinator.driver import Hub
+    from mlpeft.runtime.coordinator.driver import CoordinatorDriver
     from mlpeft.runtime.coordinator.listen import Context
 
 
 SIGN_PIECES = 8
-"""The hub hears of a transfer that goes on after each so many pieces."""
+"""The driver hears of a transfer that goes on after each so many pieces."""
 
 
 async def send_blob(
-    hub: Hub, data: bytes, context: Context, check: Callable[[], object]
+    driver: CoordinatorDriver,
+    data: bytes,
+    context: Context,
+    check: Callable[[], object],
 ) -> None:
     """Answer one FetchBlob call. Reads off the event loop: a disk may be slow.
 
     Args:
-        hub: Knows who has joined, and which blobs the run has.
+        driver: Knows who has joined, and which blobs the run has.
         data: The request.
         context: The call.
         check: Raises if the caller has been shut out; asked before each piece.
@@ -34,14 +37,14 @@ async def send_blob(
         MlpeftError: If the caller may not have it, or it cannot be read any more.
     """
     request = blob_codec.decode_request(data)
-    blob = hub.blob(request)
+    blob = driver.blob(request)
     pieces = 0
     with await asyncio.to_thread(blob.open, request.offset) as file:
         while piece := await asyncio.to_thread(file.read, CHUNK_BYTES):
             check()
             frame = blob_codec.encode_piece(piece)
             await context.write(frame)
-            hub.traffic.went(frame)
+            driver.traffic.went(frame)
             pieces += 1
             if pieces % SIGN_PIECES == 0:
-                hub.fetching(request)
+                driver.fetching(request)

@@ -9,8 +9,8 @@ from mlpeft.errors import MlpeftError
 from mlpeft.transport.rpc.wire import Action, ControlRequest
 
 if TYPE_CHECKING:
-    from mlpeft.runtime.coordinator.admission import Visitor
-    from mlpeft.runtime.coordinator.driver import Hub
+    from mlpeft.runtime.coordinator.admission import Caller
+    from mlpeft.runtime.coordinator.driver import CoordinatorDriver
     from mlpeft.transport.security.authority import Authority
 
 log = logging.getLogger("mlpeft.coordinator")
@@ -27,15 +27,15 @@ class Control:
     harm.
 
     Args:
-        hub: What is steered.
+        driver: What is steered.
         authority: Who says who is an operator; None: everybody who gets here.
     """
 
-    def __init__(self, hub: Hub, authority: Authority | None) -> None:
-        self._hub = hub
+    def __init__(self, driver: CoordinatorDriver, authority: Authority | None) -> None:
+        self._driver = driver
         self._authority = authority
 
-    def obey(self, request: ControlRequest, visitor: Visitor | None) -> str:
+    def obey(self, request: ControlRequest, visitor: Caller | None) -> str:
         """Do what is asked; what happens now, for people.
 
         Args:
@@ -51,28 +51,28 @@ class Control:
         log.info("%s asks: %s", who, f"{request.action} {request.worker[:80]}".rstrip())
         match request.action:
             case Action.DRAIN:
-                self._hub.drain(request.worker, f"by {who}")
+                self._driver.drain(request.worker, f"by {who}")
                 return f"{request.worker} finishes the shard in hand and ends"
             case Action.RELEASE:
-                self._hub.release(request.worker)
+                self._driver.release(request.worker)
                 return f"{request.worker} gets shards"
             case Action.PAUSE:
-                self._hub.pause(f"by {who}")
+                self._driver.pause(f"by {who}")
                 return (
                     "paused: shards in hand are finished, no others begin; "
                     "mlpeft resume goes on"
                 )
             case Action.RESUME:
-                self._hub.resume()
+                self._driver.resume()
                 return "shards are given out"
             case Action.STOP:
-                self._hub.stop_after_round()
+                self._driver.stop_after_round()
                 return (
-                    f"run {self._hub.config.run.name} is saved and ends after the "
+                    f"run {self._driver.config.run.name} is saved and ends after the "
                     "round under way; the same command goes on with it"
                 )
 
-    def _check(self, visitor: Visitor | None) -> None:
+    def _check(self, visitor: Caller | None) -> None:
         if self._authority is None or visitor is None:
             return
         if not self._authority.may_steer(visitor.serial):

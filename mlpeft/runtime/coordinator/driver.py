@@ -1,4 +1,4 @@
-"""Drives `CoordinatorState` for its peers: events in, commands out.
+"""Drives `CoordinatorMachine` for its peers: events in, commands out.
 
 Everything here runs on one event loop; the executor brings the training
 thread's calls to it. There are no decisions in this file.
@@ -13,11 +13,11 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
 from mlpeft.cluster import messages as m
-from mlpeft.cluster.checks import Versions, version_refusal, view_refusal
 from mlpeft.cluster.coordinator import messages as cm
-from mlpeft.cluster.coordinator.machine import CoordinatorState
+from mlpeft.cluster.coordinator.machine import CoordinatorMachine
 from mlpeft.cluster.messages import about
 from mlpeft.cluster.policy import Policy
+from mlpeft.cluster.validation import Versions, version_refusal, view_refusal
 from mlpeft.errors import MlpeftError, RemoteProtocolError
 from mlpeft.files import size_text
 from mlpeft.transport.blobs.offer import Offer
@@ -99,7 +99,7 @@ class Peer(Protocol):
         ...
 
 
-class Hub:
+class CoordinatorDriver:
     """The coordinator, short of its transport.
 
     Args:
@@ -128,7 +128,7 @@ class Hub:
             quarantine_s=cluster.quarantine_s,
             min_workers=cluster.min_workers,
             norm_factor=cluster.norm_factor,
-            fold=config.meta_learning.aggregation == "mean",
+            ordered_sum=config.meta_learning.aggregation == "mean",
         )
         self.config = config
         self.session = uuid.uuid4().hex[:16]
@@ -136,7 +136,7 @@ class Hub:
         self._fingerprint = fingerprint
         self.versions = versions
         self._offer = offer or Offer()
-        self._state = CoordinatorState(self.session, policy)
+        self._machine = CoordinatorMachine(self.session, policy)
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._joins: dict[m.WorkerId, wire.JoinRequest] = {}
@@ -153,7 +153,7 @@ class Hub:
 
     def invite(self, command: str) -> None:
         """Say how a worker is started, for what people are told while none is there."""
-        self._state.invite(command)
+        self._machine.invite(command)
 
     # --- the training loop's side -----------------------------------------------------
 
@@ -186,7 +186,7 @@ class Hub:
 
     def status(self) -> ClusterStatus:
         """A picture of the cluster."""
-        return self._state.status(self._loop.time())
+        return self._machine.status(self._loop.time())
 
     def bytes_by_worker(self) -> dict[m.WorkerId, Bytes]:
         """What went over the connections that there are."""
@@ -235,7 +235,7 @@ class Hub:
         self._handle(cm.ReleaseRequested(worker))
 
     def _known(self, worker: str) -> None:
-        if not self._state.named(worker):
+        if not self._machine.named(worker):
             names = ", ".join(book.name for book in self.status().workers) or "nobody"
             raise UnknownWorkerError(
                 f"no worker {worker!r} is connected; connected: {names}"
@@ -305,7 +305,7 @@ class Hub:
             self._expect(join)
 
     def _expect(self, request: wire.JoinRequest) -> None:
-        self._handle(cm.WorkerExpected(request.name, request.incarnation))
+        self._handle(cm.WorkerExpected(request.name, request.process_id))
 
     def connect(self, hello: wire.Hello, peer: Peer) -> m.WorkerId:
         """A joined worker's stream is open.
@@ -332,7 +332,7 @@ class Hub:
             cm.WorkerJoined(
                 worker,
                 request.name,
-                request.incarnation,
+                request.process_id,
                 self.config.cluster.slots,
                 hello.device,
             )
@@ -359,7 +359,7 @@ class Hub:
 
     def upload_turn(self, worker: m.WorkerId, key: m.LeaseKey) -> Turn:
         """Whether a large update whose head has come is to be read now."""
-        return self._state.upload_turn(worker, key)
+        return self._machine.upload_turn(worker, key)
 
     async def hold(self, worker: m.WorkerId, key: m.LeaseKey) -> None:
         """Keep an update waiting until its turn may have come."""
@@ -383,7 +383,7 @@ class Hub:
     def _handle(self, event: cm.CoordinatorEvent) -> None:
         """The only way into the state machine. A bug in it ends the round, loudly."""
         try:
-            for command in self._state.handle(event, self._loop.time()):
+            for command in self._machine.handle(event, self._loop.time()):
                 self._obey(command)
         except Exception as error:
             self._settle(error)
@@ -398,7 +398,7 @@ class Hub:
     def _set_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        wakeup = self._state.next_wakeup()
+        wakeup = self._machine.next_wakeup()
         self._timer = (
             None
             if wakeup is None
@@ -414,7 +414,7 @@ class Hub:
                 name = self._names[worker]
                 context = about(name, lease.key)
                 log.debug("%s leased to %s", lease.key, name, extra=context)
-                self._peers[worker].send(wire.LeaseOffer(lease))
+                self._peers[worker].send(wire.LeaseGrant(lease))
             case cm.RevokeLease(worker, key, reason):
                 self._peers[worker].send(wire.LeaseRevocation(key, reason))
             case cm.DrainWorker(worker, reason):

@@ -1,7 +1,7 @@
 """The coordinator's event loop in a thread, and the executor that training asks.
 
 The training loop runs in the main thread, where Ctrl-C arrives, and blocks while its
-round is on the cluster; hub, server and in-process workers live on the loop.
+round is on the cluster; driver, server and in-process workers live on the loop.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from mlpeft.errors import MlpeftError
 from mlpeft.runtime.coordinator.advertisement import (
     Presence,
     advice,
-    invitation,
+    join_command,
     wants_presence,
 )
-from mlpeft.runtime.coordinator.driver import Hub
+from mlpeft.runtime.coordinator.driver import CoordinatorDriver
 from mlpeft.runtime.coordinator.enrolment import EnrolmentServer
 from mlpeft.runtime.coordinator.local_workers import Processes, Threads
 from mlpeft.runtime.coordinator.metrics import Metrics
@@ -31,9 +31,9 @@ from mlpeft.work import RoundInterruptedError
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
 
-    from mlpeft.cluster.checks import Versions
     from mlpeft.cluster.overview import Overview
     from mlpeft.cluster.status import ClusterStatus
+    from mlpeft.cluster.validation import Versions
     from mlpeft.config import RunConfig
     from mlpeft.params import ParamTree
     from mlpeft.runtime.compute import Prepared
@@ -87,7 +87,7 @@ class Runtime:
         """Where figures for Prometheus are served, once started, if they are."""
         self.join_address: str | None = None
         """Where workers join with a token, once started with an authority."""
-        self.invitation = ""
+        self.join_command = ""
         """The command that starts a worker, once started."""
         self._local: LocalWorkers | None = None
         self._presence: Presence | None = None
@@ -155,7 +155,7 @@ class Runtime:
 
     def stopping(self) -> bool:
         """Whether an operator asked that the run end after the round under way."""
-        return self._hub.stopping
+        return self._driver.stopping
 
     def submit(
         self, version: int, meta: ParamTree, shards: Sequence[Shard]
@@ -163,25 +163,29 @@ class Runtime:
         """Open a round."""
         result: Future[list[ShardUpdate]] = Future()
         self._metrics.time_round(result)
-        self._loop.call_soon_threadsafe(self._hub.submit, version, meta, shards, result)
+        self._loop.call_soon_threadsafe(
+            self._driver.submit, version, meta, shards, result
+        )
         return result
 
     def abandon(self, reason: str) -> None:
         """Give up the open round."""
-        self._loop.call_soon_threadsafe(self._hub.abandon, reason)
+        self._loop.call_soon_threadsafe(self._driver.abandon, reason)
 
     # --- on the loop ------------------------------------------------------------------
 
     async def _start(
         self, host: str, port: int, local_workers: int, processes: bool
     ) -> str:
-        self._hub = Hub(self._config, self._fingerprint, self._versions, self._offer)
-        self._server = Server(self._hub, self._authority, self.reporter.progress)
+        self._driver = CoordinatorDriver(
+            self._config, self._fingerprint, self._versions, self._offer
+        )
+        self._server = Server(self._driver, self._authority, self.reporter.progress)
         address = await self._server.start(host, port)
-        self.invitation = invitation(address, self._authority)
-        self._hub.invite(advice(self.invitation, self._authority))
+        self.join_command = join_command(address, self._authority)
+        self._driver.invite(advice(self.join_command, self._authority))
         if wants_presence(self._config, host):
-            self._presence = Presence(address, self._hub, self._authority)
+            self._presence = Presence(address, self._driver, self._authority)
         if self._authority is not None:
             self._enrolment = EnrolmentServer(self._authority)
             _, chosen = split_address(address, "the coordinator")
@@ -192,15 +196,15 @@ class Runtime:
             )
         if local_workers:
             self._local = (
-                Processes(self._hub)
+                Processes(self._driver)
                 if processes
-                else Threads(self._hub, self._versions, self._prepare)
+                else Threads(self._driver, self._versions, self._prepare)
             )
             await self._local.start(local_workers)
         return address
 
     async def _stop(self, reason: str) -> None:
-        self._hub.end(reason)
+        self._driver.end(reason)
         if self._enrolment is not None:
             await self._enrolment.stop()
         ends = [self._server.stop(GRACE_S)]

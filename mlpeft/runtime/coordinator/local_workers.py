@@ -16,16 +16,16 @@ from mlpeft.runtime.compute import ComputeThread
 from mlpeft.runtime.coordinator.server import Server
 from mlpeft.runtime.coordinator.worker_processes import Supervisor, worker_command
 from mlpeft.runtime.memory import MemoryLink
-from mlpeft.runtime.worker.driver import Agent
+from mlpeft.runtime.worker.driver import WorkerDriver
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from mlpeft.cluster.checks import Versions
+    from mlpeft.cluster.validation import Versions
     from mlpeft.cluster.worker.messages import WorkerEvent
     from mlpeft.config import RunConfig
     from mlpeft.runtime.compute import Prepared
-    from mlpeft.runtime.coordinator.driver import Hub
+    from mlpeft.runtime.coordinator.driver import CoordinatorDriver
 
 PREFIX = "mlpeft-socket-"
 LOCK = "owner.lock"
@@ -92,26 +92,26 @@ class LocalWorkers(Protocol):
         ...
 
     async def stop(self, grace_s: float) -> None:
-        """Wait for all to end; the hub has told them that the run is over."""
+        """Wait for all to end; the driver has told them that the run is over."""
         ...
 
 
 class Threads:
-    """Workers in this process, joined to the hub by queues.
+    """Workers in this process, joined to the driver by queues.
 
     Args:
-        hub: Whose workers they are.
+        driver: Whose workers they are.
         versions: Of this process.
         prepare: Makes a worker's runner.
     """
 
     def __init__(
         self,
-        hub: Hub,
+        driver: CoordinatorDriver,
         versions: Versions,
         prepare: Callable[[RunConfig], Prepared],
     ) -> None:
-        self._hub = hub
+        self._driver = driver
         self._versions = versions
         self._prepare = prepare
         self._tasks: list[asyncio.Task[Any]] = []
@@ -119,14 +119,14 @@ class Threads:
     async def start(self, number: int) -> None:
         """See `LocalWorkers`."""
         for index in range(number):
-            agent = Agent(
-                MemoryLink(self._hub),
+            driver = WorkerDriver(
+                MemoryLink(self._driver),
                 self._make_compute,
                 policy=WorkerPolicy(once=True),
                 name=f"local-{index}",
                 versions=self._versions,
             )
-            task = asyncio.create_task(agent.run())
+            task = asyncio.create_task(driver.run())
             task.add_done_callback(self._ended)
             self._tasks.append(task)
 
@@ -145,30 +145,30 @@ class Threads:
         if error is None and task.result().failed:
             error = MlpeftError(task.result().reason)
         if error is not None:
-            self._hub.abandon(f"an in-process worker ended: {error}")
+            self._driver.abandon(f"an in-process worker ended: {error}")
 
 
 class Processes:
     """Workers in processes of their own, over a socket that only this user may open.
 
     Args:
-        hub: Whose workers they are.
+        driver: Whose workers they are.
     """
 
-    def __init__(self, hub: Hub) -> None:
-        self._hub = hub
+    def __init__(self, driver: CoordinatorDriver) -> None:
+        self._driver = driver
         self._supervisors: list[Supervisor] = []
         self._alive = 0
 
     async def start(self, number: int) -> None:
         """See `LocalWorkers`."""
         self._folder = SocketFolder()
-        self._server = Server(self._hub)
+        self._server = Server(self._driver)
         address = await self._server.start_on_socket(self._folder.socket)
         self._alive = number
         for index in range(number):
             name = f"local-{index}"
-            command = worker_command(address, name, self._hub.config)
+            command = worker_command(address, name, self._driver.config)
             self._supervisors.append(Supervisor(name, command, self._given_up))
 
     async def stop(self, grace_s: float) -> None:
@@ -180,5 +180,5 @@ class Processes:
     def _given_up(self, reason: str) -> None:
         """With nobody left to compute, the round would wait for ever."""
         self._alive -= 1
-        if not self._alive and not self._hub.status().workers:
-            self._hub.abandon(f"no worker is left: {reason}")
+        if not self._alive and not self._driver.status().workers:
+            self._driver.abandon(f"no worker is left: {reason}")

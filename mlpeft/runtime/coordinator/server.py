@@ -1,4 +1,4 @@
-"""The gRPC server: bytes to the hub and back."""
+"""The gRPC server: bytes to the driver and back."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import grpc.aio
 from mlpeft.cluster.coordinator.updates import Turn
 from mlpeft.cluster.overview import Overview, RunProgress
 from mlpeft.errors import DataError, MlpeftError, RemoteProtocolError
-from mlpeft.runtime.coordinator.admission import Door, NotAdmittedError
+from mlpeft.runtime.coordinator.admission import Admission, NotAdmittedError
 from mlpeft.runtime.coordinator.blob_service import send_blob
 from mlpeft.runtime.coordinator.control import Control, NotOperatorError
 from mlpeft.runtime.coordinator.driver import JoinRefusedError, UnknownWorkerError
@@ -36,18 +36,18 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mlpeft.cluster.messages import WorkerId
-    from mlpeft.runtime.coordinator.admission import Visitor
-    from mlpeft.runtime.coordinator.driver import EncodedTheta, Hub
+    from mlpeft.runtime.coordinator.admission import Caller
+    from mlpeft.runtime.coordinator.driver import CoordinatorDriver, EncodedTheta
     from mlpeft.runtime.coordinator.listen import Context
     from mlpeft.transport.security.authority import Authority
 
 
 class DismissedError(MlpeftError):
-    """The hub wants no more of a worker's stream."""
+    """The driver wants no more of a worker's stream."""
 
 
 class GrpcPeer:
-    """The hub's end of a stream of work: frames that wait, and how it is to end.
+    """The driver's end of a stream of work: frames that wait, and how it is to end.
 
     Args:
         traffic: Counts what goes over it.
@@ -76,10 +76,10 @@ class GrpcPeer:
 
 
 class Server:
-    """Serves a hub's workers over gRPC.
+    """Serves a driver's workers over gRPC.
 
     Args:
-        hub: Whose.
+        driver: Whose.
         authority: Who may enter, over TLS with certificates on both sides; None:
             anybody, in the clear.
         progress: Says how far the run is.
@@ -87,15 +87,15 @@ class Server:
 
     def __init__(
         self,
-        hub: Hub,
+        driver: CoordinatorDriver,
         authority: Authority | None = None,
         progress: Callable[[], RunProgress] = RunProgress,
     ) -> None:
         self._progress = progress
-        self._hub = hub
+        self._driver = driver
         self._authority = authority
-        self._door = None if authority is None else Door(authority)
-        self.control = Control(hub, authority)
+        self._door = None if authority is None else Admission(authority)
+        self.control = Control(driver, authority)
         self._server = grpc.aio.server(
             options=[*channel.OPTIONS, ("grpc.so_reuseport", 0)]
         )
@@ -156,7 +156,7 @@ class Server:
             if visitor is not None:
                 name = visitor.call(request.name)
                 request = dataclasses.replace(request, name=name)
-            response = self._hub.join(request)
+            response = self._driver.join(request)
         except MlpeftError as error:
             await _abort(context, error)
         return join_codec.encode_join_response(response)
@@ -164,11 +164,11 @@ class Server:
     async def _fetch_blob(self, data: bytes, context: Context) -> None:
         try:
             visitor = self._admit(context)
-            await send_blob(self._hub, data, context, partial(self._check, visitor))
+            await send_blob(self._driver, data, context, partial(self._check, visitor))
         except MlpeftError as error:
             await _abort(context, error)
 
-    def _check(self, visitor: Visitor | None) -> None:
+    def _check(self, visitor: Caller | None) -> None:
         """See that a caller has not been shut out since they were let in.
 
         Raises:
@@ -177,7 +177,7 @@ class Server:
         if self._door is not None and visitor is not None:
             self._door.check(visitor)
 
-    def _admit(self, context: Context) -> Visitor | None:
+    def _admit(self, context: Context) -> Caller | None:
         """Whoever makes a call; None in the clear.
 
         Raises:
@@ -185,7 +185,7 @@ class Server:
         """
         return None if self._door is None else self._door.admit(context)
 
-    async def _let_in(self, context: Context) -> Visitor | None:
+    async def _let_in(self, context: Context) -> Caller | None:
         """Whoever makes a call, or the end of it if they may not."""
         try:
             return self._admit(context)
@@ -201,17 +201,17 @@ class Server:
 
     def overview(self) -> Overview:
         """All that there is to tell of run, cluster and connections."""
-        hub = self._hub
+        driver = self._driver
         return Overview(
-            run=hub.config.run.name,
-            session=hub.session,
+            run=driver.config.run.name,
+            session=driver.session,
             progress=self._progress(),
-            stopping=hub.stopping,
-            bytes_moved=hub.traffic.bytes_moved(),
-            cluster=hub.status(),
-            bytes_by_worker=hub.bytes_by_worker(),
+            stopping=driver.stopping,
+            bytes_moved=driver.traffic.bytes_moved(),
+            cluster=driver.status(),
+            bytes_by_worker=driver.bytes_by_worker(),
             clock_s=time.time(),
-            versions=hub.versions,
+            versions=driver.versions,
         )
 
     async def _control(self, data: bytes, context: Context) -> bytes:
@@ -225,12 +225,12 @@ class Server:
 
     async def _work(self, requests: Any, context: Context) -> None:
         """One worker's stream, from Hello to its end."""
-        decoder = codec.UpDecoder(self._hub.limit_bytes)
-        peer = GrpcPeer(Traffic(self._hub.traffic))
+        decoder = codec.UpDecoder(self._driver.limit_bytes)
+        peer = GrpcPeer(Traffic(self._driver.traffic))
         try:
             visitor = self._admit(context)
             hello = await _hello(context, decoder)
-            worker = self._hub.connect(hello, peer)
+            worker = self._driver.connect(hello, peer)
         except MlpeftError as error:
             await _abort(context, error)
         offence = await self._serve(context, decoder, peer, worker, visitor)
@@ -243,7 +243,7 @@ class Server:
         decoder: codec.UpDecoder,
         peer: GrpcPeer,
         worker: WorkerId,
-        visitor: Visitor | None,
+        visitor: Caller | None,
     ) -> MlpeftError | None:
         """Read and write until one of them ends; what to abort the stream with."""
         reason = "the connection broke"
@@ -271,7 +271,7 @@ class Server:
             writer.cancel()
             raise
         finally:
-            self._hub.disconnect(worker, reason)
+            self._driver.disconnect(worker, reason)
             reader.cancel()
             watcher.cancel()
             # gRPC takes no status while a write is under way. If the worker stands
@@ -280,7 +280,7 @@ class Server:
             await asyncio.gather(reader, writer, watcher, return_exceptions=True)
         return offence
 
-    async def _watch(self, visitor: Visitor | None) -> None:
+    async def _watch(self, visitor: Caller | None) -> None:
         """End only when a worker with a certificate is shut out."""
         if self._door is None or visitor is None:
             await asyncio.get_running_loop().create_future()
@@ -293,9 +293,9 @@ class Server:
         decoder: codec.UpDecoder,
         peer: GrpcPeer,
         worker: WorkerId,
-        visitor: Visitor | None,
+        visitor: Caller | None,
     ) -> str:
-        """Hand what comes to the hub, until the worker ends; how it ended.
+        """Hand what comes to the driver, until the worker ends; how it ended.
 
         Raises:
             RemoteProtocolError: If what comes is not what the contract says.
@@ -311,7 +311,7 @@ class Server:
             if message is not None:
                 self._check(visitor)  # else nothing of theirs counts any more
                 farewell |= isinstance(message, wire.Draining)
-                self._hub.receive(worker, message)
+                self._driver.receive(worker, message)
             del message  # it may be large, and the next may be long in coming
         # gRPC says the same of a stream that its caller ended and of one that broke.
         return "it ended" if farewell else "the connection broke"
@@ -330,11 +330,11 @@ class Server:
         key = decoder.incoming
         if key is None:
             return None
-        if (turn := self._hub.upload_turn(worker, key)) is Turn.LATER:
+        if (turn := self._driver.upload_turn(worker, key)) is Turn.LATER:
             while turn is Turn.LATER:
-                await self._hub.hold(worker, key)
-                turn = self._hub.upload_turn(worker, key)
-            self._hub.read_on(worker)
+                await self._driver.hold(worker, key)
+                turn = self._driver.upload_turn(worker, key)
+            self._driver.read_on(worker)
         if turn is Turn.NOW:
             return None
         return decoder.skip("it is no longer wanted")

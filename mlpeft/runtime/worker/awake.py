@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from mlpeft.platform import Wakefulness
+    from mlpeft.platform import SleepGuard
 
 LINGER_S: Final = 30.0
 """Longer than the gap between two rounds: a hold is not taken and let go for each."""
@@ -20,7 +20,7 @@ class Awake:
         linger_s: How long after the last work it is let go.
     """
 
-    def __init__(self, wakefulness: Wakefulness, linger_s: float = LINGER_S) -> None:
+    def __init__(self, wakefulness: SleepGuard, linger_s: float = LINGER_S) -> None:
         self._wakefulness = wakefulness
         self._linger_s = linger_s
         self._held = False

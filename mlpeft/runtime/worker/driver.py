@@ -1,4 +1,4 @@
-"""Drives `WorkerState` over a link: bytes in, events; commands, bytes out.
+"""Drives `WorkerMachine` over a link: bytes in, events; commands, bytes out.
 
 Everything here runs on one event loop, but for the compute thread, which posts its
 events to the loop. There are no decisions in this file.
@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING
 from mlpeft.cluster import messages as m
 from mlpeft.cluster.messages import about
 from mlpeft.cluster.worker import messages as wm
-from mlpeft.cluster.worker.machine import WorkerPolicy, WorkerState
+from mlpeft.cluster.worker.machine import WorkerMachine, WorkerPolicy
 from mlpeft.config import RunConfig, parse_yaml
 from mlpeft.errors import MlpeftError, RemoteProtocolError
-from mlpeft.platform import Indifferent
+from mlpeft.platform import NoSleepGuard
 from mlpeft.runtime.worker.awake import Awake
 from mlpeft.runtime.worker.link import LinkLostError, LinkRefusedError
 from mlpeft.transport.rpc import wire
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
     from pathlib import Path
 
-    from mlpeft.cluster.checks import Versions
+    from mlpeft.cluster.validation import Versions
     from mlpeft.params import ParamTree
-    from mlpeft.platform import Wakefulness
+    from mlpeft.platform import SleepGuard
     from mlpeft.runtime.compute import ComputeThread, Prepared
     from mlpeft.runtime.worker.link import Link, Stream
     from mlpeft.transport.blobs.manifest import OfferedAsset
@@ -49,7 +49,7 @@ _LEVELS = {
 }
 
 
-class Agent:
+class WorkerDriver:
     """One worker.
 
     Args:
@@ -71,13 +71,13 @@ class Agent:
         name: str,
         versions: Versions,
         obtain: Obtain | None = None,
-        wakefulness: Wakefulness | None = None,
+        wakefulness: SleepGuard | None = None,
     ) -> None:
-        self._awake = Awake(wakefulness or Indifferent())
+        self._awake = Awake(wakefulness or NoSleepGuard())
         self._link = link
         self._make_compute = make_compute
         self._obtain = obtain
-        self._state = WorkerState(policy)
+        self._machine = WorkerMachine(policy)
         self._patience_s = policy.announce_s
         self._welcome_s = policy.welcome_s
         self._ask = wire.JoinRequest(
@@ -85,7 +85,7 @@ class Agent:
             mlpeft_version=versions.mlpeft,
             mlx_version=versions.mlx,
             name=name,
-            incarnation=uuid.uuid4().hex,
+            process_id=uuid.uuid4().hex,
         )
         self._random = random.Random()  # noqa: S311 - spreads reconnects, no secret
         self._stream: Stream | None = None
@@ -140,12 +140,12 @@ class Agent:
         if self._stopped.done():
             return
         try:
-            for command in self._state.handle(event, self._loop.time()):
+            for command in self._machine.handle(event, self._loop.time()):
                 self._obey(command)
         except Exception as error:  # noqa: BLE001 - raised again by run()
             self._fail(error)
             return
-        self._awake.note(working=self._state.working)
+        self._awake.note(working=self._machine.working)
         self._set_timer()
 
     def _fail(self, error: Exception) -> None:
@@ -155,7 +155,7 @@ class Agent:
     def _set_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        wakeup = self._state.next_wakeup()
+        wakeup = self._machine.next_wakeup()
         self._timer = (
             None
             if wakeup is None
@@ -232,7 +232,7 @@ class Agent:
                     self._handle(wm.CoordinatorJoined(response.session, heartbeat_s))
                 case wire.Theta(version, meta):
                     self._hold(version, meta)
-                case wire.LeaseOffer(lease):
+                case wire.LeaseGrant(lease):
                     self._handle(wm.LeaseGranted(lease))
                 case wire.LeaseRevocation(key, reason):
                     self._handle(wm.LeaseRevoked(key, reason))
@@ -261,7 +261,7 @@ class Agent:
         """Keep theta where leases will look for it, then say that it is here."""
         self._thetas[version] = meta
         self._handle(wm.ThetaReceived(version))
-        newest = self._state.version
+        newest = self._machine.version
         for old in [held for held in self._thetas if held != newest]:
             del self._thetas[old]
 

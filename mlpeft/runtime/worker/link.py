@@ -1,4 +1,4 @@
-"""How an agent reaches a coordinator."""
+"""How an driver reaches a coordinator."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from mlpeft.datasets.digits import TABLE as DIGITS
 from mlpeft.datasets.folders import DATA_DIR_VARIABLE
 from mlpeft.datasets.omniglot import FILE as OMNIGLOT
 from mlpeft.errors import ConfigError, nearest
-from mlpeft.files import Provided, provided
+from mlpeft.files import AssetOverrides, asset_overrides
 from mlpeft.tasks.assets import Asset, AssetKind
 from mlpeft.tasks.families import custom
 from mlpeft.tasks.families.classification import (
@@ -145,7 +145,7 @@ def get_family(name: str, data_dir: str | Path | None = None) -> Family:
         )
     # With the variable and what is provided, or a change of it would go unnoticed.
     named = None if data_dir is None else str(data_dir)
-    return _made(name, (named, os.getenv(DATA_DIR_VARIABLE)), provided())
+    return _made(name, (named, os.getenv(DATA_DIR_VARIABLE)), asset_overrides())
 
 
 def admit(
@@ -170,6 +170,6 @@ def admit(
 def _made(
     name: str,
     folders: tuple[str | None, str | None],
-    files: Provided,  # noqa: ARG001 - part of the key
+    files: AssetOverrides,  # noqa: ARG001 - part of the key
 ) -> Family:
     return FAMILIES[name].make(folders[0])

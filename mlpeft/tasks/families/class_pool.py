@@ -19,7 +19,7 @@ import numpy.typing as npt
 from mlpeft.errors import ConfigError, nearest
 from mlpeft.tasks.check import Problems
 from mlpeft.tasks.episode import Episode, frozen_params
-from mlpeft.tasks.sampling import TaskChance
+from mlpeft.tasks.sampling import TaskRandom
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -209,11 +209,11 @@ class ClassPoolFamily:
         rotated = params.get("rotations", pool.rotated)
         if "classes" in params:
             return _named(pool, params["classes"], num_classes)
-        return _sampled(pool, rotated, num_classes, TaskChance(task_id))
+        return _sampled(pool, rotated, num_classes, TaskRandom(task_id))
 
 
 def _sampled(
-    pool: Pool, rotated: bool, num_classes: int, chance: TaskChance
+    pool: Pool, rotated: bool, num_classes: int, chance: TaskRandom
 ) -> tuple[PoolClass, ...]:
     """Different classes in a random order; no character twice while there are more."""
 

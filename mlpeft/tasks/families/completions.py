@@ -32,7 +32,7 @@ from mlpeft.tasks.families.completion_tokens import (
     TokenisedTask,
     tokenise,
 )
-from mlpeft.tasks.sampling import TaskChance
+from mlpeft.tasks.sampling import TaskRandom
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -119,7 +119,7 @@ class Completions:
     def task_name(self, config: TaskConfig) -> str:
         """The `task` of the file that this task is."""
         names = _names(config.task_params)
-        return TaskChance(config.task_id).sample(names, 1)[0]
+        return TaskRandom(config.task_id).sample(names, 1)[0]
 
     def input_dim(self, task_params: Mapping[str, Any]) -> int:
         """Tokens of the longest example of any split."""

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from mlpeft.datasets.split_assignment import deal
+from mlpeft.datasets.split_assignment import assign_splits
 from mlpeft.errors import ConfigError, DataError
 from mlpeft.tasks.assets import IMAGES, Asset, AssetKind, images_folder
 from mlpeft.tasks.families.class_pool import (
@@ -130,7 +130,7 @@ def _dealt(characters: list[Character]) -> dict[str, list[Character]]:
     characters = sorted(characters, key=lambda one: one.name)
     return {
         split: [one for one in characters if one.name in names]
-        for split, names in deal({one.name for one in characters}).items()
+        for split, names in assign_splits({one.name for one in characters}).items()
     }
 
 

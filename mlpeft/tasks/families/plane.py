@@ -26,7 +26,7 @@ import numpy.typing as npt
 
 from mlpeft.tasks.check import Problems
 from mlpeft.tasks.episode import Episode, frozen_params
-from mlpeft.tasks.sampling import TaskChance, balanced_labels
+from mlpeft.tasks.sampling import TaskRandom, balanced_labels
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -134,7 +134,7 @@ class PlaneFamily:
     def _place_anew(self, task_id: str, input_dim: int, frozen: FrozenParams) -> Placed:
         params = dict(frozen)
         pattern = self._patterns[params.get("pattern", next(iter(self._patterns)))]
-        chance = TaskChance(task_id)
+        chance = TaskRandom(task_id)
         # Drawn whether or not they are given: a given one must not change the others.
         turns = chance.uniform(-pattern.max_turn, pattern.max_turn)
         shift = np.zeros(input_dim)

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from mlpeft.tasks.check import Problems
 from mlpeft.tasks.episode import Episode, frozen_params
-from mlpeft.tasks.sampling import TaskChance
+from mlpeft.tasks.sampling import TaskRandom
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -77,7 +77,7 @@ class Sinusoid:
 @lru_cache(maxsize=4096)
 def _wave(task_id: str, outputs: int, frozen: FrozenParams) -> Wave:
     params = dict(frozen)
-    chance = TaskChance(task_id)
+    chance = TaskRandom(task_id)
     drawn = [
         (chance.uniform(*AMPLITUDE), chance.uniform(*PHASE)) for _ in range(outputs)
     ]

@@ -42,7 +42,7 @@ class CacheFullError(DataError):
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class CachedBlob:
     """A blob of the cache.
 
     Attributes:
@@ -139,7 +139,7 @@ class BlobCache:
             self._claim.close()
             self._claim = None
 
-    def held(self) -> list[Held]:
+    def held(self) -> list[CachedBlob]:
         """All blobs, those used last in front."""
         names: dict[str, str] = {}
         for link in sorted(self._folders.glob("*/**/*")):
@@ -152,7 +152,7 @@ class BlobCache:
                 sha256 = path.name.removesuffix(PART)
                 status = path.stat()
                 found.append(
-                    Held(
+                    CachedBlob(
                         sha256,
                         names.get(sha256, ""),
                         status.st_size,

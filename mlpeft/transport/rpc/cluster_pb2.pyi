@@ -35,18 +35,18 @@ class EnrolResponse(_message.Message):
     def __init__(self, certificate: _Optional[bytes] = ..., port: _Optional[int] = ...) -> None: ...
 
 class JoinRequest(_message.Message):
-    __slots__ = ("protocol_version", "mlpeft_version", "mlx_version", "name", "incarnation")
+    __slots__ = ("protocol_version", "mlpeft_version", "mlx_version", "name", "process_id")
     PROTOCOL_VERSION_FIELD_NUMBER: _ClassVar[int]
     MLPEFT_VERSION_FIELD_NUMBER: _ClassVar[int]
     MLX_VERSION_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
-    INCARNATION_FIELD_NUMBER: _ClassVar[int]
+    PROCESS_ID_FIELD_NUMBER: _ClassVar[int]
     protocol_version: int
     mlpeft_version: str
     mlx_version: str
     name: str
-    incarnation: str
-    def __init__(self, protocol_version: _Optional[int] = ..., mlpeft_version: _Optional[str] = ..., mlx_version: _Optional[str] = ..., name: _Optional[str] = ..., incarnation: _Optional[str] = ...) -> None: ...
+    process_id: str
+    def __init__(self, protocol_version: _Optional[int] = ..., mlpeft_version: _Optional[str] = ..., mlx_version: _Optional[str] = ..., name: _Optional[str] = ..., process_id: _Optional[str] = ...) -> None: ...
 
 class JoinResponse(_message.Message):
     __slots__ = ("worker_id", "session", "config_yaml", "assets")

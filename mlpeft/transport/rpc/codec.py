@@ -88,7 +88,7 @@ def encode_down(message: wire.DownMessage) -> Iterator[bytes]:
             groups = [Group(meta)]
             out.theta.version = version
             out.theta.meta.CopyFrom(_group(groups[0]))
-        case wire.LeaseOffer(lease):
+        case wire.LeaseGrant(lease):
             out.lease.key.CopyFrom(encode_key(lease.key))
             out.lease.version = lease.version
             out.lease.lease_s = lease.lease_s
@@ -303,7 +303,7 @@ class DownDecoder:
             case "theta":
                 return self._theta(message.theta)
             case "lease":
-                return wire.LeaseOffer(_lease(message.lease))
+                return wire.LeaseGrant(_lease(message.lease))
             case "lease_revocation":
                 revoked = message.lease_revocation
                 return wire.LeaseRevocation(decode_key(revoked.lease), revoked.reason)

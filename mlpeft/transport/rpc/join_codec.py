@@ -16,7 +16,7 @@ def encode_join_request(request: wire.JoinRequest) -> bytes:
         mlpeft_version=request.mlpeft_version,
         mlx_version=request.mlx_version,
         name=request.name,
-        incarnation=request.incarnation,
+        process_id=request.process_id,
     ).SerializeToString()
 
 
@@ -32,7 +32,7 @@ def decode_join_request(data: bytes) -> wire.JoinRequest:
         mlpeft_version=request.mlpeft_version,
         mlx_version=request.mlx_version,
         name=request.name,
-        incarnation=request.incarnation,
+        process_id=request.process_id,
     )
 
 

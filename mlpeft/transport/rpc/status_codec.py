@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from mlpeft.cluster.checks import Versions
 from mlpeft.cluster.messages import WorkerId
 from mlpeft.cluster.overview import Bytes, Overview, RunProgress
 from mlpeft.cluster.status import ClusterStatus, LeaseStatus, WorkerStatus
+from mlpeft.cluster.validation import Versions
 from mlpeft.transport.rpc import cluster_pb2 as pb
 from mlpeft.transport.rpc.parsing import decode_key, encode_key, parse
 

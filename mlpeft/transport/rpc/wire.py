@@ -24,7 +24,7 @@ class JoinRequest:
     mlpeft_version: str
     mlx_version: str
     name: str
-    incarnation: str
+    process_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +127,7 @@ class Theta:
 
 
 @dataclass(frozen=True, slots=True)
-class LeaseOffer:
+class LeaseGrant:
     """A shard to compute."""
 
     lease: Lease
@@ -164,5 +164,5 @@ class RunOver:
 
 UpMessage: TypeAlias = Hello | Heartbeat | Update | LeaseReturn | Draining
 DownMessage: TypeAlias = (
-    Welcome | Theta | LeaseOffer | LeaseRevocation | Drain | Notice | RunOver
+    Welcome | Theta | LeaseGrant | LeaseRevocation | Drain | Notice | RunOver
 )

@@ -25,9 +25,9 @@ from mlpeft.transport.security.folders import (
 from mlpeft.transport.security.registry import (
     OPERATOR,
     WORKER,
+    EnrolledWorker,
     Registry,
     TokenRecord,
-    WorkerRecord,
 )
 
 if TYPE_CHECKING:
@@ -211,7 +211,7 @@ class Authority:
         _check_free(name, request, change.listing.workers, now)
         certificate = certificates.sign_request(self._ca, request, name)
         info = certificates.read(certificate)
-        record = WorkerRecord(
+        record = EnrolledWorker(
             name,
             info.serial,
             certificate.decode(),
@@ -257,7 +257,7 @@ class Authority:
             for record in self._registry.read().workers
         )
 
-    def workers(self) -> tuple[WorkerRecord, ...]:
+    def workers(self) -> tuple[EnrolledWorker, ...]:
         """Every certificate that was issued, in the order of issue."""
         return self._registry.read().workers
 
@@ -287,7 +287,7 @@ class Authority:
 
 
 def _check_free(
-    name: str, request: bytes, workers: Sequence[WorkerRecord], now: float
+    name: str, request: bytes, workers: Sequence[EnrolledWorker], now: float
 ) -> None:
     """Two machines of one name could not be told apart in log and list."""
     for record in workers:
@@ -314,7 +314,7 @@ def _digest(secret: str) -> str:
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
-def _nobody(name: str, workers: Sequence[WorkerRecord]) -> str:
+def _nobody(name: str, workers: Sequence[EnrolledWorker]) -> str:
     active = sorted({record.name for record in workers if record.revoked is None})
     known = ", ".join(active) if active else "nobody has joined"
     return f"no worker {name} has a certificate to revoke; there are: {known}"

@@ -45,7 +45,7 @@ class TokenRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class WorkerRecord:
+class EnrolledWorker:
     """A certificate that was issued; times are Unix times.
 
     Attributes:
@@ -72,7 +72,7 @@ class Listing:
     """What the file holds."""
 
     tokens: tuple[TokenRecord, ...] = ()
-    workers: tuple[WorkerRecord, ...] = field(default=())
+    workers: tuple[EnrolledWorker, ...] = field(default=())
 
 
 class Registry:
@@ -150,7 +150,7 @@ class Change:
         """Have these tokens, and no others."""
         self.listing = replace(self.listing, tokens=tokens)
 
-    def replace_workers(self, workers: tuple[WorkerRecord, ...]) -> None:
+    def replace_workers(self, workers: tuple[EnrolledWorker, ...]) -> None:
         """Have these certificates on the list, and no others."""
         self.listing = replace(self.listing, workers=workers)
 
@@ -159,7 +159,7 @@ def _parse(content: bytes) -> Listing:
     tree = json.loads(content)
     return Listing(
         tuple(TokenRecord(**record) for record in tree["tokens"]),
-        tuple(WorkerRecord(**record) for record in tree["workers"]),
+        tuple(EnrolledWorker(**record) for record in tree["workers"]),
     )
 
 

@@ -207,7 +207,7 @@ def test_a_process_that_comes_back_is_not_blamed_for_its_broken_line(machine):
 def test_a_process_that_crashes_on_a_shard_again_and_again_fails_it(machine):
     machine.open(shards=1)
     for life in range(3):
-        machine.join("ada", incarnation=f"life {life}")
+        machine.join("ada", process_id=f"life {life}")
         commands = machine(cm.WorkerLeft(ADA, "killed"))
     assert of_type(commands, cm.FailRound)
 
@@ -225,7 +225,7 @@ def test_a_lease_that_crosses_a_farewell_is_nobodys_failure(machine):
     """Three failures would fail the round."""
     machine.open(shards=1)
     for life in range(5):
-        machine.join("ada", incarnation=f"life {life}")
+        machine.join("ada", process_id=f"life {life}")
         machine(cm.WorkerDraining(ADA))
         commands = machine(cm.WorkerLeft(ADA, "it ended"))
         assert not of_type(commands, cm.FailRound)

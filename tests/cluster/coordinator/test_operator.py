@@ -82,11 +82,11 @@ def test_nobody_of_that_name_changes_nothing(machine):
 
 def test_a_drained_process_that_comes_back_over_a_new_line_is_told_again(machine):
     """The line broke before it had heard; a process started anew is not meant."""
-    machine.join("ada", incarnation="p")
+    machine.join("ada", process_id="p")
     machine(cm.DrainRequested("ada", "old"))
     machine(cm.WorkerLeft(ADA, "connection lost"))
-    again = machine.join("ada", incarnation="p")
+    again = machine.join("ada", process_id="p")
     assert of_type(again, cm.DrainWorker) == [cm.DrainWorker(ADA, "old")]
     assert granted(machine.open(shards=1)) == []
     machine(cm.WorkerLeft(ADA, "it ended"))
-    assert granted(machine.join("ada", incarnation="q")) == [(ADA, key(0))]
+    assert granted(machine.join("ada", process_id="q")) == [(ADA, key(0))]

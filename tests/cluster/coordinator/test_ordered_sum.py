@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from mlpeft import params
 from mlpeft.cluster import messages as m
 from mlpeft.cluster.coordinator import messages as cm
-from mlpeft.cluster.coordinator.ordered_sum import Fold
+from mlpeft.cluster.coordinator.ordered_sum import OrderedSum
 from mlpeft.cluster.coordinator.updates import Turn
 from mlpeft.cluster.policy import Policy
 from mlpeft.cluster.sim import Faults, Simulation, serial_result
@@ -38,7 +38,7 @@ def updates(seed, number=6):
 
 @given(order=st.permutations(range(6)), seed=st.integers(0, 1000))
 def test_the_sum_has_the_bits_of_the_mean_over_all_updates_in_any_order(order, seed):
-    made, fold, held = updates(seed), Fold(), {}
+    made, fold, held = updates(seed), OrderedSum(), {}
     for index in order:
         held[index] = made[index]
         fold.take(held)
@@ -49,7 +49,7 @@ def test_the_sum_has_the_bits_of_the_mean_over_all_updates_in_any_order(order, s
 
 
 def test_what_is_summed_is_let_go_and_what_came_early_is_kept():
-    made, fold, held = updates(0), Fold(), {}
+    made, fold, held = updates(0), OrderedSum(), {}
     for index in (0, 2, 1, 5):
         held[index] = made[index]
         fold.take(held)
@@ -66,7 +66,7 @@ def test_the_arrays_of_an_update_are_never_changed():
     """A worker in this process may still hold them."""
     made = updates(0)
     before = [params.digest(update.total) for update in made]
-    fold, held = Fold(), dict(enumerate(made))
+    fold, held = OrderedSum(), dict(enumerate(made))
     fold.take(held)
     assert [params.digest(update.total) for update in made] == before
 
@@ -77,7 +77,9 @@ def test_the_arrays_of_an_update_are_never_changed():
 @pytest.fixture
 def machine():
     """Each of three workers computes a shard of four; updates are summed."""
-    made = Machine(Policy(fold=True, room_bytes=0, lease_s=10.0, lost_after_s=4.0))
+    made = Machine(
+        Policy(ordered_sum=True, room_bytes=0, lease_s=10.0, lost_after_s=4.0)
+    )
     for name in ("ada", "bob", "eve"):
         made.join(name)
     made.open(shards=4)
@@ -109,7 +111,7 @@ def m_left(worker):
 
 def test_small_updates_never_wait():
     """A quarter of a gigabyte has room for more than four of them."""
-    made = Machine(Policy(fold=True))
+    made = Machine(Policy(ordered_sum=True))
     made.join("ada", slots=4)
     made.open(shards=4)
     assert turn(made, ADA, 3) is Turn.NOW
@@ -166,7 +168,7 @@ def test_the_sum_is_what_the_training_loop_gets(machine):
 
 # --- in the simulator -----------------------------------------------------------------
 
-SUMMING = Policy(lease_s=8.0, max_attempts=10_000, fold=True, room_bytes=0)
+SUMMING = Policy(lease_s=8.0, max_attempts=10_000, ordered_sum=True, room_bytes=0)
 
 
 def test_updates_that_wait_for_their_turn_change_no_bytes_under_any_faults():

@@ -88,59 +88,61 @@ def check():
 ATTEMPTS = itertools.count(1)
 
 
-def judged(made, update, incarnation, *, alone):
+def judged(made, update, process_id, *, alone):
     """The verdict on one more attempt."""
-    return made.judge(update, next(ATTEMPTS), incarnation, alone=alone)
+    return made.judge(update, next(ATTEMPTS), process_id, alone=alone)
 
 
 def test_an_outlier_waits_for_somebody_else_to_find_the_same():
     made = check()
-    refusal = judged(made, moved(100), "a", alone=False).refusal
-    assert "moves theta by 224; the last 30 that counted moved it by 2.24" in refusal
-    assert "beyond 13.4 a second worker must find the same" in refusal
+    reject_reason = judged(made, moved(100), "a", alone=False).reject_reason
+    assert (
+        "moves theta by 224; the last 30 that counted moved it by 2.24" in reject_reason
+    )
+    assert "beyond 13.4 a second worker must find the same" in reject_reason
     again = judged(made, moved(100), "a", alone=False)
-    assert again.refusal is not None, "the same worker is no second opinion"
+    assert again.reject_reason is not None, "the same worker is no second opinion"
     other = judged(made, moved(100), "b", alone=False)
-    assert other.refusal is None
+    assert other.reject_reason is None
     assert set(other.confirmed) == {"a"}
     assert made.norms() == [pytest.approx(100 * np.sqrt(5))]
 
 
 def test_two_outliers_that_differ_confirm_nothing():
     made = check()
-    assert judged(made, moved(100), "a", alone=False).refusal
-    assert judged(made, moved(103), "b", alone=False).refusal
+    assert judged(made, moved(100), "a", alone=False).reject_reason
+    assert judged(made, moved(103), "b", alone=False).reject_reason
 
 
 def test_machines_that_round_differently_confirm_each_other():
     made = check()
-    assert judged(made, moved(100), "a", alone=False).refusal
-    assert judged(made, moved(100.3), "b", alone=False).refusal is None
+    assert judged(made, moved(100), "a", alone=False).reject_reason
+    assert judged(made, moved(100.3), "b", alone=False).reject_reason is None
 
 
 def test_a_lone_worker_must_find_the_same_twice():
     made = check()
-    assert judged(made, moved(100), "a", alone=True).refusal
-    assert judged(made, moved(101.5), "a", alone=True).refusal
-    assert judged(made, moved(100), "a", alone=True).refusal is None
+    assert judged(made, moved(100), "a", alone=True).reject_reason
+    assert judged(made, moved(101.5), "a", alone=True).reject_reason
+    assert judged(made, moved(100), "a", alone=True).reject_reason is None
 
 
 def test_a_message_that_comes_twice_does_not_confirm_itself():
     made = check()
-    assert made.judge(moved(100), 1, "a", alone=True).refusal
-    assert made.judge(moved(100), 1, "a", alone=True).refusal
+    assert made.judge(moved(100), 1, "a", alone=True).reject_reason
+    assert made.judge(moved(100), 1, "a", alone=True).reject_reason
 
 
 def test_what_an_honest_worker_finds_counts_at_once():
     made = check()
-    assert judged(made, moved(100), "a", alone=False).refusal
+    assert judged(made, moved(100), "a", alone=False).reject_reason
     verdict = judged(made, moved(1), "b", alone=False)
-    assert (verdict.refusal, verdict.confirmed) == (None, ())
+    assert (verdict.reject_reason, verdict.confirmed) == (None, ())
 
 
 def test_a_displacement_that_overflows_is_an_outlier():
     made = check()
-    assert judged(made, moved(3e38), "a", alone=False).refusal
+    assert judged(made, moved(3e38), "a", alone=False).reject_reason
 
 
 # --- in the coordinator ---------------------------------------------------------------
@@ -257,7 +259,7 @@ def test_the_limit_does_not_depend_on_the_order_of_arrival():
                 made.update(
                     "ada", index, round_id=version + 1, version=version, update=update
                 )
-        return made.state._books.norms.limit(20)
+        return made.state._state.norms.limit(20)
 
     assert limit_after([0, 1, 2]) == limit_after([2, 0, 1])
 

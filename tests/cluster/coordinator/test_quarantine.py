@@ -104,7 +104,7 @@ def test_a_broken_line_does_not_end_a_quarantine_and_a_new_process_does(quaranti
     (told,) = of_type(commands, cm.NotifyWorker)
     assert "still quarantined" in told.text
     quarantined(cm.WorkerLeft(ADA, "restarted"))
-    assert granted(quarantined.join("ada", incarnation="repaired"))
+    assert granted(quarantined.join("ada", process_id="repaired"))
 
 
 def test_a_shard_that_fails_on_others_too_is_not_the_workers_doing(quarantined):

@@ -17,9 +17,9 @@ from mlpeft.meta.inner import InnerLoop
 from mlpeft.models.build import build_model
 from mlpeft.models.losses import IGNORED, accuracy, cross_entropy_loss
 from mlpeft.models.pretrained.loss_positions import (
-    at_places,
-    counted_places,
-    take_places,
+    at_loss_positions,
+    loss_positions,
+    take_loss_positions,
 )
 from mlpeft.tasks.episode import Episode
 from tests.models.pretrained import tiny_lm
@@ -46,12 +46,12 @@ def test_places_are_those_that_count_first_and_then_others():
     labels = np.full((2, 9), IGNORED)
     labels[0, [2, 7]] = 5
     labels[1, 4] = 0
-    places = counted_places(labels)
+    places = loss_positions(labels)
     assert places.tolist() == [[2, 7], [4, 0]]
 
 
 def test_a_row_of_which_nothing_counts_has_places_too():
-    assert counted_places(np.full((1, 5), IGNORED)).shape == (1, 1)
+    assert loss_positions(np.full((1, 5), IGNORED)).shape == (1, 1)
 
 
 def test_few_sizes_are_used_so_that_compiled_code_is_reused():
@@ -59,24 +59,24 @@ def test_few_sizes_are_used_so_that_compiled_code_is_reused():
     sizes = set()
     for count in range(256):
         labels[0, :count] = 1
-        sizes.add(counted_places(labels).shape[1])
+        sizes.add(loss_positions(labels).shape[1])
     assert len(sizes) == 28
     assert all(np.diff(sorted(sizes)) / sorted(sizes)[1:] <= 0.5)
 
 
 def test_nothing_is_picked_where_all_counts_or_nearly():
     labels = np.ones((2, 16), np.int32)
-    assert counted_places(labels) is None
+    assert loss_positions(labels) is None
     labels[:, 0] = IGNORED
-    assert counted_places(labels) is None
+    assert loss_positions(labels) is None
 
 
 def test_labels_go_with_the_outputs_that_are_asked_for():
-    found = at_places(mx.array([[5, 6, 7]]), {"places": mx.array([[2, 0]])})
+    found = at_loss_positions(mx.array([[5, 6, 7]]), {"places": mx.array([[2, 0]])})
     assert found.tolist() == [[7, 5]]
     labels = mx.array([0, 1])
-    assert at_places(labels, mx.zeros((2, 3))) is labels
-    assert at_places(labels, {"hidden": mx.zeros((2, 3))}) is labels
+    assert at_loss_positions(labels, mx.zeros((2, 3))) is labels
+    assert at_loss_positions(labels, {"hidden": mx.zeros((2, 3))}) is labels
 
 
 METHODS = {
@@ -131,8 +131,8 @@ def test_heads_of_many_kinds_give_the_same_logits(kind, keys, quantised):
     if quantised:
         nn.quantize(model, group_size=32, bits=4)
     whole = np.array(model(mx.array(TOKENS)))
-    take_places(model)
-    places = counted_places(LABELS)
+    take_loss_positions(model)
+    places = loss_positions(LABELS)
     found = model({"tokens": mx.array(TOKENS), "places": mx.array(places)})
     expected = np.take_along_axis(whole, places[..., None], axis=1)
     np.testing.assert_allclose(found, expected, atol=1e-5)
@@ -157,7 +157,7 @@ def test_the_head_sees_nothing_but_the_places(tmp_path, monkeypatch):
 def test_a_model_that_keeps_its_layers_elsewhere_computes_all_logits():
     model = tiny_lm.of_kind("exaone", num_layers=2, layer_norm_epsilon=1e-5)
     kind = type(model)
-    take_places(model)
+    take_loss_positions(model)
     assert type(model) is kind
     assert not Functional(model, cross_entropy_loss).picks
 
@@ -184,7 +184,7 @@ def test_a_model_of_another_build_is_left_alone(inside, outside):
             return outside(self.model(tokens))
 
     model = Model()
-    take_places(model)
+    take_loss_positions(model)
     assert type(model) is Model
 
 
@@ -242,10 +242,12 @@ def test_exact_match_is_that_of_whole_completions():
     labels = np.full((2, 8), IGNORED)
     labels[0, 5:7], labels[1, 5] = [3, 4], 3
     model = tiny_lm.of_kind("llama")
-    take_places(model)
+    take_loss_positions(model)
     functional = Functional(model, cross_entropy_loss)
     x = functional.prepare(np.ones((2, 8), np.int32), labels)
     assert x["places"].shape == (2, 2)
     logits = np.zeros((2, 2, 5), np.float32)
     logits[0, 0, 3] = logits[0, 1, 4] = logits[1, 0, 2] = 1
-    assert accuracy(mx.array(logits), at_places(mx.array(labels), x)).item() == 0.5
+    assert (
+        accuracy(mx.array(logits), at_loss_positions(mx.array(labels), x)).item() == 0.5
+    )

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from mlpeft.runtime.coordinator.advertisement import advice, invitation
+from mlpeft.runtime.coordinator.advertisement import advice, join_command
 
 AUTHORITY = SimpleNamespace(names=("head.local", "localhost"))
 
@@ -21,11 +21,11 @@ AUTHORITY = SimpleNamespace(names=("head.local", "localhost"))
     ],
 )
 def test_it_names_an_address_that_others_can_dial(address, authority, command):
-    assert invitation(address, authority) == f"mlpeft-worker {command}"
+    assert join_command(address, authority) == f"mlpeft-worker {command}"
 
 
 def test_without_certificates_the_machine_goes_by_its_own_name():
-    assert f"--coordinator {socket.gethostname()}:1 " in invitation("0.0.0.0:1", None)
+    assert f"--coordinator {socket.gethostname()}:1 " in join_command("0.0.0.0:1", None)
 
 
 def test_who_needs_a_certificate_is_told_how_to_get_one():

@@ -16,23 +16,23 @@ from mlpeft.transport.rpc.wire import Action, ControlRequest
 from mlpeft.transport.security import operator
 from mlpeft.transport.security.authority import Authority
 from mlpeft.transport.security.registry import OPERATOR
-from tests.runtime.toy import bounded, toy_agent, toy_hub, toy_run
+from tests.runtime.toy import bounded, toy_coordinator, toy_run, toy_worker
 
 
 class Steered:
-    """A hub behind a server, and a caller."""
+    """A driver behind a server, and a caller."""
 
     def __init__(self, authority=None):
         self.authority = authority
 
     async def __aenter__(self):
-        self.hub = toy_hub()
-        self.server = Server(self.hub, self.authority)
+        self.driver = toy_coordinator()
+        self.server = Server(self.driver, self.authority)
         self.address = await self.server.start("127.0.0.1", 0)
         return self
 
     async def __aexit__(self, *_):
-        self.hub.end("done")
+        self.driver.end("done")
         await self.server.stop(5)
 
     async def ask(self, action, worker="", shown=None):
@@ -45,11 +45,11 @@ class Steered:
 
     async def until(self, condition):
         """Let the loop run until the status is so."""
-        while not condition(self.hub.status()):  # noqa: ASYNC110 - it has no event
+        while not condition(self.driver.status()):  # noqa: ASYNC110 - it has no event
             await asyncio.sleep(0)
 
-    def agent(self, name):
-        return asyncio.create_task(toy_agent(GrpcLink(self.address), name=name).run())
+    def worker(self, name):
+        return asyncio.create_task(toy_worker(GrpcLink(self.address), name=name).run())
 
 
 async def refusal(call):
@@ -61,12 +61,12 @@ async def refusal(call):
 def test_while_paused_nothing_is_computed_and_afterwards_the_bytes_are_the_same():
     async def scenario():
         async with Steered() as steered:
-            steered.agent("ada")
+            steered.worker("ada")
             await steered.until(lambda status: status.workers)
             said = [await steered.ask(Action.PAUSE), await steered.ask(Action.PAUSE)]
-            run = asyncio.create_task(toy_run(steered.hub, rounds=2))
+            run = asyncio.create_task(toy_run(steered.driver, rounds=2))
             await steered.until(lambda status: status.shards)
-            paused = steered.hub.status()
+            paused = steered.driver.status()
             said.append(await steered.ask(Action.RESUME))
             said.append(await steered.ask(Action.RESUME))
             return said, paused, await run
@@ -83,12 +83,12 @@ def test_while_paused_nothing_is_computed_and_afterwards_the_bytes_are_the_same(
 def test_a_worker_that_is_drained_ends_and_the_others_go_on():
     async def scenario():
         async with Steered() as steered:
-            ada, _ = steered.agent("ada"), steered.agent("bob")
+            ada, _ = steered.worker("ada"), steered.worker("bob")
             await steered.until(lambda status: len(status.workers) == 2)
             said = await steered.ask(Action.DRAIN, "ada")
             stop = await ada
             await steered.until(lambda status: len(status.workers) == 1)
-            theta = await toy_run(steered.hub, rounds=2)
+            theta = await toy_run(steered.driver, rounds=2)
             again = await refusal(steered.ask(Action.DRAIN, "ada"))
             return said, stop, theta, again
 
@@ -104,7 +104,7 @@ def test_a_worker_that_is_drained_ends_and_the_others_go_on():
 def test_a_worker_is_released_by_name():
     async def scenario():
         async with Steered() as steered:
-            steered.agent("ada")
+            steered.worker("ada")
             await steered.until(lambda status: status.workers)
             said = await steered.ask(Action.RELEASE, "ada")
             return said, await refusal(steered.ask(Action.RELEASE, "eve"))
@@ -120,10 +120,10 @@ def test_asked_to_stop_it_says_so_and_goes_on_if_it_was_paused():
     async def scenario():
         async with Steered() as steered:
             await steered.ask(Action.PAUSE)
-            before = steered.hub.stopping
+            before = steered.driver.stopping
             said = {await steered.ask(Action.STOP), await steered.ask(Action.STOP)}
-            hub = steered.hub
-            return before, said, hub.stopping, hub.status().paused
+            driver = steered.driver
+            return before, said, driver.stopping, driver.status().paused
 
     before, said, stopping, paused = bounded(scenario())
     assert (before, stopping, paused) == (False, True, "")
@@ -160,11 +160,11 @@ def test_under_tls_only_operators_steer(tmp_path):
             worker, lead = await join("ada"), await join("bob", role=OPERATOR)
             head = operator.renew(authority, steered.address)
             refused = await refusal(steered.ask(Action.PAUSE, shown=worker))
-            untouched = steered.hub.status().paused
+            untouched = steered.driver.status().paused
             await steered.ask(Action.PAUSE, shown=lead)
-            paused = steered.hub.status().paused
+            paused = steered.driver.status().paused
             await steered.ask(Action.RESUME, shown=head)
-            resumed = steered.hub.status().paused
+            resumed = steered.driver.status().paused
             authority.revoke("bob")
             out = await refusal(steered.ask(Action.PAUSE, shown=lead))
             await joins.stop()

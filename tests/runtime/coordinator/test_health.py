@@ -13,7 +13,7 @@ from mlpeft.runtime.coordinator.server import Server
 from mlpeft.runtime.worker.enrol import enrol
 from mlpeft.transport.rpc import channel, credentials
 from mlpeft.transport.security.authority import Authority
-from tests.runtime.toy import bounded, toy_hub
+from tests.runtime.toy import bounded, toy_coordinator
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
@@ -32,7 +32,7 @@ async def reflect(connection, **question):
 
 
 async def scenario_in_the_clear():
-    server = Server(toy_hub())
+    server = Server(toy_coordinator())
     address = await server.start("127.0.0.1", 0)
     async with grpc.aio.insecure_channel(address) as connection:
         before = await check(connection)
@@ -55,7 +55,7 @@ def test_a_tool_without_the_contract_can_ask_for_it():
     """As grpcurl does: the services, then the file that describes one."""
 
     async def scenario():
-        server = Server(toy_hub())
+        server = Server(toy_coordinator())
         address = await server.start("127.0.0.1", 0)
         async with grpc.aio.insecure_channel(address) as connection:
             listed = await reflect(connection, list_services="")
@@ -79,7 +79,7 @@ def test_a_tool_without_the_contract_can_ask_for_it():
 def test_who_is_shut_out_may_not_ask_these_services_either(tmp_path):
     async def scenario():
         authority = Authority.create(tmp_path / "ca", ["127.0.0.1"])
-        server = Server(toy_hub(), authority)
+        server = Server(toy_coordinator(), authority)
         joins = EnrolmentServer(authority)
         port = int((await server.start("127.0.0.1", 0)).rpartition(":")[2])
         token = authority.new_token(await joins.start("127.0.0.1", 0, port))

@@ -16,7 +16,7 @@ from mlpeft.cluster.sim import TOY_SIZE, serial_result, toy_shards, toy_step
 from mlpeft.runtime.coordinator.server import Server
 from mlpeft.runtime.worker.grpc_link import GrpcLink
 from mlpeft.transport.rpc import channel, codec, join_codec, wire
-from tests.runtime.toy import VERSIONS, toy_agent, toy_hub
+from tests.runtime.toy import VERSIONS, toy_coordinator, toy_worker
 from tests.transport.rpc.hostile import frames
 
 PATIENCE_S = 20
@@ -32,18 +32,18 @@ class Besieged:
     """A server with an honest worker and a round that is paused, so it stays open."""
 
     async def start(self):
-        self.hub = toy_hub()
-        self.server = Server(self.hub)
+        self.driver = toy_coordinator()
+        self.server = Server(self.driver)
         self.address = await self.server.start("127.0.0.1", 0)
         self.channel = grpc.aio.insecure_channel(self.address)
-        self.hub.pause("for the test")
-        self.honest = asyncio.create_task(toy_agent(GrpcLink(self.address)).run())
+        self.driver.pause("for the test")
+        self.honest = asyncio.create_task(toy_worker(GrpcLink(self.address)).run())
         theta = {"w": np.ones(TOY_SIZE, dtype=np.float32)}
         self.round: Future = Future()
-        self.hub.submit(0, theta, toy_shards(0), self.round)
-        while not self.hub.status().workers:  # noqa: ASYNC110 - it has no event
+        self.driver.submit(0, theta, toy_shards(0), self.round)
+        while not self.driver.status().workers:  # noqa: ASYNC110 - it has no event
             await asyncio.sleep(0)
-        self.worker_id = self.hub.status().workers[0].worker
+        self.worker_id = self.driver.status().workers[0].worker
 
     async def attack(self, sent):
         """One stream of a worker that joined; the status code that ends it."""
@@ -75,15 +75,15 @@ class Besieged:
 
     async def survivors(self):
         """Who is connected once the enemy's stream is gone."""
-        while len(self.hub.status().workers) > 1:  # noqa: ASYNC110 - it has no event
+        while len(self.driver.status().workers) > 1:  # noqa: ASYNC110 - it has no event
             await asyncio.sleep(0)
-        return [worker.worker for worker in self.hub.status().workers]
+        return [worker.worker for worker in self.driver.status().workers]
 
     async def finish(self):
         """Theta after the round, which the honest worker computes."""
-        self.hub.resume()
+        self.driver.resume()
         updates = await asyncio.wrap_future(self.round)
-        self.hub.end("done")
+        self.driver.end("done")
         await self.honest
         await self.channel.close()
         await self.server.stop(5)
@@ -108,7 +108,7 @@ def test_any_frames_end_their_own_stream_and_nothing_else():
     besieged = Besieged()
     with asyncio.Runner() as runner:
         within(runner, besieged.start())
-        key = LeaseKey(besieged.hub.session, 1, 0, 1)
+        key = LeaseKey(besieged.driver.session, 1, 0, 1)
 
         @given(st.lists(frames(key), max_size=6))
         @settings(max_examples=120, deadline=None)
@@ -122,7 +122,7 @@ def test_any_frames_end_their_own_stream_and_nothing_else():
         before = peak_mib()
         besiege()
         assert peak_mib() - before < MOST_GROWTH_MIB
-        assert besieged.hub.status().shards_in == 0, "nothing of theirs counts"
+        assert besieged.driver.status().shards_in == 0, "nothing of theirs counts"
         theta = within(runner, besieged.finish())
     assert theta.tobytes() == serial_result(1).tobytes()
 

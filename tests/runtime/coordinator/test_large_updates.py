@@ -16,25 +16,25 @@ from mlpeft.runtime.coordinator.server import Server
 from mlpeft.runtime.worker.grpc_link import GrpcLink
 from mlpeft.training.runner import ShardRunner
 from mlpeft.transport.rpc import codec, wire
-from tests.runtime.toy import VERSIONS, bounded, toy_agent, toy_hub, toy_run
+from tests.runtime.toy import VERSIONS, bounded, toy_coordinator, toy_run, toy_worker
 
 SIZE = 600_000
 """Numbers of theta: three chunks."""
 
 
 class Served:
-    """A hub behind a server, where large updates have no room to wait."""
+    """A driver behind a server, where large updates have no room to wait."""
 
     async def __aenter__(self):
-        self.hub = toy_hub()
-        state = self.hub._state
+        self.driver = toy_coordinator()
+        state = self.driver._machine
         state.policy = dataclasses.replace(state.policy, room_bytes=0)
-        self.server = Server(self.hub)
+        self.server = Server(self.driver)
         self.address = await self.server.start("127.0.0.1", 0)
         return self
 
     async def __aexit__(self, *_):
-        self.hub.end("done")
+        self.driver.end("done")
         await self.server.stop(5)
 
 
@@ -58,7 +58,7 @@ class HandWorker:
         while len(found) < 2:
             message = await self.stream.receive()
             found[type(message)] = message
-        return found[wire.LeaseOffer].lease, found[wire.Theta].meta["w"]
+        return found[wire.LeaseGrant].lease, found[wire.Theta].meta["w"]
 
     def answer(self, lease, theta):
         update = toy_update(theta, lease.shard)
@@ -72,17 +72,17 @@ def test_a_round_moves_theta_once_to_and_once_from_each_worker(workers):
     async def scenario():
         async with Served() as served:
             tasks = [
-                asyncio.create_task(toy_agent(GrpcLink(served.address), f"w{i}").run())
+                asyncio.create_task(toy_worker(GrpcLink(served.address), f"w{i}").run())
                 for i in range(workers)
             ]
-            while len(served.hub.status().workers) < workers:  # noqa: ASYNC110
+            while len(served.driver.status().workers) < workers:  # noqa: ASYNC110
                 await asyncio.sleep(0)
             theta = np.ones(SIZE, dtype=np.float32)
             result: Future = Future()
-            served.hub.submit(0, {"w": theta}, toy_shards(0, workers), result)
+            served.driver.submit(0, {"w": theta}, toy_shards(0, workers), result)
             await asyncio.wrap_future(result)
-            moved = served.hub.traffic.bytes_moved()
-            served.hub.end("done")
+            moved = served.driver.traffic.bytes_moved()
+            served.driver.end("done")
             await asyncio.gather(*tasks)
             return moved
 
@@ -99,23 +99,23 @@ def test_an_update_far_ahead_is_not_read_before_its_turn():
     async def scenario():
         async with Served() as served:
             held = asyncio.Event()
-            hold = served.hub.hold
+            hold = served.driver.hold
 
             async def seen(worker, key):
                 held.set()
                 await hold(worker, key)
 
-            served.hub.hold = seen
+            served.driver.hold = seen
             hands = [await HandWorker().connect(served, f"w{i}") for i in range(4)]
             theta = np.ones(SIZE, dtype=np.float32)
             result: Future = Future()
-            served.hub.submit(0, {"w": theta}, toy_shards(0, 4), result)
+            served.driver.submit(0, {"w": theta}, toy_shards(0, 4), result)
             leased = [await hand.lease() for hand in hands]
             assert [lease.key.shard for lease, _ in leased] == [0, 1, 2, 3]
             hands[3].answer(*leased[3])
             await held.wait()
-            early = served.hub.bytes_by_worker()[hands[3].worker_id].up
-            status = served.hub.status()
+            early = served.driver.bytes_by_worker()[hands[3].worker_id].up
+            status = served.driver.status()
             for index in (1, 0, 2):
                 hands[index].answer(*leased[index])
             updates = await asyncio.wrap_future(result)
@@ -136,11 +136,11 @@ def test_an_update_that_is_no_longer_wanted_is_passed_over_and_frees_its_slot():
             hand = await HandWorker().connect(served, "ada")
             theta = np.ones(SIZE, dtype=np.float32)
             first: Future = Future()
-            served.hub.submit(0, {"w": theta}, toy_shards(0, 1), first)
+            served.driver.submit(0, {"w": theta}, toy_shards(0, 1), first)
             lease, start = await hand.lease()
-            served.hub.abandon("enough")
+            served.driver.abandon("enough")
             second: Future = Future()
-            served.hub.submit(1, {"w": theta}, toy_shards(0, 1), second)
+            served.driver.submit(1, {"w": theta}, toy_shards(0, 1), second)
             hand.answer(lease, start)  # of the round that was given up
             assert isinstance(await hand.stream.receive(), wire.LeaseRevocation)
             hand.answer(*await hand.lease())
@@ -160,13 +160,13 @@ def test_updates_that_are_in_take_no_memory():
             hands = [await HandWorker().connect(served, f"w{i}") for i in range(5)]
             theta = np.ones(SIZE, dtype=np.float32)
             result: Future = Future()
-            served.hub.submit(0, {"w": theta}, toy_shards(0, 5), result)
+            served.driver.submit(0, {"w": theta}, toy_shards(0, 5), result)
             leased = [await hand.lease() for hand in hands]
             held = []
             tracemalloc.start()
             for index in range(4):
                 hands[index].answer(*leased[index])
-                while served.hub.status().shards_in <= index:  # noqa: ASYNC110
+                while served.driver.status().shards_in <= index:  # noqa: ASYNC110
                     await asyncio.sleep(0)
                 gc.collect()
                 held.append(tracemalloc.get_traced_memory()[0])
@@ -184,11 +184,11 @@ def test_held_updates_end_in_the_serial_bytes_with_more_workers_than_turns():
     async def scenario():
         async with Served() as served:
             tasks = [
-                asyncio.create_task(toy_agent(GrpcLink(served.address), f"w{i}").run())
+                asyncio.create_task(toy_worker(GrpcLink(served.address), f"w{i}").run())
                 for i in range(3)
             ]
-            theta = await toy_run(served.hub, rounds=3, size=SIZE)
-            served.hub.end("done")
+            theta = await toy_run(served.driver, rounds=3, size=SIZE)
+            served.driver.end("done")
             await asyncio.gather(*tasks)
             return theta
 

@@ -18,7 +18,7 @@ from mlpeft.cluster.sim import serial_result
 from mlpeft.errors import MlpeftError
 from mlpeft.runtime.client import ask
 from mlpeft.runtime.compute import Prepared
-from mlpeft.runtime.coordinator.driver import Hub
+from mlpeft.runtime.coordinator.driver import CoordinatorDriver
 from mlpeft.runtime.coordinator.server import Server
 from mlpeft.runtime.worker.grpc_link import GrpcLink
 from mlpeft.transport.blobs.asset_fetcher import Obtainer
@@ -33,9 +33,9 @@ from tests.runtime.toy import (
     VERSIONS,
     ToyRunner,
     bounded,
-    toy_agent,
-    toy_hub,
+    toy_coordinator,
     toy_run,
+    toy_worker,
 )
 
 ROUNDS = 3
@@ -117,32 +117,32 @@ def losing(monkeypatch):
 class Served:
     """A coordinator on loopback, in the clear."""
 
-    def __init__(self, hub):
-        self.hub = hub
+    def __init__(self, driver):
+        self.driver = driver
 
     async def __aenter__(self):
-        self.server = Server(self.hub)
+        self.server = Server(self.driver)
         self.address = await self.server.start("127.0.0.1", 0)
         return self
 
     async def __aexit__(self, *_):
-        self.hub.end("done")
+        self.driver.end("done")
         await self.server.stop(5)
 
 
-async def trained(hub, agent):
+async def trained(driver, worker):
     """Run to the end with one worker; the bytes of theta."""
-    working = asyncio.create_task(agent.run())
-    theta = await toy_run(hub, ROUNDS)
-    hub.end("done")
+    working = asyncio.create_task(worker.run())
+    theta = await toy_run(driver, ROUNDS)
+    driver.end("done")
     assert not (await working).failed
     return theta.tobytes()
 
 
 async def of_a_worker(folder):
     """Join and Work: nobody does anything about it."""
-    async with Served(toy_hub()) as served:
-        return await trained(served.hub, toy_agent(GrpcLink(served.address)))
+    async with Served(toy_coordinator()) as served:
+        return await trained(served.driver, toy_worker(GrpcLink(served.address)))
 
 
 async def of_a_file(folder):
@@ -161,13 +161,15 @@ async def of_a_file(folder):
         paths={"data_dir": str(folder / "none")},
     )
     cache = BlobCache(folder / "cache", 10**8)
-    async with Served(Hub(config, "same view", VERSIONS, offer)) as served:
-        agent = toy_agent(
+    async with Served(
+        CoordinatorDriver(config, "same view", VERSIONS, offer)
+    ) as served:
+        worker = toy_worker(
             GrpcLink(served.address),
             prepare=lambda _: Prepared(ToyRunner(), "toy", "same view"),
             obtain=Obtainer(cache).obtain,
         )
-        theta = await trained(served.hub, agent)
+        theta = await trained(served.driver, worker)
     assert (folder / "cache" / "blobs" / digest).read_bytes() == content
     cache.release()
     return theta
@@ -175,18 +177,18 @@ async def of_a_file(folder):
 
 async def of_somebody_who_looks(folder):
     """Status: the command says that nobody answers; typed again, it shows the run."""
-    async with Served(toy_hub()) as served:
+    async with Served(toy_coordinator()) as served:
         look = functools.partial(ask, served.address, None, channel.STATUS, b"")
         with pytest.raises(MlpeftError, match="no coordinator answers"):
             await asyncio.to_thread(look)
         seen = status_codec.decode_overview(await asyncio.to_thread(look))
         assert seen.run == "run"
-        return await trained(served.hub, toy_agent(GrpcLink(served.address)))
+        return await trained(served.driver, toy_worker(GrpcLink(served.address)))
 
 
 async def of_an_operator(folder):
     """Control: paused once, however often it was asked for; one resume is enough."""
-    async with Served(toy_hub()) as served:
+    async with Served(toy_coordinator()) as served:
         pause, resume = (
             functools.partial(
                 ask,
@@ -200,9 +202,9 @@ async def of_an_operator(folder):
         with pytest.raises(MlpeftError, match="no coordinator answers"):
             await asyncio.to_thread(pause)
         await asyncio.to_thread(pause)
-        assert served.hub.status().paused
+        assert served.driver.status().paused
         await asyncio.to_thread(resume)
-        return await trained(served.hub, toy_agent(GrpcLink(served.address)))
+        return await trained(served.driver, toy_worker(GrpcLink(served.address)))
 
 
 async def of_one_who_joins(folder):
@@ -213,7 +215,7 @@ async def of_one_who_joins(folder):
         held = await served.join()
         names = {record.name for record in served.authority.workers()}
         assert names == {"ada"}
-        return await trained(served.hub, served.agent(held))
+        return await trained(served.driver, served.worker(held))
 
 
 CASES = {

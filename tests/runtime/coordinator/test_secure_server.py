@@ -10,7 +10,7 @@ import pytest
 
 from mlpeft.cluster.sim import serial_result
 from mlpeft.errors import MlpeftError
-from mlpeft.runtime.coordinator.admission import Visitor
+from mlpeft.runtime.coordinator.admission import Caller
 from mlpeft.runtime.coordinator.enrolment import EnrolmentServer, RateLimit
 from mlpeft.runtime.coordinator.server import Server
 from mlpeft.runtime.worker.enrol import enrol
@@ -19,11 +19,11 @@ from mlpeft.transport.rpc import channel, credentials, enrolment_codec, status_c
 from mlpeft.transport.security import certificates, identity
 from mlpeft.transport.security.authority import Authority
 from mlpeft.transport.security.folders import SecurityError
-from tests.runtime.toy import bounded, toy_agent, toy_hub, toy_run
+from tests.runtime.toy import bounded, toy_coordinator, toy_run, toy_worker
 
 
 class Secured:
-    """A hub behind TLS, with a port for joins."""
+    """A driver behind TLS, with a port for joins."""
 
     def __init__(self, folder, limit=None):
         self.folder = folder
@@ -31,8 +31,8 @@ class Secured:
         self.limit = limit
 
     async def __aenter__(self):
-        self.hub = toy_hub()
-        self.server = Server(self.hub, self.authority)
+        self.driver = toy_coordinator()
+        self.server = Server(self.driver, self.authority)
         self.address = await self.server.start("127.0.0.1", 0)
         port = int(self.address.rpartition(":")[2])
         self.joins = EnrolmentServer(self.authority, self.limit)
@@ -41,7 +41,7 @@ class Secured:
         return self
 
     async def __aexit__(self, *_):
-        self.hub.end("done")
+        self.driver.end("done")
         await self.joins.stop()
         await self.server.stop(5)
 
@@ -50,8 +50,8 @@ class Secured:
         place = folder or self.folder / name
         return await asyncio.to_thread(enrol, token or self.token, place, name)
 
-    def agent(self, held, name="ada"):
-        return toy_agent(GrpcLink(self.address, held), name=name)
+    def worker(self, held, name="ada"):
+        return toy_worker(GrpcLink(self.address, held), name=name)
 
 
 async def ask_status(address, held):
@@ -66,10 +66,10 @@ def test_a_worker_that_joined_gives_the_serial_bytes(tmp_path):
         async with Secured(tmp_path / str(size)) as served:
             held = await served.join()
             assert held.address == served.address
-            task = asyncio.create_task(served.agent(held).run())
-            theta = await toy_run(served.hub, rounds=2, size=size)
+            task = asyncio.create_task(served.worker(held).run())
+            theta = await toy_run(served.driver, rounds=2, size=size)
             seen = status_codec.decode_overview(await ask_status(served.address, held))
-            served.hub.end("done")
+            served.driver.end("done")
             await task
             return theta, [worker.name for worker in seen.cluster.workers]
 
@@ -83,10 +83,10 @@ def test_a_worker_is_always_called_by_the_name_in_its_certificate(tmp_path, capl
     async def scenario():
         async with Secured(tmp_path) as served:
             held = await served.join()
-            task = asyncio.create_task(served.agent(held, name="bob").run())
-            await toy_run(served.hub, rounds=1)
-            workers = served.hub.status().workers
-            served.hub.end("done")
+            task = asyncio.create_task(served.worker(held, name="bob").run())
+            await toy_run(served.driver, rounds=1)
+            workers = served.driver.status().workers
+            served.driver.end("done")
             await task
             return [worker.name for worker in workers]
 
@@ -94,7 +94,7 @@ def test_a_worker_is_always_called_by_the_name_in_its_certificate(tmp_path, capl
 
 
 def test_a_name_that_could_forge_log_lines_is_left_out():
-    visitor = Visitor("ada", "1f")
+    visitor = Caller("ada", "1f")
     assert visitor.call("ada\n12:00:00 worker bob joined") == "ada"
     assert visitor.call("\x1b[2J") == "ada"
 
@@ -232,15 +232,15 @@ def test_a_revoked_worker_is_cut_off_at_once_and_stays_out(tmp_path):
     async def scenario():
         async with Secured(tmp_path) as served:
             held = await served.join()
-            task = asyncio.create_task(served.agent(held).run())
-            await toy_run(served.hub, rounds=1)
+            task = asyncio.create_task(served.worker(held).run())
+            await toy_run(served.driver, rounds=1)
             Authority(served.authority.folder).revoke("ada")
             first = await task
-            again = await served.agent(held).run()
+            again = await served.worker(held).run()
             with pytest.raises(grpc.aio.AioRpcError) as caught:
                 await ask_status(served.address, held)
             assert caught.value.code() is grpc.StatusCode.PERMISSION_DENIED
-            return first, again, served.hub.status().workers
+            return first, again, served.driver.status().workers
 
     first, again, workers = bounded(scenario())
     assert first.failed
@@ -257,7 +257,7 @@ def test_a_certificate_that_the_ca_signed_but_did_not_list_is_refused(tmp_path):
             path = served.authority.folder / "registry.json"
             path.unlink()
             served.authority._registry.create()
-            return await served.agent(held).run()
+            return await served.worker(held).run()
 
     stop = bounded(scenario())
     assert "not on the coordinator's list" in stop.reason
@@ -266,7 +266,7 @@ def test_a_certificate_that_the_ca_signed_but_did_not_list_is_refused(tmp_path):
 def test_a_worker_in_the_clear_is_told_to_join(tmp_path):
     async def scenario():
         async with Secured(tmp_path) as served:
-            return await served.agent(None).run()
+            return await served.worker(None).run()
 
     stop = bounded(scenario())
     assert stop.failed
@@ -278,7 +278,7 @@ def test_a_worker_of_another_cluster_is_told_so(tmp_path):
     async def scenario():
         async with Secured(tmp_path / "a") as one, Secured(tmp_path / "b") as other:
             held = await other.join()
-            return await one.agent(held).run()
+            return await one.worker(held).run()
 
     stop = bounded(scenario())
     assert stop.failed
@@ -294,7 +294,7 @@ def test_a_certificate_of_another_ca_is_refused_with_what_to_do(tmp_path):
             mixed = identity.save(
                 held.folder, one.address, held.certificate, one.authority.ca_certificate
             )
-            return await one.agent(mixed).run()
+            return await one.worker(mixed).run()
 
     stop = bounded(scenario())
     assert stop.failed
@@ -305,9 +305,9 @@ def test_a_worker_with_a_certificate_is_told_of_a_coordinator_in_the_clear(tmp_p
     async def scenario():
         async with Secured(tmp_path) as served:
             held = await served.join()
-            plain = Server(served.hub)
+            plain = Server(served.driver)
             address = await plain.start("127.0.0.1", 0)
-            stop = await toy_agent(GrpcLink(address, held)).run()
+            stop = await toy_worker(GrpcLink(address, held)).run()
             await plain.stop(0)
             return stop
 

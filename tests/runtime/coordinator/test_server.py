@@ -13,26 +13,26 @@ from mlpeft.errors import MlpeftError
 from mlpeft.runtime.coordinator.server import Server
 from mlpeft.runtime.worker.grpc_link import GrpcLink
 from mlpeft.transport.rpc import channel, codec, join_codec, status_codec, wire
-from tests.runtime.toy import VERSIONS, bounded, toy_agent, toy_hub, toy_run
+from tests.runtime.toy import VERSIONS, bounded, toy_coordinator, toy_run, toy_worker
 
 
 class Served:
-    """A hub behind a server on a free port."""
+    """A driver behind a server on a free port."""
 
     async def __aenter__(self):
-        self.hub = toy_hub()
-        self.server = Server(self.hub)
+        self.driver = toy_coordinator()
+        self.server = Server(self.driver)
         self.address = await self.server.start("127.0.0.1", 0)
         self.channel = grpc.aio.insecure_channel(self.address)
         return self
 
     async def __aexit__(self, *_):
-        self.hub.end("done")
+        self.driver.end("done")
         await self.channel.close()
         await self.server.stop(5)
 
-    def agent(self, **changes):
-        return toy_agent(GrpcLink(self.address), **changes)
+    def worker(self, **changes):
+        return toy_worker(GrpcLink(self.address), **changes)
 
     async def join(self):
         request = wire.JoinRequest(1, VERSIONS.mlpeft, VERSIONS.mlx, "eve", "process")
@@ -60,16 +60,16 @@ def hello(worker_id, view="same view"):
     return next(codec.encode_up(wire.Hello(worker_id, "toy", view)))
 
 
-@pytest.mark.parametrize(("workers", "size"), [(1, 16), (3, 16), (2, 600_000)])
-def test_workers_over_a_socket_give_the_serial_bytes(workers, size):
+@pytest.mark.parametrize(("count", "size"), [(1, 16), (3, 16), (2, 600_000)])
+def test_workers_over_a_socket_give_the_serial_bytes(count, size):
     """Theta in one message, and in chunks."""
 
     async def scenario():
         async with Served() as served:
-            agents = [served.agent(name=f"w{index}") for index in range(workers)]
-            tasks = [asyncio.create_task(agent.run()) for agent in agents]
-            theta = await toy_run(served.hub, rounds=3, size=size)
-            served.hub.end("all done")
+            workers = [served.worker(name=f"w{index}") for index in range(count)]
+            tasks = [asyncio.create_task(worker.run()) for worker in workers]
+            theta = await toy_run(served.driver, rounds=3, size=size)
+            served.driver.end("all done")
             return theta, await asyncio.gather(*tasks)
 
     theta, stops = bounded(scenario())
@@ -83,7 +83,7 @@ def test_a_worker_of_another_version_is_refused_with_the_command_that_mends_it()
     async def scenario():
         async with Served() as served:
             versions = dataclasses.replace(VERSIONS, mlpeft="0.2.0")
-            return await served.agent(versions=versions).run()
+            return await served.worker(versions=versions).run()
 
     stop = bounded(scenario())
     assert stop.failed
@@ -93,7 +93,7 @@ def test_a_worker_of_another_version_is_refused_with_the_command_that_mends_it()
 def test_a_worker_that_sees_other_data_is_refused():
     async def scenario():
         async with Served() as served:
-            return await served.agent(view="another").run()
+            return await served.worker(view="another").run()
 
     stop = bounded(scenario())
     assert stop.failed
@@ -120,9 +120,9 @@ def test_garbage_ends_only_its_own_stream(garbage):
     async def scenario():
         async with Served() as served:
             end = await served.work(hello(await served.join()), garbage)
-            task = asyncio.create_task(served.agent().run())
-            theta = await toy_run(served.hub, rounds=1)
-            served.hub.end("done")
+            task = asyncio.create_task(served.worker().run())
+            theta = await toy_run(served.driver, rounds=1)
+            served.driver.end("done")
             await task
             return end, theta
 
@@ -144,10 +144,10 @@ def test_garbage_in_a_join_is_an_invalid_argument():
 def test_the_status_can_be_asked_for():
     async def scenario():
         async with Served() as served:
-            task = asyncio.create_task(served.agent().run())
-            await toy_run(served.hub, rounds=2)
+            task = asyncio.create_task(served.worker().run())
+            await toy_run(served.driver, rounds=2)
             data = await served.channel.unary_unary(channel.STATUS)(b"")
-            served.hub.end("done")
+            served.driver.end("done")
             await task
             return status_codec.decode_overview(data)
 
@@ -163,12 +163,12 @@ def test_bytes_are_counted_for_each_worker_and_for_all_that_ever_were():
 
     async def scenario():
         async with Served() as served:
-            first = asyncio.create_task(served.agent(name="ada").run())
-            await toy_run(served.hub, rounds=2, size=50_000)
+            first = asyncio.create_task(served.worker(name="ada").run())
+            await toy_run(served.driver, rounds=2, size=50_000)
             alone = served.server.overview()
-            served.hub.drain("ada", "enough")
+            served.driver.drain("ada", "enough")
             await first
-            while served.hub.status().workers:  # noqa: ASYNC110 - it has no event
+            while served.driver.status().workers:  # noqa: ASYNC110 - it has no event
                 await asyncio.sleep(0)
             return alone, served.server.overview()
 
@@ -186,7 +186,7 @@ def test_an_address_that_is_taken_is_named_with_what_to_do():
         async with Served() as served:
             host, _, port = served.address.rpartition(":")
             with pytest.raises(MlpeftError, match="is another coordinator running"):
-                await Server(served.hub).start(host, int(port))
+                await Server(served.driver).start(host, int(port))
 
     bounded(scenario())
 
@@ -195,13 +195,13 @@ def test_a_worker_waits_for_a_coordinator_that_is_not_up_yet():
     async def scenario():
         async with Served() as served:
             await served.server.stop(0)
-            agent = served.agent()
-            task = asyncio.create_task(agent.run())
+            worker = served.worker()
+            task = asyncio.create_task(worker.run())
             host, _, port = served.address.rpartition(":")
-            later = Server(served.hub)
+            later = Server(served.driver)
             await later.start(host, int(port))
-            theta = await toy_run(served.hub, rounds=1)
-            served.hub.end("done")
+            theta = await toy_run(served.driver, rounds=1)
+            served.driver.end("done")
             await task
             await later.stop(5)
             return theta

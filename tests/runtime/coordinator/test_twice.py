@@ -30,7 +30,7 @@ from mlpeft.transport.security import certificates
 from mlpeft.transport.security.authority import Authority
 from tests.coordinator.test_fetch import CONTENT, DIGEST
 from tests.coordinator.test_fetch import Served as Offering
-from tests.runtime.toy import VERSIONS, bounded, toy_agent, toy_hub, toy_run
+from tests.runtime.toy import VERSIONS, bounded, toy_coordinator, toy_run, toy_worker
 
 SERVICES = cluster_pb2.DESCRIPTOR.services_by_name
 METHODS = sorted(
@@ -64,14 +64,14 @@ class Served:
     """A coordinator on loopback, for any caller."""
 
     async def __aenter__(self):
-        self.hub = toy_hub()
-        self.server = Server(self.hub)
+        self.driver = toy_coordinator()
+        self.server = Server(self.driver)
         self.address = await self.server.start("127.0.0.1", 0)
         self.channel = grpc.aio.insecure_channel(self.address)
         return self
 
     async def __aexit__(self, *_):
-        self.hub.end("done")
+        self.driver.end("done")
         await self.channel.close()
         await self.server.stop(5)
 
@@ -80,12 +80,12 @@ class Served:
 
     async def train(self):
         """A worker computes a round; who is connected then."""
-        agent = asyncio.create_task(toy_agent(GrpcLink(self.address)).run())
-        theta = await toy_run(self.hub, rounds=1)
+        worker = asyncio.create_task(toy_worker(GrpcLink(self.address)).run())
+        theta = await toy_run(self.driver, rounds=1)
         assert theta.tobytes() == serial_result(1).tobytes()
-        names = [worker.name for worker in self.hub.status().workers]
-        self.hub.end("done")
-        await agent
+        names = [worker.name for worker in self.driver.status().workers]
+        self.driver.end("done")
+        await worker
         return names
 
 
@@ -93,13 +93,13 @@ async def joining(loss, folder):
     """Joins whose stream never opens are no workers; each answer lets one in."""
     async with Served() as served:
         data = await served.repeated(channel.JOIN, JOIN, loss)
-        assert served.hub.status().workers == ()
+        assert served.driver.status().workers == ()
         worker_id = join_codec.decode_join_response(data).worker_id
         call = served.channel.stream_stream(channel.WORK)()
         hello = wire.Hello(worker_id, "toy", "same view")
         await call.write(next(codec.encode_up(hello)))
         await call.read()
-        assert [w.name for w in served.hub.status().workers] == ["ada"]
+        assert [w.name for w in served.driver.status().workers] == ["ada"]
 
 
 async def asking_for_the_status(loss, folder):
@@ -195,12 +195,12 @@ async def working(loss, folder):
                 await call.write(next(codec.encode_up(worker.hello)))
                 with pytest.raises(grpc.aio.AioRpcError, match="has a stream"):
                     await call.read()
-        theta = await toy_run(served.hub, rounds=2)
+        theta = await toy_run(served.driver, rounds=2)
         assert theta.tobytes() == serial_result(2).tobytes()
-        (seen,) = served.hub.status().workers
+        (seen,) = served.driver.status().workers
         assert (seen.shards_done, seen.failures, seen.draining) == (6, 1, False)
         worker.say(wire.Draining())
-        served.hub.end("done")
+        served.driver.end("done")
         await task
 
 
@@ -228,7 +228,7 @@ class Stutterer:
             match message:
                 case wire.Theta(version, meta):
                     thetas[version] = meta["w"]
-                case wire.LeaseOffer(lease):  # it may overtake its theta
+                case wire.LeaseGrant(lease):  # it may overtake its theta
                     leases.append(lease)
                 case wire.RunOver():
                     break

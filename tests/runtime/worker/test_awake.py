@@ -6,7 +6,7 @@ import pytest
 
 from mlpeft.runtime.memory import MemoryLink
 from mlpeft.runtime.worker.awake import Awake
-from tests.runtime.toy import ToyRunner, bounded, toy_agent, toy_hub, toy_run
+from tests.runtime.toy import ToyRunner, bounded, toy_coordinator, toy_run, toy_worker
 
 
 class Hold:
@@ -68,17 +68,17 @@ def test_a_worker_holds_from_its_first_lease_and_never_after_its_end(fails):
             assert hold.story == ["hold"]
             return update
 
-        hub = toy_hub()
-        agent = toy_agent(
-            MemoryLink(hub),
+        driver = toy_coordinator()
+        worker = toy_worker(
+            MemoryLink(driver),
             runner=ToyRunner(compute),
             prepare=(lambda _: 1 / 0) if fails else None,
             wakefulness=hold,
         )
-        task = asyncio.create_task(agent.run())
+        task = asyncio.create_task(worker.run())
         if not fails:
-            await toy_run(hub, rounds=2)
-            hub.end("done")
+            await toy_run(driver, rounds=2)
+            driver.end("done")
         await asyncio.gather(task, return_exceptions=True)
         return hold.story
 

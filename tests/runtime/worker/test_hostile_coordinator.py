@@ -23,7 +23,7 @@ from mlpeft.transport.blobs.asset_fetcher import Obtainer
 from mlpeft.transport.blobs.cache import BlobCache
 from mlpeft.transport.blobs.manifest import OfferedAsset
 from mlpeft.transport.rpc import blob_codec, channel, join_codec, wire
-from tests.runtime.toy import ToyRunner, toy_agent
+from tests.runtime.toy import ToyRunner, toy_worker
 from tests.transport.rpc.hostile import Frame, down_frames, spoiled
 
 PATIENCE_S = 100
@@ -96,7 +96,7 @@ def besiege():
 
         async def work(options):
             async with asyncio.timeout(PATIENCE_S):
-                return await toy_agent(GrpcLink(hostile.address), **options).run()
+                return await toy_worker(GrpcLink(hostile.address), **options).run()
 
         def besieged(*, prepare=toy, obtain=None, welcome_s=30.0, **armed):
             hostile.arm(**armed)

@@ -15,7 +15,7 @@ from mlpeft.transport.rpc.address import split_address
 from mlpeft.transport.security import certificates, identity
 from mlpeft.transport.security.authority import Authority
 from mlpeft.transport.security.certificates import fingerprint
-from tests.runtime.toy import VERSIONS, bounded, toy_hub
+from tests.runtime.toy import VERSIONS, bounded, toy_coordinator
 from tests.transport.discovery.test_announcement import OMNIGLOT
 
 REQUEST = wire.JoinRequest(1, VERSIONS.mlpeft, VERSIONS.mlx, "ada", "process")
@@ -42,13 +42,13 @@ class Served:
         self.authority = authority
 
     async def __aenter__(self):
-        self.hub = toy_hub()
-        self.server = Server(self.hub, self.authority)
+        self.driver = toy_coordinator()
+        self.server = Server(self.driver, self.authority)
         self.address = await self.server.start("127.0.0.1", 0)
         return self
 
     async def __aexit__(self, *_):
-        self.hub.end("done")
+        self.driver.end("done")
         await self.server.stop(0)
 
     def announced(self, ca=""):
@@ -73,7 +73,7 @@ def test_the_usual_address_comes_first_and_nobody_looks():
             link = SeekingLink(served.address, look=network.look)
             joined = await link.join(REQUEST)
             await link.close()
-            return joined.session == served.hub.session, network.looks
+            return joined.session == served.driver.session, network.looks
 
     assert bounded(scenario()) == (True, 0)
 
@@ -85,7 +85,7 @@ def test_where_nobody_answers_the_network_is_asked(caplog):
             with caplog.at_level(logging.INFO, "mlpeft.worker"):
                 joined = await link.join(REQUEST)
             await link.close()
-            return joined.session == served.hub.session, served.address
+            return joined.session == served.driver.session, served.address
 
     found, address = bounded(scenario())
     assert found
@@ -102,7 +102,7 @@ def test_with_a_run_the_usual_address_is_left_out():
             )
             joined = await link.join(REQUEST)
             await link.close()
-            return joined.session == served.hub.session
+            return joined.session == served.driver.session
 
     assert bounded(scenario())
 
@@ -122,7 +122,7 @@ def test_a_coordinator_that_moved_is_found_again():
             network.found = [second.announced()]
             joined = await link.join(REQUEST)
             await link.close()
-            return joined.session == second.hub.session, network.looks
+            return joined.session == second.driver.session, network.looks
 
     assert bounded(scenario()) == (True, 2)
 
@@ -159,7 +159,7 @@ def test_a_certificate_finds_its_coordinator_and_is_checked(tmp_path):
             link = SeekingLink(NOBODY, ada, look=Network(served.announced(ca)).look)
             joined = await link.join(REQUEST)
             await link.close()
-            return joined.session == served.hub.session
+            return joined.session == served.driver.session
 
     assert bounded(scenario())
 
@@ -180,7 +180,7 @@ def test_an_impostor_who_announces_our_ca_gets_nothing_and_ends_nobody(tmp_path)
             network.found.append(good.announced(ca))
             joined = await link.join(REQUEST)
             await link.close()
-            return joined.session == good.hub.session
+            return joined.session == good.driver.session
 
     assert bounded(scenario())
 

@@ -178,11 +178,11 @@ def test_a_configuration_takes_length_and_tokenizer_from_data_and_model(folder):
 def test_a_worker_reads_the_files_that_came_from_the_coordinator(folder, tmp_path):
     import contextvars
 
-    from mlpeft.files import provide
+    from mlpeft.files import override_assets
 
     def elsewhere():
         places = {"here": folder / "data.jsonl", "model": folder / "model"}
-        provide(places)
+        override_assets(places)
         return draw(task(folder, task_params={"path": "here", "tokenizer": "model"}))
 
     came = contextvars.copy_context().run(elsewhere)

@@ -115,8 +115,8 @@ def good_down_frames(key):
         wire.Theta(0, {"w": np.ones(TOY_SIZE, np.float32)}),
         wire.Theta(1, {"w": np.ones(17_000, np.float32)}),  # with a chunk
         wire.Theta(2, {"other": np.ones(3, np.float32)}),
-        wire.LeaseOffer(Lease(key, 0, shard, 60.0)),
-        wire.LeaseOffer(Lease(key._replace(shard=1), 1, shard, 60.0)),
+        wire.LeaseGrant(Lease(key, 0, shard, 60.0)),
+        wire.LeaseGrant(Lease(key._replace(shard=1), 1, shard, 60.0)),
         wire.LeaseRevocation(key, "too slow"),
         wire.Drain("for the test"),
         wire.Notice("\x1b[2Jhello"),

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from mlpeft.cluster.checks import Versions
-from mlpeft.cluster.coordinator.machine import CoordinatorState
+from mlpeft.cluster.coordinator.machine import CoordinatorMachine
 from mlpeft.cluster.messages import Lease, LeaseKey, WorkerId
 from mlpeft.cluster.overview import Bytes, Overview, RunProgress
 from mlpeft.cluster.policy import Policy
 from mlpeft.cluster.status import ClusterStatus, LeaseStatus, WorkerStatus
+from mlpeft.cluster.validation import Versions
 from mlpeft.errors import LocalProtocolError, RemoteProtocolError
 from mlpeft.transport.rpc import cluster_pb2 as pb
 from mlpeft.transport.rpc import codec, control_codec, join_codec, wire
@@ -81,7 +81,7 @@ def test_what_a_worker_says_comes_through(message):
     "message",
     [
         wire.Welcome(0.5),
-        wire.LeaseOffer(Lease(KEY, 7, SHARD, 600.0)),
+        wire.LeaseGrant(Lease(KEY, 7, SHARD, 600.0)),
         wire.LeaseRevocation(KEY, "the shard is in"),
         wire.Drain("wanted elsewhere"),
         wire.Notice("quarantined"),
@@ -244,7 +244,7 @@ def test_what_is_no_message_raises(frame, message):
 
 def test_a_lease_of_an_unknown_kind_or_without_tasks_raises():
     good = pb.CoordinatorMessage.FromString(
-        next(codec.encode_down(wire.LeaseOffer(Lease(KEY, 7, SHARD, 1.0))))
+        next(codec.encode_down(wire.LeaseGrant(Lease(KEY, 7, SHARD, 1.0))))
     )
     good.lease.kind = "steal"
     with pytest.raises(RemoteProtocolError, match="kind 'steal'"):
@@ -275,7 +275,7 @@ FRAMES = [
     *codec.encode_up(
         wire.Update(KEY, 7, ShardUpdate(2, 1, {"w": np.ones(1 << 17, np.int8)}))
     ),
-    *codec.encode_down(wire.LeaseOffer(Lease(KEY, 7, SHARD, 1.0))),
+    *codec.encode_down(wire.LeaseGrant(Lease(KEY, 7, SHARD, 1.0))),
     *codec.encode_down(wire.Theta(1, {"w": np.ones(1 << 17, np.int8)})),
 ]
 
@@ -373,7 +373,7 @@ def test_a_status_comes_through(version):
 
 def test_what_is_not_known_of_a_run_is_none_on_the_other_side():
     progress = RunProgress(5, 20, None, None)
-    nothing = CoordinatorState("s", Policy()).status(0.0)
+    nothing = CoordinatorMachine("s", Policy()).status(0.0)
     overview = Overview("run", "s", progress, False, Bytes(), nothing)
     again = decode_overview(encode_overview(overview))
     assert again.progress == progress

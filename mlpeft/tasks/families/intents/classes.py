@@ -10,7 +10,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 from mlpeft.datasets.intents import read_utterances
-from mlpeft.datasets.split_assignment import SPLITS, deal
+from mlpeft.datasets.split_assignment import SPLITS, assign_splits
 from mlpeft.datasets.text_files import LabelledTexts, read_labelled
 from mlpeft.errors import DataError, nearest
 from mlpeft.tasks.families.intents.source import source_of
@@ -109,7 +109,7 @@ def read_classes(source: IntentSource) -> IntentClasses:
         if len(texts) >= source.min_examples
     }
     if source.splits is None:
-        lists = deal(enough, source.shares, source.class_split)
+        lists = assign_splits(enough, source.shares, source.class_split)
     else:
         lists = read_class_split(source.splits, source.class_split)
         _check_known(source, lists, labelled)

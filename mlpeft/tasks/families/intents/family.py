@@ -25,7 +25,7 @@ from mlpeft.tasks.episode import Episode, frozen_params
 from mlpeft.tasks.families.intents.classes import check_supply
 from mlpeft.tasks.families.intents.source import SOURCE_PARAMS, check_source, source_of
 from mlpeft.tasks.families.intents.tokens import name_tokens, token_pools, wordless
-from mlpeft.tasks.sampling import TaskChance
+from mlpeft.tasks.sampling import TaskRandom
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -184,7 +184,7 @@ class Intents:
         self, task_id: str, num_classes: int, max_tokens: int, frozen: FrozenParams
     ) -> tuple[str, ...]:
         names = sorted(self._load(dict(frozen), max_tokens))
-        return tuple(TaskChance(task_id).sample(names, num_classes))
+        return tuple(TaskRandom(task_id).sample(names, num_classes))
 
     def _names(
         self, config: TaskConfig, labels: tuple[str, ...]

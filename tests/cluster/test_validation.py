@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mlpeft.cluster.checks import refusal
+from mlpeft.cluster.validation import reject_reason
 from mlpeft.params import schema
 from mlpeft.work import Kind, Shard, ShardUpdate, TaskSpec
 
@@ -23,8 +23,8 @@ def update(index=3, count=2, total=LEAVES, per_task=LOSS):
 
 
 def test_a_good_update_passes():
-    assert refusal(TRAIN, SCHEMA, update()) is None
-    assert refusal(VALIDATE, SCHEMA, update(total={})) is None
+    assert reject_reason(TRAIN, SCHEMA, update()) is None
+    assert reject_reason(VALIDATE, SCHEMA, update(total={})) is None
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_a_good_update_passes():
     ],
 )
 def test_a_bad_update_is_refused_with_what_is_wrong(bad, reason):
-    found = refusal(TRAIN, SCHEMA, bad)
+    found = reject_reason(TRAIN, SCHEMA, bad)
     assert found is not None
     assert reason in found
 
@@ -60,17 +60,17 @@ def test_a_bad_update_is_refused_with_what_is_wrong(bad, reason):
 def test_one_number_that_is_not_finite_is_found_anywhere(value, place):
     spoiled = LEAVES["w"].copy()
     spoiled[place] = value
-    found = refusal(TRAIN, SCHEMA, update(total=LEAVES | {"w": spoiled}))
+    found = reject_reason(TRAIN, SCHEMA, update(total=LEAVES | {"w": spoiled}))
     assert found is not None
     assert "1 values of 8 in leaf 'w'" in found
 
 
 def test_large_finite_numbers_pass_although_their_squares_overflow():
     large = np.full((4, 2), 3e38, dtype=np.float32)
-    assert refusal(TRAIN, SCHEMA, update(total=LEAVES | {"w": large})) is None
+    assert reject_reason(TRAIN, SCHEMA, update(total=LEAVES | {"w": large})) is None
 
 
 def test_a_validation_shard_must_bring_no_sum():
-    found = refusal(VALIDATE, SCHEMA, update())
+    found = reject_reason(VALIDATE, SCHEMA, update())
     assert found is not None
     assert "is not expected" in found

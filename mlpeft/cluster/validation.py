@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mlpeft.work import Shard, ShardUpdate
 
 
-def refusal(shard: Shard, schema: Schema, update: ShardUpdate) -> str | None:
+def reject_reason(shard: Shard, schema: Schema, update: ShardUpdate) -> str | None:
     """Why an update may not count, or None if it may.
 
     Args:
