@@ -4,9 +4,9 @@ import asyncio
 from concurrent.futures import Future
 
 import numpy as np
-from mlpeft.cluster.validation import Versions
 
 from mlpeft.cluster.sim import TOY_SIZE, toy_shards, toy_step, toy_update
+from mlpeft.cluster.validation import Versions
 from mlpeft.cluster.worker.machine import WorkerPolicy
 from mlpeft.config import RunConfig
 from mlpeft.runtime.compute import ComputeThread, Prepared
