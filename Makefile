@@ -6,7 +6,7 @@ STAMP := .venv/.mlpeft-setup
 ARGS :=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test setup lint format bench proto lock clean
+.PHONY: help demo test setup lint format bench proto picture lock clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' \
@@ -34,6 +34,7 @@ lint: $(STAMP) ## The checks of `make test` that run no test
 	$(call step,mypy,$(BIN)/mypy,repair the types above)
 	$(call step,import-linter,$(BIN)/lint-imports --no-logo,an import breaks the order of the packages; see docs/design.md)
 	$(call step,proto,$(BIN)/python tools/proto.py --check,run make proto and commit what it makes)
+	$(call step,architecture,$(BIN)/python tools/architecture.py --check,run make picture and commit what it draws)
 	$(call step,codespell,$(BIN)/codespell,correct the spelling above)
 
 format: $(STAMP) ## Repair layout, imports and simple findings
@@ -45,6 +46,9 @@ bench: $(STAMP) ## Measure speed; ARGS go to the benchmarks
 
 proto: $(STAMP) ## Generate mlpeft/transport/rpc from proto/
 	$(BIN)/python tools/proto.py
+
+picture: $(STAMP) ## Draw docs/images/architecture.svg from the imports
+	$(BIN)/python tools/architecture.py
 
 # The header is ours so that the file names no machine, no folder and no registry.
 lock: ## Pin everything anew in constraints.txt (needs uv)
