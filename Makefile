@@ -1,5 +1,5 @@
-# `make demo` and `make test` do all set-up themselves; both need only Python 3.11 or
-# newer, git and make. Everything that they install goes into .venv.
+# `make demo` and `make test` need only Python 3.11 or newer, git and make. They install
+# everything else, into .venv.
 
 BIN := .venv/bin
 STAMP := .venv/.mlpeft-setup
@@ -8,17 +8,17 @@ ARGS :=
 .DEFAULT_GOAL := help
 .PHONY: help demo test setup lint format bench proto picture lock clean
 
-help: ## List these targets
+help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' \
 	  $(MAKEFILE_LIST)
 
 demo: $(STAMP) ## Meta-learn handwritten digits on a coordinator and two workers
 	@$(BIN)/mlpeft demo $(ARGS)
 
-test: lint ## All checks, then all tests; ARGS="-k name" goes to pytest
+test: lint ## Run all checks, then all tests; ARGS="-k name" goes to pytest
 	$(call step,pytest,$(BIN)/pytest $(ARGS),read the first failure above)
 
-setup: $(STAMP) ## Make .venv and install everything that is pinned
+setup: $(STAMP) ## Make .venv and install the pinned packages
 
 # ------------------------------------------------------------------------------------
 
@@ -28,30 +28,30 @@ define step
   printf '\n%s failed: %s\n' '$(1)' '$(3)' >&2; exit 1; }
 endef
 
-lint: $(STAMP) ## The checks of `make test` that run no test
-	$(call step,ruff check,$(BIN)/ruff check --quiet,make format repairs what it can)
+lint: $(STAMP) ## Run the checks of `make test`, without the tests
+	$(call step,ruff check,$(BIN)/ruff check --quiet,make format fixes what it can)
 	$(call step,ruff format,$(BIN)/ruff format --check --quiet,run make format)
-	$(call step,mypy,$(BIN)/mypy,repair the types above)
-	$(call step,import-linter,$(BIN)/lint-imports --no-logo,an import breaks the order of the packages; see docs/design.md)
-	$(call step,proto,$(BIN)/python tools/proto.py --check,run make proto and commit what it makes)
-	$(call step,architecture,$(BIN)/python tools/architecture.py --check,run make picture and commit what it draws)
-	$(call step,codespell,$(BIN)/codespell,correct the spelling above)
+	$(call step,mypy,$(BIN)/mypy,fix the types above)
+	$(call step,import-linter,$(BIN)/lint-imports --no-logo,an import breaks the order of the layers; see docs/architecture.md)
+	$(call step,proto,$(BIN)/python tools/proto.py --check,run make proto and commit the result)
+	$(call step,architecture,$(BIN)/python tools/architecture.py --check,run make picture and commit the result)
+	$(call step,codespell,$(BIN)/codespell,fix the spelling above)
 
-format: $(STAMP) ## Repair layout, imports and simple findings
+format: $(STAMP) ## Fix layout, imports and simple findings
 	$(BIN)/ruff check --fix-only --quiet
 	$(BIN)/ruff format --quiet
 
-bench: $(STAMP) ## Measure speed; ARGS go to the benchmarks
+bench: $(STAMP) ## Measure speed; ARGS goes to the benchmarks
 	$(BIN)/python -m benchmarks $(ARGS)
 
-proto: $(STAMP) ## Generate mlpeft/transport/rpc from proto/
+proto: $(STAMP) ## Generate the protobuf code in mlpeft/transport/rpc from proto/
 	$(BIN)/python tools/proto.py
 
 picture: $(STAMP) ## Draw docs/images/architecture.svg from the imports
 	$(BIN)/python tools/architecture.py
 
-# The header is ours so that the file names no machine, no folder and no registry.
-lock: ## Pin everything anew in constraints.txt (needs uv)
+# We write the header, so that the file names no machine, folder or registry.
+lock: ## Update all pins in constraints.txt (needs uv)
 	@command -v uv >/dev/null || { echo 'make lock needs uv: pip install uv' >&2; exit 1; }
 	@printf '%s\n' '# Everything that make installs, with digests. Made by `make lock`.' >$@.tmp
 	@uv export --quiet --upgrade --format requirements-txt --extra demo --group dev \

@@ -1,11 +1,11 @@
-"""Make writing_styles.jsonl: how 48 invented people would say the same plain things.
+"""Make writing_styles.jsonl: 48 invented people say the same plain things.
 
     python examples/make_writing_styles.py
 
-A person has a few habits: how a message begins and ends, what is put in, capitals,
-marks. Habits are shared, combinations are not: whoever has seen many people can learn
-another one from few messages. All sentences are our own; the file is in the public
-domain (CC0).
+A person has a few habits: how a message begins and ends, what is inserted, capitals,
+punctuation. People share habits, but no two have the same combination: a model that has
+seen many people can learn another one from few messages. We wrote all sentences; the
+file is in the public domain (CC0).
 """
 
 from __future__ import annotations
@@ -62,11 +62,11 @@ NAMES = (
     "Gus Hana Ivo June Kofi Lena Max Nora Otto Pia Raul Siri Tom Uma Vito Wanda"
 )
 MESSAGES = 12
-"""Of each person."""
+"""Messages per person."""
 
 
 def write_like(habits: dict[str, str], note: str) -> str:
-    """A plain note as somebody with these habits would write it."""
+    """Rewrite a plain note with a person's habits."""
     text = note.removesuffix(".")
     if habits["insert"]:
         text = f"{habits['insert']} {text[0].lower()}{text[1:]}"
@@ -80,19 +80,19 @@ def write_like(habits: dict[str, str], note: str) -> str:
 
 
 def main() -> None:
-    """Write the file; the same bytes each time."""
-    chance = random.Random(7)  # noqa: S311 - invents people, keeps no secrets
+    """Write the file; every call writes the same bytes."""
+    rng = random.Random(7)  # noqa: S311 - invents people, keeps no secrets
     lines = []
     for number, name in enumerate(NAMES.split()):
         habits = {
             # Each beginning and ending is used equally often.
             "beginning": BEGINNINGS[number % len(BEGINNINGS)],
             "ending": ENDINGS[(number + number // len(BEGINNINGS)) % len(ENDINGS)],
-            "insert": chance.choice(INSERTS),
-            "capitals": chance.choice(CAPITALS),
-            "marks": chance.choice(MARKS),
+            "insert": rng.choice(INSERTS),
+            "capitals": rng.choice(CAPITALS),
+            "marks": rng.choice(MARKS),
         }
-        for note in chance.sample(NOTES, MESSAGES):
+        for note in rng.sample(NOTES, MESSAGES):
             row = {
                 "task": name,
                 "prompt": note,

@@ -1,21 +1,21 @@
-"""Your own model and your own tasks: any mlx.nn.Module, frozen, with LoRA in it.
+"""Your own model and tasks: LoRA in any frozen mlx.nn.Module.
 
     python examples/own_model.py
 
-The same by commands, once the base is there:
+The same from the command line, once the base exists:
 
     PYTHONPATH=examples mlpeft train --config configs/own_model.yaml
     PYTHONPATH=examples mlpeft compare --checkpoint checkpoints/own_model --k-shots 8
 
-A network has learned how a kind of sensor answers. Every sensor that is built answers a
-little differently, and shall be calibrated from eight readings.
+A network has learned the response of one kind of sensor. Each sensor responds a little
+differently, and is calibrated from eight readings.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-# Before mlx.core: on Linux mlpeft loads a fast BLAS that MLX then uses.
+# Import it before mlx.core: on Linux mlpeft loads a fast BLAS that MLX then uses.
 from mlpeft import RunConfig, TaskConfig
 
 # isort: split
@@ -34,7 +34,7 @@ CONFIG = Path(__file__).parents[1] / "configs" / "own_model.yaml"
 
 
 class Block(nn.Module):
-    """A residual layer; its linear parts are what LoRA may change."""
+    """A residual layer; LoRA may change its linear layers."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -48,7 +48,7 @@ class Block(nn.Module):
 
 
 class SensorNet(nn.Module):
-    """What a sensor reads, from what there is to measure."""
+    """Predicts a sensor's reading from the measured quantity."""
 
     def __init__(self, inputs: int, outputs: int, width: int = 32) -> None:
         super().__init__()
@@ -66,25 +66,25 @@ class SensorNet(nn.Module):
 
 
 def make(input_shape: tuple[int, ...], num_outputs: int) -> nn.Module:
-    """`model.backbone: own_model:make`: the base, with the weights that it has."""
+    """Build the base with its weights, for `model.backbone: own_model:make`."""
     if not BASE.is_file():
-        raise FileNotFoundError(f"no {BASE}; first: python examples/own_model.py")
+        raise FileNotFoundError(f"no {BASE}; run first: python examples/own_model.py")
     model = SensorNet(input_shape[0], num_outputs)
     model.load_weights(str(BASE))
     return model
 
 
 def response(x: np.ndarray, gain: float = 1.0, shift: float = 0.0) -> np.ndarray:
-    """What a sensor reads at x."""
+    """A sensor's reading at x: gain * sin(2 x + shift) * exp(-x^2 / 8)."""
     return gain * np.sin(2.0 * x + shift) * np.exp(-(x**2) / 8.0)
 
 
 def episode(
     config: TaskConfig, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """`task_params.entry_point: own_model:episode`: readings of one sensor.
+    """Sample readings of one sensor, for `task_params.entry_point: own_model:episode`.
 
-    Which sensor it is follows from the task's id alone, which readings from `rng`.
+    The task's id alone determines the sensor, `rng` the readings.
     """
     sensor = TaskRandom(config.task_id)
     gain, shift = sensor.uniform(0.5, 2.0), sensor.uniform(-1.0, 1.0)
@@ -94,7 +94,7 @@ def episode(
 
 
 def learn_base(steps: int = 400) -> float:
-    """Fit the network to the usual sensor, as anybody would with MLX; its loss."""
+    """Fit the network to the standard sensor, in plain MLX; return its loss."""
     mx.random.seed(0)
     model = SensorNet(1, 1)
     x = mx.linspace(-3.0, 3.0, 128)[:, None]
@@ -115,18 +115,18 @@ def learn_base(steps: int = 400) -> float:
 
 
 def main() -> None:
-    """Learn the base, meta-learn a LoRA start in it, compare with a fresh one."""
-    print(f"base learned, squared error {learn_base():.4f}; kept in {BASE}")
+    """Train the base, meta-learn a LoRA start in it, compare with a fresh one."""
+    print(f"trained the base: squared error {learn_base():.4f}; saved in {BASE}")
     result = train(RunConfig.load(CONFIG))
     count = sum(leaf.size for leaf in result.meta.values())
     print(f"{result.iteration} meta-iterations of {count} LoRA parameters")
     trained = load_trained(result.run_dir)
-    (found,) = compare(trained, [8], episodes=50).values()
+    (comparison,) = compare(trained, [8], episodes=50).values()
     print("\nsquared error on new sensors, 8 readings each:")
     for name, scores in (
-        ("LoRA, meta-learned start", found.meta),
-        ("LoRA, fresh start", found.fresh),
-        (f"LoRA, fresh start, step size {found.tuned_lr:g}", found.tuned),
+        ("LoRA, meta-learned start", comparison.meta),
+        ("LoRA, fresh start", comparison.fresh),
+        (f"LoRA, fresh start, step size {comparison.tuned_lr:g}", comparison.tuned),
     ):
         for step, loss in zip(scores.steps, scores.loss, strict=True):
             print(f"  {name:36} after {step:2} steps  {loss:.4f}")

@@ -1,9 +1,9 @@
-"""Meta-learn a two-class problem in the plane, in a minute.
+"""Meta-learn to classify points in the plane, in a minute.
 
     python examples/quick_start.py
 
-Twenty tasks, each a line that divides the plane. Reptile finds a start from which five
-gradient steps on five points find the line.
+In each of twenty tasks a line separates two classes. Reptile finds a start from which
+five gradient steps on five points find the line.
 """
 
 from mlpeft import (
@@ -37,7 +37,7 @@ learner = ReptileLearner(
     num_inner_steps=5,
 )
 
-# The same episodes before and after, from tasks that training does not see.
+# Score the same episodes before and after, from tasks that training does not see.
 judged = [new_tasks.sample_episode()[1:] for _ in range(100)]
 before = learner.evaluate(judged, cross_entropy_loss)
 

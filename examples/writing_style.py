@@ -1,11 +1,11 @@
-"""A language model that writes like somebody it has read four messages of.
+"""A language model imitates somebody's writing after reading four messages.
 
     mlpeft train --config configs/style.yaml      # minutes
     python examples/writing_style.py
 
-Takes a person whom training has not seen, adapts the start to some of their messages,
-and has it write others: from the meta-learned LoRA start, and for comparison from a
-random one and without any adaptation.
+Adapts the meta-learned LoRA start to four messages of a person whom training has not
+seen, and lets it write others. For comparison it does the same from a random start, and
+without adaptation.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ RUN = "checkpoints/style"
 MESSAGES = 4
 PROMPTS = 3
 LONGEST = 30
-"""Tokens of a message."""
+"""Most tokens of a message."""
 
 
 def main(run: str = RUN) -> None:
-    """Adapt to one person of the test split, and show what comes out."""
+    """Adapt to one person of the test split, and print what the model writes."""
     if not Path(run).is_dir():
         sys.exit(f"no run at {run}; first: mlpeft train --config configs/style.yaml")
     trained = load_trained(run)
