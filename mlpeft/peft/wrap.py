@@ -73,7 +73,7 @@ def wrap(model: nn.Module, section: PeftSection) -> None:
 
 
 def merge(model: nn.Module, section: PeftSection) -> None:
-    """OrderedSum a method's leaves into the base, in place.
+    """Fold a method's leaves into the base, in place.
 
     Args:
         model: What `wrap` was given, with any values in its leaves.
