@@ -1,58 +1,18 @@
-"""The cluster's vocabulary: what happened (events), what to do about it (commands).
+"""Events and commands that both state machines have.
 
-Events are in the past tense, commands in the imperative. Both are frozen. An event that
-came over the network carries what the peer sent and is never trusted: late, repeated
-and misdirected ones are legal and change nothing.
+Events say what happened, in the past tense; commands what to do about it, in the
+imperative. What travels between the machines is in `protocol`: a message that came is
+an event, and one that is to be sent is what the command `Send` carries.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, NamedTuple, NewType
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from mlpeft.work import Shard
-
-WorkerId = NewType("WorkerId", str)
-"""One connection of one worker; a worker that reconnects gets a new one."""
-
-
-class LeaseKey(NamedTuple):
-    """Names one attempt at one shard.
-
-    Attributes:
-        session: Differs for each start of a coordinator; what was computed for one
-            session means nothing in another.
-        round_id: Counts what the training loop asked for, from 1 in each session.
-        shard: The shard's index in its round.
-        attempt: From 1; grows whenever the shard is leased again.
-    """
-
-    session: str
-    round_id: int
-    shard: int
-    attempt: int
-
-    def __str__(self) -> str:
-        return f"round {self.round_id} shard {self.shard} attempt {self.attempt}"
-
-
-@dataclass(frozen=True, slots=True)
-class Lease:
-    """A shard handed to one worker.
-
-    Attributes:
-        key: Which attempt at which shard of which round.
-        version: The version of theta to start from.
-        shard: What to compute.
-        lease_s: Seconds that the worker has, from the grant.
-    """
-
-    key: LeaseKey
-    version: int
-    shard: Shard
-    lease_s: float
+    from mlpeft.cluster.protocol import LeaseKey
 
 
 class Level(StrEnum):
@@ -63,17 +23,14 @@ class Level(StrEnum):
     ERROR = "error"
 
 
-# --- events of both machines ----------------------------------------------------------
-
-
 @dataclass(frozen=True, slots=True)
 class TimePassed:
-    """The time that `next_wakeup` named has come (or any other: harmless)."""
+    """An event: the time that `next_wakeup` named has come (or any other: harmless)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Announce:
-    """Tell the people.
+    """A command: tell the people.
 
     Attributes:
         level: How much it matters.

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mlpeft.cluster.messages import WorkerId
+    from mlpeft.cluster.protocol import WorkerId
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from mlpeft.cluster.coordinator.state import ClusterState, WorkerRecord
-    from mlpeft.cluster.messages import LeaseKey, WorkerId
+    from mlpeft.cluster.protocol import LeaseKey, WorkerId
 
 WORKER_STATES: Final = ("working", "idle", "leaving", "quarantined")
 

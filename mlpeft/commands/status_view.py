@@ -19,8 +19,8 @@ from mlpeft.reporting.terminal import printable
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from mlpeft.cluster.messages import WorkerId
     from mlpeft.cluster.overview import Overview
+    from mlpeft.cluster.protocol import WorkerId
     from mlpeft.cluster.status import LeaseStatus, WorkerStatus
 
 WIDE = 100

@@ -15,7 +15,7 @@ from mlpeft.commands.options import (
 )
 
 if TYPE_CHECKING:
-    from mlpeft.transport.rpc.wire import ControlRequest
+    from mlpeft.transport.rpc.control_codec import ControlRequest
 
 Worker = Annotated[
     str, typer.Argument(help="As `mlpeft status` shows it.", metavar="WORKER")
@@ -30,7 +30,7 @@ def drain(
     insecure: Insecure = False,
 ) -> None:
     """Let a worker finish the shard in hand and end its process."""
-    from mlpeft.transport.rpc.wire import Action, ControlRequest
+    from mlpeft.transport.rpc.control_codec import Action, ControlRequest
 
     _steer(ControlRequest(Action.DRAIN, worker), coordinator, run, identity, insecure)
 
@@ -43,7 +43,7 @@ def release(
     insecure: Insecure = False,
 ) -> None:
     """Give a worker shards again that was quarantined for failing at too many."""
-    from mlpeft.transport.rpc.wire import Action, ControlRequest
+    from mlpeft.transport.rpc.control_codec import Action, ControlRequest
 
     _steer(ControlRequest(Action.RELEASE, worker), coordinator, run, identity, insecure)
 
@@ -55,7 +55,7 @@ def pause(
     insecure: Insecure = False,
 ) -> None:
     """Give no more shards to anybody; what is under way is finished and counts."""
-    from mlpeft.transport.rpc.wire import Action, ControlRequest
+    from mlpeft.transport.rpc.control_codec import Action, ControlRequest
 
     _steer(ControlRequest(Action.PAUSE), coordinator, run, identity, insecure)
 
@@ -67,7 +67,7 @@ def resume(
     insecure: Insecure = False,
 ) -> None:
     """Go on after `mlpeft pause`."""
-    from mlpeft.transport.rpc.wire import Action, ControlRequest
+    from mlpeft.transport.rpc.control_codec import Action, ControlRequest
 
     _steer(ControlRequest(Action.RESUME), coordinator, run, identity, insecure)
 
@@ -79,7 +79,7 @@ def stop(
     insecure: Insecure = False,
 ) -> None:
     """End the run after the round under way: saved, and ready to go on."""
-    from mlpeft.transport.rpc.wire import Action, ControlRequest
+    from mlpeft.transport.rpc.control_codec import Action, ControlRequest
 
     _steer(ControlRequest(Action.STOP), coordinator, run, identity, insecure)
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Container, Mapping
     from pathlib import Path
 
-    from mlpeft.cluster.messages import Lease, LeaseKey
+    from mlpeft.cluster.protocol import Lease, LeaseKey
     from mlpeft.cluster.worker.messages import WorkerEvent
     from mlpeft.config import RunConfig
     from mlpeft.params import ParamTree

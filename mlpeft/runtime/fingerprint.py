@@ -8,9 +8,9 @@ from importlib import metadata
 from typing import TYPE_CHECKING
 
 from mlpeft import __version__
+from mlpeft.cluster.protocol import PROTOCOL_VERSION
 from mlpeft.cluster.validation import Versions
 from mlpeft.models.pretrained.source import weights_digest
-from mlpeft.transport.rpc.wire import PROTOCOL_VERSION
 
 if TYPE_CHECKING:
     from mlpeft.training.runner import ShardRunner

@@ -5,17 +5,25 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from mlpeft.runtime.coordinator.driver import JoinRefusedError
+from mlpeft.cluster.protocol import RunOver
+from mlpeft.runtime.coordinator.joins import JoinRefusedError
 from mlpeft.runtime.worker.link import LinkRefusedError
-from mlpeft.transport.rpc import wire
+from mlpeft.transport.rpc.blob_codec import BlobRequest
 from mlpeft.transport.rpc.outbox import Traffic
 from mlpeft.transport.rpc.tensors import CHUNK_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
-    from mlpeft.cluster.messages import WorkerId
-    from mlpeft.runtime.coordinator.driver import CoordinatorDriver, EncodedTheta
+    from mlpeft.cluster.protocol import (
+        CoordinatorMessage,
+        Hello,
+        WorkerId,
+        WorkerMessage,
+    )
+    from mlpeft.runtime.coordinator.driver import CoordinatorDriver
+    from mlpeft.runtime.coordinator.peer import EncodedTheta
+    from mlpeft.transport.rpc.join_codec import JoinRequest, JoinResponse
 
 
 class MemoryLink:
@@ -24,14 +32,14 @@ class MemoryLink:
     def __init__(self, driver: CoordinatorDriver) -> None:
         self._driver = driver
 
-    async def join(self, request: wire.JoinRequest) -> wire.JoinResponse:
+    async def join(self, request: JoinRequest) -> JoinResponse:
         """Ask to take part."""
         try:
-            return self._driver.join(request)
+            return self._driver.joins.join(request)
         except JoinRefusedError as error:
             raise LinkRefusedError(str(error)) from error
 
-    async def open(self, hello: wire.Hello) -> MemoryStream:
+    async def open(self, hello: Hello) -> MemoryStream:
         """Open the stream of work of a join."""
         peer = MemoryPeer(Traffic(self._driver.traffic))
         try:
@@ -44,8 +52,8 @@ class MemoryLink:
         self, worker_id: str, sha256: str, offset: int
     ) -> AsyncGenerator[bytes, None]:
         """The bytes of a blob from an offset on."""
-        request = wire.BlobRequest(worker_id, sha256, offset)
-        with self._driver.blob(request).open(offset) as file:
+        request = BlobRequest(worker_id, sha256, offset)
+        with self._driver.joins.blob(request).open(offset) as file:
             while piece := file.read(CHUNK_BYTES):
                 yield piece
 
@@ -62,20 +70,20 @@ class MemoryPeer:
 
     def __init__(self, traffic: Traffic) -> None:
         self.traffic = traffic
-        self.queue: asyncio.Queue[wire.DownMessage | None] = asyncio.Queue()
+        self.queue: asyncio.Queue[CoordinatorMessage | None] = asyncio.Queue()
 
-    def send(self, message: wire.DownMessage) -> None:
-        """Send a message."""
+    def send(self, message: CoordinatorMessage) -> None:
+        """Send a message; after RunOver the stream ends."""
         self.queue.put_nowait(message)
+        if isinstance(message, RunOver):
+            self.queue.put_nowait(None)
 
     def send_theta(self, theta: EncodedTheta) -> None:
         """Hand theta over as it is."""
         self.queue.put_nowait(theta.message)
 
-    def dismiss(self, reason: str, *, run_over: bool) -> None:
+    def dismiss(self, _reason: str) -> None:
         """End the stream."""
-        if run_over:
-            self.queue.put_nowait(wire.RunOver(reason))
         self.queue.put_nowait(None)
 
 
@@ -90,11 +98,11 @@ class MemoryStream:
         self._peer = peer
         self._loop = asyncio.get_running_loop()
 
-    def send(self, message: wire.UpMessage) -> None:
+    def send(self, message: WorkerMessage) -> None:
         """Deliver a message, once the sender is done with what it is at."""
         self._loop.call_soon(self._driver.receive, self._worker, message)
 
-    async def receive(self) -> wire.DownMessage | None:
+    async def receive(self) -> CoordinatorMessage | None:
         """The next message; None when the driver has ended the stream."""
         return await self._peer.queue.get()
 

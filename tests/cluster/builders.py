@@ -1,8 +1,10 @@
 """Builders that read well in tests of the state machines."""
 
+import dataclasses
+
 import numpy as np
 
-from mlpeft.cluster import messages as m
+from mlpeft.cluster import protocol as p
 from mlpeft.cluster.coordinator import messages as cm
 from mlpeft.cluster.coordinator.machine import CoordinatorMachine
 from mlpeft.cluster.sim import toy_shards, toy_update
@@ -27,35 +29,50 @@ class Machine:
         return commands
 
     def join(self, name, slots=1, process_id=None, at=None):
-        worker = m.WorkerId(f"{name}-id")
+        worker = p.WorkerId(f"{name}-id")
         process_id = process_id or f"{name}-process"
         return self(cm.WorkerJoined(worker, name, process_id, slots), at)
 
     def open(self, shards=2, version=0):
         return self(cm.RoundOpened(version, toy_shards(version, shards), META))
 
-    def update(self, name, shard, attempt=1, round_id=1, version=0, **changes):
-        answer = toy_update(THETA, toy_shards(version, shard + 1)[shard])
-        event = {
-            "worker": m.WorkerId(f"{name}-id"),
-            "key": key(shard, attempt, round_id),
-            "version": version,
-            "update": answer,
-        }
-        return self(cm.UpdateReceived(**event | changes))
+    def update(
+        self, name, shard, attempt=1, round_id=1, version=0, worker=None, **changes
+    ):
+        message = p.Update(
+            key(shard, attempt, round_id),
+            version,
+            toy_update(THETA, toy_shards(version, shard + 1)[shard]),
+        )
+        worker = worker or p.WorkerId(f"{name}-id")
+        return self(cm.MessageReceived(worker, dataclasses.replace(message, **changes)))
 
 
 def key(shard, attempt=1, round_id=1, session="s"):
-    return m.LeaseKey(session, round_id, shard, attempt)
+    return p.LeaseKey(session, round_id, shard, attempt)
 
 
 def lease(shard, attempt=1, version=0, session="s", round_id=1):
     shards = toy_shards(0, shard + 1)
-    return m.Lease(key(shard, attempt, round_id, session), version, shards[shard], 10.0)
+    return p.Lease(key(shard, attempt, round_id, session), version, shards[shard], 10.0)
+
+
+def theta(version):
+    return p.Theta(version, META)
 
 
 def of_type(commands, *kinds):
-    return [command for command in commands if isinstance(command, kinds)]
+    """Commands of these types, and those that send such a message."""
+    return [
+        command
+        for command in commands
+        if isinstance(command, kinds)
+        or isinstance(getattr(command, "message", None), kinds)
+    ]
+
+
+def granted(commands):
+    return [(c.worker, c.message.key) for c in of_type(commands, p.Lease)]
 
 
 class Hand:

@@ -1,4 +1,10 @@
-"""Any sequence of events: invariants hold, or the event is refused."""
+"""Any sequence of events: invariants hold, or the event is refused.
+
+From any state, any event moves a machine to a phase that its table lists, or raises and
+changes nothing.
+"""
+
+import pickle
 
 import hypothesis.strategies as st
 from hypothesis import settings
@@ -11,14 +17,19 @@ from hypothesis.stateful import (
 )
 
 from mlpeft.cluster import messages as m
+from mlpeft.cluster import protocol as p
 from mlpeft.cluster.coordinator import messages as cm
+from mlpeft.cluster.coordinator import transitions as coordinator
 from mlpeft.cluster.coordinator.machine import CoordinatorMachine
 from mlpeft.cluster.policy import Policy
 from mlpeft.cluster.sim import toy_shards, toy_update
 from mlpeft.cluster.worker import messages as wm
-from mlpeft.cluster.worker.machine import Phase, WorkerMachine, WorkerPolicy
+from mlpeft.cluster.worker import transitions as worker_transitions
+from mlpeft.cluster.worker.machine import WorkerMachine, WorkerPolicy
+from mlpeft.cluster.worker.transitions import Phase
+from mlpeft.errors import LocalProtocolError
 from mlpeft.work import ShardUpdate
-from tests.cluster.builders import META, THETA, key, lease
+from tests.cluster.builders import META, THETA, key, lease, theta
 
 NAMES = st.sampled_from(["ada", "bob", "cyd"])
 KEYS = st.builds(
@@ -28,6 +39,22 @@ KEYS = st.builds(
     round_id=st.integers(1, 4),
     session=st.sampled_from(["s", "s", "s", "old"]),
 )
+
+
+def handled(machine, table, event, now):
+    """The commands after an event; [] if the machine refused it, as its table says."""
+    before, knows = machine.phase, pickle.dumps(vars(machine))
+    following = table[type(event)].get(before)
+    try:
+        commands = machine.handle(event, now)
+    except LocalProtocolError:
+        assert following is None
+        assert pickle.dumps(vars(machine)) == knows
+        return []
+    assert following is not None
+    assert machine.phase in (following or {before})
+    assert following or commands == []
+    return commands
 
 
 class CoordinatorRules(RuleBasedStateMachine):
@@ -51,32 +78,37 @@ class CoordinatorRules(RuleBasedStateMachine):
         self.ids = {}  # newest connection by name
         self.connections = 0
         self.version = 0
-        self.open = False
         self.paused = False
         self.granted = []  # (worker, lease)
         self.completed = 0
 
+    @property
+    def open(self):
+        return self.state.phase is coordinator.Phase.ROUND
+
     def send(self, event):
-        for command in self.state.handle(event, self.now):
+        was_open = self.open or isinstance(event, cm.RoundOpened)
+        for command in handled(self.state, coordinator.TABLE, event, self.now):
             match command:
-                case cm.GrantLease(worker, granted):
+                case cm.Send(worker, p.Lease() as granted):
                     assert worker in self.ids.values()
                     assert not self.paused
                     self.assert_takes_leases(worker)
                     self.granted.append((worker, granted))
                 case cm.CompleteRound(_, updates):
-                    assert self.open
+                    assert was_open
+                    assert not self.open
                     expected = [
                         toy_update(THETA, shard)
                         for shard in toy_shards(self.version, len(updates))
                     ]
                     for got, want in zip(updates, expected, strict=True):
                         assert got.total["w"].tobytes() == want.total["w"].tobytes()
-                    self.open, self.completed = False, self.completed + 1
+                    self.completed += 1
                 case cm.FailRound():
-                    assert self.open
-                    self.open = False
-                case cm.DismissWorker(worker):
+                    assert was_open
+                    assert not self.open
+                case cm.DismissWorker(worker) | cm.Send(worker, p.RunOver()):
                     self.ids = {n: i for n, i in self.ids.items() if i != worker}
 
     def assert_takes_leases(self, worker):
@@ -99,7 +131,9 @@ class CoordinatorRules(RuleBasedStateMachine):
                 self.now += 0.5
                 worker, held = self.granted.pop(0)
                 update = toy_update(THETA, held.shard)
-                self.send(cm.UpdateReceived(worker, held.key, held.version, update))
+                self.send(
+                    cm.MessageReceived(worker, p.Update(held.key, held.version, update))
+                )
             assert not self.open
         self.opens(shards=4)
 
@@ -117,14 +151,14 @@ class CoordinatorRules(RuleBasedStateMachine):
     def time_passes_while_all_are_alive(self, seconds):
         for _ in range(3):
             for worker in self.ids.values():
-                self.send(cm.HeartbeatReceived(worker))
+                self.send(cm.MessageReceived(worker, p.Heartbeat()))
             self.time_passes(seconds / 3)
 
     @rule(name=NAMES, slots=st.integers(1, 3), crashed=st.booleans())
     def joins(self, name, slots, crashed):
         self.leaves(name)
         self.connections += 1
-        self.ids[name] = m.WorkerId(f"{name}-{self.connections}")
+        self.ids[name] = p.WorkerId(f"{name}-{self.connections}")
         process = f"{name}-{self.connections}" if crashed else name
         self.send(cm.WorkerJoined(self.ids[name], name, process, slots))
 
@@ -139,38 +173,58 @@ class CoordinatorRules(RuleBasedStateMachine):
 
     @rule(name=NAMES, held=st.lists(KEYS, max_size=2))
     def heartbeat(self, name, held):
-        worker = self.ids.get(name, m.WorkerId("nobody"))
-        self.send(cm.HeartbeatReceived(worker, tuple((k, 1) for k in held)))
+        worker = self.ids.get(name, p.WorkerId("nobody"))
+        self.send(cm.MessageReceived(worker, p.Heartbeat(tuple((k, 1) for k in held))))
 
     @rule(
         name=NAMES,
         what=st.sampled_from(["drain", "farewell", "release", "pause", "resume"]),
     )
     def an_operator_asks(self, name, what):
-        worker = self.ids.get(name, m.WorkerId("nobody"))
+        worker = self.ids.get(name, p.WorkerId("nobody"))
         events = {
             "drain": cm.DrainRequested(name, "wanted elsewhere"),
-            "farewell": cm.WorkerDraining(worker),
+            "farewell": cm.MessageReceived(worker, p.Draining()),
             "release": cm.ReleaseRequested(name),
             "pause": cm.PauseRequested("maintenance"),
             "resume": cm.ResumeRequested(),
         }
-        self.paused = what == "pause" or (self.paused and what != "resume")
+        if self.state.phase is not coordinator.Phase.OVER:
+            self.paused = what == "pause" or (self.paused and what != "resume")
         self.send(events[what])
 
     @precondition(lambda self: not self.open)
     @rule(shards=st.integers(1, 4))
     def opens(self, shards):
         self.version += 1
-        self.open = True
         self.send(cm.RoundOpened(self.version, toy_shards(self.version, shards), META))
 
     @precondition(lambda self: self.open)
     @rule(earnest=st.integers(0, 5))
     def abandons(self, earnest):
         if earnest == 0:
-            self.open = False
             self.send(cm.RoundAbandoned("stop"))
+
+    @rule(earnest=st.integers(0, 20))
+    def the_run_ends(self, earnest):
+        if earnest == 0:
+            self.send(cm.RunEnded("done"))
+            assert self.ids == {}
+
+    @precondition(lambda self: not self.open)
+    @rule()
+    def abandons_what_is_not_open(self):
+        self.send(cm.RoundAbandoned("stop"))
+
+    @precondition(lambda self: self.open)
+    @rule()
+    def opens_a_second_round(self):
+        self.send(cm.RoundOpened(self.version, toy_shards(self.version, 2), META))
+
+    @rule(name=NAMES, lease_key=KEYS, held=st.booleans())
+    def holds_an_upload(self, name, lease_key, held):
+        worker = self.ids.get(name, p.WorkerId("nobody"))
+        self.send(cm.UploadHeld(worker, lease_key if held else None))
 
     @precondition(lambda self: self.granted)
     @rule(
@@ -185,18 +239,22 @@ class CoordinatorRules(RuleBasedStateMachine):
             update = ShardUpdate(update.index, 9, update.total, update.per_task)
         version = held.version + (bad == "version")
         fault = "checksum" if bad == "fault" else ""
-        self.send(cm.UpdateReceived(worker, held.key, version, update, fault))
+        self.send(
+            cm.MessageReceived(worker, p.Update(held.key, version, update, fault))
+        )
 
     @precondition(lambda self: self.granted)
     @rule(back=st.integers(1, 5), failed=st.booleans())
     def returns(self, back, failed):
         worker, held = self.granted[-min(back, len(self.granted))]
-        self.send(cm.LeaseReturned(worker, held.key, failed, "cannot"))
+        self.send(cm.MessageReceived(worker, p.LeaseReturn(held.key, failed, "cannot")))
 
     @rule(name=NAMES, lease_key=KEYS, failed=st.booleans())
     def returns_what_nobody_gave(self, name, lease_key, failed):
-        worker = self.ids.get(name, m.WorkerId("nobody"))
-        self.send(cm.LeaseReturned(worker, lease_key, failed, "cannot"))
+        worker = self.ids.get(name, p.WorkerId("nobody"))
+        self.send(
+            cm.MessageReceived(worker, p.LeaseReturn(lease_key, failed, "cannot"))
+        )
 
     @invariant()
     def the_books_agree(self):
@@ -212,10 +270,14 @@ class WorkerRules(RuleBasedStateMachine):
         self.now = 0.0
         self.computing = []
         self.cancelled = set()
-        self.send(wm.Started())
+
+    @initialize(started=st.sampled_from([True, True, True, False]))
+    def begins(self, started):
+        if started:
+            self.send(wm.Started())
 
     def send(self, event):
-        for command in self.state.handle(event, self.now):
+        for command in handled(self.state, worker_transitions.TABLE, event, self.now):
             match command:
                 case wm.ComputeShard(held):
                     assert held.version == self.state.version
@@ -224,7 +286,7 @@ class WorkerRules(RuleBasedStateMachine):
                 case wm.CancelShard(held_key):
                     assert held_key in self.computing
                     self.cancelled.add(held_key)
-                case wm.SendUpdate(held_key) | wm.ReturnLease(held_key):
+                case wm.Send(p.Update(held_key)) | wm.Send(p.LeaseReturn(held_key)):
                     assert self.state.phase in {Phase.WORKING, Phase.STOPPED}
                     assert held_key not in self.computing
 
@@ -233,7 +295,10 @@ class WorkerRules(RuleBasedStateMachine):
         self.now += seconds
         self.send(m.TimePassed())
 
-    @precondition(lambda self: self.state.phase is Phase.DIALLING)
+    @rule()
+    def starts(self):
+        self.send(wm.Started())
+
     @rule(session=st.sampled_from(["s", "t"]))
     def joins(self, session):
         self.send(wm.CoordinatorJoined(session, 1.0))
@@ -244,11 +309,11 @@ class WorkerRules(RuleBasedStateMachine):
 
     @rule()
     def hears_that_the_run_is_over(self):
-        self.send(wm.RunOver("done", 0.5))
+        self.send(p.RunOver("done"))
 
     @rule(version=st.integers(0, 3))
     def gets_theta(self, version):
-        self.send(wm.ThetaReceived(version))
+        self.send(theta(version))
 
     @rule(
         shard=st.integers(0, 3),
@@ -257,11 +322,11 @@ class WorkerRules(RuleBasedStateMachine):
         session=st.sampled_from(["s", "t"]),
     )
     def gets_a_lease(self, shard, attempt, version, session):
-        self.send(wm.LeaseGranted(lease(shard, attempt, version, session)))
+        self.send(lease(shard, attempt, version, session))
 
     @rule(lease_key=KEYS)
     def loses_a_lease(self, lease_key):
-        self.send(wm.LeaseRevoked(lease_key, "in"))
+        self.send(p.LeaseRevocation(lease_key, "in"))
 
     @precondition(lambda self: self.computing)
     @rule(fails=st.booleans())
@@ -289,12 +354,30 @@ class WorkerRules(RuleBasedStateMachine):
     @rule()
     def is_told_something(self):
         phase = self.state.phase
-        self.send(wm.NoticeReceived("quarantined"))
+        self.send(p.Notice("quarantined"))
         assert self.state.phase is phase
 
-    @rule()
-    def is_told_to_stop(self):
-        self.send(wm.StopRequested("Ctrl-C"))
+    @rule(earnest=st.integers(0, 3))
+    def is_told_to_stop(self, earnest):
+        """By a signal, by an operator, or because the coordinator will not have it."""
+        ends = {
+            1: wm.StopRequested("Ctrl-C"),
+            2: p.Drain("wanted elsewhere"),
+            3: wm.JoinRefused("mlx differs"),
+        }
+        if earnest in ends:
+            self.send(ends[earnest])
+
+    @rule(
+        event=st.sampled_from([wm.ShardCancelled, wm.ShardFailed, wm.ShardComputed]),
+        lease_key=KEYS,
+    )
+    def hears_of_a_shard_that_is_not_computed(self, event, lease_key):
+        if lease_key in self.computing:
+            return
+        update = toy_update(THETA, lease(lease_key.shard).shard)
+        about = {wm.ShardFailed: ("cannot",), wm.ShardComputed: (update,)}
+        self.send(event(lease_key, *about.get(event, ())))
 
     @invariant()
     def the_books_agree(self):

@@ -4,13 +4,13 @@ import pytest
 
 from mlpeft.cluster.coordinator.durations import choose_backup
 from mlpeft.cluster.coordinator.waits import round_wait, shards_named
-from mlpeft.cluster.messages import WorkerId
 from mlpeft.cluster.policy import (
     Candidate,
     Cause,
     Failure,
     choose_worker,
 )
+from mlpeft.cluster.protocol import WorkerId
 from mlpeft.cluster.validation import Versions, version_refusal, view_refusal
 
 

@@ -8,10 +8,10 @@ import pytest
 from rich.console import Console
 
 from mlpeft.cluster.coordinator.machine import CoordinatorMachine
-from mlpeft.cluster.coordinator.messages import WorkerDraining, WorkerJoined
-from mlpeft.cluster.messages import LeaseKey, WorkerId
+from mlpeft.cluster.coordinator.messages import MessageReceived, WorkerJoined
 from mlpeft.cluster.overview import Bytes, Overview, RunProgress
 from mlpeft.cluster.policy import Policy
+from mlpeft.cluster.protocol import Draining, LeaseKey, WorkerId
 from mlpeft.cluster.status import LeaseStatus
 from mlpeft.commands.status_view import record, steady, view
 
@@ -24,7 +24,7 @@ def overview():
     state = CoordinatorMachine("s", Policy())
     state.handle(WorkerJoined(ADA, "ada", "p1", 1, "M2 Ultra"), 0.0)
     state.handle(WorkerJoined(WorkerId("2"), "bob", "p2", 1, "M1"), 0.0)
-    state.handle(WorkerDraining(WorkerId("2")), 0.5)
+    state.handle(MessageReceived(WorkerId("2"), Draining()), 0.5)
     return Overview(
         run="digits",
         session="s",

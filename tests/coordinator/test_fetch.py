@@ -16,7 +16,7 @@ from mlpeft.runtime.worker.grpc_link import GrpcLink
 from mlpeft.runtime.worker.link import LinkLostError, LinkRefusedError
 from mlpeft.transport.blobs.manifest import OfferedAsset
 from mlpeft.transport.blobs.offer import Blob, Offer
-from mlpeft.transport.rpc import wire
+from mlpeft.transport.rpc import join_codec
 from mlpeft.transport.security.authority import Authority
 from tests.models.pretrained import tiny
 from tests.runtime.toy import CONFIG, VERSIONS, bounded
@@ -27,7 +27,7 @@ CONTENT = bytes(range(256)) * 12_000
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
 
 
-REQUEST = wire.JoinRequest(1, VERSIONS.mlpeft, VERSIONS.mlx, "ada", "process")
+REQUEST = join_codec.JoinRequest(1, VERSIONS.mlpeft, VERSIONS.mlx, "ada", "process")
 
 
 class Served:

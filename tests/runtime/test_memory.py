@@ -8,11 +8,12 @@ import threading
 import numpy as np
 import pytest
 
+from mlpeft.cluster import protocol as p
 from mlpeft.cluster.sim import serial_result
 from mlpeft.errors import MlpeftError, RemoteProtocolError
 from mlpeft.runtime.coordinator.driver import RoundFailedError, UnknownWorkerError
 from mlpeft.runtime.memory import MemoryLink
-from mlpeft.transport.rpc import wire
+from mlpeft.transport.rpc import join_codec
 from tests.runtime.toy import (
     VERSIONS,
     ToyRunner,
@@ -140,9 +141,11 @@ def test_a_join_is_good_for_one_stream():
     async def scenario():
         driver = toy_coordinator()
         link = MemoryLink(driver)
-        request = wire.JoinRequest(1, VERSIONS.mlpeft, VERSIONS.mlx, "ada", "process")
+        request = join_codec.JoinRequest(
+            1, VERSIONS.mlpeft, VERSIONS.mlx, "ada", "process"
+        )
         response = await link.join(request)
-        hello = wire.Hello(response.worker_id, "toy", "same view")
+        hello = p.Hello(response.worker_id, "toy", "same view")
         await link.open(hello)
         with pytest.raises(RemoteProtocolError, match="join again"):
             await link.open(hello)

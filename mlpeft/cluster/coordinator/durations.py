@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from mlpeft.cluster.messages import WorkerId
     from mlpeft.cluster.policy import Candidate, Failure
+    from mlpeft.cluster.protocol import WorkerId
     from mlpeft.work import Kind
 
 WINDOW = 50

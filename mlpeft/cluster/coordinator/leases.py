@@ -9,19 +9,18 @@ from mlpeft.cluster.coordinator import durations
 from mlpeft.cluster.coordinator.messages import (
     CoordinatorCommand,
     FailRound,
-    GrantLease,
-    NotifyWorker,
-    RevokeLease,
+    Send,
     SendTheta,
 )
 from mlpeft.cluster.coordinator.state import LiveLease
-from mlpeft.cluster.messages import Announce, Lease, LeaseKey, Level
+from mlpeft.cluster.messages import Announce, Level
 from mlpeft.cluster.policy import Cause, Failure
+from mlpeft.cluster.protocol import Lease, LeaseKey, LeaseRevocation, Notice
 
 if TYPE_CHECKING:
     from mlpeft.cluster.coordinator.state import ClusterState, OpenRound, WorkerRecord
-    from mlpeft.cluster.messages import WorkerId
     from mlpeft.cluster.policy import Policy
+    from mlpeft.cluster.protocol import WorkerId
 
 Commands: TypeAlias = list[CoordinatorCommand]
 
@@ -149,9 +148,9 @@ class Leases:
         )
         worker.held[key] = now
         if worker.version == current.version:
-            return [GrantLease(to, lease)]
+            return [Send(to, lease)]
         worker.version = current.version
-        return [SendTheta(to, current.version), GrantLease(to, lease)]
+        return [SendTheta(to, current.version), Send(to, lease)]
 
     # --- what a worker says of a lease ------------------------------------------------
 
@@ -208,7 +207,8 @@ class Leases:
         for other in [other for other in current.live if other.shard == key.shard]:
             live = current.live.pop(other)
             if other in self._state.workers[live.worker].held:
-                commands.append(RevokeLease(live.worker, other, "the shard is in"))
+                revocation = LeaseRevocation(other, "the shard is in")
+                commands.append(Send(live.worker, revocation))
         return commands
 
     # --- failures ---------------------------------------------------------------------
@@ -244,7 +244,7 @@ class Leases:
         )
         return [
             Announce(Level.WARNING, text, info.name),
-            NotifyWorker(info.worker, f"quarantined, no shards for now: {why}"),
+            Send(info.worker, Notice(f"quarantined, no shards for now: {why}")),
         ]
 
     def excuse(self, key: LeaseKey) -> Commands:
@@ -266,8 +266,8 @@ class Leases:
                 name = worker.info.name
                 text = f"worker {name} is out of quarantine: {why}"
                 commands.append(Announce(Level.INFO, text, name))
-                told = f"out of quarantine: {why}"
-                commands.append(NotifyWorker(worker.info.worker, told))
+                notice = Notice(f"out of quarantine: {why}")
+                commands.append(Send(worker.info.worker, notice))
         return commands
 
     # --- time -------------------------------------------------------------------------
@@ -323,7 +323,7 @@ class Leases:
         return [
             Announce(Level.WARNING, text, name, key),
             *self.failed(worker, key, Cause.LATE, reason),
-            RevokeLease(live.worker, key, reason),
+            Send(live.worker, LeaseRevocation(key, reason)),
         ]
 
     def _stall(self, live: LiveLease) -> str:
@@ -336,4 +336,4 @@ class Leases:
         """Close the round without a result; legal if it was just completed."""
         current, self._state.round = self._state.round, None
         live = current.live.items() if current else ()
-        return [RevokeLease(lease.worker, key, reason) for key, lease in live]
+        return [Send(lease.worker, LeaseRevocation(key, reason)) for key, lease in live]

@@ -21,8 +21,9 @@ One shard's way through a round:
        |                 |  +-- slow, and somebody idle: a second lease, the backup
        +-- lost, failed, refused, out of time (each a Failure; too many fail the round)
 
-What happens where: `membership` workers come and go, `leases` who computes what,
-`updates` what comes back, `operator` what an operator asks, and here rounds and time.
+What happens where: `transitions` what is legal when, `membership` workers come and go,
+`leases` who computes what, `updates` what comes back, `operator` what an operator asks,
+and here rounds and time.
 """
 
 from __future__ import annotations
@@ -36,19 +37,16 @@ from mlpeft.cluster.coordinator.leases import Leases
 from mlpeft.cluster.coordinator.membership import Membership
 from mlpeft.cluster.coordinator.messages import (
     CoordinatorEvent,
-    DismissWorker,
     DrainRequested,
-    HeartbeatReceived,
-    LeaseReturned,
+    MessageReceived,
     PauseRequested,
     ReleaseRequested,
     ResumeRequested,
     RoundAbandoned,
     RoundOpened,
     RunEnded,
-    UpdateReceived,
+    Send,
     UploadHeld,
-    WorkerDraining,
     WorkerExpected,
     WorkerJoined,
     WorkerLeft,
@@ -58,13 +56,15 @@ from mlpeft.cluster.coordinator.ordered_sum import OrderedSum
 from mlpeft.cluster.coordinator.outliers import OutlierCheck
 from mlpeft.cluster.coordinator.quarantine import Quarantine
 from mlpeft.cluster.coordinator.state import ClusterState, OpenRound
+from mlpeft.cluster.coordinator.transitions import TRANSITIONS, Phase
 from mlpeft.cluster.coordinator.updates import UpdateHandler
-from mlpeft.cluster.messages import (
-    Announce,
-    LeaseKey,
-    Level,
-    TimePassed,
-    WorkerId,
+from mlpeft.cluster.messages import Announce, Level, TimePassed
+from mlpeft.cluster.protocol import (
+    Draining,
+    Heartbeat,
+    LeaseReturn,
+    RunOver,
+    Update,
 )
 from mlpeft.errors import LocalProtocolError
 from mlpeft.params import schema
@@ -73,6 +73,7 @@ if TYPE_CHECKING:
     from mlpeft.cluster.coordinator.leases import Commands
     from mlpeft.cluster.coordinator.updates import Turn
     from mlpeft.cluster.policy import Policy
+    from mlpeft.cluster.protocol import LeaseKey, WorkerId
     from mlpeft.work import Shard
 
 
@@ -109,14 +110,26 @@ class CoordinatorMachine:
         Raises:
             LocalProtocolError: If this side may not send it now; nothing changed.
         """
+        before = self.phase
+        following = TRANSITIONS.following(event, before)
         self._check_legal(event, now)
         due = max(self._state.now, self.next_wakeup() or now)
         self._state.now = now
+        if not following:
+            return []
         commands = self._take_in(event, due)
         commands += self._leases.settle()
         if isinstance(event, TimePassed):
             commands += self._announce_wait()
+        TRANSITIONS.check(event, before, self.phase, following)
         return commands
+
+    @property
+    def phase(self) -> Phase:
+        """Where it is in its run."""
+        if self._state.over is not None:
+            return Phase.OVER
+        return Phase.WAITING if self._state.round is None else Phase.ROUND
 
     def _take_in(  # noqa: C901, PLR0911, PLR0912 - one exhaustive match
         self, event: CoordinatorEvent, due: float
@@ -128,16 +141,10 @@ class CoordinatorMachine:
                 return self._membership.joined(event)
             case WorkerLeft():
                 return self._membership.left(event.worker, event.reason)
-            case HeartbeatReceived():
-                return self._membership.heartbeat(event)
-            case UpdateReceived():
-                return self._updates.update(event)
+            case MessageReceived():
+                return self._receive(event)
             case UploadHeld():
                 return self._leases.hold(event.worker, event.key)
-            case LeaseReturned():
-                return self._updates.returned(event)
-            case WorkerDraining():
-                return self._membership.draining(event)
             case RoundOpened():
                 return self._open_round(event)
             case RoundAbandoned():
@@ -156,6 +163,23 @@ class CoordinatorMachine:
                 return self._time_passed(due)
             case _:
                 assert_never(event)
+
+    def _receive(self, event: MessageReceived) -> Commands:
+        """A message came; one of a worker that is gone changes nothing."""
+        worker = self._state.workers.get(event.worker)
+        if worker is None:
+            return []
+        match message := event.message:
+            case Heartbeat():
+                return self._membership.heartbeat(worker, message)
+            case Update():
+                return self._updates.update(worker, message)
+            case LeaseReturn():
+                return self._updates.returned(worker, message)
+            case Draining():
+                return self._membership.draining(worker)
+            case _:
+                assert_never(message)
 
     def next_wakeup(self) -> float | None:
         """When to send TimePassed next; None: not before the next event."""
@@ -189,25 +213,18 @@ class CoordinatorMachine:
             raise LocalProtocolError(
                 f"the clock went back from {state.now} to {now}; use a monotonic clock"
             )
-        match event:
-            case WorkerJoined(worker=worker, slots=slots):
-                if worker in state.workers:
-                    raise LocalProtocolError(f"worker id {worker} is already in use")
-                if slots < 1:
-                    raise LocalProtocolError(f"worker {worker} has {slots} slots")
-            case RoundOpened(version=version, shards=shards):
-                self._check_round(version, shards)
-            case _:
-                pass
+        if isinstance(event, WorkerJoined):
+            if event.worker in state.workers:
+                raise LocalProtocolError(f"worker id {event.worker} is already in use")
+            if event.slots < 1:
+                raise LocalProtocolError(
+                    f"worker {event.worker} has {event.slots} slots, expected 1 or more"
+                )
+        elif isinstance(event, RoundOpened):
+            self._check_round(event.version, event.shards)
 
     def _check_round(self, version: int, shards: tuple[Shard, ...]) -> None:
         state = self._state
-        if state.over is not None:
-            raise LocalProtocolError(f"a round was opened after the end: {state.over}")
-        if state.round is not None:
-            raise LocalProtocolError(
-                f"a round was opened while round {state.round.round_id} is open"
-            )
         if state.version is not None and version < state.version:
             raise LocalProtocolError(
                 f"theta's version went back from {state.version} to {version}"
@@ -237,12 +254,10 @@ class CoordinatorMachine:
         return []
 
     def _end_run(self, reason: str) -> Commands:
-        if self._state.over is not None:
-            return []
         self._state.over = reason
         self._state.round = None
         workers, self._state.workers = self._state.workers, {}
-        return [DismissWorker(worker, reason, run_over=True) for worker in workers]
+        return [Send(worker, RunOver(reason)) for worker in workers]
 
     # --- time -------------------------------------------------------------------------
 

@@ -6,21 +6,20 @@ from typing import TYPE_CHECKING
 
 from mlpeft.cluster.coordinator.messages import (
     DismissWorker,
-    DrainWorker,
-    HeartbeatReceived,
-    NotifyWorker,
-    WorkerDraining,
+    Send,
     WorkerExpected,
     WorkerJoined,
 )
 from mlpeft.cluster.coordinator.state import Expected, WorkerRecord
-from mlpeft.cluster.messages import Announce, LeaseKey, Level, WorkerId
+from mlpeft.cluster.messages import Announce, Level
 from mlpeft.cluster.policy import Cause
+from mlpeft.cluster.protocol import Drain, Notice, RunOver
 
 if TYPE_CHECKING:
     from mlpeft.cluster.coordinator.leases import Commands, Leases
     from mlpeft.cluster.coordinator.state import ClusterState
     from mlpeft.cluster.policy import Policy
+    from mlpeft.cluster.protocol import Heartbeat, LeaseKey, WorkerId
 
 
 EXPECTED_FOR_S = 60.0
@@ -49,16 +48,15 @@ class Membership:
             for process_id, one in state.expected.items()
             if one.until > state.now and process_id != event.process_id
         }
-        if state.over is None:
-            until = state.now + EXPECTED_FOR_S
-            state.expected[event.process_id] = Expected(event.name, until)
+        until = state.now + EXPECTED_FOR_S
+        state.expected[event.process_id] = Expected(event.name, until)
         return []
 
     def joined(self, event: WorkerJoined) -> Commands:
         """A worker is connected."""
         state = self._state
         if state.over is not None:
-            return [DismissWorker(event.worker, state.over, run_over=True)]
+            return [Send(event.worker, RunOver(state.over))]
         state.workers[event.worker] = WorkerRecord(info=event, last_seen=state.now)
         state.expected.pop(event.process_id, None)
         self._forgive(event.process_id)
@@ -69,7 +67,7 @@ class Membership:
         quarantined = state.quarantine.reason(event.process_id)
         if quarantined is not None:
             told = f"still quarantined, no shards for now: {quarantined}"
-            commands.append(NotifyWorker(event.worker, told))
+            commands.append(Send(event.worker, Notice(told)))
         return commands
 
     def _forgive(self, process_id: str) -> None:
@@ -112,14 +110,11 @@ class Membership:
             return "is leased again"
         return f"goes on with {self._state.workers[others[0].worker].info.name}"
 
-    def heartbeat(self, event: HeartbeatReceived) -> Commands:
-        """A worker lives, and its computing thread is so far."""
-        worker = self._state.workers.get(event.worker)
-        if worker is None:
-            return []
+    def heartbeat(self, worker: WorkerRecord, heartbeat: Heartbeat) -> Commands:
+        """A worker is alive, and its computing thread has come so far."""
         worker.last_seen = self._state.now
         current = self._state.round
-        for key, tasks in event.progress:
+        for key, tasks in heartbeat.progress:
             if key not in worker.held:
                 continue
             live = current.live.get(key) if current else None
@@ -128,10 +123,9 @@ class Membership:
             worker.progress[key] = tasks
         return []
 
-    def draining(self, event: WorkerDraining) -> Commands:
+    def draining(self, worker: WorkerRecord) -> Commands:
         """A worker finishes what it has and wants no more."""
-        worker = self._state.workers.get(event.worker)
-        if worker is None or worker.draining:
+        if worker.draining:
             return []
         worker.last_seen = self._state.now
         worker.draining = True
@@ -142,7 +136,8 @@ class Membership:
         """Give a worker no more leases, and have it end."""
         worker = self._state.workers[worker_id]
         worker.draining = True
-        return [DrainWorker(worker_id, self._state.drained[worker.info.process_id])]
+        reason = self._state.drained[worker.info.process_id]
+        return [Send(worker_id, Drain(reason))]
 
     def wakeups(self) -> list[float]:
         """Times at which `lose_silent` has something to do."""
@@ -158,5 +153,5 @@ class Membership:
                 silent_s = self._state.now - worker.last_seen
                 reason = f"no heartbeat for {silent_s:.1f} s"
                 commands += self.left(worker_id, reason)
-                commands.append(DismissWorker(worker_id, reason, run_over=False))
+                commands.append(DismissWorker(worker_id, reason))
         return commands

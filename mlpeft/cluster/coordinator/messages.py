@@ -1,13 +1,14 @@
-"""What the coordinator's machine hears (events) and says (commands)."""
+"""Events that the coordinator's machine takes in, and commands that it returns."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
-from mlpeft.cluster.messages import Announce, Lease, LeaseKey, TimePassed, WorkerId
+from mlpeft.cluster.messages import Announce, TimePassed
 
 if TYPE_CHECKING:
+    from mlpeft.cluster.protocol import Instruction, LeaseKey, Report, WorkerId
     from mlpeft.params import ParamTree
     from mlpeft.work import Shard, ShardUpdate
 
@@ -57,30 +58,11 @@ class WorkerLeft:
 
 
 @dataclass(frozen=True, slots=True)
-class HeartbeatReceived:
-    """A worker is alive; with tasks done so far for each of its leases."""
+class MessageReceived:
+    """A message came on a worker's stream."""
 
     worker: WorkerId
-    progress: tuple[tuple[LeaseKey, int], ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class UpdateReceived:
-    """A worker returned a shard.
-
-    Attributes:
-        worker: Who sent it.
-        key: The lease that it answers.
-        version: The version of theta that it says it started from.
-        update: What came; None if it could not be decoded.
-        fault: What was wrong with it on the wire ("" if nothing).
-    """
-
-    worker: WorkerId
-    key: LeaseKey
-    version: int
-    update: ShardUpdate | None
-    fault: str = ""
+    message: Report
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,30 +78,6 @@ class UploadHeld:
 
     worker: WorkerId
     key: LeaseKey | None
-
-
-@dataclass(frozen=True, slots=True)
-class LeaseReturned:
-    """A worker gives a lease back without an update.
-
-    Attributes:
-        worker: Who had it.
-        key: Which lease.
-        failed: True: it tried and could not. False: it was told to stop, or is leaving.
-        reason: Why, in the worker's words.
-    """
-
-    worker: WorkerId
-    key: LeaseKey
-    failed: bool
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerDraining:
-    """A worker finishes what it has and wants no more."""
-
-    worker: WorkerId
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,11 +151,8 @@ CoordinatorEvent: TypeAlias = (
     WorkerExpected
     | WorkerJoined
     | WorkerLeft
-    | HeartbeatReceived
-    | UpdateReceived
+    | MessageReceived
     | UploadHeld
-    | LeaseReturned
-    | WorkerDraining
     | RoundOpened
     | RoundAbandoned
     | RunEnded
@@ -213,59 +168,30 @@ CoordinatorEvent: TypeAlias = (
 
 
 @dataclass(frozen=True, slots=True)
+class Send:
+    """Send a message on a worker's stream; RunOver ends the stream in order."""
+
+    worker: WorkerId
+    message: Instruction
+
+
+@dataclass(frozen=True, slots=True)
 class SendTheta:
-    """Send theta of this version; once a version to a worker."""
+    """Send theta of this version; once per version to a worker.
+
+    Unlike `Send` it holds no message: the driver has theta, encoded once for all.
+    """
 
     worker: WorkerId
     version: int
 
 
 @dataclass(frozen=True, slots=True)
-class GrantLease:
-    """Send a lease."""
-
-    worker: WorkerId
-    lease: Lease
-
-
-@dataclass(frozen=True, slots=True)
-class RevokeLease:
-    """Tell a worker that a lease's update is no longer wanted."""
-
-    worker: WorkerId
-    key: LeaseKey
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class DrainWorker:
-    """Tell a worker to finish the shard in hand, take no more, and end its process."""
-
-    worker: WorkerId
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class NotifyWorker:
-    """Tell the people at a worker."""
-
-    worker: WorkerId
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
 class DismissWorker:
-    """End a worker's stream.
-
-    Attributes:
-        worker: Whose.
-        reason: Told to the worker.
-        run_over: True: there is nothing more to do. False: it may come back.
-    """
+    """Drop a worker's stream now; the worker may come back."""
 
     worker: WorkerId
     reason: str
-    run_over: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,13 +211,5 @@ class FailRound:
 
 
 CoordinatorCommand: TypeAlias = (
-    SendTheta
-    | GrantLease
-    | RevokeLease
-    | DrainWorker
-    | NotifyWorker
-    | DismissWorker
-    | CompleteRound
-    | FailRound
-    | Announce
+    Send | SendTheta | DismissWorker | CompleteRound | FailRound | Announce
 )

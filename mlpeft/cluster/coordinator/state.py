@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from mlpeft.cluster.coordinator.ordered_sum import OrderedSum
     from mlpeft.cluster.coordinator.outliers import OutlierCheck
     from mlpeft.cluster.coordinator.quarantine import Quarantine
-    from mlpeft.cluster.messages import Lease, LeaseKey, WorkerId
     from mlpeft.cluster.policy import Cause, Failure
+    from mlpeft.cluster.protocol import Lease, LeaseKey, WorkerId
     from mlpeft.params import Schema
     from mlpeft.work import Kind, Shard, ShardUpdate
 

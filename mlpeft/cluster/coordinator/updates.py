@@ -6,20 +6,16 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from mlpeft.cluster import validation
-from mlpeft.cluster.coordinator.messages import (
-    CompleteRound,
-    LeaseReturned,
-    UpdateReceived,
-)
+from mlpeft.cluster.coordinator.messages import CompleteRound
 from mlpeft.cluster.coordinator.outliers import Verdict
-from mlpeft.cluster.messages import Announce, LeaseKey, Level
+from mlpeft.cluster.messages import Announce, Level
 from mlpeft.cluster.policy import Cause
 from mlpeft.work import Kind
 
 if TYPE_CHECKING:
     from mlpeft.cluster.coordinator.leases import Commands, Leases
     from mlpeft.cluster.coordinator.state import ClusterState, OpenRound, WorkerRecord
-    from mlpeft.cluster.messages import WorkerId
+    from mlpeft.cluster.protocol import LeaseKey, LeaseReturn, Update, WorkerId
     from mlpeft.work import Shard, ShardUpdate
 
 LEAST_AT_ONCE = 2
@@ -74,11 +70,8 @@ class UpdateHandler:
         self._state = state
         self._leases = leases
 
-    def update(self, event: UpdateReceived) -> Commands:
+    def update(self, worker: WorkerRecord, event: Update) -> Commands:
         """An update came: it counts, is refused, or is no longer wanted."""
-        worker = self._state.workers.get(event.worker)
-        if worker is None:
-            return []
         took_s = self._leases.let_go(worker, event.key)
         current = self._wanting(event.key)
         if current is None:
@@ -126,11 +119,8 @@ class UpdateHandler:
         }
         return turn(current, key.shard, held | {worker_id}, room_bytes)
 
-    def returned(self, event: LeaseReturned) -> Commands:
+    def returned(self, worker: WorkerRecord, event: LeaseReturn) -> Commands:
         """A lease came back without an update."""
-        worker = self._state.workers.get(event.worker)
-        if worker is None:
-            return []
         self._leases.let_go(worker, event.key)
         if not self._leases.is_live(worker, event.key):
             return []
@@ -195,7 +185,7 @@ class UpdateHandler:
 
 
 def _refusal(
-    current: OpenRound, shard: Shard, event: UpdateReceived, process_id: str
+    current: OpenRound, shard: Shard, event: Update, process_id: str
 ) -> str | None:
     """Why an update may not count, or None if it may."""
     if event.fault:

@@ -10,30 +10,20 @@ from mlpeft.cluster.coordinator.machine import CoordinatorMachine
 from mlpeft.cluster.coordinator.messages import (
     CompleteRound,
     DismissWorker,
-    DrainWorker,
     FailRound,
-    GrantLease,
-    NotifyWorker,
-    RevokeLease,
+    MessageReceived,
     RoundOpened,
     RunEnded,
+    Send,
     SendTheta,
-    UpdateReceived,
     UploadHeld,
 )
 from mlpeft.cluster.coordinator.outliers import LEAST_NORMS
 from mlpeft.cluster.coordinator.updates import Turn
 from mlpeft.cluster.messages import Announce, TimePassed
+from mlpeft.cluster.protocol import Theta, Update
 from mlpeft.cluster.sim.network import Network
 from mlpeft.cluster.sim.toy import TOY_SIZE, Vector, toy_shards, toy_step
-from mlpeft.cluster.worker.messages import (
-    LeaseGranted,
-    LeaseRevoked,
-    NoticeReceived,
-    RunOver,
-    StopRequested,
-    ThetaReceived,
-)
 
 if TYPE_CHECKING:
     from mlpeft.cluster.coordinator.messages import CoordinatorCommand, CoordinatorEvent
@@ -104,8 +94,7 @@ class Head:
         """Take in an event, if the process that it was meant for lives."""
         if state is not self.state or self.finished:
             return
-        if isinstance(event, UpdateReceived) and self._must_wait(event, state):
-            event = UploadHeld(event.worker, event.key)
+        event = self._wait_for_turn(event, state)
         now = self._agenda.now
         commands = state.handle(event, now)
         state.check_invariants()
@@ -117,42 +106,37 @@ class Head:
         for command in commands:
             self._obey(command)
 
-    def _must_wait(self, event: UpdateReceived, state: CoordinatorMachine) -> bool:
-        """Whether an update stays on the line for now; then it comes again later."""
-        if state.upload_turn(event.worker, event.key) is not Turn.LATER:
-            return False
+    def _wait_for_turn(
+        self, event: CoordinatorEvent, state: CoordinatorMachine
+    ) -> CoordinatorEvent:
+        """The event; UploadHeld for an update that stays on the line, to come later."""
+        if not isinstance(event, MessageReceived):
+            return event
+        worker, update = event.worker, event.message
+        if not isinstance(update, Update):
+            return event
+        if state.upload_turn(worker, update.key) is not Turn.LATER:
+            return event
 
         def again() -> None:
-            self.take(UploadHeld(event.worker, None), state)
+            self.take(UploadHeld(worker, None), state)
             self.take(event, state)
 
         self._agenda.after(HOLD_S, again)
-        return True
+        return UploadHeld(worker, update.key)
 
     def _wake(self, state: CoordinatorMachine, at: float) -> None:
         if state.next_wakeup() == at:
             self.take(TimePassed(), state)
 
-    def _obey(self, command: CoordinatorCommand) -> None:  # noqa: C901, PLR0912 - one match
-        down = self.network.down
+    def _obey(self, command: CoordinatorCommand) -> None:
         match command:
+            case Send(worker, message):
+                self.network.down(worker, message)
             case SendTheta(worker, version):
-                theta = self.theta
-                bring = {version: theta}
-                down(worker, ThetaReceived(version), lambda p: p.thetas.update(bring))
-            case GrantLease(worker, lease):
-                down(worker, LeaseGranted(lease))
-            case RevokeLease(worker, key, reason):
-                down(worker, LeaseRevoked(key, reason))
-            case DrainWorker(worker, reason):
-                down(worker, StopRequested(reason))
-            case NotifyWorker(worker, text):
-                down(worker, NoticeReceived(text))
-            case DismissWorker(worker, reason, run_over):
-                if run_over:
-                    down(worker, RunOver(reason, self._chance.jitter()))
-                else:
-                    self.network.break_by_id(worker, reason)
+                self.network.down(worker, Theta(version, {"w": self.theta}))
+            case DismissWorker(worker, reason):
+                self.network.break_by_id(worker, reason)
             case CompleteRound(_, updates):
                 self.theta = toy_step(self.theta, updates)
                 self._done += 1

@@ -6,19 +6,22 @@ import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mlpeft.cluster.coordinator.messages import WorkerJoined, WorkerLeft
-from mlpeft.cluster.messages import WorkerId
+from mlpeft.cluster.coordinator.messages import (
+    MessageReceived,
+    WorkerJoined,
+    WorkerLeft,
+)
+from mlpeft.cluster.protocol import WorkerId
 from mlpeft.cluster.worker.messages import CoordinatorJoined, StreamLost
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from mlpeft.cluster.coordinator.messages import CoordinatorEvent
+    from mlpeft.cluster.protocol import Instruction, Report
     from mlpeft.cluster.sim.coordinator import Head
     from mlpeft.cluster.sim.event_queue import EventQueue
     from mlpeft.cluster.sim.fault_injector import FaultInjector
     from mlpeft.cluster.sim.worker import Process
-    from mlpeft.cluster.worker.messages import WorkerEvent
 
 
 @dataclass(slots=True)
@@ -67,32 +70,15 @@ class Network:
             0.0, lambda: self._head.take(joined, state) if line.alive else None
         )
 
-    def up(self, line: Line, event: CoordinatorEvent) -> None:
+    def up(self, line: Line, message: Report) -> None:
         """Send to the coordinator."""
-        state = self._head.state
+        event, state = MessageReceived(line.worker_id, message), self._head.state
         self._send(line, lambda: self._head.take(event, state))
 
-    def down(
-        self,
-        worker_id: WorkerId,
-        event: WorkerEvent,
-        bring: Callable[[Process], None] | None = None,
-    ) -> None:
-        """Send to a worker.
-
-        Args:
-            worker_id: By which line.
-            event: What.
-            bring: Done at the worker just before the event, if it comes.
-        """
+    def down(self, worker_id: WorkerId, message: Instruction) -> None:
+        """Send to a worker, by this line."""
         line = self._lines[worker_id]
-
-        def deliver() -> None:
-            if bring is not None:
-                bring(line.process)
-            line.process.take(event, line)
-
-        self._send(line, deliver)
+        self._send(line, lambda: line.process.take(message, line))
 
     def _send(self, line: Line, deliver: Callable[[], None]) -> None:
         """Deliver once or twice, whenever; nothing gets through a dead line."""

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import replace
 from typing import TYPE_CHECKING, assert_never
 
-from mlpeft.cluster.coordinator.messages import (
-    HeartbeatReceived,
-    LeaseReturned,
-    UpdateReceived,
-    WorkerDraining,
-)
+import numpy as np
+
 from mlpeft.cluster.messages import Announce, TimePassed
+from mlpeft.cluster.protocol import Theta, Update
 from mlpeft.cluster.sim.toy import toy_update
 from mlpeft.cluster.worker.machine import WorkerMachine, WorkerPolicy
 from mlpeft.cluster.worker.messages import (
@@ -19,10 +17,7 @@ from mlpeft.cluster.worker.messages import (
     ComputeShard,
     DialCoordinator,
     ProgressMade,
-    ReturnLease,
-    SendDraining,
-    SendHeartbeat,
-    SendUpdate,
+    Send,
     ShardCancelled,
     ShardComputed,
     ShardFailed,
@@ -32,8 +27,7 @@ from mlpeft.cluster.worker.messages import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from mlpeft.cluster.coordinator.messages import CoordinatorEvent
-    from mlpeft.cluster.messages import Lease, LeaseKey, WorkerId
+    from mlpeft.cluster.protocol import Lease, LeaseKey, Report
     from mlpeft.cluster.sim.event_queue import EventQueue
     from mlpeft.cluster.sim.fault_injector import FaultInjector
     from mlpeft.cluster.sim.network import Line, Network
@@ -73,7 +67,7 @@ class Process:
         self.line: Line | None = None
         self.frozen_until = 0.0
         self.hung_until = 0.0
-        self.thetas: dict[int, Vector] = {}
+        self._thetas: dict[int, Vector] = {}
         self._agenda = agenda
         self._chance = chance
         self._network = network
@@ -102,6 +96,8 @@ class Process:
         if now < self.frozen_until:
             self._agenda.after(self.frozen_until - now, lambda: self.take(event, line))
             return
+        if isinstance(event, Theta):
+            self._thetas[event.version] = np.asarray(event.meta["w"])
         commands = self._state.handle(event, now)
         self._state.check_invariants()
         wakeup = self._state.next_wakeup()
@@ -114,28 +110,19 @@ class Process:
         if self._state.next_wakeup() == at:
             self.take(TimePassed())
 
-    def _obey(self, command: WorkerCommand) -> None:  # noqa: C901 - one match
+    def _obey(self, command: WorkerCommand) -> None:
         match command:
             case DialCoordinator(delay_s):
                 self._dialled += 1
                 dial = self._dialled
                 self._agenda.after(delay_s, lambda: self._dial(dial))
             case ComputeShard(lease):
-                self._jobs.append((lease, self.thetas[lease.version]))
+                self._jobs.append((lease, self._thetas[lease.version]))
                 self._begin()
             case CancelShard(key):
                 self._cancelled.add(key)
-            case SendHeartbeat(progress):
-                self._up(lambda worker: HeartbeatReceived(worker, progress))
-            case SendUpdate(key, version, update):
-                sent = self._chance.as_sent(
-                    update, liar=self._liar, can_tell=self._can_tell()
-                )
-                self._up(lambda worker: UpdateReceived(worker, key, version, sent))
-            case ReturnLease(key, failed, reason):
-                self._up(lambda worker: LeaseReturned(worker, key, failed, reason))
-            case SendDraining():
-                self._up(WorkerDraining)
+            case Send(message):
+                self._up(message)
             case Stop():
                 self.alive = False
                 if self.line is not None:
@@ -146,9 +133,14 @@ class Process:
             case _:
                 assert_never(command)
 
-    def _up(self, event: Callable[[WorkerId], CoordinatorEvent]) -> None:
+    def _up(self, message: Report) -> None:
+        if isinstance(message, Update) and message.update is not None:
+            sent = self._chance.as_sent(
+                message.update, liar=self._liar, can_tell=self._can_tell()
+            )
+            message = replace(message, update=sent)
         if self.line is not None:
-            self._network.up(self.line, event(self.line.worker_id))
+            self._network.up(self.line, message)
 
     def _dial(self, dial: int) -> None:
         if self.alive and self._dialled == dial:

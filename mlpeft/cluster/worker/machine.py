@@ -6,9 +6,12 @@
        backoff)         +-------- StreamLost -----------+
                         +-- RunOver (unless `once`) ----+--> STOPPED
 
-Rules that this file obeys, and that `check_invariants` checks:
+`transitions` lists what is legal in each phase. Rules that this file obeys, and that
+`check_invariants` checks:
 
 - Nothing but `handle` changes state. Time and jitter come in as arguments.
+- An event that our own side may not send now raises LocalProtocolError and changes
+  nothing.
 - What comes from the network may be late, repeated or out of order: a lease waits for
   its theta; an old theta, a known lease and an unknown revocation change nothing.
 - A shard that was computed while the line was down is sent after rejoining the same
@@ -19,25 +22,29 @@ Rules that this file obeys, and that `check_invariants` checks:
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import TYPE_CHECKING, assert_never
 
-from mlpeft.cluster.messages import Announce, Lease, LeaseKey, Level, TimePassed
+from mlpeft.cluster.messages import Announce, Level, TimePassed
+from mlpeft.cluster.protocol import (
+    Drain,
+    Draining,
+    Heartbeat,
+    Lease,
+    LeaseReturn,
+    LeaseRevocation,
+    Notice,
+    RunOver,
+    Theta,
+    Update,
+)
 from mlpeft.cluster.worker.messages import (
     CancelShard,
     ComputeShard,
     CoordinatorJoined,
     DialCoordinator,
     JoinRefused,
-    LeaseGranted,
-    LeaseRevoked,
-    NoticeReceived,
     ProgressMade,
-    ReturnLease,
-    RunOver,
-    SendDraining,
-    SendHeartbeat,
-    SendUpdate,
+    Send,
     ShardCancelled,
     ShardComputed,
     ShardFailed,
@@ -45,25 +52,17 @@ from mlpeft.cluster.worker.messages import (
     Stop,
     StopRequested,
     StreamLost,
-    ThetaReceived,
     WorkerCommand,
     WorkerEvent,
 )
+from mlpeft.cluster.worker.transitions import TRANSITIONS, Phase
 from mlpeft.errors import LocalProtocolError
 
 if TYPE_CHECKING:
+    from mlpeft.cluster.protocol import LeaseKey
     from mlpeft.work import ShardUpdate
 
 Commands = list[WorkerCommand]
-
-
-class Phase(StrEnum):
-    """Where a worker is in its life."""
-
-    IDLE = "idle"
-    DIALLING = "dialling"
-    WORKING = "working"
-    STOPPED = "stopped"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,9 +114,7 @@ class WorkerMachine:
         self._running: dict[LeaseKey, Lease] = {}  # with the computing thread
         self._cancelled: set[LeaseKey] = set()  # of those: told to drop
         self._progress: dict[LeaseKey, int] = {}  # tasks done; running ones only
-        self._unsent: dict[
-            LeaseKey, SendUpdate
-        ] = {}  # computed while the line was down
+        self._unsent: dict[LeaseKey, Update] = {}  # computed while the line was down
         self._failures = 0  # tries to join since it was last joined
         self._announced_at = float("-inf")
         self._stopping: str | None = None  # why it is to stop
@@ -125,9 +122,7 @@ class WorkerMachine:
 
     # --- the one door -----------------------------------------------------------------
 
-    def handle(  # noqa: C901, PLR0911, PLR0912 - one exhaustive match
-        self, event: WorkerEvent, now: float
-    ) -> Commands:
+    def handle(self, event: WorkerEvent, now: float) -> Commands:
         """Take in what happened; return what to do about it, in order.
 
         Args:
@@ -137,22 +132,40 @@ class WorkerMachine:
         Raises:
             LocalProtocolError: If this side may not send it now; nothing changed.
         """
-        self._check_legal(event, now)
+        if now < self._now:
+            raise LocalProtocolError(
+                f"the clock went back from {self._now} to {now}; use a monotonic clock"
+            )
+        before = self.phase
+        following = TRANSITIONS.following(event, before)
         self._now = now
-        if self.phase is Phase.STOPPED:
+        if not following:
             return []
+        commands = self._take_in(event)
+        TRANSITIONS.check(event, before, self.phase, following)
+        return commands
+
+    def _take_in(  # noqa: C901, PLR0911, PLR0912 - one exhaustive match
+        self, event: WorkerEvent
+    ) -> Commands:
         match event:
             case Started():
                 self.phase = Phase.DIALLING
                 return [DialCoordinator(0.0)]
             case CoordinatorJoined():
                 return self._joined(event)
-            case ThetaReceived():
+            case Theta():
                 return self._theta(event.version)
-            case LeaseGranted():
-                return self._granted(event.lease)
-            case LeaseRevoked():
+            case Lease():
+                return self._granted(event)
+            case LeaseRevocation():
                 return self._revoked(event)
+            case Notice():
+                return [Announce(Level.WARNING, f"the coordinator says: {event.text}")]
+            case Drain():
+                return self._stop_requested(f"drained: {event.reason}")
+            case RunOver():
+                return self._run_over(event.reason)
             case ProgressMade():
                 if event.key in self._running:
                     self._progress[event.key] = event.tasks_done
@@ -165,12 +178,8 @@ class WorkerMachine:
                 return self._given_up(event.key, failed=False, reason="as told")
             case StreamLost():
                 return self._stream_lost(event.reason, event.jitter)
-            case RunOver():
-                return self._run_over(event)
             case JoinRefused():
                 return self._stop(event.reason, failed=True)
-            case NoticeReceived():
-                return [Announce(Level.WARNING, f"the coordinator says: {event.text}")]
             case StopRequested():
                 return self._stop_requested(event.reason)
             case TimePassed():
@@ -187,19 +196,6 @@ class WorkerMachine:
         """When to send TimePassed next; None: not before the next event."""
         return self._heartbeat_due if self.phase is Phase.WORKING else None
 
-    def _check_legal(self, event: WorkerEvent, now: float) -> None:
-        if now < self._now:
-            raise LocalProtocolError(
-                f"the clock went back from {self._now} to {now}; use a monotonic clock"
-            )
-        match event:
-            case Started() if self.phase is not Phase.IDLE:
-                raise LocalProtocolError(f"started while {self.phase.value}")
-            case CoordinatorJoined() if self.phase is Phase.IDLE:
-                raise LocalProtocolError("joined before it was started")
-            case _:
-                pass
-
     # --- joining and leaving ----------------------------------------------------------
 
     def _joined(self, event: CoordinatorJoined) -> Commands:
@@ -215,24 +211,21 @@ class WorkerMachine:
             if key.session != event.session
         ]
         commands += [
-            send for key, send in self._unsent.items() if key.session == event.session
+            Send(update)
+            for key, update in self._unsent.items()
+            if key.session == event.session
         ]
         self._unsent.clear()
-        if self._stopping is not None:
-            commands.append(SendDraining())
         return commands
 
     def _stream_lost(self, reason: str, jitter: float) -> Commands:
         """The line is down: leases that have not begun go back by themselves."""
-        commands: Commands = []
         if self._stopping is not None:
-            commands += [self._cancel(key) for key in self._uncancelled()]
-            return [*commands, *self._stop(self._stopping, failed=False)]
+            return [*self._cancel_all(), *self._stop(self._stopping, failed=False)]
+        commands: Commands = []
         if self.phase is Phase.WORKING:
             commands.append(Announce(Level.WARNING, f"connection lost: {reason}"))
-        self.phase = Phase.DIALLING
-        self._queued.clear()
-        self.version = None  # the coordinator sends theta anew on every connection
+        self._hang_up()
         self._failures += 1
         if self._now >= self._announced_at + self.policy.announce_s:
             self._announced_at = self._now
@@ -241,28 +234,35 @@ class WorkerMachine:
         delay = self.policy.delay_s(self._failures, jitter)
         return [*commands, DialCoordinator(delay)]
 
-    def _run_over(self, event: RunOver) -> Commands:
-        commands: Commands = [self._cancel(key) for key in self._uncancelled()]
+    def _hang_up(self) -> None:
+        """Nothing more comes over this line."""
+        self.phase = Phase.DIALLING
+        self._queued.clear()
+        self.version = None  # the coordinator sends theta anew on every connection
+
+    def _run_over(self, reason: str) -> Commands:
+        """The stream's last message; the dial follows its StreamLost."""
+        cancels = self._cancel_all()
         self._unsent.clear()
         self._session = None
         if self.policy.once:
-            return [*commands, *self._stop(f"run over: {event.reason}", failed=False)]
-        text = f"run over: {event.reason}; waiting for the next"
-        commands.append(Announce(Level.INFO, text))
+            return [*cancels, *self._stop(f"run over: {reason}", failed=False)]
+        if self._stopping is not None:
+            return [*cancels, *self._stop(self._stopping, failed=False)]
+        self._hang_up()
         self._announced_at = self._now
-        self.phase = Phase.DIALLING
-        return [*commands, *self._stream_lost("no run yet", event.jitter)]
+        text = f"run over: {reason}; waiting for the next"
+        return [*cancels, Announce(Level.INFO, text)]
 
     def _stop_requested(self, reason: str) -> Commands:
         if self._stopping is not None:
             return []
         if self.phase is not Phase.WORKING:
-            commands: Commands = [self._cancel(key) for key in self._uncancelled()]
-            return [*commands, *self._stop(reason, failed=False)]
+            return [*self._cancel_all(), *self._stop(reason, failed=False)]
         self._stopping = reason
         waiting, self._queued = list(self._queued), {}
-        commands = [SendDraining()]
-        commands += [ReturnLease(key, failed=False, reason=reason) for key in waiting]
+        commands: Commands = [Send(Draining())]
+        commands += [_back(key, reason) for key in waiting]
         # The computing thread takes leases in order: the first is in hand, others wait.
         commands += [self._cancel(key) for key in self._uncancelled()[1:]]
         return commands + self._stop_if_idle()
@@ -280,8 +280,6 @@ class WorkerMachine:
     # --- leases -----------------------------------------------------------------------
 
     def _theta(self, version: int) -> Commands:
-        if self.phase is not Phase.WORKING:
-            return []
         if self.version is not None and version <= self.version:
             return []
         self.version = version
@@ -296,12 +294,10 @@ class WorkerMachine:
         return commands
 
     def _granted(self, lease: Lease) -> Commands:
-        if self.phase is not Phase.WORKING:
-            return []
         if lease.key in self._queued or lease.key in self._running:
             return []
         if self._stopping is not None:
-            return [ReturnLease(lease.key, failed=False, reason=self._stopping)]
+            return [_back(lease.key, self._stopping)]
         if self.version is None or lease.version > self.version:
             self._queued[lease.key] = lease
             return []
@@ -309,24 +305,28 @@ class WorkerMachine:
             return [self._outdated(lease)]
         return self._run(lease)
 
-    def _outdated(self, lease: Lease) -> ReturnLease:
+    def _outdated(self, lease: Lease) -> Send:
         reason = f"theta version {lease.version} was replaced by {self.version}"
-        return ReturnLease(lease.key, failed=False, reason=reason)
+        return _back(lease.key, reason)
 
     def _run(self, lease: Lease) -> Commands:
         self._running[lease.key] = lease
         return [ComputeShard(lease)]
 
-    def _revoked(self, event: LeaseRevoked) -> Commands:
-        if event.key in self._queued:
-            del self._queued[event.key]
-            return [ReturnLease(event.key, failed=False, reason=event.reason)]
-        if event.key in self._running and event.key not in self._cancelled:
-            return [self._cancel(event.key)]
+    def _revoked(self, revocation: LeaseRevocation) -> Commands:
+        key = revocation.key
+        if key in self._queued:
+            del self._queued[key]
+            return [_back(key, revocation.reason)]
+        if key in self._running and key not in self._cancelled:
+            return [self._cancel(key)]
         return []
 
     def _uncancelled(self) -> list[LeaseKey]:
         return [key for key in self._running if key not in self._cancelled]
+
+    def _cancel_all(self) -> Commands:
+        return [self._cancel(key) for key in self._uncancelled()]
 
     def _cancel(self, key: LeaseKey) -> CancelShard:
         self._cancelled.add(key)
@@ -342,20 +342,20 @@ class WorkerMachine:
         lease = self._finished(key)
         if lease is None:
             return []
-        send = SendUpdate(key, lease.version, update)
+        message = Update(key, lease.version, update)
         if self.phase is not Phase.WORKING:
             if wanted:
-                self._unsent[key] = send
+                self._unsent[key] = message
             return []
         if wanted:
-            return [send, *self._stop_if_idle()]
-        back = ReturnLease(key, failed=False, reason="computed, but no longer wanted")
+            return [Send(message), *self._stop_if_idle()]
+        back = _back(key, "computed, but no longer wanted")
         return [back, *self._stop_if_idle()]
 
     def _given_up(self, key: LeaseKey, *, failed: bool, reason: str) -> Commands:
         if self._finished(key) is None or self.phase is not Phase.WORKING:
             return []
-        commands: Commands = [ReturnLease(key, failed=failed, reason=reason)]
+        commands: Commands = [Send(LeaseReturn(key, failed, reason))]
         if failed:
             commands.insert(0, Announce(Level.ERROR, f"{key} failed: {reason}"))
         return commands + self._stop_if_idle()
@@ -363,11 +363,12 @@ class WorkerMachine:
     # --- time -------------------------------------------------------------------------
 
     def _time_passed(self) -> Commands:
-        if self.phase is not Phase.WORKING or self._now < self._heartbeat_due:
+        if self._now < self._heartbeat_due:
             return []
         self._heartbeat_due = self._now + self._heartbeat_s
         keys = [*self._running, *self._queued]
-        return [SendHeartbeat(tuple((key, self._progress.get(key, 0)) for key in keys))]
+        progress = tuple((key, self._progress.get(key, 0)) for key in keys)
+        return [Send(Heartbeat(progress))]
 
     def check_invariants(self) -> None:
         """Raise AssertionError if the state contradict themselves; for tests."""
@@ -382,6 +383,9 @@ class WorkerMachine:
             "a running shard is computed": self._unsent.keys() & self._running.keys(),
             "a lease waits on a line that is down": not working and self._queued,
             "an update waits although the line is up": working and self._unsent,
+            "it is to stop, and dials": (
+                self.phase is Phase.DIALLING and self._stopping is not None
+            ),
             "a lease waits for a theta that is here": [
                 key for key, lease in self._queued.items() if lease.version <= newest
             ],
@@ -389,3 +393,8 @@ class WorkerMachine:
         broken = [rule for rule, offenders in rules.items() if offenders]
         if broken:
             raise AssertionError("; ".join(broken))
+
+
+def _back(key: LeaseKey, reason: str) -> Send:
+    """Give a lease back that nobody tried and failed at."""
+    return Send(LeaseReturn(key, failed=False, reason=reason))

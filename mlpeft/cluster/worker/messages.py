@@ -1,13 +1,18 @@
-"""What a worker's machine hears (events) and says (commands)."""
+"""Events that a worker's machine takes in, and commands that it returns.
+
+Messages of the coordinator (`protocol.Instruction`) are events as they are.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
-from mlpeft.cluster.messages import Announce, Lease, LeaseKey, TimePassed
+from mlpeft.cluster.messages import Announce, TimePassed
+from mlpeft.cluster.protocol import Instruction
 
 if TYPE_CHECKING:
+    from mlpeft.cluster.protocol import Lease, LeaseKey, Report
     from mlpeft.work import ShardUpdate
 
 
@@ -30,28 +35,6 @@ class CoordinatorJoined:
 
     session: str
     heartbeat_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class ThetaReceived:
-    """All of a version of theta is here; the shell keeps its bytes."""
-
-    version: int
-
-
-@dataclass(frozen=True, slots=True)
-class LeaseGranted:
-    """The coordinator handed out a shard."""
-
-    lease: Lease
-
-
-@dataclass(frozen=True, slots=True)
-class LeaseRevoked:
-    """The coordinator no longer wants a lease's update."""
-
-    key: LeaseKey
-    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +72,8 @@ class ShardCancelled:
 class StreamLost:
     """The coordinator cannot be reached, or its stream ended.
 
+    Each dial ends with exactly one of this and `JoinRefused`, after RunOver as well.
+
     Attributes:
         reason: What the transport said.
         jitter: A number in [0, 1) that spreads out workers that reconnect.
@@ -106,26 +91,6 @@ class JoinRefused:
 
 
 @dataclass(frozen=True, slots=True)
-class RunOver:
-    """The coordinator says that its run has ended.
-
-    Attributes:
-        reason: In the coordinator's words.
-        jitter: As in `StreamLost`.
-    """
-
-    reason: str
-    jitter: float
-
-
-@dataclass(frozen=True, slots=True)
-class NoticeReceived:
-    """The coordinator has something to tell the people here."""
-
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
 class StopRequested:
     """Someone wants this worker to end: finish the shard in hand, then leave."""
 
@@ -135,17 +100,13 @@ class StopRequested:
 WorkerEvent: TypeAlias = (
     Started
     | CoordinatorJoined
-    | ThetaReceived
-    | LeaseGranted
-    | LeaseRevoked
+    | Instruction
     | ProgressMade
     | ShardComputed
     | ShardFailed
     | ShardCancelled
     | StreamLost
     | JoinRefused
-    | RunOver
-    | NoticeReceived
     | StopRequested
     | TimePassed
 )
@@ -176,33 +137,10 @@ class CancelShard:
 
 
 @dataclass(frozen=True, slots=True)
-class SendHeartbeat:
-    """Say that this worker lives, and how far its leases are."""
+class Send:
+    """Send a message to the coordinator."""
 
-    progress: tuple[tuple[LeaseKey, int], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class SendUpdate:
-    """Return a shard."""
-
-    key: LeaseKey
-    version: int
-    update: ShardUpdate
-
-
-@dataclass(frozen=True, slots=True)
-class ReturnLease:
-    """Give a lease back without an update."""
-
-    key: LeaseKey
-    failed: bool
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class SendDraining:
-    """Say that this worker wants no more leases."""
+    message: Report
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,13 +157,5 @@ class Stop:
 
 
 WorkerCommand: TypeAlias = (
-    DialCoordinator
-    | ComputeShard
-    | CancelShard
-    | SendHeartbeat
-    | SendUpdate
-    | ReturnLease
-    | SendDraining
-    | Stop
-    | Announce
+    DialCoordinator | ComputeShard | CancelShard | Send | Stop | Announce
 )

@@ -7,8 +7,8 @@ import ipaddress
 import socket
 from typing import TYPE_CHECKING
 
+from mlpeft.cluster.protocol import PROTOCOL_VERSION
 from mlpeft.transport.rpc.address import is_loopback, join_address, split_address
-from mlpeft.transport.rpc.wire import PROTOCOL_VERSION
 from mlpeft.transport.security.certificates import fingerprint
 
 if TYPE_CHECKING:

@@ -37,7 +37,7 @@ async def send_blob(
         MlpeftError: If the caller may not have it, or it cannot be read any more.
     """
     request = blob_codec.decode_request(data)
-    blob = driver.blob(request)
+    blob = driver.joins.blob(request)
     pieces = 0
     with await asyncio.to_thread(blob.open, request.offset) as file:
         while piece := await asyncio.to_thread(file.read, CHUNK_BYTES):
@@ -47,4 +47,4 @@ async def send_blob(
             driver.traffic.went(frame)
             pieces += 1
             if pieces % SIGN_PIECES == 0:
-                driver.fetching(request)
+                driver.joins.fetching(request)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_never
 
 from mlpeft.errors import MlpeftError
-from mlpeft.transport.rpc.wire import Action, ControlRequest
+from mlpeft.transport.rpc.control_codec import Action, ControlRequest
 
 if TYPE_CHECKING:
     from mlpeft.runtime.coordinator.admission import Caller
@@ -71,6 +71,8 @@ class Control:
                     f"run {self._driver.config.run.name} is saved and ends after the "
                     "round under way; the same command goes on with it"
                 )
+            case _:
+                assert_never(request.action)
 
     def _check(self, visitor: Caller | None) -> None:
         if self._authority is None or visitor is None:

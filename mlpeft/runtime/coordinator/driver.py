@@ -9,20 +9,27 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
-from functools import cached_property
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, assert_never
 
 from mlpeft.cluster import messages as m
 from mlpeft.cluster.coordinator import messages as cm
 from mlpeft.cluster.coordinator.machine import CoordinatorMachine
 from mlpeft.cluster.messages import about
 from mlpeft.cluster.policy import Policy
-from mlpeft.cluster.validation import Versions, version_refusal, view_refusal
+from mlpeft.cluster.protocol import (
+    Draining,
+    Heartbeat,
+    Hello,
+    Lease,
+    LeaseReturn,
+    Update,
+    Welcome,
+    WorkerId,
+)
 from mlpeft.errors import MlpeftError, RemoteProtocolError
-from mlpeft.files import size_text
+from mlpeft.runtime.coordinator.joins import Joins
+from mlpeft.runtime.coordinator.peer import EncodedTheta
 from mlpeft.transport.blobs.offer import Offer
-from mlpeft.transport.rpc import wire
-from mlpeft.transport.rpc.codec import encode_down
 from mlpeft.transport.rpc.outbox import Traffic
 
 if TYPE_CHECKING:
@@ -31,18 +38,17 @@ if TYPE_CHECKING:
 
     from mlpeft.cluster.coordinator.updates import Turn
     from mlpeft.cluster.overview import Bytes
+    from mlpeft.cluster.protocol import LeaseKey, WorkerMessage
     from mlpeft.cluster.status import ClusterStatus
+    from mlpeft.cluster.validation import Versions
     from mlpeft.config import RunConfig
     from mlpeft.params import ParamTree
-    from mlpeft.transport.blobs.offer import Blob
+    from mlpeft.runtime.coordinator.peer import Peer
+    from mlpeft.transport.rpc.join_codec import JoinRequest
     from mlpeft.work import Shard, ShardUpdate
 
 log = logging.getLogger("mlpeft.coordinator")
 
-MOST_JOINS = 1024
-"""Joins that are remembered until their stream opens; older ones must join again."""
-LARGE_BYTES = 1 << 20
-"""Fetches of blobs as large as this are logged."""
 SLACK_BYTES = 16 << 20
 """What an update may have beyond theta's bytes: its per-task results."""
 
@@ -53,50 +59,12 @@ _LEVELS = {
 }
 
 
-class JoinRefusedError(MlpeftError):
-    """A worker may not take part; the message says what mends it."""
-
-
 class RoundFailedError(MlpeftError):
     """A round that cannot be completed; the message is its story."""
 
 
 class UnknownWorkerError(MlpeftError):
     """Nobody of this name is connected."""
-
-
-class EncodedTheta:
-    """A version of theta, encoded once for all peers that need bytes."""
-
-    def __init__(self, version: int, meta: ParamTree) -> None:
-        self.message = wire.Theta(version, meta)
-
-    @cached_property
-    def frames(self) -> list[bytes]:
-        """Complete gRPC messages, the same objects for every worker."""
-        return list(encode_down(self.message))
-
-
-class Peer(Protocol):
-    """The coordinator's end of a stream of work.
-
-    Attributes:
-        traffic: What went over it.
-    """
-
-    traffic: Traffic
-
-    def send(self, message: wire.DownMessage) -> None:
-        """Send a small message soon."""
-        ...
-
-    def send_theta(self, theta: EncodedTheta) -> None:
-        """Send theta soon."""
-        ...
-
-    def dismiss(self, reason: str, *, run_over: bool) -> None:
-        """End the stream, after RunOver if the run is over."""
-        ...
 
 
 class CoordinatorDriver:
@@ -132,20 +100,24 @@ class CoordinatorDriver:
         )
         self.config = config
         self.session = uuid.uuid4().hex[:16]
-        self._config_yaml = config.to_yaml()
-        self._fingerprint = fingerprint
         self.versions = versions
-        self._offer = offer or Offer()
+        self.joins = Joins(
+            self.session,
+            config.to_yaml(),
+            fingerprint,
+            versions,
+            offer or Offer(),
+            self._expect,
+        )
         self._machine = CoordinatorMachine(self.session, policy)
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
-        self._joins: dict[m.WorkerId, wire.JoinRequest] = {}
-        self._peers: dict[m.WorkerId, Peer] = {}
+        self._peers: dict[WorkerId, Peer] = {}
         self.stopping = False
         """Whether the run is to end after the round under way."""
         self.traffic = Traffic()
         """Of all peers together; a peer's own is a part of it."""
-        self._names: dict[m.WorkerId, str] = {}
+        self._names: dict[WorkerId, str] = {}
         self._theta: EncodedTheta | None = None
         self._held: list[asyncio.Future[None]] = []  # updates that wait for a turn
         self._round: Future[list[ShardUpdate]] | None = None
@@ -188,7 +160,7 @@ class CoordinatorDriver:
         """A picture of the cluster."""
         return self._machine.status(self._loop.time())
 
-    def bytes_by_worker(self) -> dict[m.WorkerId, Bytes]:
+    def bytes_by_worker(self) -> dict[WorkerId, Bytes]:
         """What went over the connections that there are."""
         return {
             worker: peer.traffic.bytes_moved() for worker, peer in self._peers.items()
@@ -236,7 +208,9 @@ class CoordinatorDriver:
 
     def _known(self, worker: str) -> None:
         if not self._machine.named(worker):
-            names = ", ".join(book.name for book in self.status().workers) or "nobody"
+            names = (
+                ", ".join(record.name for record in self.status().workers) or "nobody"
+            )
             raise UnknownWorkerError(
                 f"no worker {worker!r} is connected; connected: {names}"
             )
@@ -247,132 +221,58 @@ class CoordinatorDriver:
         """The largest update that can be right just now."""
         return self._limit_bytes
 
-    def join(self, request: wire.JoinRequest) -> wire.JoinResponse:
-        """Let a worker in.
-
-        Raises:
-            JoinRefusedError: If it has other versions.
-        """
-        theirs = Versions(
-            request.protocol_version, request.mlpeft_version, request.mlx_version
-        )
-        refusal = version_refusal(self.versions, theirs)
-        if refusal is not None:
-            context = about(request.name)
-            log.warning("worker %s refused: %s", request.name, refusal, extra=context)
-            raise JoinRefusedError(refusal)
-        worker = m.WorkerId(uuid.uuid4().hex[:16])
-        self._joins[worker] = request
-        while len(self._joins) > MOST_JOINS:
-            del self._joins[next(iter(self._joins))]
-        self._expect(request)
-        return wire.JoinResponse(
-            worker, self.session, self._config_yaml, self._offer.assets
-        )
-
-    def blob(self, request: wire.BlobRequest) -> Blob:
-        """The blob that a joined worker asks for.
-
-        Raises:
-            RemoteProtocolError: If it has not joined, or the run has no such blob.
-        """
-        join = self._joins.get(m.WorkerId(request.worker_id))
-        if join is None:
-            raise RemoteProtocolError(
-                f"worker id {request.worker_id[:40]!r} has not joined; join again"
-            )
-        blob = self._offer.blob(request.sha256)
-        if blob is None:
-            raise RemoteProtocolError(
-                f"{join.name} asks for a file that this run does not have"
-            )
-        log.log(
-            logging.INFO if blob.size_bytes >= LARGE_BYTES else logging.DEBUG,
-            "worker %s fetches %s (%s) from byte %d on",
-            join.name,
-            blob.label,
-            size_text(blob.size_bytes),
-            request.offset,
-            extra=about(join.name),
-        )
-        self._expect(join)
-        return blob
-
-    def fetching(self, request: wire.BlobRequest) -> None:
-        """A transfer goes on."""
-        join = self._joins.get(m.WorkerId(request.worker_id))
-        if join is not None:
-            self._expect(join)
-
-    def _expect(self, request: wire.JoinRequest) -> None:
+    def _expect(self, request: JoinRequest) -> None:
         self._handle(cm.WorkerExpected(request.name, request.process_id))
 
-    def connect(self, hello: wire.Hello, peer: Peer) -> m.WorkerId:
+    def connect(self, hello: Hello, peer: Peer) -> WorkerId:
         """A joined worker's stream is open.
 
         Raises:
             JoinRefusedError: If it sees the run differently.
             RemoteProtocolError: If it has not joined, or has a stream already.
         """
-        worker = m.WorkerId(hello.worker_id)
-        request = self._joins.pop(worker, None)
-        if request is None:
-            raise RemoteProtocolError(
-                f"worker id {worker[:40]!r} has not joined, or has a stream; join again"
-            )
-        refusal = view_refusal(self._fingerprint, hello.fingerprint)
-        if refusal is not None:
-            context = about(request.name)
-            log.warning("worker %s refused: %s", request.name, refusal, extra=context)
-            raise JoinRefusedError(refusal)
+        join = self.joins.take(hello)
+        worker, cluster = WorkerId(hello.worker_id), self.config.cluster
         self._peers[worker] = peer
-        self._names[worker] = request.name
-        peer.send(wire.Welcome(self.config.cluster.heartbeat_s))
+        self._names[worker] = join.name
+        peer.send(Welcome(cluster.heartbeat_s))
         self._handle(
             cm.WorkerJoined(
-                worker,
-                request.name,
-                request.process_id,
-                self.config.cluster.slots,
-                hello.device,
+                worker, join.name, join.process_id, cluster.slots, hello.device
             )
         )
         return worker
 
-    def receive(self, worker: m.WorkerId, message: wire.UpMessage) -> None:
+    def receive(self, worker: WorkerId, message: WorkerMessage) -> None:
         """A message came on a worker's stream.
 
         Raises:
             RemoteProtocolError: If it may not come now.
         """
         match message:
-            case wire.Heartbeat(progress):
-                self._handle(cm.HeartbeatReceived(worker, progress))
-            case wire.Update(key, version, update, fault):
-                self._handle(cm.UpdateReceived(worker, key, version, update, fault))
-            case wire.LeaseReturn(key, failed, reason):
-                self._handle(cm.LeaseReturned(worker, key, failed, reason))
-            case wire.Draining():
-                self._handle(cm.WorkerDraining(worker))
-            case wire.Hello():
+            case Heartbeat() | Update() | LeaseReturn() | Draining():
+                self._handle(cm.MessageReceived(worker, message))
+            case Hello():
                 raise RemoteProtocolError("a second Hello on one stream")
+            case _:
+                assert_never(message)
 
-    def upload_turn(self, worker: m.WorkerId, key: m.LeaseKey) -> Turn:
+    def upload_turn(self, worker: WorkerId, key: LeaseKey) -> Turn:
         """Whether a large update whose head has come is to be read now."""
         return self._machine.upload_turn(worker, key)
 
-    async def hold(self, worker: m.WorkerId, key: m.LeaseKey) -> None:
+    async def hold(self, worker: WorkerId, key: LeaseKey) -> None:
         """Keep an update waiting until its turn may have come."""
         self._handle(cm.UploadHeld(worker, key))
         changed: asyncio.Future[None] = self._loop.create_future()
         self._held.append(changed)
         await asyncio.wait([changed], timeout=self.config.cluster.heartbeat_s)
 
-    def read_on(self, worker: m.WorkerId) -> None:
+    def read_on(self, worker: WorkerId) -> None:
         """An update that was kept waiting is read now."""
         self._handle(cm.UploadHeld(worker, None))
 
-    def disconnect(self, worker: m.WorkerId, reason: str) -> None:
+    def disconnect(self, worker: WorkerId, reason: str) -> None:
         """A worker's stream ended."""
         if self._peers.pop(worker, None) is not None:
             self._handle(cm.WorkerLeft(worker, reason))
@@ -405,26 +305,18 @@ class CoordinatorDriver:
             else self._loop.call_at(wakeup, self._handle, m.TimePassed())
         )
 
-    def _obey(self, command: cm.CoordinatorCommand) -> None:  # noqa: C901 - one match
+    def _obey(self, command: cm.CoordinatorCommand) -> None:
         match command:
+            case cm.Send(worker, message):
+                if isinstance(message, Lease):
+                    name, key = self._names[worker], message.key
+                    log.debug("%s leased to %s", key, name, extra=about(name, key))
+                self._peers[worker].send(message)
             case cm.SendTheta(worker):
                 if self._theta is not None:
                     self._peers[worker].send_theta(self._theta)
-            case cm.GrantLease(worker, lease):
-                name = self._names[worker]
-                context = about(name, lease.key)
-                log.debug("%s leased to %s", lease.key, name, extra=context)
-                self._peers[worker].send(wire.LeaseGrant(lease))
-            case cm.RevokeLease(worker, key, reason):
-                self._peers[worker].send(wire.LeaseRevocation(key, reason))
-            case cm.DrainWorker(worker, reason):
-                self._peers[worker].send(wire.Drain(reason))
-            case cm.NotifyWorker(worker, text):
-                self._peers[worker].send(wire.Notice(text))
-            case cm.DismissWorker(worker, reason, run_over):
-                peer = self._peers.pop(worker, None)
-                if peer is not None:
-                    peer.dismiss(reason, run_over=run_over)
+            case cm.DismissWorker(worker, reason):
+                self._peers.pop(worker).dismiss(reason)
             case cm.CompleteRound(_, updates):
                 if self._round is not None:
                     result, self._round = self._round, None
@@ -433,6 +325,8 @@ class CoordinatorDriver:
                 self._settle(RoundFailedError(story))
             case m.Announce(level, text, name, key):
                 log.log(_LEVELS[level], text, extra=about(name, key))
+            case _:
+                assert_never(command)
 
     def _settle(self, error: Exception) -> None:
         """The open round, if any, has no result but this error."""

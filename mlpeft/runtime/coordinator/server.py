@@ -13,12 +13,14 @@ import grpc.aio
 
 from mlpeft.cluster.coordinator.updates import Turn
 from mlpeft.cluster.overview import Overview, RunProgress
+from mlpeft.cluster.protocol import Draining, Hello, RunOver
 from mlpeft.errors import DataError, MlpeftError, RemoteProtocolError
 from mlpeft.runtime.coordinator.admission import Admission, NotAdmittedError
 from mlpeft.runtime.coordinator.blob_service import send_blob
 from mlpeft.runtime.coordinator.control import Control, NotOperatorError
-from mlpeft.runtime.coordinator.driver import JoinRefusedError, UnknownWorkerError
+from mlpeft.runtime.coordinator.driver import UnknownWorkerError
 from mlpeft.runtime.coordinator.health import StandardServices
+from mlpeft.runtime.coordinator.joins import JoinRefusedError
 from mlpeft.runtime.coordinator.listen import listen, listen_on_socket
 from mlpeft.transport.rpc import (
     channel,
@@ -27,7 +29,6 @@ from mlpeft.transport.rpc import (
     credentials,
     join_codec,
     status_codec,
-    wire,
 )
 from mlpeft.transport.rpc.outbox import Outbox, Traffic
 
@@ -35,10 +36,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from mlpeft.cluster.messages import WorkerId
+    from mlpeft.cluster.protocol import CoordinatorMessage, Update, WorkerId
     from mlpeft.runtime.coordinator.admission import Caller
-    from mlpeft.runtime.coordinator.driver import CoordinatorDriver, EncodedTheta
+    from mlpeft.runtime.coordinator.driver import CoordinatorDriver
     from mlpeft.runtime.coordinator.listen import Context
+    from mlpeft.runtime.coordinator.peer import EncodedTheta
     from mlpeft.transport.security.authority import Authority
 
 
@@ -58,20 +60,19 @@ class GrpcPeer:
         self.outbox = Outbox()
         self.dismissed: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
-    def send(self, message: wire.DownMessage) -> None:
-        """Send a message of one frame."""
+    def send(self, message: CoordinatorMessage) -> None:
+        """Send a message of one frame; after RunOver the stream ends."""
         self.outbox.put(next(codec.encode_down(message)))
+        if isinstance(message, RunOver):
+            self.outbox.finish()
 
     def send_theta(self, theta: EncodedTheta) -> None:
         """Send theta's frames, which all workers share."""
         self.outbox.put_large(theta.frames)
 
-    def dismiss(self, reason: str, *, run_over: bool) -> None:
-        """End the stream: in order if the run is over, else at once."""
-        if run_over:
-            self.send(wire.RunOver(reason))
-            self.outbox.finish()
-        elif not self.dismissed.done():
+    def dismiss(self, reason: str) -> None:
+        """End the stream at once."""
+        if not self.dismissed.done():
             self.dismissed.set_result(reason)
 
 
@@ -156,7 +157,7 @@ class Server:
             if visitor is not None:
                 name = visitor.call(request.name)
                 request = dataclasses.replace(request, name=name)
-            response = self._driver.join(request)
+            response = self._driver.joins.join(request)
         except MlpeftError as error:
             await _abort(context, error)
         return join_codec.encode_join_response(response)
@@ -310,15 +311,13 @@ class Server:
                 message = await self._turn(decoder, worker)
             if message is not None:
                 self._check(visitor)  # else nothing of theirs counts any more
-                farewell |= isinstance(message, wire.Draining)
+                farewell |= isinstance(message, Draining)
                 self._driver.receive(worker, message)
             del message  # it may be large, and the next may be long in coming
         # gRPC says the same of a stream that its caller ended and of one that broke.
         return "it ended" if farewell else "the connection broke"
 
-    async def _turn(
-        self, decoder: codec.UpDecoder, worker: WorkerId
-    ) -> wire.Update | None:
+    async def _turn(self, decoder: codec.UpDecoder, worker: WorkerId) -> Update | None:
         """Let a large update that begins wait for its turn, if it is one.
 
         Nothing is read from its stream meanwhile: gRPC's flow control holds its bytes
@@ -346,11 +345,11 @@ async def _write(context: Context, peer: GrpcPeer) -> None:
         peer.traffic.went(frame)
 
 
-async def _hello(context: Context, decoder: codec.UpDecoder) -> wire.Hello:
+async def _hello(context: Context, decoder: codec.UpDecoder) -> Hello:
     """The first message of a stream."""
     frame = await context.read()
     message = None if frame is grpc.aio.EOF else decoder.feed(frame)
-    if not isinstance(message, wire.Hello):
+    if not isinstance(message, Hello):
         raise RemoteProtocolError("the first message of a stream must be Hello")
     return message
 

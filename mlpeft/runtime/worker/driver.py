@@ -10,35 +10,39 @@ import asyncio
 import logging
 import random
 import uuid
-from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_never
 
 from mlpeft.cluster import messages as m
 from mlpeft.cluster.messages import about
+from mlpeft.cluster.protocol import (
+    Drain,
+    Hello,
+    Lease,
+    LeaseRevocation,
+    Notice,
+    RunOver,
+    Theta,
+    Welcome,
+)
 from mlpeft.cluster.worker import messages as wm
 from mlpeft.cluster.worker.machine import WorkerMachine, WorkerPolicy
-from mlpeft.config import RunConfig, parse_yaml
 from mlpeft.errors import MlpeftError, RemoteProtocolError
 from mlpeft.platform import NoSleepGuard
 from mlpeft.runtime.worker.awake import Awake
 from mlpeft.runtime.worker.link import LinkLostError, LinkRefusedError
-from mlpeft.transport.rpc import wire
+from mlpeft.runtime.worker.preparation import Preparation
+from mlpeft.transport.rpc.join_codec import JoinRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
-    from pathlib import Path
+    from collections.abc import Callable
 
+    from mlpeft.cluster.protocol import CoordinatorMessage
     from mlpeft.cluster.validation import Versions
     from mlpeft.params import ParamTree
     from mlpeft.platform import SleepGuard
-    from mlpeft.runtime.compute import ComputeThread, Prepared
+    from mlpeft.runtime.compute import ComputeThread
     from mlpeft.runtime.worker.link import Link, Stream
-    from mlpeft.transport.blobs.manifest import OfferedAsset
-    from mlpeft.transport.blobs.transfer import Fetch
-
-    Obtain = Callable[
-        [RunConfig, Sequence[OfferedAsset], Fetch], Awaitable[dict[str, Path]]
-    ]
+    from mlpeft.runtime.worker.preparation import Obtain
 
 log = logging.getLogger("mlpeft.worker")
 
@@ -76,11 +80,11 @@ class WorkerDriver:
         self._awake = Awake(wakefulness or NoSleepGuard())
         self._link = link
         self._make_compute = make_compute
-        self._obtain = obtain
+        self._preparation = Preparation(link, obtain)
         self._machine = WorkerMachine(policy)
         self._patience_s = policy.announce_s
         self._welcome_s = policy.welcome_s
-        self._ask = wire.JoinRequest(
+        self._ask = JoinRequest(
             protocol_version=versions.protocol,
             mlpeft_version=versions.mlpeft,
             mlx_version=versions.mlx,
@@ -90,9 +94,6 @@ class WorkerDriver:
         self._random = random.Random()  # noqa: S311 - spreads reconnects, no secret
         self._stream: Stream | None = None
         self._thetas: dict[int, ParamTree] = {}  # the newest only
-        self._ready_for: object = None  # configuration and assets of _prepared
-        self._prepared: Prepared | None = None
-        self._run = ""
         self._timer: asyncio.TimerHandle | None = None
         self._connection: asyncio.Task[None] | None = None
 
@@ -172,23 +173,16 @@ class WorkerDriver:
                 self._compute.submit(lease, self._thetas[lease.version])
             case wm.CancelShard(key):
                 self._compute.cancel(key)
-            case wm.SendHeartbeat(progress):
-                self._send(wire.Heartbeat(progress))
-            case wm.SendUpdate(key, version, update):
-                self._send(wire.Update(key, version, update))
-            case wm.ReturnLease(key, failed, reason):
-                self._send(wire.LeaseReturn(key, failed, reason))
-            case wm.SendDraining():
-                self._send(wire.Draining())
+            case wm.Send(message):
+                # If the stream breaks, the reader will say so.
+                if self._stream is not None:
+                    self._stream.send(message)
             case m.Announce(level, text, _, key):
                 log.log(_LEVELS[level], text, extra=about(self._ask.name, key))
             case wm.Stop():
                 self._stopped.set_result(command)
-
-    def _send(self, message: wire.UpMessage) -> None:
-        """Send, if there is a stream; if it breaks, the reader will say so."""
-        if self._stream is not None:
-            self._stream.send(message)
+            case _:
+                assert_never(command)
 
     # --- one connection ---------------------------------------------------------------
 
@@ -197,7 +191,7 @@ class WorkerDriver:
         event: wm.WorkerEvent
         try:
             await asyncio.sleep(delay_s)
-            event = await self._serve()
+            event = wm.StreamLost(await self._serve(), self._random.random())
         except LinkRefusedError as error:
             event = wm.JoinRefused(str(error))
         except LinkLostError as error:
@@ -211,87 +205,76 @@ class WorkerDriver:
             self._fail(error)
             return
         finally:
-            if self._stream is not None and not self._stopped.done():
-                self._stream.close()
-                self._stream = None
+            if not self._stopped.done():
+                self._close_stream()
         self._thetas.clear()
         self._handle(event)
 
-    async def _serve(self) -> wm.WorkerEvent:
-        """One connection from joining to its end."""
+    async def _serve(self) -> str:
+        """One connection from joining to its end; how it ended."""
         response = await self._link.join(self._ask)
-        prepared = await self._prepare(response)
-        hello = wire.Hello(response.worker_id, prepared.device, prepared.fingerprint)
+        prepared = await self._preparation.prepare(response, self._compute)
+        hello = Hello(response.worker_id, prepared.device, prepared.fingerprint)
         self._stream = await self._link.open(hello)
-        message = await self._first(self._stream)
-        while True:
-            match message:
-                case wire.Welcome(heartbeat_s):
-                    name, run = self._ask.name, self._run
-                    log.info("%s takes part in run %s", name, run, extra=about(name))
-                    self._handle(wm.CoordinatorJoined(response.session, heartbeat_s))
-                case wire.Theta(version, meta):
-                    self._hold(version, meta)
-                case wire.LeaseGrant(lease):
-                    self._handle(wm.LeaseGranted(lease))
-                case wire.LeaseRevocation(key, reason):
-                    self._handle(wm.LeaseRevoked(key, reason))
-                case wire.Drain(reason):
-                    self._handle(wm.StopRequested(f"drained: {reason}"))
-                case wire.Notice(text):
-                    self._handle(wm.NoticeReceived(text))
-                case wire.RunOver(reason):
-                    return wm.RunOver(reason, self._random.random())
-                case None:
-                    raise LinkLostError("the coordinator ended the stream")
-            message = await self._stream.receive()
+        welcome = await self._welcome(self._stream)
+        name = self._ask.name
+        run = self._preparation.run
+        log.info("%s takes part in run %s", name, run, extra=about(name))
+        self._handle(wm.CoordinatorJoined(response.session, welcome.heartbeat_s))
+        while (message := await self._stream.receive()) is not None:
+            if isinstance(message, RunOver):
+                self._close_stream()
+                self._handle(message)
+                return "no run yet"
+            self._receive(message)
+        return "the coordinator ended the stream"
 
-    async def _first(self, stream: Stream) -> wire.DownMessage | None:
-        """The first message of a stream: later ones may be long in coming, not it."""
+    def _receive(self, message: CoordinatorMessage) -> None:
+        """A message came on the stream.
+
+        Raises:
+            RemoteProtocolError: If it may not come now.
+        """
+        match message:
+            case Theta():
+                self._take_theta(message)
+            case Lease() | LeaseRevocation() | Drain() | Notice() | RunOver():
+                self._handle(message)
+            case Welcome():
+                raise RemoteProtocolError("a second Welcome on one stream")
+            case _:
+                assert_never(message)
+
+    async def _welcome(self, stream: Stream) -> Welcome:
+        """The first message of a stream: later ones may be long in coming, not it.
+
+        Raises:
+            LinkLostError: If it does not come.
+            RemoteProtocolError: If it is another.
+        """
         try:
             async with asyncio.timeout(self._welcome_s):
-                return await stream.receive()
+                message = await stream.receive()
         except TimeoutError as error:
             raise LinkLostError(
                 "the coordinator took the stream of work and has not said a word for "
                 f"{self._welcome_s:g} s"
             ) from error
+        if message is None:
+            raise LinkLostError("the coordinator ended the stream")
+        if not isinstance(message, Welcome):
+            raise RemoteProtocolError("the first message of a stream must be Welcome")
+        return message
 
-    def _hold(self, version: int, meta: ParamTree) -> None:
+    def _close_stream(self) -> None:
+        if self._stream is not None:
+            self._stream.close()
+            self._stream = None
+
+    def _take_theta(self, theta: Theta) -> None:
         """Keep theta where leases will look for it, then say that it is here."""
-        self._thetas[version] = meta
-        self._handle(wm.ThetaReceived(version))
+        self._thetas[theta.version] = theta.meta
+        self._handle(theta)
         newest = self._machine.version
-        for old in [held for held in self._thetas if held != newest]:
+        for old in [version for version in self._thetas if version != newest]:
             del self._thetas[old]
-
-    async def _prepare(self, response: wire.JoinResponse) -> Prepared:
-        """Have the run's files and be ready for it; it may be the one before.
-
-        Raises:
-            MlpeftError: If this worker cannot, whatever the reason: a configuration
-                comes from another machine, and may ask for anything.
-        """
-        run = (response.config_yaml, response.assets)
-        if self._prepared is None or run != self._ready_for:
-            tree = parse_yaml(response.config_yaml)
-            config = RunConfig.from_dict(tree, source="the run")
-            try:
-                self._prepared = await self._make_ready(config, response)
-            except MlpeftError:
-                raise
-            except Exception as error:
-                log.debug("the run cannot be prepared", exc_info=True)
-                raise MlpeftError(f"{type(error).__name__}: {error}") from error
-            self._ready_for = run
-            self._run = config.run.name
-        return self._prepared
-
-    async def _make_ready(
-        self, config: RunConfig, response: wire.JoinResponse
-    ) -> Prepared:
-        files: dict[str, Path] = {}
-        if self._obtain is not None:
-            fetch = partial(self._link.fetch, response.worker_id)
-            files = await self._obtain(config, response.assets, fetch)
-        return await asyncio.wrap_future(self._compute.prepare(config, files))

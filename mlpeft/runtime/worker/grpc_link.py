@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import grpc
 import grpc.aio
 
+from mlpeft.cluster.protocol import Update
 from mlpeft.runtime.worker.link import LinkLostError, LinkRefusedError
 from mlpeft.transport.rpc import (
     blob_codec,
@@ -16,7 +17,6 @@ from mlpeft.transport.rpc import (
     codec,
     credentials,
     join_codec,
-    wire,
 )
 from mlpeft.transport.rpc.diagnose import obstacle
 from mlpeft.transport.rpc.outbox import Outbox
@@ -24,6 +24,7 @@ from mlpeft.transport.rpc.outbox import Outbox
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
+    from mlpeft.cluster.protocol import CoordinatorMessage, Hello, WorkerMessage
     from mlpeft.errors import MlpeftError
     from mlpeft.transport.security.identity import Identity
 
@@ -62,7 +63,7 @@ class GrpcLink:
         self._identity = identity
         self._channel: grpc.aio.Channel | None = None
 
-    async def join(self, request: wire.JoinRequest) -> wire.JoinResponse:
+    async def join(self, request: join_codec.JoinRequest) -> join_codec.JoinResponse:
         """Ask to take part, over a fresh connection."""
         await self.close()
         self._channel = credentials.worker_channel(self._address, self._identity)
@@ -77,7 +78,7 @@ class GrpcLink:
             raise self._explain(error) from error
         return join_codec.decode_join_response(data)
 
-    async def open(self, hello: wire.Hello) -> GrpcStream:
+    async def open(self, hello: Hello) -> GrpcStream:
         """Open the stream of work of a join."""
         assert self._channel is not None, "open comes after join"  # noqa: S101 - ours
         call = self._channel.stream_stream(channel.WORK)()
@@ -90,7 +91,7 @@ class GrpcLink:
     ) -> AsyncGenerator[bytes, None]:
         """The bytes of a blob from an offset on."""
         assert self._channel is not None, "fetch comes after join"  # noqa: S101 - ours
-        request = wire.BlobRequest(worker_id, sha256, offset)
+        request = blob_codec.BlobRequest(worker_id, sha256, offset)
         call = self._channel.unary_stream(channel.FETCH_BLOB)(
             blob_codec.encode_request(request)
         )
@@ -155,15 +156,15 @@ class GrpcStream:
         self._outbox = Outbox()
         self._writer = asyncio.create_task(self._write())
 
-    def send(self, message: wire.UpMessage) -> None:
+    def send(self, message: WorkerMessage) -> None:
         """Send soon; an update's frames are made as they are sent."""
         frames = codec.encode_up(message)
-        if isinstance(message, wire.Update):
+        if isinstance(message, Update):
             self._outbox.put_large(frames)
         else:
             self._outbox.put(next(frames))
 
-    async def receive(self) -> wire.DownMessage | None:
+    async def receive(self) -> CoordinatorMessage | None:
         """The next message; None at the end of the stream."""
         while True:
             try:

@@ -1,4 +1,4 @@
-"""How an driver reaches a coordinator."""
+"""How a worker's driver reaches a coordinator."""
 
 from __future__ import annotations
 
@@ -9,13 +9,8 @@ from mlpeft.errors import MlpeftError
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
-    from mlpeft.transport.rpc.wire import (
-        DownMessage,
-        Hello,
-        JoinRequest,
-        JoinResponse,
-        UpMessage,
-    )
+    from mlpeft.cluster.protocol import CoordinatorMessage, Hello, WorkerMessage
+    from mlpeft.transport.rpc.join_codec import JoinRequest, JoinResponse
 
 
 class LinkLostError(MlpeftError):
@@ -29,11 +24,11 @@ class LinkRefusedError(MlpeftError):
 class Stream(Protocol):
     """An open stream of work."""
 
-    def send(self, message: UpMessage) -> None:
+    def send(self, message: WorkerMessage) -> None:
         """Send soon; small messages overtake the arrays of large ones."""
         ...
 
-    async def receive(self) -> DownMessage | None:
+    async def receive(self) -> CoordinatorMessage | None:
         """The next message; None when the coordinator has ended the stream in order.
 
         Raises:

@@ -17,9 +17,10 @@ from mlpeft.transport.security.certificates import fingerprint
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
 
+    from mlpeft.cluster.protocol import Hello
     from mlpeft.runtime.worker.grpc_link import GrpcStream
     from mlpeft.transport.discovery.announcement import Announcement
-    from mlpeft.transport.rpc import wire
+    from mlpeft.transport.rpc.join_codec import JoinRequest, JoinResponse
     from mlpeft.transport.security.identity import Identity
 
     Look = Callable[[], Awaitable[tuple[Announcement, ...]]]
@@ -66,7 +67,7 @@ class SeekingLink:
         self._found: Announcement | None = None  # what led to the link, if anything did
         self._passed_over: dict[str, float] = {}  # until when, by address
 
-    async def join(self, request: wire.JoinRequest) -> wire.JoinResponse:
+    async def join(self, request: JoinRequest) -> JoinResponse:
         """Find a coordinator, unless there is one, and ask to take part."""
         if self._link is None:
             self._link, self._found = await self._find()
@@ -85,7 +86,7 @@ class SeekingLink:
             await self._drop()
             raise
 
-    async def open(self, hello: wire.Hello) -> GrpcStream:
+    async def open(self, hello: Hello) -> GrpcStream:
         """Open the stream of work of a join."""
         return await self._joined().open(hello)
 

@@ -1,28 +1,38 @@
-"""The call FetchBlob to bytes and back."""
+"""The call FetchBlob: its request and pieces, to bytes and back."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from mlpeft.errors import RemoteProtocolError
 from mlpeft.transport.rpc import cluster_pb2 as pb
-from mlpeft.transport.rpc import wire
 from mlpeft.transport.rpc.parsing import parse
 
 
-def encode_request(request: wire.BlobRequest) -> bytes:
+@dataclass(frozen=True, slots=True)
+class BlobRequest:
+    """A worker asks for bytes of the run's files; fields as in cluster.proto."""
+
+    worker_id: str
+    sha256: str
+    offset: int
+
+
+def encode_request(request: BlobRequest) -> bytes:
     """The bytes of a FetchBlob call."""
     return pb.FetchBlobRequest(
         worker_id=request.worker_id, sha256=request.sha256, offset=request.offset
     ).SerializeToString()
 
 
-def decode_request(data: bytes) -> wire.BlobRequest:
+def decode_request(data: bytes) -> BlobRequest:
     """What a worker asks for.
 
     Raises:
         RemoteProtocolError: If it is something else.
     """
     request = parse(pb.FetchBlobRequest, data)
-    return wire.BlobRequest(request.worker_id, request.sha256, request.offset)
+    return BlobRequest(request.worker_id, request.sha256, request.offset)
 
 
 def encode_piece(data: bytes) -> bytes:

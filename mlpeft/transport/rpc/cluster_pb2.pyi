@@ -121,36 +121,36 @@ class Heartbeat(_message.Message):
     def __init__(self, progress: _Optional[_Iterable[_Union[Progress, _Mapping]]] = ...) -> None: ...
 
 class Progress(_message.Message):
-    __slots__ = ("lease", "tasks_done")
-    LEASE_FIELD_NUMBER: _ClassVar[int]
+    __slots__ = ("key", "tasks_done")
+    KEY_FIELD_NUMBER: _ClassVar[int]
     TASKS_DONE_FIELD_NUMBER: _ClassVar[int]
-    lease: LeaseKey
+    key: LeaseKey
     tasks_done: int
-    def __init__(self, lease: _Optional[_Union[LeaseKey, _Mapping]] = ..., tasks_done: _Optional[int] = ...) -> None: ...
+    def __init__(self, key: _Optional[_Union[LeaseKey, _Mapping]] = ..., tasks_done: _Optional[int] = ...) -> None: ...
 
 class Update(_message.Message):
-    __slots__ = ("lease", "version", "count", "total", "per_task")
-    LEASE_FIELD_NUMBER: _ClassVar[int]
+    __slots__ = ("key", "version", "count", "total", "per_task")
+    KEY_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     COUNT_FIELD_NUMBER: _ClassVar[int]
     TOTAL_FIELD_NUMBER: _ClassVar[int]
     PER_TASK_FIELD_NUMBER: _ClassVar[int]
-    lease: LeaseKey
+    key: LeaseKey
     version: int
     count: int
     total: TensorGroup
     per_task: TensorGroup
-    def __init__(self, lease: _Optional[_Union[LeaseKey, _Mapping]] = ..., version: _Optional[int] = ..., count: _Optional[int] = ..., total: _Optional[_Union[TensorGroup, _Mapping]] = ..., per_task: _Optional[_Union[TensorGroup, _Mapping]] = ...) -> None: ...
+    def __init__(self, key: _Optional[_Union[LeaseKey, _Mapping]] = ..., version: _Optional[int] = ..., count: _Optional[int] = ..., total: _Optional[_Union[TensorGroup, _Mapping]] = ..., per_task: _Optional[_Union[TensorGroup, _Mapping]] = ...) -> None: ...
 
 class LeaseReturn(_message.Message):
-    __slots__ = ("lease", "failed", "reason")
-    LEASE_FIELD_NUMBER: _ClassVar[int]
+    __slots__ = ("key", "failed", "reason")
+    KEY_FIELD_NUMBER: _ClassVar[int]
     FAILED_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
-    lease: LeaseKey
+    key: LeaseKey
     failed: bool
     reason: str
-    def __init__(self, lease: _Optional[_Union[LeaseKey, _Mapping]] = ..., failed: _Optional[bool] = ..., reason: _Optional[str] = ...) -> None: ...
+    def __init__(self, key: _Optional[_Union[LeaseKey, _Mapping]] = ..., failed: _Optional[bool] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class Draining(_message.Message):
     __slots__ = ()
@@ -227,12 +227,12 @@ class Task(_message.Message):
     def __init__(self, task_id: _Optional[str] = ..., seed: _Optional[int] = ...) -> None: ...
 
 class LeaseRevocation(_message.Message):
-    __slots__ = ("lease", "reason")
-    LEASE_FIELD_NUMBER: _ClassVar[int]
+    __slots__ = ("key", "reason")
+    KEY_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
-    lease: LeaseKey
+    key: LeaseKey
     reason: str
-    def __init__(self, lease: _Optional[_Union[LeaseKey, _Mapping]] = ..., reason: _Optional[str] = ...) -> None: ...
+    def __init__(self, key: _Optional[_Union[LeaseKey, _Mapping]] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class Drain(_message.Message):
     __slots__ = ("reason",)

@@ -13,12 +13,11 @@ and read by hand (tag, length, bytes), which saves two copies of every byte.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, assert_never
 
-from mlpeft.cluster.messages import Lease
+from mlpeft.cluster import protocol
 from mlpeft.errors import RemoteProtocolError
 from mlpeft.transport.rpc import cluster_pb2 as pb
-from mlpeft.transport.rpc import wire
 from mlpeft.transport.rpc.parsing import decode_key, encode_key, parse
 from mlpeft.transport.rpc.tensors import (
     CHUNK_BYTES,
@@ -33,7 +32,7 @@ from mlpeft.work import Kind, Shard, ShardUpdate, TaskSpec
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from mlpeft.cluster.messages import LeaseKey
+    from mlpeft.cluster.protocol import LeaseKey
     from mlpeft.params import Array
 
 LEAST_HEARTBEAT_S = 1e-3
@@ -46,65 +45,69 @@ _CHUNK_TAG = (4 << 3 | 2).to_bytes(1, "little")
 # --- frames to send -------------------------------------------------------------------
 
 
-def encode_up(message: wire.UpMessage) -> Iterator[bytes]:
+def encode_up(message: protocol.WorkerMessage) -> Iterator[bytes]:
     """The frames of a worker's message."""
     out = pb.WorkerMessage()
     groups: list[Group] = []
     match message:
-        case wire.Hello():
+        case protocol.Hello():
             out.hello.worker_id = message.worker_id
             out.hello.device = message.device
             out.hello.fingerprint = message.fingerprint
-        case wire.Heartbeat():
+        case protocol.Heartbeat():
             out.heartbeat.SetInParent()
             for key, tasks_done in message.progress:
-                out.heartbeat.progress.add(lease=encode_key(key), tasks_done=tasks_done)
-        case wire.Update(key, version, update):
-            out.update.lease.CopyFrom(encode_key(key))
+                out.heartbeat.progress.add(key=encode_key(key), tasks_done=tasks_done)
+        case protocol.Update(key, version, update):
+            out.update.key.CopyFrom(encode_key(key))
             out.update.version = version
             if update is not None:
                 groups = [Group(update.total), Group(update.per_task)]
                 out.update.count = update.count
                 out.update.total.CopyFrom(_group(groups[0]))
                 out.update.per_task.CopyFrom(_group(groups[1]))
-        case wire.LeaseReturn(key, failed, reason):
-            out.lease_return.lease.CopyFrom(encode_key(key))
+        case protocol.LeaseReturn(key, failed, reason):
+            out.lease_return.key.CopyFrom(encode_key(key))
             out.lease_return.failed = failed
             out.lease_return.reason = reason
-        case wire.Draining():
+        case protocol.Draining():
             out.draining.SetInParent()
+        case _:
+            assert_never(message)
     yield out.SerializeToString()
     yield from _chunk_frames(groups)
 
 
-def encode_down(message: wire.DownMessage) -> Iterator[bytes]:
+def encode_down(message: protocol.CoordinatorMessage) -> Iterator[bytes]:
     """The frames of a coordinator's message."""
     out = pb.CoordinatorMessage()
     groups: list[Group] = []
     match message:
-        case wire.Welcome(heartbeat_s):
+        case protocol.Welcome(heartbeat_s):
             out.welcome.heartbeat_s = heartbeat_s
-        case wire.Theta(version, meta):
+        case protocol.Theta(version, meta):
             groups = [Group(meta)]
             out.theta.version = version
             out.theta.meta.CopyFrom(_group(groups[0]))
-        case wire.LeaseGrant(lease):
-            out.lease.key.CopyFrom(encode_key(lease.key))
-            out.lease.version = lease.version
-            out.lease.lease_s = lease.lease_s
-            out.lease.round = lease.shard.round
-            out.lease.kind = lease.shard.kind.value
-            for task in lease.shard.tasks:
+        case protocol.Lease(key, version, shard, lease_s):
+            out.lease.key.CopyFrom(encode_key(key))
+            out.lease.version = version
+            out.lease.lease_s = lease_s
+            out.lease.round = shard.round
+            out.lease.kind = shard.kind.value
+            for task in shard.tasks:
                 out.lease.tasks.add(task_id=task.task_id, seed=task.seed)
-        case wire.LeaseRevocation(key, reason):
-            out.lease_revocation.lease.CopyFrom(encode_key(key))
+        case protocol.LeaseRevocation(key, reason):
+            out.lease_revocation.key.CopyFrom(encode_key(key))
             out.lease_revocation.reason = reason
-        case wire.Drain(reason):
+        case protocol.Drain(reason):
             out.drain.reason = reason
-        case wire.Notice(text):
+        case protocol.Notice(text):
             out.notice.text = text
-        case wire.RunOver(reason):
+        case protocol.RunOver(reason):
             out.run_over.reason = reason
+        case _:
+            assert_never(message)
     yield out.SerializeToString()
     yield from _chunk_frames(groups)
 
@@ -187,7 +190,7 @@ class UpDecoder:
         self._pending: tuple[_Pending, pb.Update] | None = None
         self._discarding = False  # the chunks of an update whose head was refused
 
-    def feed(self, frame: bytes) -> wire.UpMessage | None:
+    def feed(self, frame: bytes) -> protocol.WorkerMessage | None:
         """The message that this frame completes, if any.
 
         Raises:
@@ -201,11 +204,11 @@ class UpDecoder:
         match message.WhichOneof("message"):
             case "hello":
                 hello = message.hello
-                return wire.Hello(hello.worker_id, hello.device, hello.fingerprint)
+                return protocol.Hello(hello.worker_id, hello.device, hello.fingerprint)
             case "heartbeat":
-                return wire.Heartbeat(
+                return protocol.Heartbeat(
                     tuple(
-                        (decode_key(entry.lease), entry.tasks_done)
+                        (decode_key(entry.key), entry.tasks_done)
                         for entry in message.heartbeat.progress
                     )
                 )
@@ -213,27 +216,27 @@ class UpDecoder:
                 return self._update(message.update)
             case "lease_return":
                 back = message.lease_return
-                return wire.LeaseReturn(
-                    decode_key(back.lease), back.failed, back.reason
+                return protocol.LeaseReturn(
+                    decode_key(back.key), back.failed, back.reason
                 )
             case "draining":
-                return wire.Draining()
+                return protocol.Draining()
             case other:
                 raise RemoteProtocolError(f"a message of kind {other} is not known")
 
     @property
     def incoming(self) -> LeaseKey | None:
         """The lease of the update whose chunks are on their way, if there is one."""
-        return None if self._pending is None else decode_key(self._pending[1].lease)
+        return None if self._pending is None else decode_key(self._pending[1].key)
 
-    def skip(self, reason: str) -> wire.Update:
+    def skip(self, reason: str) -> protocol.Update:
         """Pass over the chunks of the incoming update, and give it without arrays."""
         assert self._pending is not None, "no update is incoming"  # noqa: S101 - ours
         (_, head), self._pending = self._pending, None
         self._discarding = True
-        return wire.Update(decode_key(head.lease), head.version, None, reason)
+        return protocol.Update(decode_key(head.key), head.version, None, reason)
 
-    def _update(self, head: pb.Update) -> wire.Update | None:
+    def _update(self, head: pb.Update) -> protocol.Update | None:
         if self._pending is not None:
             raise RemoteProtocolError("an update began before the last was complete")
         self._discarding = False
@@ -246,7 +249,7 @@ class UpDecoder:
             return _faulty(head, error)
         return self._settle(pending, head)
 
-    def _chunk(self, data: memoryview) -> wire.Update | None:
+    def _chunk(self, data: memoryview) -> protocol.Update | None:
         if self._discarding:
             return None
         if self._pending is None:
@@ -259,14 +262,14 @@ class UpDecoder:
             return _faulty(head, error)
         return self._settle(pending, head)
 
-    def _settle(self, pending: _Pending, head: pb.Update) -> wire.Update | None:
+    def _settle(self, pending: _Pending, head: pb.Update) -> protocol.Update | None:
         """The update if it is complete; else remember it."""
         if not pending.is_complete:
             self._pending = (pending, head)
             return None
         self._pending = None
         try:
-            return wire.Update(decode_key(head.lease), head.version, pending.result())
+            return protocol.Update(decode_key(head.key), head.version, pending.result())
         except RemoteProtocolError as error:
             return _faulty(head, error)
 
@@ -284,7 +287,7 @@ class DownDecoder:
 
     def feed(  # noqa: PLR0911 - one match
         self, frame: bytes
-    ) -> wire.DownMessage | None:
+    ) -> protocol.CoordinatorMessage | None:
         """The message that this frame completes, if any.
 
         Raises:
@@ -303,33 +306,33 @@ class DownDecoder:
             case "theta":
                 return self._theta(message.theta)
             case "lease":
-                return wire.LeaseGrant(_lease(message.lease))
+                return _lease(message.lease)
             case "lease_revocation":
                 revoked = message.lease_revocation
-                return wire.LeaseRevocation(decode_key(revoked.lease), revoked.reason)
+                return protocol.LeaseRevocation(decode_key(revoked.key), revoked.reason)
             case "drain":
-                return wire.Drain(message.drain.reason)
+                return protocol.Drain(message.drain.reason)
             case "notice":
-                return wire.Notice(message.notice.text)
+                return protocol.Notice(message.notice.text)
             case "run_over":
-                return wire.RunOver(message.run_over.reason)
+                return protocol.RunOver(message.run_over.reason)
             case other:
                 raise RemoteProtocolError(f"a message of kind {other} is not known")
 
-    def _theta(self, head: pb.Theta) -> wire.Theta | None:
+    def _theta(self, head: pb.Theta) -> protocol.Theta | None:
         if self._pending is not None:
             raise RemoteProtocolError("a theta began before the last was complete")
         groups = [_spec(head.meta, self._limit_bytes)]
         version = head.version
         return self._settle(
-            _Pending(groups, lambda trees: wire.Theta(version, dict(trees[0])))
+            _Pending(groups, lambda trees: protocol.Theta(version, dict(trees[0])))
         )
 
-    def _settle(self, pending: _Pending) -> wire.Theta | None:
+    def _settle(self, pending: _Pending) -> protocol.Theta | None:
         self._pending = None if pending.is_complete else pending
         if self._pending is not None:
             return None
-        theta: wire.Theta = pending.result()
+        theta: protocol.Theta = pending.result()
         return theta
 
 
@@ -358,7 +361,7 @@ def _chunk_of(frame: bytes) -> memoryview | None:
     return memoryview(frame)[at:]
 
 
-def _welcome(welcome: pb.Welcome) -> wire.Welcome:
+def _welcome(welcome: pb.Welcome) -> protocol.Welcome:
     heartbeat_s = welcome.heartbeat_s
     # Not so for NaN either. A worker that takes 0 would do nothing but send them.
     if not LEAST_HEARTBEAT_S <= heartbeat_s < math.inf:
@@ -366,10 +369,10 @@ def _welcome(welcome: pb.Welcome) -> wire.Welcome:
             f"heartbeats every {heartbeat_s} s are asked for; expected at least "
             f"{LEAST_HEARTBEAT_S}"
         )
-    return wire.Welcome(heartbeat_s)
+    return protocol.Welcome(heartbeat_s)
 
 
-def _lease(lease: pb.Lease) -> Lease:
+def _lease(lease: pb.Lease) -> protocol.Lease:
     try:
         kind = Kind(lease.kind)
     except ValueError as error:
@@ -378,7 +381,7 @@ def _lease(lease: pb.Lease) -> Lease:
         raise RemoteProtocolError("a shard without tasks")
     tasks = tuple(TaskSpec(task.task_id, task.seed) for task in lease.tasks)
     shard = Shard(lease.round, lease.key.shard, kind, tasks)
-    return Lease(decode_key(lease.key), lease.version, shard, lease.lease_s)
+    return protocol.Lease(decode_key(lease.key), lease.version, shard, lease.lease_s)
 
 
 def _spec(group: pb.TensorGroup, limit_bytes: int) -> tuple[GroupSpec, bytes]:
@@ -395,8 +398,8 @@ def _spec(group: pb.TensorGroup, limit_bytes: int) -> tuple[GroupSpec, bytes]:
 
 
 def _shard_update(head: pb.Update, trees: list[Mapping[str, Array]]) -> ShardUpdate:
-    return ShardUpdate(head.lease.shard, head.count, dict(trees[0]), dict(trees[1]))
+    return ShardUpdate(head.key.shard, head.count, dict(trees[0]), dict(trees[1]))
 
 
-def _faulty(head: pb.Update, error: RemoteProtocolError) -> wire.Update:
-    return wire.Update(decode_key(head.lease), head.version, None, str(error))
+def _faulty(head: pb.Update, error: RemoteProtocolError) -> protocol.Update:
+    return protocol.Update(decode_key(head.key), head.version, None, str(error))

@@ -1,21 +1,41 @@
-"""The call Control to bytes and back."""
+"""The call Control: its request and response, to bytes and back."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from enum import StrEnum
+
 from mlpeft.errors import RemoteProtocolError
 from mlpeft.transport.rpc import cluster_pb2 as pb
-from mlpeft.transport.rpc import wire
 from mlpeft.transport.rpc.parsing import parse
 
 
-def encode_request(request: wire.ControlRequest) -> bytes:
+class Action(StrEnum):
+    """What an operator may ask for; as in cluster.proto."""
+
+    DRAIN = "drain"
+    PAUSE = "pause"
+    RESUME = "resume"
+    STOP = "stop"
+    RELEASE = "release"
+
+
+@dataclass(frozen=True, slots=True)
+class ControlRequest:
+    """An operator steers; `worker` is a name, for drain and release."""
+
+    action: Action
+    worker: str = ""
+
+
+def encode_request(request: ControlRequest) -> bytes:
     """The bytes of a Control call."""
     return pb.ControlRequest(
         action=request.action.value, worker=request.worker
     ).SerializeToString()
 
 
-def decode_request(data: bytes) -> wire.ControlRequest:
+def decode_request(data: bytes) -> ControlRequest:
     """What an operator asks for.
 
     Raises:
@@ -23,13 +43,13 @@ def decode_request(data: bytes) -> wire.ControlRequest:
     """
     request = parse(pb.ControlRequest, data)
     try:
-        action = wire.Action(request.action)
+        action = Action(request.action)
     except ValueError as error:
-        known = ", ".join(wire.Action)
+        known = ", ".join(Action)
         raise RemoteProtocolError(
             f"there is no action {request.action[:40]!r}; there are: {known}"
         ) from error
-    return wire.ControlRequest(action, request.worker)
+    return ControlRequest(action, request.worker)
 
 
 def encode_response(text: str) -> bytes:

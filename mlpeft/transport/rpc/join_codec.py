@@ -1,15 +1,37 @@
-"""The call Join to bytes and back."""
+"""The call Join: its request and response, to bytes and back."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 from mlpeft.errors import RemoteProtocolError
 from mlpeft.transport.blobs.manifest import OfferedAsset, is_digest
 from mlpeft.transport.rpc import cluster_pb2 as pb
-from mlpeft.transport.rpc import wire
 from mlpeft.transport.rpc.parsing import parse
 
 
-def encode_join_request(request: wire.JoinRequest) -> bytes:
+@dataclass(frozen=True, slots=True)
+class JoinRequest:
+    """A worker asks to take part; fields as in cluster.proto."""
+
+    protocol_version: int
+    mlpeft_version: str
+    mlx_version: str
+    name: str
+    process_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class JoinResponse:
+    """The coordinator lets a worker in; fields as in cluster.proto."""
+
+    worker_id: str
+    session: str
+    config_yaml: str
+    assets: tuple[OfferedAsset, ...] = ()
+
+
+def encode_join_request(request: JoinRequest) -> bytes:
     """The bytes of a Join call."""
     return pb.JoinRequest(
         protocol_version=request.protocol_version,
@@ -20,14 +42,14 @@ def encode_join_request(request: wire.JoinRequest) -> bytes:
     ).SerializeToString()
 
 
-def decode_join_request(data: bytes) -> wire.JoinRequest:
+def decode_join_request(data: bytes) -> JoinRequest:
     """What a worker asks for.
 
     Raises:
         RemoteProtocolError: If it is something else.
     """
     request = parse(pb.JoinRequest, data)
-    return wire.JoinRequest(
+    return JoinRequest(
         protocol_version=request.protocol_version,
         mlpeft_version=request.mlpeft_version,
         mlx_version=request.mlx_version,
@@ -36,7 +58,7 @@ def decode_join_request(data: bytes) -> wire.JoinRequest:
     )
 
 
-def encode_join_response(response: wire.JoinResponse) -> bytes:
+def encode_join_response(response: JoinResponse) -> bytes:
     """The bytes of a Join call's answer."""
     return pb.JoinResponse(
         worker_id=response.worker_id,
@@ -54,7 +76,7 @@ def encode_join_response(response: wire.JoinResponse) -> bytes:
     ).SerializeToString()
 
 
-def decode_join_response(data: bytes) -> wire.JoinResponse:
+def decode_join_response(data: bytes) -> JoinResponse:
     """What the coordinator answers.
 
     Raises:
@@ -68,7 +90,7 @@ def decode_join_response(data: bytes) -> wire.JoinResponse:
                 f"{asset.sha256[:80]!r}, offered as the digest of {asset.name[:80]!r}, "
                 "is no SHA-256"
             )
-    return wire.JoinResponse(
+    return JoinResponse(
         worker_id=response.worker_id,
         session=response.session,
         config_yaml=response.config_yaml,

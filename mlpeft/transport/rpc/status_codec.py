@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from mlpeft.cluster.messages import WorkerId
 from mlpeft.cluster.overview import Bytes, Overview, RunProgress
+from mlpeft.cluster.protocol import WorkerId
 from mlpeft.cluster.status import ClusterStatus, LeaseStatus, WorkerStatus
 from mlpeft.cluster.validation import Versions
 from mlpeft.transport.rpc import cluster_pb2 as pb

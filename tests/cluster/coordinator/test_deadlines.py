@@ -4,16 +4,14 @@ import dataclasses
 
 import pytest
 
+from mlpeft.cluster import protocol as p
 from mlpeft.cluster.coordinator import messages as cm
-from mlpeft.cluster.messages import Announce, TimePassed, WorkerId
+from mlpeft.cluster.messages import Announce, TimePassed
 from mlpeft.cluster.policy import Policy
-from tests.cluster.builders import Machine, key, of_type
+from mlpeft.cluster.protocol import WorkerId
+from tests.cluster.builders import Machine, granted, key, of_type
 
 ADA, BOB = WorkerId("ada-id"), WorkerId("bob-id")
-
-
-def granted(commands):
-    return [(c.worker, c.lease.key) for c in of_type(commands, cm.GrantLease)]
 
 
 def texts(commands):
@@ -23,7 +21,7 @@ def texts(commands):
 def alive(machine, *workers, at):
     commands = []
     for worker in workers:
-        commands += machine(cm.HeartbeatReceived(worker), at=at)
+        commands += machine(cm.MessageReceived(worker, p.Heartbeat()), at=at)
     return commands
 
 
@@ -63,19 +61,19 @@ def seasoned():
 def test_the_first_leases_last_as_long_as_any_may():
     machine = Machine(Policy(lease_s=500))
     machine.join("ada")
-    (grant,) = of_type(machine.open(shards=1), cm.GrantLease)
-    assert grant.lease.lease_s == 500
+    (grant,) = of_type(machine.open(shards=1), p.Lease)
+    assert grant.message.lease_s == 500
 
 
 def test_a_lease_ends_when_it_takes_unusually_long(seasoned):
     assert seasoned.state.status(20).leases[0].left_s == pytest.approx(6)
     assert seasoned.state.status(20).workers[0].task_s == pytest.approx(1)
-    assert not of_type(seasoned(TimePassed(), at=25.9), cm.RevokeLease)
+    assert not of_type(seasoned(TimePassed(), at=25.9), p.LeaseRevocation)
     commands = seasoned(TimePassed(), at=26.1)
     assert "not done within 6 s; its heartbeats come, without progress" in texts(
         commands
     )
-    assert of_type(commands, cm.RevokeLease)
+    assert of_type(commands, p.LeaseRevocation)
 
 
 def test_a_slow_lease_with_an_idle_worker_beside_it_has_one_backup(seasoned):
@@ -91,8 +89,8 @@ def test_a_slow_lease_with_an_idle_worker_beside_it_has_one_backup(seasoned):
     assert granted(alive(seasoned, ADA, BOB, at=24)) == []
     commands = seasoned.update("bob", 0, attempt=2, round_id=2, version=1)
     assert of_type(commands, cm.CompleteRound)
-    (told,) = of_type(commands, cm.RevokeLease)
-    assert (told.worker, told.reason) == (ADA, "the shard is in")
+    (told,) = of_type(commands, p.LeaseRevocation)
+    assert (told.worker, told.message.reason) == (ADA, "the shard is in")
     assert [worker.failures for worker in seasoned.state.status(24).workers] == [0] * 3
 
 
@@ -118,7 +116,11 @@ def test_nothing_is_backed_up_while_a_shard_waits():
     machine.update("ada", 0, round_id=2, version=1)
     machine.join("bob")
     machine.open(shards=2, version=2)
-    machine(cm.LeaseReturned(BOB, key(1, round_id=3), failed=True, reason="x"))
+    machine(
+        cm.MessageReceived(
+            BOB, p.LeaseReturn(key(1, round_id=3), failed=True, reason="x")
+        )
+    )
     assert machine.state.status(20).leases[0].worker == "ada"
     commands = machine(TimePassed(), at=24)
     assert machine.state.status(24).leases[0].slow
@@ -152,13 +154,13 @@ def test_a_computing_thread_that_hangs_shows_while_its_heartbeats_come(seasoned)
     assert lease.slow
     assert lease.stalled_s == pytest.approx(4)
     commands = seasoned(TimePassed(), at=26.1)
-    assert of_type(commands, cm.RevokeLease)
+    assert of_type(commands, p.LeaseRevocation)
     wait = seasoned.state.status(30).wait
     assert "ada does not let go of what was taken back; if this lasts its" in wait
 
 
 def test_a_computing_thread_that_goes_on_is_slow_without_a_warning(seasoned):
-    seasoned(cm.HeartbeatReceived(ADA, ((key(0, round_id=2), 1),)), at=22)
+    seasoned(cm.MessageReceived(ADA, p.Heartbeat(((key(0, round_id=2), 1),))), at=22)
     assert texts(seasoned(TimePassed(), at=23.1)) == ""
     (lease,) = seasoned.state.status(24).leases
     assert lease.slow
@@ -183,7 +185,11 @@ def test_a_worker_that_has_become_slow_gets_longer_after_some_late_leases(season
     for attempt in range(1, 13):
         machine(TimePassed(), at=machine.state.next_wakeup())  # nothing of it is done
         machine(TimePassed(), at=machine.state.next_wakeup())  # its time is over
-        machine(cm.LeaseReturned(ADA, key(0, attempt, 2), failed=False, reason=""))
+        machine(
+            cm.MessageReceived(
+                ADA, p.LeaseReturn(key(0, attempt, 2), failed=False, reason="")
+            )
+        )
     assert machine.state.status(machine.now).leases[0].left_s > 2 * first
 
 
@@ -191,12 +197,12 @@ def test_a_lease_behind_another_gets_the_time_of_both(seasoned):
     """Bob has no times yet: ada's are his."""
     seasoned.update("ada", 0, round_id=2, version=1)
     seasoned(cm.WorkerJoined(BOB, "bob", "bob-process", slots=2))
-    grants = of_type(seasoned.open(shards=3, version=2), cm.GrantLease)
-    lasts = [(grant.worker, pytest.approx(grant.lease.lease_s)) for grant in grants]
+    grants = of_type(seasoned.open(shards=3, version=2), p.Lease)
+    lasts = [(grant.worker, pytest.approx(grant.message.lease_s)) for grant in grants]
     assert lasts == [(BOB, 6), (ADA, 6), (BOB, 12)]
 
 
 def test_a_coordinator_that_slept_finds_nothing_slow_or_late(seasoned):
     seasoned.join("bob")
     commands = seasoned(TimePassed(), at=3600)
-    assert not of_type(commands, cm.RevokeLease, cm.GrantLease)
+    assert not of_type(commands, p.LeaseRevocation, p.Lease)

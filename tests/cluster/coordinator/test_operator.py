@@ -1,14 +1,12 @@
 """What an operator may ask of the coordinator: pause, resume, drain."""
 
+from mlpeft.cluster import protocol as p
 from mlpeft.cluster.coordinator import messages as cm
-from mlpeft.cluster.messages import Announce, WorkerId
-from tests.cluster.builders import key, of_type
+from mlpeft.cluster.messages import Announce
+from mlpeft.cluster.protocol import WorkerId
+from tests.cluster.builders import granted, key, of_type
 
 ADA, BOB = WorkerId("ada-id"), WorkerId("bob-id")
-
-
-def granted(commands):
-    return [(c.worker, c.lease.key) for c in of_type(commands, cm.GrantLease)]
 
 
 def test_a_pause_lets_shards_in_hand_finish_and_begins_no_others(machine):
@@ -54,9 +52,7 @@ def test_a_drained_worker_finishes_its_shard_and_gets_no_other(machine):
     machine.join("bob")
     machine.open(shards=3)
     commands = machine(cm.DrainRequested("ada", "wanted elsewhere"))
-    assert of_type(commands, cm.DrainWorker) == [
-        cm.DrainWorker(ADA, "wanted elsewhere")
-    ]
+    assert of_type(commands, p.Drain) == [cm.Send(ADA, p.Drain("wanted elsewhere"))]
     assert "worker ada is drained" in of_type(commands, Announce)[0].text
     assert machine(cm.DrainRequested("ada", "again")) == []
     assert granted(machine.update("ada", 0)) == []
@@ -68,9 +64,9 @@ def test_a_worker_is_drained_by_name_on_all_its_connections_or_by_id_on_one(mach
     machine.join("ada")
     machine(cm.WorkerJoined(WorkerId("2"), "ada", "another process", 1))
     assert machine.state.named("ada") == (ADA, "2")
-    (drained,) = of_type(machine(cm.DrainRequested("2", "old")), cm.DrainWorker)
+    (drained,) = of_type(machine(cm.DrainRequested("2", "old")), p.Drain)
     assert drained.worker == "2"
-    (drained,) = of_type(machine(cm.DrainRequested("ada", "old")), cm.DrainWorker)
+    (drained,) = of_type(machine(cm.DrainRequested("ada", "old")), p.Drain)
     assert drained.worker == ADA
 
 
@@ -86,7 +82,7 @@ def test_a_drained_process_that_comes_back_over_a_new_line_is_told_again(machine
     machine(cm.DrainRequested("ada", "old"))
     machine(cm.WorkerLeft(ADA, "connection lost"))
     again = machine.join("ada", process_id="p")
-    assert of_type(again, cm.DrainWorker) == [cm.DrainWorker(ADA, "old")]
+    assert of_type(again, p.Drain) == [cm.Send(ADA, p.Drain("old"))]
     assert granted(machine.open(shards=1)) == []
     machine(cm.WorkerLeft(ADA, "it ended"))
     assert granted(machine.join("ada", process_id="q")) == [(ADA, key(0))]

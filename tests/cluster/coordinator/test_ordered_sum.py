@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from mlpeft import params
 from mlpeft.cluster import messages as m
+from mlpeft.cluster import protocol as p
 from mlpeft.cluster.coordinator import messages as cm
 from mlpeft.cluster.coordinator.ordered_sum import OrderedSum
 from mlpeft.cluster.coordinator.updates import Turn
@@ -16,7 +17,7 @@ from mlpeft.meta.aggregate import combine
 from mlpeft.work import ShardUpdate
 from tests.cluster.builders import Machine, key, of_type
 
-ADA, BOB, EVE = m.WorkerId("ada-id"), m.WorkerId("bob-id"), m.WorkerId("eve-id")
+ADA, BOB, EVE = p.WorkerId("ada-id"), p.WorkerId("bob-id"), p.WorkerId("eve-id")
 
 
 def updates(seed, number=6):
@@ -128,7 +129,7 @@ def test_an_update_that_would_not_count_is_passed_over(machine):
     assert turn(machine, EVE, 0) is Turn.NEVER, "ada's lease"
     assert turn(machine, ADA, 0, attempt=2) is Turn.NEVER, "no such lease"
     assert machine.state.upload_turn(ADA, key(0, session="old")) is Turn.NEVER
-    assert turn(machine, m.WorkerId("gone"), 0) is Turn.NEVER
+    assert turn(machine, p.WorkerId("gone"), 0) is Turn.NEVER
     machine.update("ada", 0)
     assert turn(machine, ADA, 0) is Turn.NEVER, "it is in"
 
@@ -136,8 +137,8 @@ def test_an_update_that_would_not_count_is_passed_over(machine):
 def test_a_worker_that_is_kept_waiting_is_neither_lost_nor_late(machine):
     """Its heartbeats are behind its update, which is not read."""
     for second in range(3, 30, 3):
-        machine(cm.HeartbeatReceived(ADA), at=second)
-        machine(cm.HeartbeatReceived(BOB), at=second)
+        machine(cm.MessageReceived(ADA, p.Heartbeat()), at=second)
+        machine(cm.MessageReceived(BOB, p.Heartbeat()), at=second)
         machine(cm.UploadHeld(EVE, key(2)), at=second)
         machine(m.TimePassed(), at=second)
     status = machine.state.status(machine.now)
@@ -146,7 +147,7 @@ def test_a_worker_that_is_kept_waiting_is_neither_lost_nor_late(machine):
     assert "shard 2 on eve for 27 s (done; its update waits for those before it)" in (
         status.wait
     )
-    machine(cm.UploadHeld(m.WorkerId("gone"), key(2)), at=30)
+    machine(cm.UploadHeld(p.WorkerId("gone"), key(2)), at=30)
 
 
 def test_the_sum_is_what_the_training_loop_gets(machine):

@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
+from mlpeft.cluster import protocol as p
 from mlpeft.cluster.coordinator import messages as cm
 from mlpeft.cluster.coordinator.outliers import (
     LEAST_NORMS,
@@ -199,8 +200,8 @@ def test_an_outlier_is_refused_by_name_counted_and_computed_elsewhere(seasoned):
     assert "round 11 shard 0 attempt 1 by worker ada refused: it moves" in (
         announced.text
     )
-    (grant,) = of_type(rest, cm.GrantLease)
-    assert (grant.worker, grant.lease.key.attempt) == ("bob-id", 2)
+    (grant,) = of_type(rest, p.Lease)
+    assert (grant.worker, grant.message.key.attempt) == ("bob-id", 2)
     assert seasoned.state.status(seasoned.now).refused == 1
     assert failures(seasoned) == {"ada": 1, "bob": 0}
     (done,) = of_type(send(seasoned, "bob", 1, 2), cm.CompleteRound)

@@ -2,17 +2,15 @@
 
 import pytest
 
+from mlpeft.cluster import protocol as p
 from mlpeft.cluster.coordinator import messages as cm
 from mlpeft.cluster.coordinator.quarantine import Quarantine
-from mlpeft.cluster.messages import Announce, TimePassed, WorkerId
+from mlpeft.cluster.messages import Announce, TimePassed
 from mlpeft.cluster.policy import Candidate, Cause, Failure, Policy, too_many_failures
-from tests.cluster.builders import Machine, key, of_type
+from mlpeft.cluster.protocol import WorkerId
+from tests.cluster.builders import Machine, granted, key, of_type
 
 ADA, BOB, CYD = WorkerId("ada-id"), WorkerId("bob-id"), WorkerId("cyd-id")
-
-
-def granted(commands):
-    return [(c.worker, c.lease.key) for c in of_type(commands, cm.GrantLease)]
 
 
 def texts(commands):
@@ -21,7 +19,11 @@ def texts(commands):
 
 def fail(machine, worker, shard, attempt=1, round_id=1):
     lease = key(shard, attempt, round_id)
-    return machine(cm.LeaseReturned(worker, lease, failed=True, reason="no memory"))
+    return machine(
+        cm.MessageReceived(
+            worker, p.LeaseReturn(lease, failed=True, reason="no memory")
+        )
+    )
 
 
 @pytest.fixture
@@ -47,7 +49,7 @@ def test_a_worker_that_fails_shard_after_shard_gets_no_more(quarantined):
     assert "worker ada is quarantined for 60 s and gets no shards: " in texts(
         quarantined.commands
     )
-    told = cm.NotifyWorker(ADA, f"quarantined, no shards for now: {why}")
+    told = cm.Send(ADA, p.Notice(f"quarantined, no shards for now: {why}"))
     assert told in quarantined.commands
     assert granted(quarantined.commands) == []
     ada, bob = quarantined.state.status(0).workers
@@ -58,7 +60,7 @@ def test_a_worker_that_fails_shard_after_shard_gets_no_more(quarantined):
 def test_quarantine_ends_after_its_time(quarantined):
     commands = quarantined(TimePassed(), at=60)
     assert "worker ada is out of quarantine: its time is over" in texts(commands)
-    assert cm.NotifyWorker(ADA, "out of quarantine: its time is over") in commands
+    assert cm.Send(ADA, p.Notice("out of quarantine: its time is over")) in commands
     quarantined(cm.RoundAbandoned("stop"))
     assert (ADA, key(0, round_id=2)) in granted(quarantined.open(shards=1, version=1))
 
@@ -101,8 +103,8 @@ def test_a_broken_line_does_not_end_a_quarantine_and_a_new_process_does(quaranti
     quarantined(cm.WorkerLeft(ADA, "connection lost"))
     commands = quarantined.join("ada")
     assert granted(commands) == []
-    (told,) = of_type(commands, cm.NotifyWorker)
-    assert "still quarantined" in told.text
+    (told,) = of_type(commands, p.Notice)
+    assert "still quarantined" in told.message.text
     quarantined(cm.WorkerLeft(ADA, "restarted"))
     assert granted(quarantined.join("ada", process_id="repaired"))
 

@@ -3,11 +3,12 @@
 import pytest
 
 from mlpeft.cluster import messages as m
+from mlpeft.cluster import protocol as p
 from mlpeft.cluster.sim import toy_update
 from mlpeft.cluster.worker import messages as wm
 from mlpeft.cluster.worker.machine import WorkerPolicy
 from mlpeft.errors import LocalProtocolError
-from tests.cluster.builders import THETA, Hand, key, lease, of_type
+from tests.cluster.builders import THETA, Hand, key, lease, of_type, theta
 
 UPDATE = toy_update(THETA, lease(0).shard)
 
@@ -41,102 +42,109 @@ def test_a_waiting_worker_says_what_it_waits_for_but_not_at_every_try(hand):
 
 def test_a_lease_is_computed_when_its_theta_is_here(hand):
     hand.join()
-    assert hand(wm.LeaseGranted(lease(0))) == []
-    assert hand(wm.ThetaReceived(0)) == [wm.ComputeShard(lease(0))]
-    assert hand(wm.LeaseGranted(lease(1))) == [wm.ComputeShard(lease(1))]
-    assert hand(wm.ShardComputed(key(0), UPDATE)) == [wm.SendUpdate(key(0), 0, UPDATE)]
+    assert hand(lease(0)) == []
+    assert hand(theta(0)) == [wm.ComputeShard(lease(0))]
+    assert hand(lease(1)) == [wm.ComputeShard(lease(1))]
+    assert hand(wm.ShardComputed(key(0), UPDATE)) == [
+        wm.Send(p.Update(key(0), 0, UPDATE))
+    ]
 
 
 def test_a_lease_that_comes_twice_is_computed_once(hand):
     hand.join()
-    hand(wm.ThetaReceived(0))
-    hand(wm.LeaseGranted(lease(0)))
-    assert hand(wm.LeaseGranted(lease(0))) == []
+    hand(theta(0))
+    hand(lease(0))
+    assert hand(lease(0)) == []
 
 
 def test_a_lease_of_an_older_theta_goes_back(hand):
     hand.join()
-    hand(wm.LeaseGranted(lease(0, version=1)))
-    assert hand(wm.ThetaReceived(2)) == [
-        wm.ReturnLease(key(0), False, "theta version 1 was replaced by 2")
+    hand(lease(0, version=1))
+    assert hand(theta(2)) == [
+        wm.Send(p.LeaseReturn(key(0), False, "theta version 1 was replaced by 2"))
     ]
-    assert of_type(hand(wm.LeaseGranted(lease(1, version=1))), wm.ReturnLease)
-    assert hand(wm.ThetaReceived(1)) == []
+    assert of_type(hand(lease(1, version=1)), p.LeaseReturn)
+    assert hand(theta(1)) == []
     assert hand.state.version == 2
 
 
 def test_a_revoked_shard_is_dropped_and_its_slot_given_back(hand):
     hand.join()
-    hand(wm.LeaseGranted(lease(1, version=5)))
-    assert hand(wm.LeaseRevoked(key(1), "in")) == [wm.ReturnLease(key(1), False, "in")]
-    hand(wm.ThetaReceived(0))
-    hand(wm.LeaseGranted(lease(0)))
-    assert hand(wm.LeaseRevoked(key(0), "in")) == [wm.CancelShard(key(0))]
-    assert hand(wm.LeaseRevoked(key(0), "in")) == []
-    assert hand(wm.ShardCancelled(key(0))) == [wm.ReturnLease(key(0), False, "as told")]
+    hand(lease(1, version=5))
+    assert hand(p.LeaseRevocation(key(1), "in")) == [
+        wm.Send(p.LeaseReturn(key(1), False, "in"))
+    ]
+    hand(theta(0))
+    hand(lease(0))
+    assert hand(p.LeaseRevocation(key(0), "in")) == [wm.CancelShard(key(0))]
+    assert hand(p.LeaseRevocation(key(0), "in")) == []
+    assert hand(wm.ShardCancelled(key(0))) == [
+        wm.Send(p.LeaseReturn(key(0), False, "as told"))
+    ]
 
 
 def test_a_shard_computed_in_spite_of_its_revocation_is_not_sent(hand):
     hand.join()
-    hand(wm.ThetaReceived(0))
-    hand(wm.LeaseGranted(lease(0)))
-    hand(wm.LeaseRevoked(key(0), "in"))
+    hand(theta(0))
+    hand(lease(0))
+    hand(p.LeaseRevocation(key(0), "in"))
     (back,) = hand(wm.ShardComputed(key(0), UPDATE))
-    assert isinstance(back, wm.ReturnLease)
+    assert isinstance(back.message, p.LeaseReturn)
 
 
 def test_a_shard_that_cannot_be_computed_goes_back_with_the_reason(hand):
     hand.join()
-    hand(wm.ThetaReceived(0))
-    hand(wm.LeaseGranted(lease(0)))
+    hand(theta(0))
+    hand(lease(0))
     commands = hand(wm.ShardFailed(key(0), "no memory"))
-    assert of_type(commands, wm.ReturnLease) == [
-        wm.ReturnLease(key(0), True, "no memory")
+    assert of_type(commands, p.LeaseReturn) == [
+        wm.Send(p.LeaseReturn(key(0), True, "no memory"))
     ]
 
 
 def test_heartbeats_are_sent_on_time_with_progress(hand):
     hand.join()
-    hand(wm.ThetaReceived(0))
-    hand(wm.LeaseGranted(lease(0)))
+    hand(theta(0))
+    hand(lease(0))
     hand(wm.ProgressMade(key(0), 1))
     hand(wm.ProgressMade(key(9), 1))
     assert hand.state.next_wakeup() == 1.0
     assert hand(m.TimePassed(), at=0.9) == []
-    assert hand(m.TimePassed(), at=1.0) == [wm.SendHeartbeat(((key(0), 1),))]
+    assert hand(m.TimePassed(), at=1.0) == [wm.Send(p.Heartbeat(((key(0), 1),)))]
     assert hand.state.next_wakeup() == 2.0
 
 
 def test_a_shard_computed_while_the_line_was_down_is_sent_after_rejoining(hand):
     hand.join("s")
-    hand(wm.ThetaReceived(0))
-    hand(wm.LeaseGranted(lease(0)))
+    hand(theta(0))
+    hand(lease(0))
     hand(wm.StreamLost("gone", 0.0))
     assert hand(wm.ShardComputed(key(0), UPDATE)) == []
-    assert hand.join("s") == [wm.SendUpdate(key(0), 0, UPDATE)]
+    assert hand.join("s") == [wm.Send(p.Update(key(0), 0, UPDATE))]
 
 
 def test_what_belongs_to_another_session_is_dropped(hand):
     """The restarted coordinator's first lease has the old one's numbers."""
     hand.join("s")
-    hand(wm.ThetaReceived(0))
-    hand(wm.LeaseGranted(lease(0)))
-    hand(wm.LeaseGranted(lease(1)))
+    hand(theta(0))
+    hand(lease(0))
+    hand(lease(1))
     hand(wm.StreamLost("gone", 0.0))
     hand(wm.ShardComputed(key(0), UPDATE))
     assert hand.join("t") == [wm.CancelShard(key(1))]
-    hand(wm.ThetaReceived(0))
+    hand(theta(0))
     fresh = lease(1, session="t")
-    assert hand(wm.LeaseGranted(fresh)) == [wm.ComputeShard(fresh)]
+    assert hand(fresh) == [wm.ComputeShard(fresh)]
 
 
 def test_a_worker_waits_for_the_next_run_unless_told_once(hand):
     hand.join()
-    commands = hand(wm.RunOver("done", 0.0))
-    assert of_type(commands, wm.DialCoordinator)
+    (said,) = hand(p.RunOver("done"))
+    assert said.text == "run over: done; waiting for the next"
+    assert hand(wm.StreamLost("no run yet", jitter=0.5)) == [wm.DialCoordinator(0.1875)]
     once = Hand(once=True)
     once.join()
-    assert once(wm.RunOver("done", 0.0)) == [wm.Stop("run over: done", failed=False)]
+    assert once(p.RunOver("done")) == [wm.Stop("run over: done", failed=False)]
 
 
 def test_a_refused_worker_stops_with_the_reason(hand):
@@ -147,22 +155,22 @@ def test_a_refused_worker_stops_with_the_reason(hand):
 
 def test_a_worker_told_to_stop_finishes_the_shard_in_hand_and_returns_others(hand):
     hand.join()
-    hand(wm.ThetaReceived(0))
+    hand(theta(0))
     for index in range(3):
-        hand(wm.LeaseGranted(lease(index)))
-    hand(wm.LeaseGranted(lease(3, version=1)))
+        hand(lease(index))
+    hand(lease(3, version=1))
     assert hand(wm.StopRequested("Ctrl-C")) == [
-        wm.SendDraining(),
-        wm.ReturnLease(key(3), False, "Ctrl-C"),
+        wm.Send(p.Draining()),
+        wm.Send(p.LeaseReturn(key(3), False, "Ctrl-C")),
         wm.CancelShard(key(1)),
         wm.CancelShard(key(2)),
     ]
     assert hand(wm.StopRequested("Ctrl-C")) == []
-    assert of_type(hand(wm.LeaseGranted(lease(4))), wm.ReturnLease)
+    assert of_type(hand(lease(4)), p.LeaseReturn)
     hand(wm.ShardCancelled(key(1)))
     hand(wm.ShardCancelled(key(2)))
     assert hand(wm.ShardComputed(key(0), UPDATE)) == [
-        wm.SendUpdate(key(0), 0, UPDATE),
+        wm.Send(p.Update(key(0), 0, UPDATE)),
         wm.Stop("Ctrl-C", failed=False),
     ]
 
@@ -170,7 +178,7 @@ def test_a_worker_told_to_stop_finishes_the_shard_in_hand_and_returns_others(han
 def test_an_idle_worker_told_to_stop_says_so_and_leaves(hand):
     hand.join()
     assert hand(wm.StopRequested("Ctrl-C")) == [
-        wm.SendDraining(),
+        wm.Send(p.Draining()),
         wm.Stop("Ctrl-C", False),
     ]
 
@@ -180,17 +188,35 @@ def test_a_worker_that_cannot_reach_anyone_stops_at_once(hand):
     assert hand(wm.StopRequested("Ctrl-C")) == [wm.Stop("Ctrl-C", failed=False)]
 
 
-def test_what_our_own_side_may_not_do_raises(hand):
-    with pytest.raises(LocalProtocolError, match="joined before it was started"):
-        hand(wm.CoordinatorJoined("s", 1.0))
+def test_a_worker_that_is_to_stop_does_not_wait_for_the_next_run(hand):
+    """Its shard is under way when the run ends."""
+    hand.join()
+    hand(theta(0))
+    hand(lease(0))
+    hand(wm.StopRequested("Ctrl-C"))
+    assert hand(p.RunOver("done")) == [
+        wm.CancelShard(key(0)),
+        wm.Stop("Ctrl-C", failed=False),
+    ]
+
+
+def test_a_drained_worker_finishes_the_shard_in_hand_and_says_why_it_ended(hand):
+    hand.join()
+    hand(theta(0))
+    hand(lease(0))
+    assert hand(p.Drain("by ada")) == [wm.Send(p.Draining())]
+    assert hand(wm.ShardComputed(key(0), UPDATE))[-1] == wm.Stop(
+        "drained: by ada", failed=False
+    )
+
+
+def test_the_clock_may_not_go_back(hand):
     hand(wm.Started())
-    with pytest.raises(LocalProtocolError, match="started while dialling"):
-        hand(wm.Started())
     with pytest.raises(LocalProtocolError, match="clock went back"):
         hand(m.TimePassed(), at=-1.0)
 
 
 def test_what_the_coordinator_has_to_say_is_shown_to_the_people_here(hand):
     hand.join()
-    (said,) = hand(wm.NoticeReceived("quarantined, no shards for now: ..."))
+    (said,) = hand(p.Notice("quarantined, no shards for now: ..."))
     assert said.text == "the coordinator says: quarantined, no shards for now: ..."

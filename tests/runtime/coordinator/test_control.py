@@ -12,7 +12,7 @@ from mlpeft.runtime.coordinator.server import Server
 from mlpeft.runtime.worker.enrol import enrol
 from mlpeft.runtime.worker.grpc_link import GrpcLink
 from mlpeft.transport.rpc import channel, control_codec, credentials
-from mlpeft.transport.rpc.wire import Action, ControlRequest
+from mlpeft.transport.rpc.control_codec import Action, ControlRequest
 from mlpeft.transport.security import operator
 from mlpeft.transport.security.authority import Authority
 from mlpeft.transport.security.registry import OPERATOR

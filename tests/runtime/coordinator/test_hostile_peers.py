@@ -11,11 +11,12 @@ import hypothesis.strategies as st
 import numpy as np
 from hypothesis import given, settings
 
-from mlpeft.cluster.messages import LeaseKey
+from mlpeft.cluster import protocol as p
+from mlpeft.cluster.protocol import LeaseKey
 from mlpeft.cluster.sim import TOY_SIZE, serial_result, toy_shards, toy_step
 from mlpeft.runtime.coordinator.server import Server
 from mlpeft.runtime.worker.grpc_link import GrpcLink
-from mlpeft.transport.rpc import channel, codec, join_codec, wire
+from mlpeft.transport.rpc import channel, codec, join_codec
 from tests.runtime.toy import VERSIONS, toy_coordinator, toy_worker
 from tests.transport.rpc.hostile import frames
 
@@ -23,7 +24,7 @@ PATIENCE_S = 20
 MOST_GROWTH_MIB = 64
 """A few frames in flight; the frames below announce exabytes."""
 JOIN = join_codec.encode_join_request(
-    wire.JoinRequest(1, VERSIONS.mlpeft, VERSIONS.mlx, "eve", "process")
+    join_codec.JoinRequest(1, VERSIONS.mlpeft, VERSIONS.mlx, "eve", "process")
 )
 CALLS = [channel.JOIN, channel.FETCH_BLOB, channel.STATUS, channel.CONTROL]
 
@@ -50,7 +51,7 @@ class Besieged:
         data = await self.channel.unary_unary(channel.JOIN)(JOIN)
         worker_id = join_codec.decode_join_response(data).worker_id
         call = self.channel.stream_stream(channel.WORK)()
-        hello = wire.Hello(worker_id, "toy", "same view")
+        hello = p.Hello(worker_id, "toy", "same view")
         try:
             for frame in [next(codec.encode_up(hello)), *sent]:
                 await call.write(bytes(frame))

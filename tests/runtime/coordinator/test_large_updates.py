@@ -9,13 +9,14 @@ from concurrent.futures import Future
 import numpy as np
 import pytest
 
+from mlpeft.cluster import protocol as p
 from mlpeft.cluster.sim import serial_result, toy_shards, toy_step, toy_update
 from mlpeft.config import RunConfig
 from mlpeft.meta.functional import get_params
 from mlpeft.runtime.coordinator.server import Server
 from mlpeft.runtime.worker.grpc_link import GrpcLink
 from mlpeft.training.runner import ShardRunner
-from mlpeft.transport.rpc import codec, wire
+from mlpeft.transport.rpc import codec, join_codec
 from tests.runtime.toy import VERSIONS, bounded, toy_coordinator, toy_run, toy_worker
 
 SIZE = 600_000
@@ -43,13 +44,11 @@ class HandWorker:
 
     async def connect(self, served, name):
         self.link = GrpcLink(served.address)
-        request = wire.JoinRequest(1, VERSIONS.mlpeft, VERSIONS.mlx, name, name)
+        request = join_codec.JoinRequest(1, VERSIONS.mlpeft, VERSIONS.mlx, name, name)
         joined = await self.link.join(request)
         self.worker_id = joined.worker_id
-        self.stream = await self.link.open(
-            wire.Hello(joined.worker_id, "", "same view")
-        )
-        assert isinstance(await self.stream.receive(), wire.Welcome)
+        self.stream = await self.link.open(p.Hello(joined.worker_id, "", "same view"))
+        assert isinstance(await self.stream.receive(), p.Welcome)
         return self
 
     async def lease(self):
@@ -58,11 +57,11 @@ class HandWorker:
         while len(found) < 2:
             message = await self.stream.receive()
             found[type(message)] = message
-        return found[wire.LeaseGrant].lease, found[wire.Theta].meta["w"]
+        return found[p.Lease], found[p.Theta].meta["w"]
 
     def answer(self, lease, theta):
         update = toy_update(theta, lease.shard)
-        self.stream.send(wire.Update(lease.key, lease.version, update))
+        self.stream.send(p.Update(lease.key, lease.version, update))
 
 
 @pytest.mark.parametrize("workers", [1, 3])
@@ -142,7 +141,7 @@ def test_an_update_that_is_no_longer_wanted_is_passed_over_and_frees_its_slot():
             second: Future = Future()
             served.driver.submit(1, {"w": theta}, toy_shards(0, 1), second)
             hand.answer(lease, start)  # of the round that was given up
-            assert isinstance(await hand.stream.receive(), wire.LeaseRevocation)
+            assert isinstance(await hand.stream.receive(), p.LeaseRevocation)
             hand.answer(*await hand.lease())
             (update,) = await asyncio.wrap_future(second)
             hand.stream.close()
@@ -207,6 +206,6 @@ def test_only_what_adapts_travels():
     meta = runner.initial_meta()
     frozen = set(get_params(ShardRunner.from_config(RunConfig()).model)) - set(meta)
     assert frozen
-    (head, *_) = codec.encode_down(wire.Theta(0, meta))
+    (head, *_) = codec.encode_down(p.Theta(0, meta))
     assert all(name.encode() in head for name in meta)
     assert not any(name.encode() in head for name in frozen)

@@ -25,7 +25,7 @@ from mlpeft.transport.blobs.asset_fetcher import Obtainer
 from mlpeft.transport.blobs.cache import BlobCache
 from mlpeft.transport.blobs.manifest import OfferedAsset
 from mlpeft.transport.blobs.offer import Blob, Offer
-from mlpeft.transport.rpc import channel, control_codec, status_codec, wire
+from mlpeft.transport.rpc import channel, control_codec, status_codec
 from tests.runtime.coordinator.test_secure_server import Secured
 from tests.runtime.coordinator.test_twice import METHODS
 from tests.runtime.toy import (
@@ -195,9 +195,9 @@ async def of_an_operator(folder):
                 served.address,
                 None,
                 channel.CONTROL,
-                control_codec.encode_request(wire.ControlRequest(action, "")),
+                control_codec.encode_request(control_codec.ControlRequest(action, "")),
             )
-            for action in (wire.Action.PAUSE, wire.Action.RESUME)
+            for action in (control_codec.Action.PAUSE, control_codec.Action.RESUME)
         )
         with pytest.raises(MlpeftError, match="no coordinator answers"):
             await asyncio.to_thread(pause)

@@ -8,11 +8,12 @@ import grpc.aio
 import numpy as np
 import pytest
 
+from mlpeft.cluster import protocol as p
 from mlpeft.cluster.sim import serial_result
 from mlpeft.errors import MlpeftError
 from mlpeft.runtime.coordinator.server import Server
 from mlpeft.runtime.worker.grpc_link import GrpcLink
-from mlpeft.transport.rpc import channel, codec, join_codec, status_codec, wire
+from mlpeft.transport.rpc import channel, codec, join_codec, status_codec
 from tests.runtime.toy import VERSIONS, bounded, toy_coordinator, toy_run, toy_worker
 
 
@@ -35,7 +36,9 @@ class Served:
         return toy_worker(GrpcLink(self.address), **changes)
 
     async def join(self):
-        request = wire.JoinRequest(1, VERSIONS.mlpeft, VERSIONS.mlx, "eve", "process")
+        request = join_codec.JoinRequest(
+            1, VERSIONS.mlpeft, VERSIONS.mlx, "eve", "process"
+        )
         data = await self.channel.unary_unary(channel.JOIN)(
             join_codec.encode_join_request(request)
         )
@@ -57,7 +60,7 @@ async def read_to_end(call):
 
 
 def hello(worker_id, view="same view"):
-    return next(codec.encode_up(wire.Hello(worker_id, "toy", view)))
+    return next(codec.encode_up(p.Hello(worker_id, "toy", view)))
 
 
 @pytest.mark.parametrize(("count", "size"), [(1, 16), (3, 16), (2, 600_000)])
@@ -103,7 +106,7 @@ def test_a_worker_that_sees_other_data_is_refused():
 def test_a_stream_must_begin_with_hello_of_a_worker_that_joined():
     async def scenario():
         async with Served() as served:
-            (beat,) = codec.encode_up(wire.Heartbeat(()))
+            (beat,) = codec.encode_up(p.Heartbeat(()))
             return await served.work(beat), await served.work(hello("nobody"))
 
     first, second = bounded(scenario())
@@ -211,7 +214,7 @@ def test_a_worker_waits_for_a_coordinator_that_is_not_up_yet():
 
 @pytest.mark.parametrize(
     ("said", "story"),
-    [((wire.Draining(),), "it ended"), ((), "the connection broke")],
+    [((p.Draining(),), "it ended"), ((), "the connection broke")],
 )
 def test_only_a_worker_that_said_farewell_has_ended(said, story, caplog):
     """gRPC shows the end of both streams alike."""

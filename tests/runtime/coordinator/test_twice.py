@@ -11,6 +11,7 @@ import grpc
 import grpc.aio
 import pytest
 
+from mlpeft.cluster import protocol as p
 from mlpeft.cluster.sim import serial_result, toy_update
 from mlpeft.runtime.coordinator.enrolment import EnrolmentServer
 from mlpeft.runtime.coordinator.server import Server
@@ -24,7 +25,6 @@ from mlpeft.transport.rpc import (
     enrolment_codec,
     join_codec,
     status_codec,
-    wire,
 )
 from mlpeft.transport.security import certificates
 from mlpeft.transport.security.authority import Authority
@@ -42,7 +42,7 @@ LOSSES = ["answered twice", "given up at once", "retried while running"]
 
 
 JOIN = join_codec.encode_join_request(
-    wire.JoinRequest(1, VERSIONS.mlpeft, VERSIONS.mlx, "ada", "process")
+    join_codec.JoinRequest(1, VERSIONS.mlpeft, VERSIONS.mlx, "ada", "process")
 )
 
 
@@ -96,7 +96,7 @@ async def joining(loss, folder):
         assert served.driver.status().workers == ()
         worker_id = join_codec.decode_join_response(data).worker_id
         call = served.channel.stream_stream(channel.WORK)()
-        hello = wire.Hello(worker_id, "toy", "same view")
+        hello = p.Hello(worker_id, "toy", "same view")
         await call.write(next(codec.encode_up(hello)))
         await call.read()
         assert [w.name for w in served.driver.status().workers] == ["ada"]
@@ -115,8 +115,10 @@ async def asking_for_the_status(loss, folder):
 async def steering(loss, folder):
     """Paused once: one resume is enough."""
     async with Served() as served:
-        for action in (wire.Action.PAUSE, wire.Action.RESUME):
-            request = control_codec.encode_request(wire.ControlRequest(action, ""))
+        for action in (control_codec.Action.PAUSE, control_codec.Action.RESUME):
+            request = control_codec.encode_request(
+                control_codec.ControlRequest(action, "")
+            )
             await served.repeated(channel.CONTROL, request, loss)
         assert await served.train() == ["ada"]
 
@@ -199,7 +201,7 @@ async def working(loss, folder):
         assert theta.tobytes() == serial_result(2).tobytes()
         (seen,) = served.driver.status().workers
         assert (seen.shards_done, seen.failures, seen.draining) == (6, 1, False)
-        worker.say(wire.Draining())
+        worker.say(p.Draining())
         served.driver.end("done")
         await task
 
@@ -213,9 +215,9 @@ class Stutterer:
 
     async def connect(self):
         response = await self._link.join(join_codec.decode_join_request(JOIN))
-        self.hello = wire.Hello(response.worker_id, "toy", "same view")
+        self.hello = p.Hello(response.worker_id, "toy", "same view")
         self.stream = await self._link.open(self.hello)
-        assert isinstance(await self.stream.receive(), wire.Welcome)
+        assert isinstance(await self.stream.receive(), p.Welcome)
 
     def say(self, message):
         for _ in range(2):
@@ -224,13 +226,13 @@ class Stutterer:
     async def run(self):
         thetas, leases = {}, []
         while (message := await self.stream.receive()) is not None:
-            self.say(wire.Heartbeat(()))
+            self.say(p.Heartbeat(()))
             match message:
-                case wire.Theta(version, meta):
+                case p.Theta(version, meta):
                     thetas[version] = meta["w"]
-                case wire.LeaseGrant(lease):  # it may overtake its theta
+                case p.Lease() as lease:  # it may overtake its theta
                     leases.append(lease)
-                case wire.RunOver():
+                case p.RunOver():
                     break
             while leases and leases[0].version in thetas:
                 self._answer(leases.pop(0), thetas)
@@ -239,10 +241,10 @@ class Stutterer:
     def _answer(self, lease, thetas):
         if self._failed:
             update = toy_update(thetas[lease.version], lease.shard)
-            self.say(wire.Update(lease.key, lease.version, update))
+            self.say(p.Update(lease.key, lease.version, update))
         else:
             self._failed = True
-            self.say(wire.LeaseReturn(lease.key, True, "out of luck"))
+            self.say(p.LeaseReturn(lease.key, True, "out of luck"))
 
 
 CASES = {

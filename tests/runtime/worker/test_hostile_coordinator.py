@@ -16,13 +16,13 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given, settings
 
-from mlpeft.cluster.messages import LeaseKey
+from mlpeft.cluster.protocol import LeaseKey
 from mlpeft.runtime.compute import Prepared, prepare
 from mlpeft.runtime.worker.grpc_link import GrpcLink
 from mlpeft.transport.blobs.asset_fetcher import Obtainer
 from mlpeft.transport.blobs.cache import BlobCache
 from mlpeft.transport.blobs.manifest import OfferedAsset
-from mlpeft.transport.rpc import blob_codec, channel, join_codec, wire
+from mlpeft.transport.rpc import blob_codec, channel, join_codec
 from tests.runtime.toy import ToyRunner, toy_worker
 from tests.transport.rpc.hostile import Frame, down_frames, spoiled
 
@@ -83,7 +83,7 @@ class Hostile:
 
 def answer(config="{}", assets=()):
     """A good answer to Join, if the configuration is one."""
-    response = wire.JoinResponse("id", "session", config, tuple(assets))
+    response = join_codec.JoinResponse("id", "session", config, tuple(assets))
     return join_codec.encode_join_response(response)
 
 

@@ -10,7 +10,7 @@ from mlpeft.runtime.worker.grpc_link import WrongPeerError
 from mlpeft.runtime.worker.link import LinkLostError
 from mlpeft.runtime.worker.seeking_link import SeekingLink
 from mlpeft.transport.discovery.search import NetworkClosedError
-from mlpeft.transport.rpc import wire
+from mlpeft.transport.rpc import join_codec
 from mlpeft.transport.rpc.address import split_address
 from mlpeft.transport.security import certificates, identity
 from mlpeft.transport.security.authority import Authority
@@ -18,7 +18,7 @@ from mlpeft.transport.security.certificates import fingerprint
 from tests.runtime.toy import VERSIONS, bounded, toy_coordinator
 from tests.transport.discovery.test_announcement import OMNIGLOT
 
-REQUEST = wire.JoinRequest(1, VERSIONS.mlpeft, VERSIONS.mlx, "ada", "process")
+REQUEST = join_codec.JoinRequest(1, VERSIONS.mlpeft, VERSIONS.mlx, "ada", "process")
 NOBODY = "127.0.0.1:1"
 """Nobody listens there."""
 

@@ -3,10 +3,11 @@
 import hypothesis.strategies as st
 import numpy as np
 
-from mlpeft.cluster.messages import Lease, LeaseKey
+from mlpeft.cluster import protocol as p
+from mlpeft.cluster.protocol import LeaseKey
 from mlpeft.cluster.sim import TOY_SIZE
 from mlpeft.transport.rpc import cluster_pb2 as pb
-from mlpeft.transport.rpc import codec, wire
+from mlpeft.transport.rpc import codec
 from mlpeft.transport.rpc.tensors import CHUNK_BYTES
 from mlpeft.work import Kind, Shard, ShardUpdate, TaskSpec
 
@@ -30,16 +31,16 @@ def update_frames(key, version=0, size=16):
     """An update of so many numbers, head and chunks."""
     loss = {"support_loss": np.zeros(2, dtype=np.float32)}
     update = ShardUpdate(key.shard, 2, {"w": np.ones(size, np.float32)}, loss)
-    return list(codec.encode_up(wire.Update(key, version, update)))
+    return list(codec.encode_up(p.Update(key, version, update)))
 
 
 def good_frames(key, version=0):
     """Frames of every message that a worker may send."""
     return [
-        *codec.encode_up(wire.Hello("id", "cpu", "view")),
-        *codec.encode_up(wire.Heartbeat(((key, 3),))),
-        *codec.encode_up(wire.LeaseReturn(key, True, "no memory")),
-        *codec.encode_up(wire.Draining()),
+        *codec.encode_up(p.Hello("id", "cpu", "view")),
+        *codec.encode_up(p.Heartbeat(((key, 3),))),
+        *codec.encode_up(p.LeaseReturn(key, True, "no memory")),
+        *codec.encode_up(p.Draining()),
         *update_frames(key, version),
         *update_frames(key, version, size=1 << 17),  # with a chunk
     ]
@@ -63,8 +64,8 @@ def giant(key, field, value, inline=b""):
             for _ in range(1000):
                 total.leaves.add(name="w", dtype="float32", shape=[value])
         case "lease":
-            message.update.lease.shard = min(value, 2**32 - 1)
-            message.update.lease.round_id = value
+            message.update.key.shard = min(value, 2**32 - 1)
+            message.update.key.round_id = value
     total.inline = inline
     return message.SerializeToString()
 
@@ -111,16 +112,16 @@ def good_down_frames(key):
     """Frames of every message that a coordinator may send."""
     shard = Shard(0, key.shard, Kind.TRAIN, (TaskSpec("line", 7),))
     messages = [
-        wire.Welcome(0.05),
-        wire.Theta(0, {"w": np.ones(TOY_SIZE, np.float32)}),
-        wire.Theta(1, {"w": np.ones(17_000, np.float32)}),  # with a chunk
-        wire.Theta(2, {"other": np.ones(3, np.float32)}),
-        wire.LeaseGrant(Lease(key, 0, shard, 60.0)),
-        wire.LeaseGrant(Lease(key._replace(shard=1), 1, shard, 60.0)),
-        wire.LeaseRevocation(key, "too slow"),
-        wire.Drain("for the test"),
-        wire.Notice("\x1b[2Jhello"),
-        wire.RunOver("done"),
+        p.Welcome(0.05),
+        p.Theta(0, {"w": np.ones(TOY_SIZE, np.float32)}),
+        p.Theta(1, {"w": np.ones(17_000, np.float32)}),  # with a chunk
+        p.Theta(2, {"other": np.ones(3, np.float32)}),
+        p.Lease(key, 0, shard, 60.0),
+        p.Lease(key._replace(shard=1), 1, shard, 60.0),
+        p.LeaseRevocation(key, "too slow"),
+        p.Drain("for the test"),
+        p.Notice("\x1b[2Jhello"),
+        p.RunOver("done"),
     ]
     return [frame for message in messages for frame in codec.encode_down(message)]
 

@@ -6,15 +6,16 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
+from mlpeft.cluster import protocol as p
 from mlpeft.cluster.coordinator.machine import CoordinatorMachine
-from mlpeft.cluster.messages import Lease, LeaseKey, WorkerId
 from mlpeft.cluster.overview import Bytes, Overview, RunProgress
 from mlpeft.cluster.policy import Policy
+from mlpeft.cluster.protocol import LeaseKey, WorkerId
 from mlpeft.cluster.status import ClusterStatus, LeaseStatus, WorkerStatus
 from mlpeft.cluster.validation import Versions
 from mlpeft.errors import LocalProtocolError, RemoteProtocolError
 from mlpeft.transport.rpc import cluster_pb2 as pb
-from mlpeft.transport.rpc import codec, control_codec, join_codec, wire
+from mlpeft.transport.rpc import codec, control_codec, join_codec
 from mlpeft.transport.rpc.status_codec import decode_overview, encode_overview
 from mlpeft.transport.rpc.tensors import BFLOAT16, CHUNK_BYTES, INLINE_BYTES
 from mlpeft.work import Kind, Shard, ShardUpdate, TaskSpec
@@ -66,11 +67,11 @@ def same_tree(left, right):
 @pytest.mark.parametrize(
     "message",
     [
-        wire.Hello("id", "cpu", "f" * 64),
-        wire.Heartbeat(()),
-        wire.Heartbeat(((KEY, 3), (KEY._replace(shard=0), 0))),
-        wire.LeaseReturn(KEY, True, "no memory"),
-        wire.Draining(),
+        p.Hello("id", "cpu", "f" * 64),
+        p.Heartbeat(()),
+        p.Heartbeat(((KEY, 3), (KEY._replace(shard=0), 0))),
+        p.LeaseReturn(KEY, True, "no memory"),
+        p.Draining(),
     ],
 )
 def test_what_a_worker_says_comes_through(message):
@@ -80,12 +81,12 @@ def test_what_a_worker_says_comes_through(message):
 @pytest.mark.parametrize(
     "message",
     [
-        wire.Welcome(0.5),
-        wire.LeaseGrant(Lease(KEY, 7, SHARD, 600.0)),
-        wire.LeaseRevocation(KEY, "the shard is in"),
-        wire.Drain("wanted elsewhere"),
-        wire.Notice("quarantined"),
-        wire.RunOver("done"),
+        p.Welcome(0.5),
+        p.Lease(KEY, 7, SHARD, 600.0),
+        p.LeaseRevocation(KEY, "the shard is in"),
+        p.Drain("wanted elsewhere"),
+        p.Notice("quarantined"),
+        p.RunOver("done"),
     ],
 )
 def test_what_the_coordinator_says_comes_through(message):
@@ -95,7 +96,7 @@ def test_what_the_coordinator_says_comes_through(message):
 @given(TREES)
 @settings(max_examples=60, deadline=None)
 def test_any_tree_comes_through_as_theta(tree):
-    got = through(codec.DownDecoder(1 << 30), codec.encode_down(wire.Theta(5, tree)))
+    got = through(codec.DownDecoder(1 << 30), codec.encode_down(p.Theta(5, tree)))
     assert got.version == 5
     same_tree(got.meta, tree)
 
@@ -111,7 +112,7 @@ def test_updates_of_any_size_come_through(size):
         "c": np.float32(1).reshape(()),
     }
     loss = {"support_loss": np.ones(2, dtype=np.float32)}
-    update = wire.Update(KEY, 7, ShardUpdate(2, 2, total, loss))
+    update = p.Update(KEY, 7, ShardUpdate(2, 2, total, loss))
     frames = list(codec.encode_up(update))
     assert all(len(frame) <= CHUNK_BYTES + 8 for frame in frames[1:])
     got = through(up_decoder(), frames)
@@ -123,12 +124,12 @@ def test_updates_of_any_size_come_through(size):
 
 def test_heartbeats_may_come_between_the_chunks_of_an_update():
     update = ShardUpdate(2, 2, {"w": np.ones(LARGE, dtype=np.float32)})
-    head, *chunks = codec.encode_up(wire.Update(KEY, 7, update))
-    (beat,) = codec.encode_up(wire.Heartbeat(()))
+    head, *chunks = codec.encode_up(p.Update(KEY, 7, update))
+    (beat,) = codec.encode_up(p.Heartbeat(()))
     decoder = up_decoder()
     assert decoder.feed(head) is None
     assert decoder.feed(chunks[0]) is None
-    assert decoder.feed(beat) == wire.Heartbeat(())
+    assert decoder.feed(beat) == p.Heartbeat(())
     got = through(decoder, chunks[1:])
     same_tree(got.update.total, update.total)
 
@@ -136,7 +137,7 @@ def test_heartbeats_may_come_between_the_chunks_of_an_update():
 def test_chunks_are_what_protobuf_would_have_written():
     """They are written by hand; any protobuf library must be able to read them."""
     update = ShardUpdate(2, 2, {"w": np.ones(LARGE, dtype=np.float32)})
-    _, chunk, *_ = codec.encode_up(wire.Update(KEY, 7, update))
+    _, chunk, *_ = codec.encode_up(p.Update(KEY, 7, update))
     message = pb.WorkerMessage()
     message.ParseFromString(chunk)
     assert len(message.chunk) == CHUNK_BYTES
@@ -147,7 +148,7 @@ def test_chunks_are_what_protobuf_would_have_written():
 def test_bfloat16_travels_as_its_bits():
     words = np.array([0x3F80, 0xC000], dtype="<u2")  # 1 and -2
     tree = {"w": words.view(BFLOAT16)}
-    got = through(codec.DownDecoder(1 << 20), codec.encode_down(wire.Theta(0, tree)))
+    got = through(codec.DownDecoder(1 << 20), codec.encode_down(p.Theta(0, tree)))
     assert got.meta["w"]["bfloat16"].tolist() == [0x3F80, 0xC000]
     with pytest.raises(TypeError):
         got.meta["w"] + got.meta["w"]
@@ -155,19 +156,19 @@ def test_bfloat16_travels_as_its_bits():
 
 def test_big_endian_arrays_travel_as_little_endian():
     tree = {"w": np.array([1, 2], dtype=">f4")}
-    got = through(codec.DownDecoder(1 << 20), codec.encode_down(wire.Theta(0, tree)))
+    got = through(codec.DownDecoder(1 << 20), codec.encode_down(p.Theta(0, tree)))
     assert got.meta["w"].tolist() == [1, 2]
 
 
 def test_arrays_of_objects_do_not_travel():
     with pytest.raises(LocalProtocolError, match="dtype object do not travel"):
-        list(codec.encode_down(wire.Theta(0, {"w": np.array([{}])})))
+        list(codec.encode_down(p.Theta(0, {"w": np.array([{}])})))
 
 
 def update_head(**changes):
     """The head of an update with one inline leaf of 8 bytes, changed."""
     update = ShardUpdate(2, 1, {"w": np.ones(2, dtype=np.float32)})
-    (frame,) = codec.encode_up(wire.Update(KEY, 7, update))
+    (frame,) = codec.encode_up(p.Update(KEY, 7, update))
     message = pb.WorkerMessage.FromString(frame)
     for name, value in changes.items():
         match name:
@@ -206,19 +207,19 @@ def test_a_damaged_update_is_told_with_its_lease(changes, reason):
 
 def test_the_chunks_of_a_refused_update_are_passed_over():
     update = ShardUpdate(2, 1, {"w": np.ones(LARGE, dtype=np.float32)})
-    head, *chunks = codec.encode_up(wire.Update(KEY, 7, update))
+    head, *chunks = codec.encode_up(p.Update(KEY, 7, update))
     decoder = up_decoder(limit=1000)
     assert "at most 1000" in decoder.feed(head).fault
     assert [decoder.feed(chunk) for chunk in chunks] == [None] * len(chunks)
     small = ShardUpdate(2, 1, {"w": np.ones(INLINE_BYTES + 1, dtype=np.int8)})
     decoder._limit_bytes = lambda: INLINE_BYTES + 1
-    got = through(decoder, codec.encode_up(wire.Update(KEY, 7, small)))
+    got = through(decoder, codec.encode_up(p.Update(KEY, 7, small)))
     assert got.fault == ""
 
 
 def test_one_chunk_too_many_or_one_flipped_bit_spoils_an_update():
     update = ShardUpdate(2, 1, {"w": np.ones(LARGE + 10, dtype=np.float32)})
-    head, *chunks = codec.encode_up(wire.Update(KEY, 7, update))
+    head, *chunks = codec.encode_up(p.Update(KEY, 7, update))
     spoiled = chunks[-1][:-1] + bytes([chunks[-1][-1] ^ 1])
     got = through(up_decoder(), [head, *chunks[:-1], spoiled])
     assert "damaged on the way" in got.fault
@@ -244,7 +245,7 @@ def test_what_is_no_message_raises(frame, message):
 
 def test_a_lease_of_an_unknown_kind_or_without_tasks_raises():
     good = pb.CoordinatorMessage.FromString(
-        next(codec.encode_down(wire.LeaseGrant(Lease(KEY, 7, SHARD, 1.0))))
+        next(codec.encode_down(p.Lease(KEY, 7, SHARD, 1.0)))
     )
     good.lease.kind = "steal"
     with pytest.raises(RemoteProtocolError, match="kind 'steal'"):
@@ -257,7 +258,7 @@ def test_a_lease_of_an_unknown_kind_or_without_tasks_raises():
 
 def test_a_theta_beyond_the_limit_or_damaged_raises():
     tree = {"w": np.ones(100, dtype=np.float32)}
-    (frame,) = codec.encode_down(wire.Theta(0, tree))
+    (frame,) = codec.encode_down(p.Theta(0, tree))
     with pytest.raises(RemoteProtocolError, match="at most 399 are expected"):
         codec.DownDecoder(399).feed(frame)
     at = frame.index(b"\x00\x00\x80\x3f")
@@ -267,16 +268,16 @@ def test_a_theta_beyond_the_limit_or_damaged_raises():
 
 
 FRAMES = [
-    *codec.encode_up(wire.Hello("id", "cpu", "f")),
-    *codec.encode_up(wire.Heartbeat(((KEY, 3),))),
+    *codec.encode_up(p.Hello("id", "cpu", "f")),
+    *codec.encode_up(p.Heartbeat(((KEY, 3),))),
     *codec.encode_up(
-        wire.Update(KEY, 7, ShardUpdate(2, 1, {"w": np.ones(INLINE_BYTES, np.int8)}))
+        p.Update(KEY, 7, ShardUpdate(2, 1, {"w": np.ones(INLINE_BYTES, np.int8)}))
     ),
     *codec.encode_up(
-        wire.Update(KEY, 7, ShardUpdate(2, 1, {"w": np.ones(1 << 17, np.int8)}))
+        p.Update(KEY, 7, ShardUpdate(2, 1, {"w": np.ones(1 << 17, np.int8)}))
     ),
-    *codec.encode_down(wire.LeaseGrant(Lease(KEY, 7, SHARD, 1.0))),
-    *codec.encode_down(wire.Theta(1, {"w": np.ones(1 << 17, np.int8)})),
+    *codec.encode_down(p.Lease(KEY, 7, SHARD, 1.0)),
+    *codec.encode_down(p.Theta(1, {"w": np.ones(1 << 17, np.int8)})),
 ]
 
 
@@ -325,12 +326,12 @@ def test_any_bytes_are_a_call_or_a_remote_protocol_error(data):
 
 
 def test_joins_come_through():
-    request = wire.JoinRequest(1, "0.1.0", "0.32.4", "ada", "process")
+    request = join_codec.JoinRequest(1, "0.1.0", "0.32.4", "ada", "process")
     assert (
         join_codec.decode_join_request(join_codec.encode_join_request(request))
         == request
     )
-    response = wire.JoinResponse("id", "session", "run: {name: x}\n")
+    response = join_codec.JoinResponse("id", "session", "run: {name: x}\n")
     assert (
         join_codec.decode_join_response(join_codec.encode_join_response(response))
         == response

@@ -6,9 +6,10 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given, settings
 
-from mlpeft.cluster.messages import LeaseKey
+from mlpeft.cluster import protocol as p
+from mlpeft.cluster.protocol import LeaseKey
 from mlpeft.errors import RemoteProtocolError
-from mlpeft.transport.rpc import codec, wire
+from mlpeft.transport.rpc import codec
 from tests.transport.rpc.hostile import (
     FIELDS,
     HUGE,
@@ -43,7 +44,7 @@ def test_any_frames_from_a_coordinator_too(sent):
             message = decoder.feed(frame)
         except RemoteProtocolError:
             return
-        if isinstance(message, wire.Welcome):
+        if isinstance(message, p.Welcome):
             assert 0.001 <= message.heartbeat_s < float("inf")
 
 
