@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import re
 import tomllib
@@ -93,3 +94,30 @@ def test_the_workflow_runs_nothing_but_the_makes_list() -> None:
     (job,) = workflow["jobs"].values()
     assert [step["run"] for step in job["steps"] if "run" in step] == ["bash .ci/run"]
     assert "make test" in (ROOT / ".ci/run").read_text()
+
+
+def open_matches(path: Path) -> list[int]:
+    """Lines of matches over a message, command or event that may miss a kind."""
+    lines = []
+    for node in ast.walk(ast.parse(path.read_text())):
+        if not isinstance(node, ast.Match):
+            continue
+        subject = node.subject
+        name = subject.target if isinstance(subject, ast.NamedExpr) else subject
+        if not isinstance(name, ast.Name):
+            continue
+        if name.id not in {"message", "command", "event"}:
+            continue
+        if "assert_never" not in ast.unparse(node.cases[-1]):
+            lines.append(node.lineno)
+    return lines
+
+
+@pytest.mark.parametrize("package", ["cluster", "transport", "runtime"])
+def test_a_new_kind_of_message_command_or_event_is_forgotten_nowhere(
+    package: str,
+) -> None:
+    """mypy reports what a match lacks, if the match ends in assert_never."""
+    paths = (ROOT / "mlpeft" / package).rglob("*.py")
+    missing = {str(path): lines for path in paths if (lines := open_matches(path))}
+    assert missing == {}
