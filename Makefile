@@ -35,6 +35,7 @@ lint: $(STAMP) ## Run the checks of `make test`, without the tests
 	$(call step,import-linter,$(BIN)/lint-imports --no-logo,an import breaks the order of the layers; see docs/architecture.md)
 	$(call step,proto,$(BIN)/python tools/proto.py --check,run make proto and commit the result)
 	$(call step,architecture,$(BIN)/python tools/architecture.py --check,run make picture and commit the result)
+	$(call step,protocol,$(BIN)/python tools/protocol_tables.py --check,run tools/protocol_tables.py and commit the result)
 	$(call step,codespell,$(BIN)/codespell,fix the spelling above)
 
 format: $(STAMP) ## Fix layout, imports and simple findings
