@@ -299,3 +299,26 @@ def test_a_shard_on_a_computing_thread_that_hangs_is_run_elsewhere(caplog):
     assert by_name["w1"].shards_done == 6
     assert "worker w0: round 1 shard" in caplog.text
     assert "the coordinator says: quarantined, no shards for now" in caplog.text
+
+
+def test_a_worker_goes_from_one_run_to_the_next(caplog):
+    """The end of a run is no broken connection: nothing is warned of."""
+
+    async def scenario():
+        first, second = toy_coordinator(), toy_coordinator()
+        link = MemoryLink(first)
+        worker = toy_worker(link, once=False)
+        task = asyncio.create_task(worker.run())
+        await joined(first, "ada")
+        link._driver = second
+        first.end("done")
+        theta = await toy_run(second, rounds=2)
+        worker.request_stop("enough")
+        await task
+        return theta
+
+    with caplog.at_level(logging.INFO, "mlpeft.worker"):
+        theta = bounded(scenario())
+    assert theta.tobytes() == serial_result(2).tobytes()
+    assert "run over: done; waiting for the next" in caplog.text
+    assert "connection lost" not in caplog.text

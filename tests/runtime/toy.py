@@ -48,6 +48,7 @@ def toy_worker(
     wakefulness=None,
     obtain=None,
     welcome_s=30.0,
+    once=True,
 ):
     def make_runner(config):
         assert config.model_copy(update={"cluster": CONFIG.cluster}) == CONFIG
@@ -57,7 +58,7 @@ def toy_worker(
         link,
         lambda post: ComputeThread(prepare or make_runner, post),
         policy=WorkerPolicy(
-            first_delay_s=0.01, announce_s=0.01, welcome_s=welcome_s, once=True
+            first_delay_s=0.01, announce_s=0.01, welcome_s=welcome_s, once=once
         ),
         name=name,
         versions=versions,

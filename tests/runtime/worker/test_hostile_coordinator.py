@@ -6,6 +6,7 @@ It never ends in a traceback, never hangs, and touches no file outside of its ca
 import asyncio
 import hashlib
 import json
+import logging
 import subprocess
 import sys
 import threading
@@ -16,13 +17,14 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given, settings
 
+from mlpeft.cluster import protocol as p
 from mlpeft.cluster.protocol import LeaseKey
 from mlpeft.runtime.compute import Prepared, prepare
 from mlpeft.runtime.worker.grpc_link import GrpcLink
 from mlpeft.transport.blobs.asset_fetcher import Obtainer
 from mlpeft.transport.blobs.cache import BlobCache
 from mlpeft.transport.blobs.manifest import OfferedAsset
-from mlpeft.transport.rpc import blob_codec, channel, join_codec
+from mlpeft.transport.rpc import blob_codec, channel, codec, join_codec
 from tests.runtime.toy import ToyRunner, toy_worker
 from tests.transport.rpc.hostile import Frame, down_frames, spoiled
 
@@ -241,6 +243,20 @@ def test_a_list_of_files_that_leads_elsewhere_is_refused(besiege, cache, rows):
     stop = besiege(joined=joined, pieces=pieces, obtain=Obtainer(cache).obtain)
     assert stop.failed
     assert "omniglot.npz" in stop.reason
+
+
+@pytest.mark.parametrize(
+    ("messages", "reason"),
+    [
+        ([p.Notice("hello"), p.Welcome(0.05)], "the first message of a stream must be"),
+        ([p.Welcome(0.05), p.Welcome(0.05)], "a second Welcome on one stream"),
+    ],
+)
+def test_a_stream_begins_with_one_welcome(besiege, caplog, messages, reason):
+    sent = [frame for message in messages for frame in codec.encode_down(message)]
+    with caplog.at_level(logging.INFO, "mlpeft.worker"):
+        assert besiege(sent=sent).reason == ENOUGH
+    assert f"the coordinator broke the protocol: {reason}" in caplog.text
 
 
 def test_a_coordinator_that_never_says_welcome_is_not_waited_for(besiege):
