@@ -30,8 +30,9 @@ from mlpeft.models.pretrained.source import model_folder
 from mlpeft.runtime import fingerprint
 from mlpeft.runtime.compute import prepare
 from mlpeft.runtime.coordinator.executor import ClusterExecutor, Runtime
+from mlpeft.training.executor import LocalExecutor
 from mlpeft.training.loop import train
-from mlpeft.training.runner import LocalExecutor, ShardRunner
+from mlpeft.training.runner import ShardRunner
 from mlpeft.transport.blobs.offer import Offer
 from mlpeft.work import Kind
 
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from mlpeft.params import ParamTree
-    from mlpeft.work import Executor, Shard, ShardUpdate
+    from mlpeft.work import Executor, RoundResult, Shard
 
 ROOT = Path(__file__).resolve().parents[1]
 BASE = "base"
@@ -58,14 +59,14 @@ class Measured:
 
     def run(
         self, version: int, meta: ParamTree, shards: Sequence[Shard]
-    ) -> list[ShardUpdate]:
-        """The updates of all shards."""
+    ) -> RoundResult:
+        """Compute a round inside."""
         before, began = self._moved(), time.perf_counter()
-        updates = self._inner.run(version, meta, shards)
+        result = self._inner.run(version, meta, shards)
         if shards[0].kind is Kind.TRAIN:
             self.seconds.append(time.perf_counter() - began)
             self.bytes.append(self._moved() - before)
-        return updates
+        return result
 
     def close(self) -> None:
         """Close the executor inside."""

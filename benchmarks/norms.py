@@ -18,39 +18,51 @@ import numpy as np
 from mlpeft.cluster.coordinator.outliers import NormHistory, displacement
 from mlpeft.config import RunConfig
 from mlpeft.training.loop import train
-from mlpeft.training.runner import LocalExecutor, ShardRunner
+from mlpeft.training.runner import ShardRunner
 from mlpeft.work import Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable
+
+    import mlx.nn as nn
 
     from mlpeft.params import ParamTree
+    from mlpeft.tasks.build import TaskSplits
     from mlpeft.work import Shard, ShardUpdate
 
 
-class MeasuringExecutor(LocalExecutor):
-    """Computes rounds here, and notes the norms of their updates."""
+class MeasuringRunner(ShardRunner):
+    """Notes the norms of its updates' displacements, in shards as a cluster does."""
 
-    def __init__(self, runner: ShardRunner) -> None:
-        super().__init__(runner)
+    def __init__(self, config: RunConfig, tasks: TaskSplits, model: nn.Module) -> None:
+        super().__init__(config, tasks, model)
         self.norms: list[float] = []
         self.spreads: list[float] = []
-        self._history = NormHistory()
+        self._closed = NormHistory()  # of rounds before
+        self._open: list[float] = []
 
     def run(
-        self, version: int, meta: ParamTree, shards: Sequence[Shard]
-    ) -> list[ShardUpdate]:
-        """The updates of all shards, in the order of their index."""
-        updates = super().run(version, meta, shards)
-        if shards[0].kind is Kind.TRAIN:
-            norms = [displacement(update, meta) for update in updates]
-            one = self._history.limit(1)  # the median and one spread
-            if one is not None:
-                spread = one.norm - one.median
-                self.spreads += [(norm - one.median) / spread for norm in norms]
-            self.norms += norms
-            self._history.add(norms)
-        return updates
+        self,
+        meta: ParamTree,
+        shard: Shard,
+        progress: Callable[[int], None] = lambda _: None,
+    ) -> ShardUpdate:
+        """Compute one shard."""
+        update = super().run(meta, shard, progress)
+        if shard.kind is Kind.TRAIN:
+            self._note(shard.index, displacement(update, meta))
+        return update
+
+    def _note(self, index: int, norm: float) -> None:
+        """Hold a norm against those of the rounds before."""
+        if index == 0:
+            self._closed.add(self._open)
+            self._open = []
+        self._open.append(norm)
+        self.norms.append(norm)
+        one = self._closed.limit(1)  # the median and one spread
+        if one is not None:
+            self.spreads.append((norm - one.median) / (one.norm - one.median))
 
 
 def main() -> None:
@@ -65,14 +77,13 @@ def main() -> None:
             "evaluation.num_val_episodes=1",
         ]
         config = RunConfig.load(arguments.config, [*arguments.overrides, *once])
-        runner = ShardRunner.from_config(config)
-        executor = MeasuringExecutor(runner)
-        train(config, runner=runner, executor=executor)
+        runner = MeasuringRunner.from_config(config)
+        train(config, runner=runner)
     record = {
-        "updates": len(executor.norms),
-        "median_norm": float(np.median(executor.norms)),
-        "largest_norm": max(executor.norms),
-        "most_spreads": max(executor.spreads, default=None),
+        "updates": len(runner.norms),
+        "median_norm": float(np.median(runner.norms)),
+        "largest_norm": max(runner.norms),
+        "most_spreads": max(runner.spreads, default=None),
     }
     print(json.dumps(record))
 

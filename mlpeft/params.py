@@ -94,6 +94,40 @@ def scale(tree: Mapping[str, Array], factor: Any) -> ParamTree:
     return {name: tree[name] * factor for name in sorted(tree)}
 
 
+class OrderedSum:
+    """`((t_0 + t_1) + t_2) + ...`, leaf by leaf, of trees that come in any order.
+
+    A sum of floats has other bits in another order, so a tree waits until those before
+    it are in. The memory of one that is added is free.
+
+    Attributes:
+        done: How many trees are in the sum: t_0 .. t_(done - 1).
+        total: Their sum, in the trees' own dtype (float32).
+    """
+
+    def __init__(self) -> None:
+        self.done = 0
+        self.total: ParamTree = {}
+        self._early: dict[int, Mapping[str, Array]] = {}
+
+    def add(self, index: int, tree: Mapping[str, Array]) -> None:
+        """Take in `t_index`, NumPy leaves; they are not changed."""
+        self._early[index] = tree
+        while self.done in self._early:
+            self._add(self._early.pop(self.done))
+            self.done += 1
+
+    def _add(self, tree: Mapping[str, Array]) -> None:
+        match self.done:
+            case 0:
+                self.total = dict(tree)
+            case 1:  # the arrays of the first tree are not ours to change
+                self.total = add(self.total, tree)
+            case _:
+                for name, leaf in tree.items():
+                    np.add(self.total[name], leaf, out=self.total[name])
+
+
 def global_norm(tree: Mapping[str, Array]) -> float:
     """Euclidean norm over all leaves, accumulated in float64."""
     total = 0.0

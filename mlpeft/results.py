@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
+    from mlpeft.work import RoundResult
+
 Z95 = 1.96
 """Two-sided 95 % quantile of the normal distribution."""
 
@@ -82,6 +84,21 @@ class EvalResult:
             mean, ci95 = _mean_and_interval(name, share, len(steps))
             shares |= {name: mean, f"{name}_ci95": ci95}
         return cls(tuple(steps), loss_mean, loss_ci95, episodes, **shares)
+
+    @classmethod
+    def from_round(cls, steps: Sequence[int], result: RoundResult) -> Self:
+        """Summarise a round of validation or test episodes.
+
+        Args:
+            steps: Inner steps after which their queries were scored, ascending.
+            result: What the round returned.
+        """
+        shares = {
+            name: result.over_tasks(name)
+            for name in ("acc", "exact")
+            if name in result.names()
+        }
+        return cls.from_per_episode(steps, result.over_tasks("loss"), **shares)
 
     @property
     def score(self) -> float:

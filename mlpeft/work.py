@@ -4,20 +4,23 @@ A round's meta-batch is cut into shards of a fixed size (`compute.shard_size`, n
 derived from the number of workers). A shard is the unit of vectorisation, lease and
 summation, so its update has the same bits wherever it is computed.
 
-The training loop asks an `Executor` for the updates of a round and does not know
-whether they come from this process or from a cluster.
+The training loop asks an `Executor` for the result of a round and does not know whether
+it comes from this process or from a cluster.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
-from mlpeft.errors import MlpeftError
+import numpy as np
+
+from mlpeft.errors import LocalProtocolError, MlpeftError
+from mlpeft.params import OrderedSum
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from mlpeft.params import ParamTree
 
@@ -85,6 +88,124 @@ class ShardUpdate:
     per_task: ParamTree = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class SummedTotals:
+    """The totals of all shards as one sum: what the mean needs.
+
+    Attributes:
+        total: Float32 sum of the shards' totals, in the order of their index. Empty for
+            validation and test.
+        count: How many tasks are in it.
+    """
+
+    total: ParamTree
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class SeparateTotals:
+    """The total of each shard by itself: what robust rules need.
+
+    Attributes:
+        totals: By the shards' index.
+        counts: How many tasks each of them holds.
+    """
+
+    totals: tuple[ParamTree, ...]
+    counts: tuple[int, ...]
+
+    @property
+    def count(self) -> int:
+        """How many tasks all shards hold together."""
+        return sum(self.counts)
+
+
+Totals: TypeAlias = SummedTotals | SeparateTotals
+
+
+@dataclass(frozen=True, slots=True)
+class RoundResult:
+    """What a round returns.
+
+    Attributes:
+        totals: What the algorithm took from the tasks.
+        per_task: `ShardUpdate.per_task` of each shard, by its index.
+    """
+
+    totals: Totals
+    per_task: tuple[ParamTree, ...]
+
+    @classmethod
+    def of(cls, updates: Iterable[ShardUpdate], *, summed: bool = True) -> RoundResult:
+        """The result that these updates make, in any order.
+
+        Args:
+            updates: One of each shard.
+            summed: As in `RoundUpdates`.
+        """
+        collected = RoundUpdates(summed=summed)
+        for update in updates:
+            collected.add(update)
+        return collected.result()
+
+    def names(self) -> tuple[str, ...]:
+        """Names of the per-task results."""
+        return tuple(self.per_task[0])
+
+    def over_tasks(self, name: str) -> np.ndarray:
+        """A per-task result of all tasks in their order, (tasks, ...)."""
+        return np.concatenate([shard[name] for shard in self.per_task])
+
+
+class RoundUpdates:
+    """The updates of a round, in whatever order they come, until all are in.
+
+    Args:
+        summed: True: totals are added up as they come, in the order of their index, and
+            their memory is free from then on. False: they are kept apart.
+
+    Attributes:
+        ordered_sum: The sum so far; None if totals are kept apart.
+    """
+
+    def __init__(self, *, summed: bool) -> None:
+        self.ordered_sum = OrderedSum() if summed else None
+        self._updates: dict[int, ShardUpdate] = {}
+
+    def __contains__(self, index: object) -> bool:
+        return index in self._updates
+
+    def __len__(self) -> int:
+        return len(self._updates)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._updates)
+
+    def add(self, update: ShardUpdate) -> None:
+        """Take in the update of a shard that is not in."""
+        if self.ordered_sum is not None:
+            self.ordered_sum.add(update.index, update.total)
+            update = replace(update, total={})
+        self._updates[update.index] = update
+
+    def result(self) -> RoundResult:
+        """What the round returns, once shards 0 .. n - 1 are in.
+
+        Raises:
+            ValueError: If one before the last is missing.
+        """
+        ordered = [self._updates[index] for index in sorted(self._updates)]
+        counts = tuple(update.count for update in ordered)
+        if any(update.index != place for place, update in enumerate(ordered)):
+            raise ValueError(f"a round needs all its shards, got {sorted(self)}")
+        totals: Totals
+        if self.ordered_sum is None:
+            totals = SeparateTotals(tuple(update.total for update in ordered), counts)
+        else:
+            totals = SummedTotals(self.ordered_sum.total, sum(counts))
+        return RoundResult(totals, tuple(update.per_task for update in ordered))
+
+
 class RoundInterruptedError(MlpeftError):
     """Someone asked to stop while a round was under way; it counts for nothing."""
 
@@ -94,22 +215,40 @@ class Executor(Protocol):
 
     def run(
         self, version: int, meta: ParamTree, shards: Sequence[Shard]
-    ) -> list[ShardUpdate]:
-        """The updates of all shards, in the order of their index.
-
-        Where the run takes their mean, the totals may come summed: then the first one's
-        is the sum of all, in the order of their index, and the others' are empty.
+    ) -> RoundResult:
+        """Compute a round.
 
         Args:
-            version: Grows by one with every new `meta`; equal versions are equal bytes.
+            version: Grows with every new `meta`; equal versions are equal bytes.
             meta: Meta-parameters (and carried inner state), float32 NumPy leaves.
             shards: What to compute; indices 0 .. len - 1.
 
         Raises:
-            RoundInterruptedError: If someone asked to stop before all were there.
+            LocalProtocolError: If these are not the shards of a round, or the version
+                is older than that of the round before; nothing is computed.
+            RoundInterruptedError: If someone asked to stop before all were in.
+            MlpeftError: If a shard could not be computed.
         """
         ...
 
     def close(self) -> None:
         """Release threads, sockets and workers. May be called twice."""
         ...
+
+
+def check_round(version: int, shards: Sequence[Shard], last: int | None) -> None:
+    """Check what an executor is asked for.
+
+    Args:
+        version: Of the new round.
+        shards: Of the new round.
+        last: Version of the round before; None: there was none.
+
+    Raises:
+        LocalProtocolError: If it may not be asked.
+    """
+    if last is not None and version < last:
+        raise LocalProtocolError(f"theta's version went back from {last} to {version}")
+    indices = [shard.index for shard in shards]
+    if not shards or indices != list(range(len(shards))):
+        raise LocalProtocolError(f"a round needs shards 0 .. n - 1, got {indices}")

@@ -1,8 +1,12 @@
 """Trees of parameters."""
 
+import weakref
+
 import mlx.core as mx
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mlpeft import params
 from mlpeft.errors import ParamMismatch
@@ -70,3 +74,80 @@ def test_the_global_norm_is_over_all_leaves():
     """0 + 1 + 4 + 9 + 16 + 25 + 1 + 1 = 57."""
     assert params.global_norm(tree()) == pytest.approx(np.sqrt(57.0))
     assert params.count(tree()) == 8
+
+
+# --- the sum that decides bits --------------------------------------------------------
+
+
+def uneven(seed, number=6):
+    """Sizes differ by powers of three: another order of summation gives other bits."""
+    rng = np.random.default_rng(seed)
+    return [
+        {
+            "w": rng.normal(size=(4,)).astype(np.float32) * np.float32(3**index),
+            "b": rng.normal(size=(1,)).astype(np.float32),
+        }
+        for index in range(number)
+    ]
+
+
+@given(order=st.permutations(range(6)), seed=st.integers(0, 1000))
+def test_an_ordered_sum_has_the_bits_of_adding_in_order_whatever_comes_first(
+    order, seed
+):
+    trees, summed = uneven(seed), params.OrderedSum()
+    for index in order:
+        summed.add(index, trees[index])
+    for name in ("w", "b"):
+        expected = trees[0][name]
+        for tree in trees[1:]:
+            expected = expected + tree[name]
+        assert summed.total[name].tobytes() == expected.tobytes()
+        assert summed.total[name].dtype == np.float32
+
+
+def test_another_order_of_addition_has_other_bits():
+    """Else the test before this one would prove nothing."""
+    forwards, backwards = params.OrderedSum(), params.OrderedSum()
+    for index, tree in enumerate(uneven(0)):
+        forwards.add(index, tree)
+        backwards.add(5 - index, tree)
+    assert params.digest(forwards.total) != params.digest(backwards.total)
+
+
+def test_an_ordered_sum_waits_for_the_tree_that_is_next():
+    """0 is in; 2 and 5 wait for 1, which brings 2 along."""
+    trees, summed = uneven(0), params.OrderedSum()
+    done = []
+    for index in (0, 2, 5, 1):
+        summed.add(index, trees[index])
+        done.append(summed.done)
+    assert done == [1, 1, 1, 3]
+
+
+def test_an_ordered_sum_changes_no_array_that_it_was_given():
+    """A worker in this process may still hold them; the sum itself adds in place."""
+    trees, summed = uneven(0), params.OrderedSum()
+    before = [params.digest(tree) for tree in trees]
+    totals = []
+    for index, tree in enumerate(trees):
+        summed.add(index, tree)
+        totals.append(summed.total["w"])
+    assert [params.digest(tree) for tree in trees] == before
+    assert totals[0] is trees[0]["w"]
+    assert totals[1] is not trees[0]["w"]
+    assert totals[1] is totals[-1], "from the third tree on there is no new array"
+
+
+def test_an_ordered_sum_lets_go_of_what_it_has_added():
+    class Leaf(np.ndarray):
+        """An array that can be watched."""
+
+    summed = params.OrderedSum()
+    watched = []
+    for index in range(4):
+        leaf = np.ones(3, np.float32).view(Leaf)
+        watched.append(weakref.ref(leaf))
+        summed.add(index, {"w": leaf})
+        del leaf
+    assert [watch() is None for watch in watched] == [True] * 4

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from benchmarks.cluster.toy import ToyCluster
-    from mlpeft.work import ShardUpdate
+    from mlpeft.work import RoundResult
 
 SHARD_S = 1.0
 SIZE_BYTES = 1 << 20
@@ -50,7 +50,7 @@ def _holder_of_shard_0(cluster: ToyCluster) -> str:
 
 
 def _watch(
-    cluster: ToyCluster, victim: str, result: Future[list[ShardUpdate]]
+    cluster: ToyCluster, victim: str, result: Future[RoundResult]
 ) -> dict[str, float]:
     start, seen = time.perf_counter(), dict[str, float]()
     while time.perf_counter() - start < PATIENCE_S:

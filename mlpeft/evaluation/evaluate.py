@@ -6,27 +6,26 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from mlpeft import params
 from mlpeft.meta import state
 from mlpeft.meta.functional import get_params
 from mlpeft.models.build import build_model
-from mlpeft.results import half_width, jsonable
+from mlpeft.results import EvalResult, half_width, jsonable
 from mlpeft.seeds import Purpose
 from mlpeft.training import run_data
-from mlpeft.training.loop import gather
 from mlpeft.training.plan import test_shards, validation_shards
 from mlpeft.training.runner import ShardRunner
+from mlpeft.work import RoundUpdates
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    import numpy as np
+
     from mlpeft.config import RunConfig
     from mlpeft.params import ParamTree
-    from mlpeft.results import EvalResult
     from mlpeft.training.trained import Trained
-    from mlpeft.work import Executor, Shard, ShardUpdate
+    from mlpeft.work import Executor, RoundResult, Shard
 
     Progress = Callable[[int], None]
 
@@ -59,9 +58,10 @@ def evaluate(
     number = episodes or runner.config.evaluation.num_test_episodes
     shards = test_shards(runner.config, runner.tasks, number)
     if executor is not None:
-        return gather(runner.steps, executor.run(0, meta, shards))
-    advance = _counting(progress)
-    return gather(runner.steps, _score(runner, meta, shards, advance))
+        result = executor.run(0, meta, shards)
+    else:
+        result = _score(runner, meta, shards, _counting(progress))
+    return EvalResult.from_round(runner.steps, result)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,12 +132,12 @@ def compare(
         lr, tuned_runner = _tune(runner, fresh, advance)
         tuned = _score(tuned_runner, fresh, shards, advance)
         gain = _last_scores(meta) - _last_scores(tuned)
-        if "acc" not in meta[0].per_task:
+        if "acc" not in meta.names():
             gain = -gain
         table[k] = Comparison(
-            meta=gather(runner.steps, meta),
-            fresh=gather(runner.steps, same),
-            tuned=gather(runner.steps, tuned),
+            meta=EvalResult.from_round(runner.steps, meta),
+            fresh=EvalResult.from_round(runner.steps, same),
+            tuned=EvalResult.from_round(runner.steps, tuned),
             tuned_lr=lr,
             gain=float(gain.mean()),
             gain_ci95=float(half_width(gain)),
@@ -176,7 +176,8 @@ def _tune(
         changed = config.with_changes(meta_learning={"inner_lr": lr})
         candidate = ShardRunner(changed, runner.tasks, runner.model)
         shards = validation_shards(candidate.config, candidate.tasks, 0)
-        result = gather(candidate.steps, _score(candidate, start, shards, advance))
+        scored = _score(candidate, start, shards, advance)
+        result = EvalResult.from_round(candidate.steps, scored)
         if best is None or result.better_than(best[0]):
             best = (result, lr, candidate)
     if best is None:
@@ -186,13 +187,13 @@ def _tune(
 
 def _score(
     runner: ShardRunner, meta: ParamTree, shards: Sequence[Shard], advance: Progress
-) -> list[ShardUpdate]:
+) -> RoundResult:
     """Compute shards here; `advance` gets the number of episodes of each."""
-    updates = []
+    updates = RoundUpdates(summed=True)
     for shard in shards:
-        updates.append(runner.run(meta, shard))
-        advance(updates[-1].count)
-    return updates
+        updates.add(runner.run(meta, shard))
+        advance(len(shard.tasks))
+    return updates.result()
 
 
 def _counting(progress: Progress | None) -> Progress:
@@ -230,7 +231,6 @@ def _tell_if_changed(runner: ShardRunner, trained: Trained) -> None:
         )
 
 
-def _last_scores(updates: Sequence[ShardUpdate]) -> np.ndarray:
+def _last_scores(result: RoundResult) -> np.ndarray:
     """Each episode's accuracy (or loss) after the last step."""
-    name = "acc" if "acc" in updates[0].per_task else "loss"
-    return np.concatenate([update.per_task[name] for update in updates])[:, -1]
+    return result.over_tasks("acc" if "acc" in result.names() else "loss")[:, -1]

@@ -18,7 +18,7 @@ from mlpeft.meta.outer import OuterStep
 from mlpeft.meta.user_episodes import as_episodes
 from mlpeft.params import read_npz, write_npz
 from mlpeft.seeds import Purpose, generator
-from mlpeft.work import ShardUpdate
+from mlpeft.work import SummedTotals
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -142,9 +142,9 @@ class ReptileLearner:
             as_episodes(episodes, loss_fn, engine.outputs),
             partial(self._rng, Purpose.BATCH),
         )
-        update = ShardUpdate(index=0, count=len(episodes), total=result.total)
+        mean = combine(SummedTotals(result.total, len(episodes)))
         outer = OuterStep(lr=self.outer_lr, state={})
-        moved = outer.step(meta, combine([update]), self.iteration)
+        moved = outer.step(meta, mean, self.iteration)
         theta, self._inner_state = state.split(moved.meta)
         set_params(self.model, {name: mx.array(leaf) for name, leaf in theta.items()})
         self.iteration += 1

@@ -1,4 +1,4 @@
-"""The training loop: ask for a round's updates, take the outer step, write it down.
+"""The training loop: ask for a round, take the outer step, write it down.
 
 It does not know who computes: an `Executor` does, in this process or on a cluster. What
 happens in meta-iteration i depends on the meta-state, the configuration and i alone, so
@@ -20,21 +20,22 @@ from mlpeft.meta.aggregate import combine
 from mlpeft.reporting import JsonlReporter
 from mlpeft.reporting.pace import SlowRounds
 from mlpeft.results import EvalResult
+from mlpeft.training.executor import LocalExecutor
 from mlpeft.training.plan import train_shards, validation_shards
 from mlpeft.training.run_folder import begin_or_go_on, run_folder
 from mlpeft.training.run_lock import locked
-from mlpeft.training.runner import LocalExecutor, ShardRunner
+from mlpeft.training.runner import ShardRunner
 from mlpeft.work import RoundInterruptedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
     from pathlib import Path
 
     from mlpeft.config import RunConfig
     from mlpeft.params import ParamTree
     from mlpeft.reporting import Reporter
     from mlpeft.training.run_folder import Run
-    from mlpeft.work import Executor, ShardUpdate
+    from mlpeft.work import Executor, RoundResult
 
 log = logging.getLogger("mlpeft.train")
 
@@ -172,10 +173,10 @@ def _loop(
         if should_stop():
             return "stopped"
         shards = train_shards(run.config, runner.tasks, progress.iteration)
-        updates = executor.run(progress.iteration, run.meta, shards)
-        mean = combine(updates, settings.aggregation, settings.trim_fraction)
+        done = executor.run(progress.iteration, run.meta, shards)
+        mean = combine(done.totals, settings.aggregation, settings.trim_fraction)
         moved = run.outer.step(run.meta, mean, progress.iteration)
-        metrics = _metrics(updates) | {
+        metrics = _metrics(done) | {
             "param_diff": moved.param_diff,
             "outer_lr": moved.outer_lr,
         }
@@ -195,8 +196,8 @@ def _validate(
     """Score the validation episodes; whether none was better before."""
     progress = run.progress
     shards = validation_shards(run.config, runner.tasks, progress.iteration)
-    updates = executor.run(progress.iteration, run.meta, shards)
-    result = gather(runner.steps, updates)
+    done = executor.run(progress.iteration, run.meta, shards)
+    result = EvalResult.from_round(runner.steps, done)
     progress.validation_due = False
     reporter.validation(progress.iteration, result)
     best = EvalResult.from_dict(progress.best) if progress.best else None
@@ -233,25 +234,9 @@ def _save_end(run: Run, reporter: Reporter, should_stop: Callable[[], bool]) -> 
             time.sleep(AGAIN_S / 20)
 
 
-def gather(steps: Sequence[int], updates: Sequence[ShardUpdate]) -> EvalResult:
-    """The scores of all shards as means with intervals."""
-    ordered = sorted(updates, key=lambda update: update.index)
-    loss = np.concatenate([update.per_task["loss"] for update in ordered])
-    shares = {
-        name: np.concatenate([update.per_task[name] for update in ordered])
-        for name in ("acc", "exact")
-        if name in ordered[0].per_task
-    }
-    return EvalResult.from_per_episode(tuple(steps), loss, **shares)
-
-
-def _metrics(updates: Sequence[ShardUpdate]) -> dict[str, float]:
+def _metrics(result: RoundResult) -> dict[str, float]:
     """Means over the tasks of a round."""
-    ordered = sorted(updates, key=lambda update: update.index)
-    return {
-        name: float(np.concatenate([u.per_task[name] for u in ordered]).mean())
-        for name in ordered[0].per_task
-    }
+    return {name: float(result.over_tasks(name).mean()) for name in result.names()}
 
 
 def _check_finite(metrics: dict[str, float], iteration: int) -> None:

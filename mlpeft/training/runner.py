@@ -26,7 +26,7 @@ from mlpeft.tasks.build import build_tasks
 from mlpeft.work import Kind, ShardUpdate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Sequence
+    from collections.abc import Callable, Container
 
     import mlx.nn as nn
 
@@ -169,48 +169,6 @@ class ShardRunner:
 
     def _scored(self, shard: Shard) -> Tasks:
         return self.tasks.val if shard.kind is Kind.VALIDATE else self.tasks.test
-
-
-class LocalExecutor:
-    """Computes rounds in this process, one shard after another.
-
-    Args:
-        runner: Who computes a shard.
-        progress: Called with kind, tasks done and tasks in all when a round begins and
-            whenever a task of it is done.
-    """
-
-    def __init__(
-        self,
-        runner: ShardRunner,
-        progress: Callable[[Kind, int, int], None] = lambda *_: None,
-    ) -> None:
-        self.runner = runner
-        self._progress = progress
-
-    def run(
-        self,
-        version: int,
-        meta: ParamTree,
-        shards: Sequence[Shard],
-    ) -> list[ShardUpdate]:
-        """The updates of all shards, in the order of their index."""
-        total = sum(len(shard.tasks) for shard in shards)
-        updates: list[ShardUpdate] = []
-        before = 0
-        self._progress(shards[0].kind, 0, total)
-        for shard in shards:
-            tell = partial(self._tell, shard.kind, total, before)
-            updates.append(self.runner.run(meta, shard, tell))
-            before += len(shard.tasks)
-        return updates
-
-    def _tell(self, kind: Kind, total: int, before: int, done: int) -> None:
-        """Pass on that so many tasks of a shard are done, and those before it."""
-        self._progress(kind, before + done, total)
-
-    def close(self) -> None:
-        """Nothing to release."""
 
 
 def resolved(config: RunConfig, model: nn.Module) -> RunConfig:

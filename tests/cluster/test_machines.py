@@ -95,15 +95,15 @@ class CoordinatorRules(RuleBasedStateMachine):
                     assert not self.paused
                     self.assert_takes_leases(worker)
                     self.granted.append((worker, granted))
-                case cm.CompleteRound(_, updates):
+                case cm.CompleteRound(_, result):
                     assert was_open
                     assert not self.open
                     expected = [
                         toy_update(THETA, shard)
-                        for shard in toy_shards(self.version, len(updates))
+                        for shard in toy_shards(self.version, len(result.per_task))
                     ]
-                    for got, want in zip(updates, expected, strict=True):
-                        assert got.total["w"].tobytes() == want.total["w"].tobytes()
+                    for got, want in zip(result.totals.totals, expected, strict=True):
+                        assert got["w"].tobytes() == want.total["w"].tobytes()
                     self.completed += 1
                 case cm.FailRound():
                     assert was_open

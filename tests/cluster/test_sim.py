@@ -1,5 +1,7 @@
 """Whole clusters under a virtual clock: any schedule of faults, the serial bytes."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -12,6 +14,7 @@ from mlpeft.cluster.sim import (
     toy_step,
     toy_update,
 )
+from mlpeft.work import RoundResult
 
 SEEDS_A_TEST = 50
 NOTHING = dict.fromkeys(
@@ -161,7 +164,10 @@ def test_the_same_seed_is_the_same_schedule():
 def test_another_order_of_summation_gives_other_bytes():
     """Else the tests above would not notice one."""
     theta = np.full(16, 0.1, dtype=np.float32)
-    updates = tuple(toy_update(theta, shard) for shard in toy_shards(3))
-    forwards, backwards = toy_step(theta, updates), toy_step(theta, updates[::-1])
+    updates = [toy_update(theta, shard) for shard in toy_shards(3)]
+    turned = [replace(update, index=2 - update.index) for update in updates]
+    forwards, backwards = (
+        toy_step(theta, RoundResult.of(order)) for order in (updates, turned)
+    )
     assert np.allclose(forwards, backwards)
     assert forwards.tobytes() != backwards.tobytes()

@@ -1,4 +1,6 @@
-"""From the updates of a round to one tree, whatever the rule."""
+"""From the totals of a round to one tree, whatever the rule."""
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,8 +13,8 @@ from mlpeft.config.aggregation import trimmed
 from mlpeft.errors import ConfigError
 from mlpeft.meta.aggregate import combine
 from mlpeft.training.loop import train
-from mlpeft.training.runner import LocalExecutor, ShardRunner
-from mlpeft.work import Kind, ShardUpdate
+from mlpeft.training.runner import ShardRunner
+from mlpeft.work import Kind, RoundResult, ShardUpdate
 
 RULES = ["mean", "trimmed_mean", "coordinate_median"]
 
@@ -28,12 +30,18 @@ def update(index, *adapted):
     return ShardUpdate(index, len(adapted), total)
 
 
+def combined(updates, rule="mean", trim_fraction=0.25):
+    """What an executor and the rule make of these updates."""
+    result = RoundResult.of(updates, summed=rule == "mean")
+    return combine(result.totals, rule, trim_fraction)
+
+
 def updates(*values):
     return [update(index, value) for index, value in enumerate(values)]
 
 
 def test_the_mean_weighs_tasks_not_shards():
-    mean = combine([update(0, 1.0, 1.0, 1.0), update(1, 5.0)])
+    mean = combined([update(0, 1.0, 1.0, 1.0), update(1, 5.0)])
     assert mean["w"][0, 0] == 2.0
 
 
@@ -46,29 +54,36 @@ def test_the_order_of_arrival_leaves_no_trace(rule, order, seed):
         for i in range(6)
     ]
     shuffled = [updates[i] for i in order]
-    assert params.digest(combine(updates, rule)) == params.digest(
-        combine(shuffled, rule)
+    assert params.digest(combined(updates, rule)) == params.digest(
+        combined(shuffled, rule)
     )
 
 
 def test_a_round_without_tasks_is_an_error():
     with pytest.raises(ValueError, match="no tasks"):
-        combine([])
+        combined([])
     with pytest.raises(ValueError, match="no tasks"):
-        combine([ShardUpdate(0, 0, tree(1.0))])
+        combined([ShardUpdate(0, 0, tree(1.0))])
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_totals_that_do_not_suit_the_rule_are_refused(rule):
+    result = RoundResult.of(updates(1, 2, 3), summed=rule != "mean")
+    with pytest.raises(ValueError, match=f"{rule} cannot use"):
+        combine(result.totals, rule)
 
 
 def test_the_median_of_an_odd_number_is_the_middle_value():
-    assert combine(updates(9, 1, 2), "coordinate_median")["w"].max() == 2
+    assert combined(updates(9, 1, 2), "coordinate_median")["w"].max() == 2
 
 
 def test_the_median_of_an_even_number_is_the_mean_of_the_two_in_the_middle():
-    assert combine(updates(9, 1, 4, 2), "coordinate_median")["w"].max() == 3
+    assert combined(updates(9, 1, 4, 2), "coordinate_median")["w"].max() == 3
 
 
 def test_the_trimmed_mean_leaves_out_as_many_at_each_end():
     """A quarter of eight: 1, 2 and 7, 100 go; (3 + 4 + 5 + 6) / 4 = 4.5."""
-    made = combine(updates(100, 1, 2, 3, 4, 5, 6, 7), "trimmed_mean", 0.25)
+    made = combined(updates(100, 1, 2, 3, 4, 5, 6, 7), "trimmed_mean", 0.25)
     assert made["w"].min() == made["w"].max() == 4.5
 
 
@@ -78,30 +93,30 @@ def test_robust_rules_look_at_each_number_by_itself():
         ShardUpdate(index, 1, {"w": np.array(row, np.float32)})
         for index, row in enumerate(rows)
     ]
-    assert combine(shards, "coordinate_median")["w"].tolist() == [1, 8]
+    assert combined(shards, "coordinate_median")["w"].tolist() == [1, 8]
 
 
 def test_robust_rules_compare_the_means_of_shards():
     shards = [update(0, 1, 3), update(1, 2, 4), update(2, 50, 70)]
-    assert combine(shards, "coordinate_median")["w"].max() == 3
+    assert combined(shards, "coordinate_median")["w"].max() == 3
 
 
 @pytest.mark.parametrize("rule", RULES[1:])
 def test_a_liar_moves_a_robust_rule_no_further_than_honest_values(rule):
     for lie in (1e30, -1e30):
-        found = combine(updates(1, 2, 3, lie), rule)["w"]
+        found = combined(updates(1, 2, 3, lie), rule)["w"]
         assert 1 <= found.min() <= found.max() <= 3
-    assert combine(updates(1, 2, 3, 1e30))["w"].max() > 1e29, "the mean it does move"
+    assert combined(updates(1, 2, 3, 1e30))["w"].max() > 1e29, "the mean it does move"
 
 
 @pytest.mark.parametrize("rule", RULES)
 def test_what_comes_out_is_float32(rule):
-    assert combine(updates(1, 2, 3, 4), rule)["w"].dtype == np.float32
+    assert combined(updates(1, 2, 3, 4), rule)["w"].dtype == np.float32
 
 
 def test_equal_values_stay_what_they_are_to_the_bit():
     for rule in RULES[1:]:
-        same = combine(updates(*[0.1] * 6), rule)
+        same = combined(updates(*[0.1] * 6), rule)
         assert same["w"].tobytes() == tree(0.1)["w"].tobytes()
 
 
@@ -163,17 +178,16 @@ def test_a_rule_that_makes_no_sense_for_the_shards_is_refused(changes, problem):
         config(**changes)
 
 
-class LyingExecutor(LocalExecutor):
+class LyingRunner(ShardRunner):
     """The last training shard of each round is a hundred times too large."""
 
-    def run(self, version, meta, shards):
-        done = super().run(version, meta, shards)
-        if shards[0].kind is Kind.TRAIN:
-            total = params.scale(done[-1].total, np.float32(100))
-            done[-1] = ShardUpdate(
-                done[-1].index, done[-1].count, total, done[-1].per_task
-            )
-        return done
+    def run(self, meta, shard, progress=lambda _: None):
+        update = super().run(meta, shard, progress)
+        tasks = self.config.meta_learning.meta_batch_size
+        last = shard.index == tasks // self.config.compute.shard_size - 1
+        if shard.kind is Kind.TRAIN and last:
+            return replace(update, total=params.scale(update.total, np.float32(100)))
+        return update
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -181,8 +195,8 @@ def test_training_with_a_liar_stays_near_the_honest_one_only_under_robust_rules(
     rule, tmp_path
 ):
     honest = train(config(tmp_path / "honest", rule))
-    runner = ShardRunner.from_config(config(tmp_path / "lied", rule))
-    lied = train(runner.config, runner=runner, executor=LyingExecutor(runner))
+    liar = LyingRunner.from_config(config(tmp_path / "lied", rule))
+    lied = train(liar.config, runner=liar)
     apart = params.global_norm(params.subtract(honest.meta, lied.meta))
     size = params.global_norm(honest.meta)
     assert (apart < size) == (rule != "mean")

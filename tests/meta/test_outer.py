@@ -6,18 +6,11 @@ import pytest
 from mlpeft import params
 from mlpeft.meta.aggregate import combine
 from mlpeft.meta.outer import OuterStep, scheduled
-from mlpeft.work import ShardUpdate
+from mlpeft.work import SummedTotals
 
 
 def tree(value):
     return {"w": np.full((2, 3), value, np.float32)}
-
-
-def update(index, *adapted):
-    total = tree(0.0)
-    for value in adapted:
-        total = params.add(total, tree(value))
-    return ShardUpdate(index, len(adapted), total)
 
 
 def moved(outer, theta, mean, done=0):
@@ -26,7 +19,7 @@ def moved(outer, theta, mean, done=0):
 
 def test_reptile_moves_theta_to_the_mean_by_the_outer_lr():
     """Algorithm 2 of the paper: 1 + 0.5 ((0.8 + 1.6) / 2 - 1) = 1.1."""
-    mean = combine([update(0, 0.8, 1.6)])
+    mean = combine(SummedTotals(params.add(tree(0.8), tree(1.6)), 2))
     assert moved(OuterStep(lr=0.5, state={}), tree(1.0), mean) == pytest.approx(1.1)
 
 

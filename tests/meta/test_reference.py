@@ -23,7 +23,7 @@ from mlpeft.models.conv4 import Conv4
 from mlpeft.models.losses import cross_entropy_loss, mse_loss
 from mlpeft.models.mlp import SimpleClassifier
 from mlpeft.tasks.episode import Episode
-from mlpeft.work import ShardUpdate
+from mlpeft.work import SummedTotals
 
 
 @pytest.fixture(scope="module")
@@ -51,8 +51,8 @@ def episodes(batch):
 
 
 def outer(meta, results, lr):
-    update = ShardUpdate(0, results[1], results[0])
-    return OuterStep(lr=lr, state={}).step(meta, combine([update]), 0).meta
+    mean = combine(SummedTotals(*results))
+    return OuterStep(lr=lr, state={}).step(meta, mean, 0).meta
 
 
 @pytest.mark.parametrize("strategy", ["compiled", "vmap"])

@@ -12,7 +12,7 @@ from mlpeft.config import RunConfig
 from mlpeft.runtime.compute import ComputeThread, Prepared
 from mlpeft.runtime.coordinator.driver import CoordinatorDriver
 from mlpeft.runtime.worker.driver import WorkerDriver
-from mlpeft.work import ShardUpdate
+from mlpeft.work import RoundResult
 
 VERSIONS = Versions(1, "0.1.0", "0.32.4")
 CONFIG = RunConfig.from_dict(
@@ -71,9 +71,9 @@ async def toy_run(driver, rounds, size=TOY_SIZE):
     """Train on a driver's workers; theta."""
     theta = np.ones(size, dtype=np.float32)
     for index in range(rounds):
-        result: Future[list[ShardUpdate]] = Future()
+        result: Future[RoundResult] = Future()
         driver.submit(index, {"w": theta}, toy_shards(index), result)
-        theta = toy_step(theta, tuple(await asyncio.wrap_future(result)))
+        theta = toy_step(theta, await asyncio.wrap_future(result))
     return theta
 
 

@@ -14,9 +14,10 @@ from mlpeft.config import RunConfig
 from mlpeft.errors import CheckpointError, MlpeftError
 from mlpeft.reporting import JsonlReporter, Reporters
 from mlpeft.training import checkpoint
+from mlpeft.training.executor import LocalExecutor
 from mlpeft.training.loop import train
 from mlpeft.training.run_folder import identity
-from mlpeft.training.runner import LocalExecutor, ShardRunner
+from mlpeft.training.runner import ShardRunner
 from mlpeft.work import Kind
 
 TINY = {

@@ -20,9 +20,10 @@ from mlpeft.reporting import JsonlReporter, Reporters
 from mlpeft.reporting.console import ConsoleReporter
 from mlpeft.reporting.log_file import LogReporter
 from mlpeft.training import checkpoint
+from mlpeft.training.executor import LocalExecutor
 from mlpeft.training.loop import train
 from mlpeft.training.run_folder import begin_or_go_on, check_unfinished
-from mlpeft.training.runner import LocalExecutor, ShardRunner
+from mlpeft.training.runner import ShardRunner
 from mlpeft.work import Kind, RoundInterruptedError
 
 TINY = {
@@ -334,7 +335,8 @@ SMALL_DISK = """
 import sys
 from pathlib import Path
 from mlpeft import params
-from mlpeft.training.runner import LocalExecutor, ShardRunner
+from mlpeft.training.executor import LocalExecutor
+from mlpeft.training.runner import ShardRunner
 from mlpeft.training.loop import train
 from tests.training.test_run_folder import config
 

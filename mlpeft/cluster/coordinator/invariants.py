@@ -31,7 +31,7 @@ def check_state(state: ClusterState, policy: Policy) -> None:
 
 def _check_round(state: ClusterState, current: OpenRound, policy: Policy) -> None:
     indices = set(range(len(current.shards)))
-    assert current.updates.keys() < indices, "a complete round is still open"
+    assert set(current.updates) < indices, "a complete round is still open"
     for index in indices:
         live_for = current.live_for(index)
         processes = {state.workers[one.worker].info.process_id for one in live_for}

@@ -52,7 +52,6 @@ from mlpeft.cluster.coordinator.messages import (
     WorkerLeft,
 )
 from mlpeft.cluster.coordinator.operator import OperatorRequests
-from mlpeft.cluster.coordinator.ordered_sum import OrderedSum
 from mlpeft.cluster.coordinator.outliers import OutlierCheck
 from mlpeft.cluster.coordinator.quarantine import Quarantine
 from mlpeft.cluster.coordinator.state import ClusterState, OpenRound
@@ -68,6 +67,7 @@ from mlpeft.cluster.protocol import (
 )
 from mlpeft.errors import LocalProtocolError
 from mlpeft.params import schema
+from mlpeft.work import RoundUpdates, check_round
 
 if TYPE_CHECKING:
     from mlpeft.cluster.coordinator.leases import Commands
@@ -225,13 +225,7 @@ class CoordinatorMachine:
 
     def _check_round(self, version: int, shards: tuple[Shard, ...]) -> None:
         state = self._state
-        if state.version is not None and version < state.version:
-            raise LocalProtocolError(
-                f"theta's version went back from {state.version} to {version}"
-            )
-        indices = [shard.index for shard in shards]
-        if not shards or indices != list(range(len(shards))):
-            raise LocalProtocolError(f"a round needs shards 0 .. n - 1, got {indices}")
+        check_round(version, shards, state.version)
 
     # --- rounds -----------------------------------------------------------------------
 
@@ -244,7 +238,7 @@ class CoordinatorMachine:
             version=event.version,
             shards=event.shards,
             schema=schema(event.meta),
-            ordered_sum=OrderedSum() if self.policy.ordered_sum else None,
+            updates=RoundUpdates(summed=self.policy.ordered_sum),
             payload_bytes=sum(leaf.nbytes for leaf in event.meta.values()),
             outliers=OutlierCheck(state.norms.limit(factor), event.meta)
             if factor

@@ -10,7 +10,7 @@ from mlpeft.cluster.messages import Announce, TimePassed
 if TYPE_CHECKING:
     from mlpeft.cluster.protocol import Instruction, LeaseKey, Report, WorkerId
     from mlpeft.params import ParamTree
-    from mlpeft.work import Shard, ShardUpdate
+    from mlpeft.work import RoundResult, Shard
 
 
 # --- events ---------------------------------------------------------------------------
@@ -82,7 +82,7 @@ class UploadHeld:
 
 @dataclass(frozen=True, slots=True)
 class RoundOpened:
-    """The training loop asks for the updates of a round.
+    """The training loop asks for a round.
 
     Attributes:
         version: Version of theta; never less than that of the round before.
@@ -196,10 +196,10 @@ class DismissWorker:
 
 @dataclass(frozen=True, slots=True)
 class CompleteRound:
-    """Give the updates, in the order of their index, to the training loop."""
+    """Give its result to the training loop."""
 
     round_id: int
-    updates: tuple[ShardUpdate, ...]
+    result: RoundResult
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,13 +16,12 @@ from mlpeft.cluster.policy import Candidate
 if TYPE_CHECKING:
     from mlpeft.cluster.coordinator.durations import Usual
     from mlpeft.cluster.coordinator.messages import WorkerJoined
-    from mlpeft.cluster.coordinator.ordered_sum import OrderedSum
     from mlpeft.cluster.coordinator.outliers import OutlierCheck
     from mlpeft.cluster.coordinator.quarantine import Quarantine
     from mlpeft.cluster.policy import Cause, Failure
     from mlpeft.cluster.protocol import Lease, LeaseKey, WorkerId
     from mlpeft.params import Schema
-    from mlpeft.work import Kind, Shard, ShardUpdate
+    from mlpeft.work import Kind, RoundUpdates, Shard
 
 
 @dataclass(slots=True)
@@ -104,11 +103,10 @@ class OpenRound:
         version: Version of theta that its shards start from.
         shards: What is computed.
         schema: Leaves that the sum of a training shard must have.
+        updates: What is in.
         outliers: How far its updates move theta; None: nobody asks.
-        ordered_sum: Their sum so far; None: they are kept apart.
         payload_bytes: Size of theta, and of each training update.
         announced_at: When people were last told what it waits for.
-        updates: What is in, by shard.
         attempts: Leases given out so far, by shard.
         granted: Which worker process was given each of them.
         failures: Attempts that came to nothing, by shard.
@@ -119,11 +117,10 @@ class OpenRound:
     version: int
     shards: tuple[Shard, ...]
     schema: Schema
+    updates: RoundUpdates
     outliers: OutlierCheck | None
-    ordered_sum: OrderedSum | None
     payload_bytes: int
     announced_at: float
-    updates: dict[int, ShardUpdate] = field(default_factory=dict)
     attempts: dict[int, int] = field(default_factory=dict)
     granted: dict[LeaseKey, str] = field(default_factory=dict)
     failures: dict[int, list[Failure]] = field(default_factory=dict)

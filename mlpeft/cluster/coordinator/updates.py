@@ -46,10 +46,11 @@ def turn(
         room_bytes: What updates that cannot be summed yet may take, if it is more than
             LEAST_AT_ONCE of them.
     """
-    if current.ordered_sum is None:
+    ordered_sum = current.updates.ordered_sum
+    if ordered_sum is None:
         return Turn.NOW
     at_once = max(LEAST_AT_ONCE, room_bytes // max(1, current.payload_bytes))
-    if shard < current.ordered_sum.done + at_once:
+    if shard < ordered_sum.done + at_once:
         return Turn.NOW
     before = any(
         key.shard < shard and live.worker not in held_back
@@ -86,9 +87,7 @@ class UpdateHandler:
         commands = self._clear(event.key, worker, verdict)
         if took_s is not None:
             worker.times.add(shard.kind, took_s / len(shard.tasks))
-        current.updates[shard.index] = event.update
-        if current.ordered_sum is not None:
-            current.ordered_sum.take(current.updates)
+        current.updates.add(event.update)
         self._state.counted += 1
         commands += self._leases.came_in(current, worker, event.key)
         if len(current.updates) < len(current.shards):
@@ -96,10 +95,7 @@ class UpdateHandler:
         self._state.round = None
         if current.outliers is not None:
             self._state.norms.add(current.outliers.norms())
-        if current.ordered_sum is not None:
-            current.ordered_sum.finish(current.updates)
-        updates = tuple(current.updates[index] for index in range(len(current.shards)))
-        return [*commands, CompleteRound(current.round_id, updates)]
+        return [*commands, CompleteRound(current.round_id, current.updates.result())]
 
     def turn(self, worker_id: WorkerId, key: LeaseKey, room_bytes: int) -> Turn:
         """Whether an update whose head has come is to be read now.

@@ -137,10 +137,10 @@ class Head:
                 self.network.down(worker, Theta(version, {"w": self.theta}))
             case DismissWorker(worker, reason):
                 self.network.break_by_id(worker, reason)
-            case CompleteRound(_, updates):
-                self.theta = toy_step(self.theta, updates)
+            case CompleteRound(_, result):
+                self.theta = toy_step(self.theta, result)
                 self._done += 1
-                self._counted += len(updates)
+                self._counted += self._shards
                 if self._done < self._rounds:
                     self._open_round()
                 else:

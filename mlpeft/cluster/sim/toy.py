@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from mlpeft.work import Kind, Shard, ShardUpdate, TaskSpec
+from mlpeft.work import (
+    Kind,
+    RoundResult,
+    SeparateTotals,
+    Shard,
+    ShardUpdate,
+    SummedTotals,
+    TaskSpec,
+)
 
 if TYPE_CHECKING:
     from mlpeft.params import ParamTree
@@ -54,20 +62,27 @@ def toy_update(theta: Vector, shard: Shard) -> ShardUpdate:
     return ShardUpdate(shard.index, len(shard.tasks), {"w": total}, per_task)
 
 
-def toy_step(theta: Vector, updates: tuple[ShardUpdate, ...]) -> Vector:
+def toy_step(theta: Vector, result: RoundResult) -> Vector:
     """The next theta: theta + 0.7 (mean over all tasks - theta), in shard order."""
-    total, count = np.zeros_like(theta), 0
-    for update in updates:
-        if update.total:  # else it is in the first one's
-            total = total + update.total["w"]
-        count += update.count
-    return theta + np.float32(0.7) * (total / np.float32(count) - theta)
+    total: Vector
+    match result.totals:
+        case SummedTotals(sum_of_all):
+            total = sum_of_all["w"]
+        case SeparateTotals(totals):
+            total = np.zeros_like(theta)
+            for shard in totals:
+                total = total + shard["w"]
+    mean = total / np.float32(result.totals.count)
+    return theta + np.float32(0.7) * (mean - theta)
 
 
 def serial_result(rounds: int, size: int = TOY_SIZE, shards: int = 3) -> Vector:
-    """Theta after so many rounds of the toy run in one process."""
+    """Theta after so many rounds of the toy run in one process.
+
+    Its sums are plain ones, so that what is compared with it proves `OrderedSum`.
+    """
     theta = np.ones(size, dtype=np.float32)
     for index in range(rounds):
         updates = [toy_update(theta, shard) for shard in toy_shards(index, shards)]
-        theta = toy_step(theta, tuple(updates))
+        theta = toy_step(theta, RoundResult.of(updates, summed=False))
     return theta

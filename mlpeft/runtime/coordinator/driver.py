@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from mlpeft.params import ParamTree
     from mlpeft.runtime.coordinator.peer import Peer
     from mlpeft.transport.rpc.join_codec import JoinRequest
-    from mlpeft.work import Shard, ShardUpdate
+    from mlpeft.work import RoundResult, Shard
 
 log = logging.getLogger("mlpeft.coordinator")
 
@@ -120,7 +120,7 @@ class CoordinatorDriver:
         self._names: dict[WorkerId, str] = {}
         self._theta: EncodedTheta | None = None
         self._held: list[asyncio.Future[None]] = []  # updates that wait for a turn
-        self._round: Future[list[ShardUpdate]] | None = None
+        self._round: Future[RoundResult] | None = None
         self._limit_bytes = SLACK_BYTES
 
     def invite(self, command: str) -> None:
@@ -134,9 +134,9 @@ class CoordinatorDriver:
         version: int,
         meta: ParamTree,
         shards: Sequence[Shard],
-        result: Future[list[ShardUpdate]],
+        result: Future[RoundResult],
     ) -> None:
-        """Open a round; `result` gets its updates, or why there are none."""
+        """Open a round; `result` gets what it returns, or why there is nothing."""
         if self._theta is None or self._theta.message.version != version:
             self._theta = EncodedTheta(version, meta)
             size = sum(leaf.nbytes for leaf in meta.values())
@@ -317,10 +317,10 @@ class CoordinatorDriver:
                     self._peers[worker].send_theta(self._theta)
             case cm.DismissWorker(worker, reason):
                 self._peers.pop(worker).dismiss(reason)
-            case cm.CompleteRound(_, updates):
+            case cm.CompleteRound(_, result):
                 if self._round is not None:
-                    result, self._round = self._round, None
-                    result.set_result(list(updates))
+                    waiting, self._round = self._round, None
+                    waiting.set_result(result)
             case cm.FailRound(_, story):
                 self._settle(RoundFailedError(story))
             case m.Announce(level, text, name, key):

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from mlpeft.runtime.coordinator.local_workers import LocalWorkers
     from mlpeft.transport.blobs.offer import Offer
     from mlpeft.transport.security.authority import Authority
-    from mlpeft.work import Shard, ShardUpdate
+    from mlpeft.work import RoundResult, Shard
 
 T = TypeVar("T")
 
@@ -159,9 +159,9 @@ class Runtime:
 
     def submit(
         self, version: int, meta: ParamTree, shards: Sequence[Shard]
-    ) -> Future[list[ShardUpdate]]:
+    ) -> Future[RoundResult]:
         """Open a round."""
-        result: Future[list[ShardUpdate]] = Future()
+        result: Future[RoundResult] = Future()
         self._metrics.time_round(result)
         self._loop.call_soon_threadsafe(
             self._driver.submit, version, meta, shards, result
@@ -241,12 +241,11 @@ class ClusterExecutor:
 
     def run(
         self, version: int, meta: ParamTree, shards: Sequence[Shard]
-    ) -> list[ShardUpdate]:
-        """The updates of all shards, in the order of their index.
+    ) -> RoundResult:
+        """Compute a round; see `mlpeft.work.Executor`.
 
         Raises:
             RoundFailedError: If a shard failed too often, with its story.
-            RoundInterruptedError: If someone asked to stop.
         """
         result = self._runtime.submit(version, meta, shards)
         while True:

@@ -205,7 +205,7 @@ def test_an_outlier_is_refused_by_name_counted_and_computed_elsewhere(seasoned):
     assert seasoned.state.status(seasoned.now).refused == 1
     assert failures(seasoned) == {"ada": 1, "bob": 0}
     (done,) = of_type(send(seasoned, "bob", 1, 2), cm.CompleteRound)
-    assert done.updates[0].total["w"][0] == 4, "bob's counts"
+    assert done.result.totals.totals[0]["w"][0] == 4, "bob's counts"
     assert failures(seasoned) == {"ada": 1, "bob": 0}
 
 

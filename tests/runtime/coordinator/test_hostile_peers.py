@@ -83,12 +83,12 @@ class Besieged:
     async def finish(self):
         """Theta after the round, which the honest worker computes."""
         self.driver.resume()
-        updates = await asyncio.wrap_future(self.round)
+        result = await asyncio.wrap_future(self.round)
         self.driver.end("done")
         await self.honest
         await self.channel.close()
         await self.server.stop(5)
-        return toy_step(np.ones(TOY_SIZE, dtype=np.float32), tuple(updates))
+        return toy_step(np.ones(TOY_SIZE, dtype=np.float32), result)
 
 
 def peak_mib():

@@ -117,11 +117,11 @@ def test_an_update_far_ahead_is_not_read_before_its_turn():
             status = served.driver.status()
             for index in (1, 0, 2):
                 hands[index].answer(*leased[index])
-            updates = await asyncio.wrap_future(result)
+            done = await asyncio.wrap_future(result)
             for hand in hands:
                 hand.stream.close()
                 await hand.link.close()
-            return early, status.shards_in, toy_step(theta, tuple(updates))
+            return early, status.shards_in, toy_step(theta, done)
 
     early, shards_in, theta = bounded(scenario())
     assert early < 4096, "its head alone"
@@ -143,12 +143,12 @@ def test_an_update_that_is_no_longer_wanted_is_passed_over_and_frees_its_slot():
             hand.answer(lease, start)  # of the round that was given up
             assert isinstance(await hand.stream.receive(), p.LeaseRevocation)
             hand.answer(*await hand.lease())
-            (update,) = await asyncio.wrap_future(second)
+            done = await asyncio.wrap_future(second)
             hand.stream.close()
             await hand.link.close()
-            return update
+            return done
 
-    assert bounded(scenario()).total["w"].shape == (SIZE,)
+    assert bounded(scenario()).totals.total["w"].shape == (SIZE,)
 
 
 def test_updates_that_are_in_take_no_memory():

@@ -1,78 +1,23 @@
-"""Updates summed as they come in: the same bits, and their memory let go."""
+"""Updates are summed in order: whose turn it is to send a large one, and the bits."""
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from mlpeft import params
 from mlpeft.cluster import messages as m
 from mlpeft.cluster import protocol as p
 from mlpeft.cluster.coordinator import messages as cm
-from mlpeft.cluster.coordinator.ordered_sum import OrderedSum
 from mlpeft.cluster.coordinator.updates import Turn
 from mlpeft.cluster.policy import Policy
-from mlpeft.cluster.sim import Faults, Simulation, serial_result
-from mlpeft.meta.aggregate import combine
-from mlpeft.work import ShardUpdate
-from tests.cluster.builders import Machine, key, of_type
+from mlpeft.cluster.sim import (
+    Faults,
+    Simulation,
+    serial_result,
+    toy_shards,
+    toy_update,
+)
+from tests.cluster.builders import THETA, Machine, key, of_type
 
 ADA, BOB, EVE = p.WorkerId("ada-id"), p.WorkerId("bob-id"), p.WorkerId("eve-id")
-
-
-def updates(seed, number=6):
-    """Sizes differ by powers of three: another order of summation gives other bits."""
-    rng = np.random.default_rng(seed)
-    return [
-        ShardUpdate(
-            index,
-            2,
-            {
-                "w": rng.normal(size=(4,)).astype(np.float32) * np.float32(3**index),
-                "b": rng.normal(size=(1,)).astype(np.float32),
-            },
-            {"support_loss": np.zeros(2, dtype=np.float32)},
-        )
-        for index in range(number)
-    ]
-
-
-@given(order=st.permutations(range(6)), seed=st.integers(0, 1000))
-def test_the_sum_has_the_bits_of_the_mean_over_all_updates_in_any_order(order, seed):
-    made, fold, held = updates(seed), OrderedSum(), {}
-    for index in order:
-        held[index] = made[index]
-        fold.take(held)
-    fold.finish(held)
-    folded = [held[index] for index in range(6)]
-    assert params.digest(combine(folded)) == params.digest(combine(made))
-    assert [update.per_task for update in folded] == [u.per_task for u in made]
-
-
-def test_what_is_summed_is_let_go_and_what_came_early_is_kept():
-    made, fold, held = updates(0), OrderedSum(), {}
-    for index in (0, 2, 1, 5):
-        held[index] = made[index]
-        fold.take(held)
-    assert fold.done == 3
-    assert {index: bool(update.total) for index, update in held.items()} == {
-        0: False,
-        1: False,
-        2: False,
-        5: True,
-    }
-
-
-def test_the_arrays_of_an_update_are_never_changed():
-    """A worker in this process may still hold them."""
-    made = updates(0)
-    before = [params.digest(update.total) for update in made]
-    fold, held = OrderedSum(), dict(enumerate(made))
-    fold.take(held)
-    assert [params.digest(update.total) for update in made] == before
-
-
-# --- whose turn it is -----------------------------------------------------------------
 
 
 @pytest.fixture
@@ -159,12 +104,12 @@ def test_the_sum_is_what_the_training_loop_gets(machine):
         holder = machine.state.status(machine.now).leases[0].worker
         commands = machine.update(holder, 3)
     (done,) = of_type(commands, cm.CompleteRound)
-    assert [bool(update.total) for update in done.updates] == [
-        True,
-        False,
-        False,
-        False,
-    ]
+    updates = [toy_update(THETA, shard) for shard in toy_shards(0, 4)]
+    expected = np.zeros_like(THETA)
+    for update in updates:
+        expected = expected + update.total["w"]
+    assert done.result.totals.total["w"].tobytes() == expected.tobytes()
+    assert done.result.totals.count == 8
 
 
 # --- in the simulator -----------------------------------------------------------------
