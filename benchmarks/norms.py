@@ -1,4 +1,4 @@
-"""How far do honest updates move theta, in spreads above the median of recent ones?
+"""How far would honest updates move theta, in spreads above the median of recent ones?
 
     python -m benchmarks.norms configs/digits.yaml meta_learning.num_meta_iterations=500
 
@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mlpeft.cluster.coordinator.outliers import NormHistory, displacement
+from mlpeft.cluster.coordinator.outliers import NormHistory, displacement_norm
 from mlpeft.config import RunConfig
+from mlpeft.meta import state
+from mlpeft.meta.algorithms import ALGORITHMS
 from mlpeft.training.loop import train
 from mlpeft.training.runner import ShardRunner
 from mlpeft.work import Kind
@@ -50,7 +52,11 @@ class MeasuringRunner(ShardRunner):
         """Compute one shard."""
         update = super().run(meta, shard, progress)
         if shard.kind is Kind.TRAIN:
-            self._note(shard.index, displacement(update, meta))
+            theta, _ = state.split(meta)
+            algorithm = ALGORITHMS[self.config.meta_learning.algorithm]
+            self._note(
+                shard.index, displacement_norm(update, theta, algorithm.displacement)
+            )
         return update
 
     def _note(self, index: int, norm: float) -> None:

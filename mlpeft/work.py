@@ -206,6 +206,15 @@ class RoundUpdates:
         return RoundResult(totals, tuple(update.per_task for update in ordered))
 
 
+class Displacement(StrEnum):
+    """How a shard's mean `total / count` says where its tasks would move theta."""
+
+    FROM_THETA = "from theta"
+    """It is where they would move it to: the displacement is the mean minus theta."""
+    AS_IT_IS = "as it is"
+    """It is a gradient, and itself the displacement."""
+
+
 class RoundInterruptedError(MlpeftError):
     """Someone asked to stop while a round was under way; it counts for nothing."""
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from mlpeft.work import Displacement
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -36,8 +38,9 @@ class Policy:
         quarantine_s: Seconds that a quarantine lasts.
         announce_s: Seconds without a result after which a round says what it waits for.
         min_workers: Workers that must be connected before the first lease is given.
-        norm_factor: Spreads above the median beyond which an update that moves theta
-            needs a second opinion; 0: none does.
+        norm_factor: Spreads above the median beyond which the norm of an update's
+            displacement needs a second opinion; 0: none does.
+        displacement: What the run's algorithm takes from a shard.
         ordered_sum: Whether updates are summed as they come in, in their order; False:
             a round keeps them apart, as rules other than the mean need them.
         room_bytes: What updates that wait to be summed may take, if it is more than two
@@ -56,6 +59,7 @@ class Policy:
     announce_s: float = 5.0
     min_workers: int = 1
     norm_factor: float = 0.0
+    displacement: Displacement = Displacement.FROM_THETA
     ordered_sum: bool = False
     room_bytes: int = 256 << 20
 

@@ -69,8 +69,9 @@ class ClusterSection(Section):
     )
     norm_factor: NonNegativeFloat = Field(
         default=30.0,
-        description="An update that moves theta by more than the median of recent ones "
-        "and so many times their spread must be found by a second worker; 0: none must",
+        description="An update that would move theta by more than the median of recent "
+        "ones and so many times their spread must be found by a second worker; 0: none "
+        "must",
     )
     metrics_port: int | None = Field(
         default=None,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from mlpeft.meta import fomaml, reptile
+from mlpeft.work import Displacement
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,17 +28,22 @@ class Algorithm:
     Attributes:
         pseudo_gradient: What the outer optimiser descends, of theta and the mean over
             the meta-batch of what the tasks returned, NumPy leaves.
+        displacement: What a shard's mean is, seen from theta; for the cluster's check
+            of outliers, which knows no algorithm.
         task_gradient: `(functional, names, adapted, support, query) -> (loss,
             gradient)`, see `fomaml.task_gradient`: the task returns that gradient.
             None: it returns its adapted parameters, and needs no queries.
     """
 
     pseudo_gradient: PseudoGradient
+    displacement: Displacement
     task_gradient: TaskGradient | None = None
 
 
 ALGORITHMS: dict[AlgorithmName, Algorithm] = {
-    "reptile": Algorithm(reptile.pseudo_gradient),
-    "fomaml": Algorithm(fomaml.pseudo_gradient, fomaml.task_gradient),
+    "reptile": Algorithm(reptile.pseudo_gradient, Displacement.FROM_THETA),
+    "fomaml": Algorithm(
+        fomaml.pseudo_gradient, Displacement.AS_IT_IS, fomaml.task_gradient
+    ),
 }
 """By `meta_learning.algorithm`."""

@@ -36,6 +36,11 @@ def split(meta: Mapping[str, Array]) -> tuple[ParamTree, ParamTree]:
     return theta, state
 
 
+def carried(meta: Mapping[str, Array]) -> frozenset[str]:
+    """Names of the leaves of a meta-state that are carried inner state."""
+    return frozenset(name for name in meta if name.startswith(INNER_STATE))
+
+
 def initial(theta: Mapping[str, Array], inner: InnerLoop) -> ParamTree:
     """The meta-state of a run that starts with this theta, as float32 NumPy leaves."""
     state = inner.make_optimizer().init(dict(theta)) if inner.carries else {}

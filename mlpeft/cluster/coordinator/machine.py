@@ -230,7 +230,7 @@ class CoordinatorMachine:
     # --- rounds -----------------------------------------------------------------------
 
     def _open_round(self, event: RoundOpened) -> Commands:
-        state, factor = self._state, self.policy.norm_factor
+        state = self._state
         state.rounds_opened += 1
         state.version = event.version
         state.round = OpenRound(
@@ -240,12 +240,20 @@ class CoordinatorMachine:
             schema=schema(event.meta),
             updates=RoundUpdates(summed=self.policy.ordered_sum),
             payload_bytes=sum(leaf.nbytes for leaf in event.meta.values()),
-            outliers=OutlierCheck(state.norms.limit(factor), event.meta)
-            if factor
-            else None,
+            outliers=self._outlier_check(event),
             announced_at=state.now,
         )
         return []
+
+    def _outlier_check(self, event: RoundOpened) -> OutlierCheck | None:
+        factor = self.policy.norm_factor
+        if not factor:
+            return None
+        theta = {
+            name: leaf for name, leaf in event.meta.items() if name not in event.carried
+        }
+        limit = self._state.norms.limit(factor)
+        return OutlierCheck(limit, theta, self.policy.displacement)
 
     def _end_run(self, reason: str) -> Commands:
         self._state.over = reason

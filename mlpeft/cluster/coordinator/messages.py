@@ -89,11 +89,14 @@ class RoundOpened:
         shards: What to compute; indices 0 .. len - 1.
         meta: The meta-state of that version; `total` of a training shard must have its
             leaves.
+        carried: Leaves of `meta` that are no part of theta but carried state of the
+            inner optimiser: they may move as they like.
     """
 
     version: int
     shards: tuple[Shard, ...]
     meta: ParamTree
+    carried: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,11 +1,12 @@
-"""Updates that move theta much further than others do.
+"""Updates that would move theta much further than others do.
 
 A worker that computes finite nonsense (bad memory, a broken kernel, malice) passes
-every other check. How far an update moves theta is one number that tells: the Euclidean
-norm of its mean displacement, held against the median of those that counted in rounds
-before, with their median absolute deviation (MAD) as the measure of spread (Hampel,
-"The Influence Curve and Its Role in Robust Estimation", 1974). A few bad values move
-neither.
+every other check. How far an update would move theta is one number that tells: the
+Euclidean norm of its mean displacement, held against the median of those that counted
+in rounds before, with their median absolute deviation (MAD) as the measure of spread
+(Hampel, "The Influence Curve and Its Role in Robust Estimation", 1974). A few bad
+values move neither. What the displacement is the algorithm says
+(`mlpeft.work.Displacement`).
 
 Honest tasks may be unusual, too. So an outlier is not dropped but computed again, and
 counts when somebody else finds the same. That is why the check decides no bits: an
@@ -22,7 +23,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from mlpeft.meta.state import split
+from mlpeft.work import Displacement
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -40,16 +41,25 @@ AGREEMENT = 0.01
 """Relative difference of two norms that still count as the same finding. Machines that
 are alike find the same bits; others differ in rounding."""
 _BLOCK = 1 << 16
+_FINDINGS = {
+    Displacement.FROM_THETA: "would move theta by",
+    Displacement.AS_IT_IS: "has a gradient of norm",
+}
+"""What the log says of an update, before the norm."""
 
 
-def displacement(update: ShardUpdate, meta: ParamTree) -> float:
-    """`|| total / count - theta ||_2` over theta's leaves, without carried inner state.
+def displacement_norm(
+    update: ShardUpdate, theta: ParamTree, displacement: Displacement
+) -> float:
+    """`|| total / count - theta ||_2`, or `|| total / count ||_2` of a gradient.
 
     Args:
-        update: A training shard's update that has exactly the leaves of `meta`.
-        meta: The meta-state that it started from, NumPy float32.
+        update: A training shard's update that has the leaves of `theta`, and perhaps
+            others, which are not looked at.
+        theta: What it started from, NumPy float32.
+        displacement: Which of the two.
     """
-    theta, _ = split(meta)
+    from_theta = displacement is Displacement.FROM_THETA
     share = np.float32(1.0 / update.count)
     room = np.empty(_BLOCK, dtype=np.float32)
     squares = 0.0
@@ -59,7 +69,8 @@ def displacement(update: ShardUpdate, meta: ParamTree) -> float:
             for first in range(0, total.size, _BLOCK):  # a block stays in the cache
                 part = room[: min(_BLOCK, total.size - first)]
                 np.multiply(total[first : first + _BLOCK], share, out=part)
-                np.subtract(part, start[first : first + _BLOCK], out=part)
+                if from_theta:
+                    np.subtract(part, start[first : first + _BLOCK], out=part)
                 squares += float(np.dot(part, part))
     return float(np.sqrt(squares))
 
@@ -78,13 +89,13 @@ class Limit:
     median: float
     norms: int
 
-    def reject_reason(self, norm: float) -> str:
+    def reject_reason(self, norm: float, displacement: Displacement) -> str:
         """Why a norm beyond the limit needs a second opinion."""
         return (
-            f"it moves theta by {norm:.3g}; the last {self.norms} that counted moved "
-            f"it by {self.median:.3g} (median), and beyond {self.norm:.3g} a second "
-            "worker must find the same. If many tasks are so unlike each other, raise "
-            "cluster.norm_factor"
+            f"it {_FINDINGS[displacement]} {norm:.3g}; the median of the last "
+            f"{self.norms} that counted is {self.median:.3g}, and beyond "
+            f"{self.norm:.3g} a second worker must find the same. If many tasks are so "
+            "unlike each other, raise cluster.norm_factor"
         )
 
 
@@ -142,12 +153,16 @@ class OutlierCheck:
 
     Args:
         limit: The largest norm that counts without a second opinion; None: any does.
-        meta: The meta-state that the round starts from.
+        theta: What the round starts from.
+        displacement: What the run's algorithm takes from a shard.
     """
 
-    def __init__(self, limit: Limit | None, meta: ParamTree) -> None:
+    def __init__(
+        self, limit: Limit | None, theta: ParamTree, displacement: Displacement
+    ) -> None:
         self._limit = limit
-        self._meta = meta
+        self._theta = theta
+        self._displacement = displacement
         self._norms: dict[int, float] = {}
         self._refused: dict[int, list[_Finding]] = {}
 
@@ -164,7 +179,7 @@ class OutlierCheck:
             alone: Whether there is nobody else to ask; then the same process finding
                 the same twice is enough.
         """
-        norm = displacement(update, self._meta)
+        norm = displacement_norm(update, self._theta, self._displacement)
         confirmed: tuple[str, ...] = ()
         if self._limit is not None and not norm <= self._limit.norm:
             earlier = self._refused.setdefault(update.index, [])
@@ -177,7 +192,7 @@ class OutlierCheck:
             )
             if not confirmed:
                 earlier.append(_Finding(attempt, process_id, norm))
-                return Verdict(self._limit.reject_reason(norm))
+                return Verdict(self._limit.reject_reason(norm, self._displacement))
         self._norms[update.index] = norm
         return Verdict(confirmed=confirmed)
 

@@ -104,7 +104,7 @@ class OpenRound:
         shards: What is computed.
         schema: Leaves that the sum of a training shard must have.
         updates: What is in.
-        outliers: How far its updates move theta; None: nobody asks.
+        outliers: The norms of its updates; None: nobody asks.
         payload_bytes: Size of theta, and of each training update.
         announced_at: When people were last told what it waits for.
         attempts: Leases given out so far, by shard.
@@ -170,7 +170,7 @@ class ClusterState:
         rounds_opened: Rounds so far.
         version: Version of theta in the newest round.
         over: Why the run ended; None while it has not.
-        norms: How far updates of closed rounds moved theta.
+        norms: Of the displacements by updates of closed rounds.
         counted: Updates that counted, since the start.
         refused: Updates that the gate refused, since the start.
         backups: Leases granted as backups, since the start.

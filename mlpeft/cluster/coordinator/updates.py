@@ -153,7 +153,7 @@ class UpdateHandler:
         update: ShardUpdate,
         worker: WorkerRecord,
     ) -> Verdict:
-        """Whether an update that is sound moves theta as others do."""
+        """Whether the displacement by an update that is sound is like others'."""
         check = current.outliers
         if check is None or current.shards[key.shard].kind is not Kind.TRAIN:
             return Verdict()

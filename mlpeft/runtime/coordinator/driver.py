@@ -27,6 +27,8 @@ from mlpeft.cluster.protocol import (
     WorkerId,
 )
 from mlpeft.errors import MlpeftError, RemoteProtocolError
+from mlpeft.meta import state
+from mlpeft.meta.algorithms import ALGORITHMS
 from mlpeft.runtime.coordinator.joins import Joins
 from mlpeft.runtime.coordinator.peer import EncodedTheta
 from mlpeft.transport.blobs.offer import Offer
@@ -96,6 +98,7 @@ class CoordinatorDriver:
             quarantine_s=cluster.quarantine_s,
             min_workers=cluster.min_workers,
             norm_factor=cluster.norm_factor,
+            displacement=ALGORITHMS[config.meta_learning.algorithm].displacement,
             ordered_sum=config.meta_learning.aggregation == "mean",
         )
         self.config = config
@@ -142,7 +145,8 @@ class CoordinatorDriver:
             size = sum(leaf.nbytes for leaf in meta.values())
             self._limit_bytes = size + SLACK_BYTES
         self._round = result
-        self._handle(cm.RoundOpened(version, tuple(shards), meta))
+        carried = state.carried(meta)
+        self._handle(cm.RoundOpened(version, tuple(shards), meta, carried))
 
     def abandon(self, reason: str) -> None:
         """Give up the open round, if there is one."""

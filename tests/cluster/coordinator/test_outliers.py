@@ -1,6 +1,7 @@
-"""Updates that move theta too far: found again elsewhere, or they do not count."""
+"""Outliers count when somebody else finds the same, and not before."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,13 +13,15 @@ from mlpeft.cluster.coordinator.outliers import (
     WINDOW,
     NormHistory,
     OutlierCheck,
-    displacement,
+    displacement_norm,
 )
 from mlpeft.cluster.policy import Policy
 from mlpeft.cluster.sim import Faults, Simulation, serial_result, toy_shards
 from mlpeft.params import global_norm, subtract
-from mlpeft.work import Kind, Shard, ShardUpdate, TaskSpec
+from mlpeft.work import Displacement, Kind, Shard, ShardUpdate, TaskSpec
 from tests.cluster.builders import META, THETA, Machine, of_type
+
+FROM_THETA, AS_IT_IS = Displacement.FROM_THETA, Displacement.AS_IT_IS
 
 
 def history(*norms):
@@ -35,7 +38,17 @@ def moved(by, index=0, count=1):
 
 
 def test_the_displacement_is_that_of_the_mean_over_the_shards_tasks():
-    assert displacement(moved(2, count=3), META) == pytest.approx(2 * np.sqrt(5))
+    """theta is 1, the mean 3 in each of five numbers: 2 sqrt(5) from theta."""
+    update = moved(2, count=3)
+    from_theta = displacement_norm(update, META, FROM_THETA)
+    assert from_theta == pytest.approx(2 * np.sqrt(5))
+
+
+def test_a_gradient_is_its_own_displacement():
+    """The same mean as a gradient: 3 sqrt(5), wherever theta is."""
+    update = moved(2, count=3)
+    as_it_is = displacement_norm(update, META, AS_IT_IS)
+    assert as_it_is == pytest.approx(3 * np.sqrt(5))
 
 
 def test_the_displacement_of_many_blocks_is_that_of_whole_leaves():
@@ -43,15 +56,18 @@ def test_the_displacement_of_many_blocks_is_that_of_whole_leaves():
     shapes = {"a": (300, 250), "b": (70_000,), "c": (1,)}
     meta = {name: rng.normal(size=s).astype(np.float32) for name, s in shapes.items()}
     total = {name: leaf + np.float32(0.1) for name, leaf in meta.items()}
-    expected = global_norm(subtract(total, meta))
-    found = displacement(ShardUpdate(0, 1, total), meta)
-    assert found == pytest.approx(expected, rel=1e-4)
+    update = ShardUpdate(0, 1, total)
+    for displacement, expected in (
+        (FROM_THETA, global_norm(subtract(total, meta))),
+        (AS_IT_IS, global_norm(total)),
+    ):
+        found = displacement_norm(update, meta, displacement)
+        assert found == pytest.approx(expected, rel=1e-4)
 
 
-def test_carried_optimiser_state_is_not_looked_at():
-    meta = META | {"inner_state/step": np.zeros(1, dtype=np.float32)}
-    total = META | {"inner_state/step": np.full(1, 1e9, dtype=np.float32)}
-    assert displacement(ShardUpdate(0, 1, total), meta) == 0
+def test_leaves_that_are_no_part_of_theta_are_not_looked_at():
+    total = META | {"state": np.full(1, 1e9, dtype=np.float32)}
+    assert displacement_norm(ShardUpdate(0, 1, total), META, FROM_THETA) == 0
 
 
 def test_there_is_no_limit_below_a_minimum_of_history():
@@ -83,7 +99,7 @@ def test_old_norms_are_forgotten():
 
 def check():
     """Norms were about sqrt(5); beyond six times that a second opinion is wanted."""
-    return OutlierCheck(history(*[np.sqrt(5)] * 30).limit(50), META)
+    return OutlierCheck(history(*[np.sqrt(5)] * 30).limit(50), META, FROM_THETA)
 
 
 ATTEMPTS = itertools.count(1)
@@ -97,9 +113,8 @@ def judged(made, update, process_id, *, alone):
 def test_an_outlier_waits_for_somebody_else_to_find_the_same():
     made = check()
     reject_reason = judged(made, moved(100), "a", alone=False).reject_reason
-    assert (
-        "moves theta by 224; the last 30 that counted moved it by 2.24" in reject_reason
-    )
+    assert "it would move theta by 224" in reject_reason
+    assert "the median of the last 30 that counted is 2.24" in reject_reason
     assert "beyond 13.4 a second worker must find the same" in reject_reason
     again = judged(made, moved(100), "a", alone=False)
     assert again.reject_reason is not None, "the same worker is no second opinion"
@@ -197,7 +212,7 @@ def failures(machine):
 
 def test_an_outlier_is_refused_by_name_counted_and_computed_elsewhere(seasoned):
     announced, *rest = send(seasoned, "ada", 1e4, 1)
-    assert "round 11 shard 0 attempt 1 by worker ada refused: it moves" in (
+    assert "round 11 shard 0 attempt 1 by worker ada refused: it would move" in (
         announced.text
     )
     (grant,) = of_type(rest, p.Lease)
@@ -233,7 +248,7 @@ def test_outliers_that_never_agree_stop_the_run_with_their_story(seasoned):
     send(seasoned, "ada", 1e4, 1)
     send(seasoned, "bob", 2e4, 2)
     (failed,) = of_type(send(seasoned, "ada", 3e4, 3), cm.FailRound)
-    assert "attempt 2 on bob: refused: it moves theta by 4.47e+04" in failed.story
+    assert "attempt 2 on bob: refused: it would move theta by 4.47e+04" in failed.story
     assert "cluster.norm_factor" in failed.story
 
 
@@ -280,6 +295,61 @@ def test_a_factor_of_zero_turns_the_check_off():
         assert of_type(commands, cm.CompleteRound)
 
 
+def gradient(size):
+    """A toy shard whose tasks have gradients of this in each of five numbers."""
+    total = np.full(5, 2 * size, dtype=np.float32)
+    loss = {"support_loss": np.zeros(2, dtype=np.float32)}
+    return ShardUpdate(0, 2, {"w": total}, loss)
+
+
+@pytest.mark.parametrize("displacement", [FROM_THETA, AS_IT_IS])
+def test_a_gradient_a_hundred_times_too_large_is_refused_and_an_honest_one_never(
+    displacement,
+):
+    """Theta is five times 1; usual gradients are five times 0.001.
+
+    Their norm is 0.001 sqrt(5) = 0.00224, and the least spread a tenth of it. With a
+    factor of 30 the limit is 4 medians, 0.00894. An honest task with a gradient of
+    thrice the usual norm, 0.00671, counts; 0.1 sqrt(5) = 0.224 does not.
+
+    Measured from theta all of them would look alike: usual ones are 0.999 sqrt(5) =
+    2.23 away, so that the limit would be 8.93, and the liar 0.9 sqrt(5) = 2.01.
+    """
+    machine = Machine(Policy(norm_factor=30, displacement=displacement))
+    machine.join("ada")
+    sizes = [0.001] * LEAST_NORMS + [0.0005, 0.003, 0.1]
+    for version, size in enumerate(sizes):
+        machine.open(shards=1, version=version)
+        commands = machine.update(
+            "ada", 0, round_id=version + 1, version=version, update=gradient(size)
+        )
+        honest = size < 0.1
+        counts = honest or displacement is FROM_THETA
+        assert bool(of_type(commands, cm.CompleteRound)) == counts, size
+    refused = [command.text for command in of_type(commands, cm.Announce)]
+    if displacement is AS_IT_IS:
+        assert "refused: it has a gradient of norm 0.224; the median" in refused[0]
+        assert "counted is 0.00224, and beyond 0.00894 a second" in refused[0]
+
+
+def test_carried_optimiser_state_may_move_as_it_likes():
+    machine = Machine(Policy(norm_factor=20))
+    machine.join("ada")
+    meta = META | {"state": np.zeros(1, dtype=np.float32)}
+    for version in range(LEAST_NORMS + 1):
+        opened = cm.RoundOpened(
+            version, toy_shards(version, 1), meta, carried=frozenset({"state"})
+        )
+        machine(opened)
+        honest = with_tasks(moved(1))
+        state = {"state": np.full(1, 10.0**version, dtype=np.float32)}
+        update = replace(honest, total=honest.total | state)
+        commands = machine.update(
+            "ada", 0, round_id=version + 1, version=version, update=update
+        )
+        assert of_type(commands, cm.CompleteRound)
+
+
 # --- in the simulator -----------------------------------------------------------------
 
 
@@ -294,7 +364,7 @@ def test_exaggerating_workers_do_no_harm_and_honest_outliers_do_not_stop_the_run
         theta = simulation.run()
         assert theta.tobytes() == serial_result(14).tobytes(), f"seed {seed}"
         lines = "\n".join(simulation.announced)
-        refused += lines.count("moves theta by")
+        refused += lines.count("would move theta by")
         agreed += lines.count("unusual but right")
     assert refused > 10
     assert agreed > 10
