@@ -220,7 +220,23 @@ class RoundInterruptedError(MlpeftError):
 
 
 class Executor(Protocol):
-    """Computes the shards of a round, somewhere."""
+    """Computes the shards of a round, somewhere: this is where engines are plugged in.
+
+    The training loop relies on the following of every executor.
+    `tests/training/executor_contract.py` checks it; a new one inherits those tests.
+
+    - Same bytes: the result is that of computing the shards one after another and of
+      adding float32 totals in the order of their index, whichever is done first. `meta`
+      is not changed, nor is a result by later rounds.
+    - Versions: equal versions are equal bytes, so `meta` may be sent once a version.
+      They never go back.
+    - Retries are invisible: a shard that is computed twice counts once. If one cannot
+      be computed, that is an MlpeftError, and the next round works.
+    - Cancellation: how an executor is asked to stop is its own affair. It then raises
+      RoundInterruptedError, no shard of the round counts, and the next round works.
+    - Progress: whoever tells how far a round is begins at nothing and never goes back.
+    - One round at a time: `run` blocks, and is called from one thread.
+    """
 
     def run(
         self, version: int, meta: ParamTree, shards: Sequence[Shard]
