@@ -159,7 +159,7 @@ def test_a_training_leaves_a_log(mlpeft, here):
     assert code == 0
     code, shown, _ = mlpeft("logs", "checkpoints/tiny")
     assert code == 0
-    assert "checkpoints/tiny: from meta-iteration 0" in shown
+    assert "started in checkpoints/tiny from meta-iteration 0" in shown
     assert "2/2: accuracy" in shown
 
 

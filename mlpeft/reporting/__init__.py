@@ -1,4 +1,4 @@
-"""What a run tells: to the terminal, to metrics.jsonl, to W&B, to TensorBoard."""
+"""Reports a run: terminal, metrics.jsonl, log file, W&B, TensorBoard."""
 
 from __future__ import annotations
 

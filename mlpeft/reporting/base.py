@@ -1,4 +1,4 @@
-"""What a training tells whoever listens, and telling several at once."""
+"""The interface of reporters, and several of them as one."""
 
 from __future__ import annotations
 
@@ -18,25 +18,24 @@ if TYPE_CHECKING:
 
 
 class Reporter(Protocol):
-    """Told about a training as it goes.
+    """Receives the events of a training run.
 
-    An iteration's number is how many meta-iterations are done with it: 1 after the
-    first; 0 is the state before any.
+    An iteration's number counts the meta-iterations done: 1 after the first, 0 before.
     """
 
     def start(self, config: RunConfig, run_dir: Path, first_iteration: int) -> None:
-        """A training begins, or goes on.
+        """A run starts or resumes.
 
         Args:
             config: The run's configuration.
             run_dir: The run's folder; it exists.
-            first_iteration: Meta-iterations that were done before: 0, or where a
-                resumed run goes on. What was reported beyond it is void.
+            first_iteration: Meta-iterations done before: 0, or where a resumed run
+                continues. Earlier reports beyond it are void.
         """
         ...
 
     def iteration(self, iteration: int, metrics: Mapping[str, float]) -> None:
-        """A meta-iteration is done. Called thousands of times a second: be cheap.
+        """A meta-iteration is done. Called thousands of times per second: be cheap.
 
         Args:
             iteration: Its number.
@@ -50,20 +49,20 @@ class Reporter(Protocol):
         ...
 
     def checkpoint(self, iteration: int, path: Path) -> None:
-        """The state after an iteration will be on disk next: reports up to it first."""
+        """A checkpoint of an iteration is about to be written: flush reports first."""
         ...
 
     def message(self, text: str) -> None:
-        """Something that a person should read."""
+        """A message for the user."""
         ...
 
     def close(self) -> None:
-        """The training is over, or failed. May be called twice."""
+        """The run ended or failed. May be called twice."""
         ...
 
 
 class Reporters:
-    """Several reporters as one, told in turn."""
+    """Passes every event to several reporters in turn."""
 
     def __init__(self, reporters: Iterable[Reporter] = ()) -> None:
         self.reporters = list(reporters)
@@ -94,22 +93,22 @@ class Reporters:
             reporter.message(text)
 
     def close(self) -> None:
-        """Close all of them, also where closing one fails."""
+        """Close all reporters, even if closing one fails."""
         with contextlib.ExitStack() as stack:
             for reporter in reversed(self.reporters):
                 stack.callback(reporter.close)
 
 
 def build_reporters(config: RunConfig, *, console: bool = True) -> Reporters:
-    """The terminal, metrics.jsonl, the log file, and what `logging` switches on.
+    """Build the reporters for metrics.jsonl, the log file, terminal and `logging`.
 
     Args:
         config: The run's configuration.
-        console: False leaves the terminal out (for `--json` and `--quiet`).
+        console: Whether to report to the terminal; False for `--json` and `--quiet`.
 
     Raises:
-        ConfigError: If a switch needs a package that is not installed, or the log file
-            cannot be written.
+        ConfigError: If an enabled reporter needs a package that is not installed, or
+            the log file cannot be written.
     """
     reporters: list[Reporter] = [JsonlReporter(), LogReporter(config)]
     if console:

@@ -1,4 +1,4 @@
-"""Progress on the terminal: one line that is redrawn, or plain lines now and then."""
+"""Progress on the terminal: one redrawn line, or plain lines at intervals."""
 
 from __future__ import annotations
 
@@ -23,24 +23,23 @@ if TYPE_CHECKING:
     from mlpeft.results import EvalResult
 
 REDRAW_S: Final = 0.1
-"""Seconds between two redraws of the progress line."""
+"""Seconds between redraws of the progress line."""
 PLAIN_LINE_S: Final = 10.0
-"""Seconds between two plain lines; a validation shortens it to VALIDATION_LINE_S."""
+"""Seconds between plain lines; a validation shortens it to VALIDATION_LINE_S."""
 VALIDATION_LINE_S: Final = 1.0
 BAR_FROM_WIDTH: Final = 100
-"""Columns of a terminal from which on there is room for a bar."""
+"""Terminal width in columns from which a bar fits."""
 
 
 class ConsoleReporter:
     """Shows iteration, speed, loss, validation and the time left.
 
-    On a terminal one line is redrawn. Where lines cannot be redrawn (a file, a pipe,
-    NO_COLOR, CI) a line is printed every ten seconds, every second while there are
-    validations, and for the last state.
+    On a terminal it redraws one line. Elsewhere (a file, a pipe, NO_COLOR, CI) it
+    prints a line every ten seconds, every second after validations, and at the end.
 
     Args:
         console: Where to print; None: standard error.
-        clock: Seconds, of a clock that does not jump.
+        clock: Monotonic time in seconds.
     """
 
     def __init__(
@@ -57,54 +56,56 @@ class ConsoleReporter:
         self._pace = Pace(0, clock())
         self._next_show = 0.0
         self._last_shown = 0.0
-        self._unsaid = False
+        self._pending = False  # whether something is not shown yet
         self._progress: Progress | None = None
 
     def start(self, config: RunConfig, run_dir: Path, first_iteration: int) -> None:
-        """Say what begins."""
+        """Print the start of the run."""
         now = self._clock()
         self._total = config.meta_learning.num_meta_iterations
         self._iteration = first_iteration
         self._pace = Pace(first_iteration, now)
-        how = f"resumes after {first_iteration} of" if first_iteration else "trains for"
-        total = f"{self._total} meta-iterations"
-        self.message(f"{config.run.name} {how} {total}, in {run_dir}")
+        name, total = config.run.name, f"{self._total} meta-iterations, in {run_dir}"
+        if first_iteration:
+            self.message(f"{name} resumes after {first_iteration} of {total}")
+        else:
+            self.message(f"{name} trains for {total}")
         if is_interactive(self._console):
             self._progress = _progress_line(self._console)
             self._progress.add_task(
                 config.run.name, total=self._total, completed=first_iteration, tail=""
             )
             self._progress.start()
-        self._shown(now)
+        self._mark_shown(now)
 
     def iteration(self, iteration: int, metrics: Mapping[str, float]) -> None:
-        """Note it; show it if it is time to."""
+        """Record the metrics; show them when a line is due."""
         self._iteration = iteration
         self._metrics = metrics
-        self._unsaid = True
+        self._pending = True
         if self._clock() >= self._next_show:
             self._show()
 
     def validation(self, iteration: int, result: EvalResult) -> None:
-        """Show it from now on."""
+        """Show the score from now on."""
         self._iteration = max(self._iteration, iteration)
-        self._validation = _short(result)
-        self._unsaid = True
+        self._validation = _score_text(result)
+        self._pending = True
         if self._clock() >= self._last_shown + VALIDATION_LINE_S:
             self._show()
         else:
             self._next_show = min(self._next_show, self._last_shown + VALIDATION_LINE_S)
 
     def checkpoint(self, iteration: int, path: Path) -> None:
-        """Keep quiet: that checkpoints are written is the normal course."""
+        """Nothing: checkpoints are routine."""
 
     def message(self, text: str) -> None:
-        """Print a line; above the progress line, where there is one."""
+        """Print a line, above the progress line if there is one."""
         self._console.print(text, markup=False, soft_wrap=True)
 
     def close(self) -> None:
-        """Show the last state, and let go of the terminal."""
-        if self._unsaid:
+        """Show the last state and release the terminal."""
+        if self._pending:
             self._show()
         if self._progress is not None:
             self._progress.stop()
@@ -115,21 +116,21 @@ class ConsoleReporter:
         self._pace.mark(self._iteration, now)
         if self._progress is None:
             count = f"{self._iteration:>{len(str(self._total))}}/{self._total}"
-            self.message(f"{count}  {self._tail()}")
+            self.message(f"{count}  {self._details()}")
         else:
             (task,) = self._progress.task_ids
             self._progress.update(
-                task, completed=self._iteration, tail=escape(self._tail())
+                task, completed=self._iteration, tail=escape(self._details())
             )
-        self._shown(now)
+        self._mark_shown(now)
 
-    def _shown(self, now: float) -> None:
-        self._unsaid = False
+    def _mark_shown(self, now: float) -> None:
+        self._pending = False
         self._last_shown = now
         self._next_show = now + (PLAIN_LINE_S if self._progress is None else REDRAW_S)
 
-    def _tail(self) -> str:
-        """Everything but the count: speed, loss, validation, time left."""
+    def _details(self) -> str:
+        """Speed, loss, validation and time left, for the end of the line."""
         parts = [speed(self._pace.per_second)]
         loss = self._metrics.get("query_loss", self._metrics.get("support_loss"))
         if loss is not None:
@@ -141,14 +142,14 @@ class ConsoleReporter:
         return "  ".join(parts)
 
 
-def _short(result: EvalResult) -> str:
+def _score_text(result: EvalResult) -> str:
     if result.acc is not None and result.acc_ci95 is not None:
         return f"validation {percent(result.acc[-1], result.acc_ci95[-1])}"
     return f"validation loss {number(result.loss[-1], result.loss_ci95[-1])}"
 
 
 def _progress_line(console: Console) -> Progress:
-    """Name, bar, count and the rest; without the bar where the terminal is narrow."""
+    """Name, bar, count and details; no bar on a narrow terminal."""
     bar = [BarColumn(bar_width=20)] if console.width >= BAR_FROM_WIDTH else []
     return Progress(
         TextColumn("{task.description}"),

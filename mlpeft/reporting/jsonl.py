@@ -1,9 +1,9 @@
-"""metrics.jsonl: everything that was measured, one JSON object a line.
+"""metrics.jsonl: every measurement of a run, one JSON object per line.
 
     {"kind": "train", "iteration": 7, "support_loss": 0.6, ..., "time": 1764000000.0}
     {"kind": "validate", "iteration": 100, "steps": [0, 5], "acc": [0.5, 0.9], ...}
 
-`time` is in seconds since 1970. A number that is not finite is null.
+`time` is Unix time in seconds. Non-finite numbers are null.
 """
 
 from __future__ import annotations
@@ -27,50 +27,49 @@ log = logging.getLogger("mlpeft.reporting")
 
 FILE_NAME: Final = "metrics.jsonl"
 FLUSH_S: Final = 1.0
-"""The longest that a line waits in memory while the run goes on."""
+"""The longest time in seconds that a line stays in memory during a run."""
 
 
 class JsonlReporter:
     """Writes metrics.jsonl in the run's folder.
 
-    Lines are gathered and written each second, at validations, checkpoints and the end:
-    a system call a line would cost more than a small meta-iteration.
-
-    Lines that cannot be written, as on a full disk, wait for the next time.
+    It buffers lines and writes them every second, at validations, checkpoints and the
+    end: a system call per line would cost more than a small meta-iteration. After a
+    failed write, as on a full disk, it keeps the lines and retries at the next flush.
 
     Args:
-        clock: Seconds since 1970, for the lines' `time`.
-        steady: Seconds, of a clock that does not jump.
+        clock: Unix time in seconds, for the lines' `time`.
+        monotonic: Monotonic time in seconds.
     """
 
     def __init__(
         self,
         clock: Callable[[], float] = time.time,
-        steady: Callable[[], float] = time.monotonic,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._clock = clock
-        self._steady = steady
+        self._monotonic = monotonic
         self._file: IO[bytes] | None = None
         self._lines: list[str] = []
-        self._unwritten = b""  # begins where the file ends, maybe inside a line
-        self._flushed = 0.0
+        self._unwritten = b""  # continues the file, maybe in mid-line
+        self._flushed_at = 0.0
 
     def start(self, config: RunConfig, run_dir: Path, first_iteration: int) -> None:
-        """Open the file: anew, or without what came after the first iteration."""
+        """Open a new file, or the old one without records after the first iteration."""
         path = run_dir / FILE_NAME
         if first_iteration:
             truncate_after(path, first_iteration)
         else:
             path.unlink(missing_ok=True)
-        # Unbuffered: a buffer that could not be written tells nobody what was.
+        # Unbuffered: after a failed flush of a buffer nobody knows what was written.
         self._file = path.open("ab", buffering=0)
         self._unwritten = b""
-        self._flushed = self._steady()
+        self._flushed_at = self._monotonic()
 
     def iteration(self, iteration: int, metrics: Mapping[str, float]) -> None:
-        """Note a `train` line."""
+        """Buffer a `train` line."""
         self._add({"kind": "train", "iteration": iteration, **metrics})
-        if self._steady() - self._flushed >= FLUSH_S:
+        if self._monotonic() - self._flushed_at >= FLUSH_S:
             self._flush()
 
     def validation(self, iteration: int, result: EvalResult) -> None:
@@ -79,19 +78,19 @@ class JsonlReporter:
         self._flush()
 
     def checkpoint(self, iteration: int, path: Path) -> None:
-        """Write what was gathered."""
+        """Write the buffered lines."""
         self._flush()
 
     def message(self, text: str) -> None:
-        """Messages are for people; they are not written."""
+        """Nothing: messages are not metrics."""
 
     def close(self) -> None:
-        """Write what was gathered, and close the file."""
+        """Write the buffered lines and close the file."""
         if self._file is not None:
             self._flush()
             if self._unwritten:
                 lost = self._unwritten.count(b"\n")
-                log.error("%d lines of %s are lost", lost, self._file.name)
+                log.error("lost %d lines of %s: cannot write it", lost, self._file.name)
             self._file.close()
             self._file = None
 
@@ -109,7 +108,7 @@ class JsonlReporter:
         failed_before = bool(self._unwritten)
         self._unwritten += "".join(self._lines).encode()
         self._lines.clear()
-        self._flushed = self._steady()
+        self._flushed_at = self._monotonic()
         try:
             while self._unwritten:
                 written = self._file.write(self._unwritten)
@@ -117,16 +116,15 @@ class JsonlReporter:
         except OSError as error:
             if not failed_before:
                 log.warning(
-                    "cannot write %s (%s); its lines wait in memory until it can be",
+                    "cannot write %s (%s); keeping its lines in memory and retrying",
                     *(self._file.name, error.strerror),
                 )
 
 
 def read_records(path: Path) -> Iterator[dict[str, Any]]:
-    """The file's records, in order.
+    """Read the file's records, in order.
 
-    A process that is killed may leave half a line; it and anything else that is not a
-    record is passed over.
+    Skips lines that are not records, such as the partial line of a killed process.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -142,19 +140,18 @@ def read_records(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def truncate_after(path: Path, iteration: int) -> None:
-    """Drop all records beyond an iteration, and a half-written last line.
+    """Drop all records beyond an iteration, and a partial last line.
 
-    The file is replaced at once, so that a crash leaves the old one or the new one.
-    Where there is none, nothing is done.
+    Replaces the file atomically. Does nothing if there is no file.
     """
     if not path.exists():
         return
-    kept = (record for record in read_records(path) if _number(record) <= iteration)
-    text = "".join(json.dumps(record) + "\n" for record in kept)
+    records = (each for each in read_records(path) if _iteration(each) <= iteration)
+    text = "".join(json.dumps(record) + "\n" for record in records)
     write_atomically(path, text.encode())
 
 
-def _number(record: Mapping[str, Any]) -> float:
+def _iteration(record: Mapping[str, Any]) -> float:
     iteration = record.get("iteration")
     return iteration if isinstance(iteration, int) else math.inf
 

@@ -1,4 +1,4 @@
-"""The log of a run in `logging.log_dir`: what a person would look up later."""
+"""Writes the log of a run to `logging.log_dir`."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ SUFFIX: Final = ".jsonl"
 
 
 def log_path(config: RunConfig) -> Path:
-    """Where a run's log is: `logging.log_dir / RUN.jsonl`."""
+    """The path of a run's log: `logging.log_dir / RUN.jsonl`."""
     return config.logging.log_dir / f"{config.run.name}{SUFFIX}"
 
 
 class LogReporter:
-    """Appends to the run's log, with whatever mlpeft logs meanwhile.
+    """Appends the run's events, and all that mlpeft logs meanwhile, to its log.
 
     Args:
         config: The run's configuration: name, folder and level.
@@ -39,14 +39,14 @@ class LogReporter:
         settings = config.logging
         path = log_path(config)
         try:
-            # Opened by the first line: who is never started need not be closed.
+            # The first line opens it: a reporter that never starts needs no close.
             self._handler = file_handler(path, run=config.run.name)
         except OSError as error:
             raise ConfigError(
                 f"logging.log_dir: cannot write {path.absolute()} ({error.strerror}); "
-                "choose a folder that you may write"
+                "choose a writable folder"
             ) from error
-        self._log = logging.Logger(  # noqa: LOG001 - the terminal must not get it too
+        self._log = logging.Logger(  # noqa: LOG001 - not for the terminal
             "mlpeft.run", settings.log_level
         )
         self._log.addHandler(self._handler)
@@ -54,17 +54,17 @@ class LogReporter:
         self._iteration: int | None = None  # None: not started, or closed
 
     def start(self, config: RunConfig, run_dir: Path, first_iteration: int) -> None:
-        """Note it, and take what mlpeft logs from now on."""
+        """Log the start, and add mlpeft's log lines from now on."""
         logging.getLogger("mlpeft").addHandler(self._handler)
-        self._log.info("%s: from meta-iteration %d", run_dir, first_iteration)
+        self._log.info("started in %s from meta-iteration %d", run_dir, first_iteration)
         self._iteration = first_iteration
 
     def iteration(self, iteration: int, metrics: Mapping[str, float]) -> None:
-        """Keep quiet: metrics.jsonl has every iteration."""
+        """Nothing: metrics.jsonl has every iteration."""
         self._iteration = iteration
 
     def validation(self, iteration: int, result: EvalResult) -> None:
-        """Note the score."""
+        """Log the score."""
         self._log.info(
             "%d/%d: %s",
             *(iteration, self._total, result.headline),
@@ -72,22 +72,22 @@ class LogReporter:
         )
 
     def checkpoint(self, iteration: int, path: Path) -> None:
-        """Note where it is."""
+        """Log the path."""
         self._log.debug("saving %s", path, extra={"iteration": iteration})
 
     def message(self, text: str) -> None:
-        """Note it."""
+        """Log the message."""
         self._log.info(text)
 
     def close(self) -> None:
-        """Say how the run ended, and let go of the file."""
+        """Log how the run ended, and close the file."""
         if self._iteration is not None:
-            # Whoever started it closes it in any case; an error is then on its way.
+            # Callers close it in a finally block: an error may be propagating.
             error = sys.exception()
             self._log.log(
                 logging.INFO if error is None else logging.ERROR,
                 "ended after meta-iteration %d of %d%s",
-                *(self._iteration, self._total, _why(error)),
+                *(self._iteration, self._total, _error_text(error)),
                 extra={"iteration": self._iteration},
             )
             self._iteration = None
@@ -95,6 +95,6 @@ class LogReporter:
         self._handler.close()
 
 
-def _why(error: BaseException | None) -> str:
-    """What came in between, as the end of a line."""
+def _error_text(error: BaseException | None) -> str:
+    """The error as the end of a line; "" for none."""
     return "" if error is None else f": {str(error) or type(error).__name__}"

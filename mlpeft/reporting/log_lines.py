@@ -1,11 +1,11 @@
-"""The log as a file of JSON lines: writing it, and reading it back.
+"""Log files of JSON lines: writes and reads them.
 
     {"time": 1764000000.0, "level": "WARNING", "logger": "mlpeft.coordinator",
      "text": "worker ada left: it ended", "run": "digits", "worker": "ada"}
 
-`time` is in seconds since 1970, as in metrics.jsonl. `time`, `level`, `logger` and
-`text` are always there; what a line is about, where it is about something, is in the
-keys of `CONTEXT`. Code says it as `log.info(text, extra={"worker": name})`.
+`time` is Unix time in seconds, as in metrics.jsonl. `time`, `level`, `logger` and
+`text` are always present. The keys of `CONTEXT` say what a line is about; code sets
+them with `log.info(text, extra={"worker": name})`.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 
 
 CONTEXT: Final = ("run", "iteration", "round", "shard", "attempt", "worker")
-"""What a line may be about."""
+"""Optional keys that say what a line is about."""
 MOST_BYTES: Final = 8 << 20
-"""Size at which a log file is put aside and another begun."""
+"""Size in bytes at which a log file is rotated."""
 OLD_FILES: Final = 4
-"""Files put aside that are kept: FILE.1 is the newest."""
+"""Number of rotated files to keep; FILE.1 is the newest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +37,10 @@ class LogLine:
     """One line of a log.
 
     Attributes:
-        time: Seconds since 1970.
+        time: Unix time in seconds.
         level: DEBUG, INFO, WARNING, ERROR or CRITICAL.
-        logger: Who said it.
-        text: What was said.
+        logger: Name of the logger.
+        text: The message.
         context: What it is about: some of the keys of `CONTEXT`.
     """
 
@@ -52,15 +52,15 @@ class LogLine:
 
     @property
     def severity(self) -> int:
-        """The level as a number that grows with what it matters."""
+        """The level as a number of `logging`; higher is more severe."""
         return logging.getLevelNamesMapping().get(self.level, logging.INFO)
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a record.
+    """Formats a record as one JSON object.
 
     Args:
-        context: What all records are about, such as the run.
+        context: Values of `CONTEXT` keys for all records, such as the run.
     """
 
     def __init__(self, **context: str) -> None:
@@ -68,11 +68,11 @@ class JsonFormatter(logging.Formatter):
         self._context = context
 
     def format(self, record: logging.LogRecord) -> str:
-        """The record as a line, without its end."""
+        """The record as a line, without a newline."""
         text = record.getMessage()
         if record.exc_info:
             text += f"\n{self.formatException(record.exc_info)}"
-        about = {
+        context = {
             key: value
             for key in CONTEXT
             if (value := getattr(record, key, self._context.get(key))) is not None
@@ -83,41 +83,41 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "text": text,
         }
-        return json.dumps(line | about, ensure_ascii=False, default=str)
+        return json.dumps(line | context, ensure_ascii=False, default=str)
 
 
 class LogFile(logging.handlers.RotatingFileHandler):
-    """Never ends a run: says once on standard error that it cannot write."""
+    """Never ends a run: reports its first write error on standard error."""
 
-    _said = False
+    _reported = False
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's
-        """Take note of an error while a record was written."""
+        """Report the first OSError of a write; ignore the others."""
         error = sys.exc_info()[1]
         if not isinstance(error, OSError):
             super().handleError(record)
-        elif not self._said:
-            self._said = True
+        elif not self._reported:
+            self._reported = True
             text = (
                 f"cannot write {self.baseFilename} ({error.strerror}); lines are lost"
             )
             sys.stderr.write(text + "\n")
 
     def close(self) -> None:
-        """Let go of the file, also of one that cannot be written."""
+        """Close the file, even one that cannot be written."""
         with contextlib.suppress(OSError):
             super().close()
 
 
 def file_handler(path: Path, **context: str) -> logging.Handler:
-    """A handler that appends JSON lines to a file, which it opens at the first.
+    """A handler that appends JSON lines to a file, opened at the first line.
 
-    A file that has grown to `MOST_BYTES` is put aside, and old ones are removed, so
-    that a run of weeks fills no disk.
+    It rotates the file at `MOST_BYTES` and removes old ones, so that a run of weeks
+    does not fill the disk.
 
     Args:
         path: The file.
-        context: What all lines are about: keys of `CONTEXT`.
+        context: Values of `CONTEXT` keys for all lines.
 
     Raises:
         OSError: If the file cannot be written.
@@ -132,7 +132,7 @@ def file_handler(path: Path, **context: str) -> logging.Handler:
 
 
 def read_log(path: Path) -> Iterator[LogLine]:
-    """All lines that a log still has, those of files put aside first.
+    """Read all lines of a log, rotated files first.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -144,36 +144,36 @@ def read_log(path: Path) -> Iterator[LogLine]:
 
 
 def follow_log(path: Path) -> Iterator[LogLine | None]:
-    """All lines of a log, and those that are added, without end.
+    """Read all lines of a log and follow it without end, as `tail -F` does.
 
-    Where the file is put aside or removed, it goes on with the one that takes its
-    place. What is no line, such as the half that a kill -9 leaves, is passed over.
+    Continues with the new file after a rotation. Skips what is not a log line, such as
+    the partial line that a kill -9 leaves.
 
     Args:
         path: The file.
 
     Yields:
-        Lines; None whenever there is nothing more just now.
+        Lines; None whenever there are no more for now.
 
     Raises:
         FileNotFoundError: If there is no such file at the start.
     """
     for old in range(OLD_FILES, 0, -1):
-        aside = path.with_name(f"{path.name}.{old}")
-        if aside.exists():
-            yield from filter(None, map(_parse, aside.read_bytes().splitlines()))
+        rotated = path.with_name(f"{path.name}.{old}")
+        if rotated.exists():
+            yield from filter(None, map(_parse, rotated.read_bytes().splitlines()))
     file = path.open("rb")
     try:
-        half = b""
+        partial = b""
         while True:
-            half += file.readline()
-            if half.endswith(b"\n"):
-                line, half = _parse(half), b""
+            partial += file.readline()
+            if partial.endswith(b"\n"):
+                line, partial = _parse(partial), b""
                 if line is not None:
                     yield line
             elif _replaced(path, file):
                 file.close()
-                file, half = path.open("rb"), b""
+                file, partial = path.open("rb"), b""
             else:
                 yield None
     finally:
@@ -181,17 +181,17 @@ def follow_log(path: Path) -> Iterator[LogLine | None]:
 
 
 def _replaced(path: Path, file: IO[bytes]) -> bool:
-    """Whether the file of this name is another one, or was emptied."""
-    here = os.fstat(file.fileno())
+    """Whether the path is another file than the open one, or was truncated."""
+    opened = os.fstat(file.fileno())
     try:
-        there = path.stat()
+        current = path.stat()
     except FileNotFoundError:
         return False
-    return here.st_ino != there.st_ino or there.st_size < file.tell()
+    return opened.st_ino != current.st_ino or current.st_size < file.tell()
 
 
 def _parse(text: bytes) -> LogLine | None:
-    """A line; None for anything else, such as the half that a kill -9 left."""
+    """Parse a line; None if it is not a log line."""
     try:
         record = json.loads(text)
         return LogLine(

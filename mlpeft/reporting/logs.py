@@ -1,4 +1,4 @@
-"""Loggers: readable lines on the terminal, and in a file where there is a folder."""
+"""Sets up loggers: readable lines on the terminal and in a file."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ LINE: Final = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
 def setup_logger(
     name: str, log_dir: str | Path | None = None, level: str = "INFO"
 ) -> logging.Logger:
-    """A logger that prints to standard error, and writes `log_dir/name.log` too.
+    """Set up a logger that writes to standard error and to `log_dir/name.log`.
 
-    Calling it again changes folder and level, and doubles nothing.
+    A second call replaces folder and level; lines are not duplicated.
 
     Args:
         name: The logger's name, as in `logging.getLogger`.
-        log_dir: Folder of the log file, made if it is not there; None: no file.
-        level: Least severe level that is logged: DEBUG, INFO, WARNING or ERROR.
+        log_dir: Folder of the log file, created if missing; None: no file.
+        level: Lowest level to log: DEBUG, INFO, WARNING or ERROR.
 
     Raises:
-        ValueError: If there is no such level.
+        ValueError: If the level is unknown.
     """
     logger = logging.getLogger(name)
     logger.setLevel(level.upper())
-    # Else a line would be printed once more by each ancestor that was set up.
+    # Otherwise every configured ancestor would print the line again.
     logger.propagate = False
-    for handler in [h for h in logger.handlers if isinstance(h, _Ours)]:
+    for handler in [h for h in logger.handlers if isinstance(h, _OwnHandler)]:
         logger.removeHandler(handler)
         handler.close()
     _attach(logger, _TerminalHandler(), "%H:%M:%S")
@@ -43,12 +43,12 @@ def setup_logger(
 
 
 def log_to_file(name: str, path: Path, **context: str) -> None:
-    """Let a logger that was set up write JSON lines to a file too; see `log_lines`.
+    """Make a logger also write JSON lines to a file; see `log_lines`.
 
     Args:
         name: The logger's name.
-        path: The file; its folder is made if it is not there.
-        context: What all lines are about: keys of `log_lines.CONTEXT`.
+        path: The file; its folder is created if missing.
+        context: Values of `log_lines.CONTEXT` keys for all lines.
 
     Raises:
         OSError: If the file cannot be written.
@@ -56,11 +56,11 @@ def log_to_file(name: str, path: Path, **context: str) -> None:
     logging.getLogger(name).addHandler(file_handler(path, **context))
 
 
-class _Ours(logging.Handler):
-    """Marks the handlers that `setup_logger` may take away again."""
+class _OwnHandler(logging.Handler):
+    """Marks the handlers that `setup_logger` may replace."""
 
 
-class _TerminalHandler(_Ours):
+class _TerminalHandler(_OwnHandler):
     """Prints above the progress line, without wrapping or markup."""
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -71,11 +71,11 @@ class _TerminalHandler(_Ours):
             self.handleError(record)
 
 
-class _FileHandler(logging.FileHandler, _Ours):
+class _FileHandler(logging.FileHandler, _OwnHandler):
     def __init__(self, path: Path) -> None:
         super().__init__(path, encoding="utf-8", delay=True)
 
 
-def _attach(logger: logging.Logger, handler: logging.Handler, times: str) -> None:
-    handler.setFormatter(logging.Formatter(LINE, times))
+def _attach(logger: logging.Logger, handler: logging.Handler, date_format: str) -> None:
+    handler.setFormatter(logging.Formatter(LINE, date_format))
     logger.addHandler(handler)

@@ -1,4 +1,4 @@
-"""How fast a run goes, and when it will be done."""
+"""The speed of a run, and the time that it still takes."""
 
 from __future__ import annotations
 
@@ -12,17 +12,27 @@ from mlpeft.work import Kind
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+log = logging.getLogger("mlpeft.train")
+
+EVERY_S: Final = 10.0
+"""Seconds between log lines about a slow round."""
+_MESSAGES: Final = {
+    Kind.TRAIN: "meta-iteration in progress: %d of %d tasks done",
+    Kind.VALIDATE: "validation in progress: %d of %d episodes scored",
+    Kind.TEST: "test in progress: %d of %d episodes scored",
+}
+
 
 class Pace:
-    """Iterations per second over the last stretch of time.
+    """Iterations per second over a sliding window.
 
-    Only the last stretch, so that neither a compilation at the start nor a slow hour
-    long ago bends the estimate.
+    The window keeps a compilation at the start or a slow hour long ago from biasing the
+    estimate.
 
     Args:
-        start: The iteration from which it is measured.
-        now: Seconds, of any clock that does not jump.
-        window_s: Length of the stretch.
+        start: The iteration at which measuring starts.
+        now: Monotonic time in seconds.
+        window_s: Length of the window.
     """
 
     def __init__(self, start: int, now: float, window_s: float = 30.0) -> None:
@@ -30,26 +40,26 @@ class Pace:
         self._marks = deque([(now, start)])
 
     def mark(self, iteration: int, now: float) -> None:
-        """Note how far the run is."""
+        """Record how far the run is."""
         self._marks.append((now, iteration))
-        # The oldest mark may be older than the window, so that there is always one.
+        # The oldest mark may be older than the window, so that two always remain.
         while len(self._marks) > 2 and self._marks[1][0] <= now - self._window_s:
             self._marks.popleft()
 
     @property
     def per_second(self) -> float | None:
-        """Iterations per second; None as long as nobody can know."""
+        """Iterations per second; None until it can be measured."""
         (start, first), (end, last) = self._marks[0], self._marks[-1]
         if end <= start or last <= first:
             return None
         return (last - first) / (end - start)
 
     def per_second_at(self, iteration: int, now: float) -> float | None:
-        """Iterations per second until now, so that a standstill shows.
+        """Iterations per second until now, so that a stall shows.
 
         Args:
             iteration: How far the run is now.
-            now: Of the clock that marks come with.
+            now: Monotonic time in seconds, as for `mark`.
         """
         start, first = self._marks[0]
         if now <= start or iteration <= first:
@@ -57,7 +67,7 @@ class Pace:
         return (iteration - first) / (now - start)
 
     def seconds_left(self, total: int) -> float | None:
-        """Seconds until iteration `total`; None as long as nobody can know."""
+        """Seconds until iteration `total`; None until it can be estimated."""
         rate = self.per_second
         return None if rate is None else (total - self._marks[-1][1]) / rate
 
@@ -79,22 +89,11 @@ def speed(per_second: float | None) -> str:
     return f"{per_second:.{decimals}f} it/s"
 
 
-log = logging.getLogger("mlpeft.train")
-
-EVERY_S: Final = 10.0
-"""Seconds that a round may go on without a word."""
-_WORDS: Final = {
-    Kind.TRAIN: "meta-iteration under way: %d of %d tasks are done",
-    Kind.VALIDATE: "validation: %d of %d episodes are scored",
-    Kind.TEST: "test: %d of %d episodes are scored",
-}
-
-
 class SlowRounds:
-    """Told of every task; logs a line now and then, and none for what is quick.
+    """Logs the progress of slow rounds; call it after every task.
 
     Args:
-        clock: Seconds, of a clock that does not jump.
+        clock: Monotonic time in seconds.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -102,16 +101,16 @@ class SlowRounds:
         self._due = clock() + EVERY_S
 
     def __call__(self, kind: Kind, done: int, total: int) -> None:
-        """Note how far a round is.
+        """Log the progress of a round if a line is due.
 
         Args:
-            kind: What is computed.
-            done: Tasks that are done; 0: the round begins.
+            kind: What the round computes.
+            done: Tasks done; 0: the round starts.
             total: Tasks of the round.
         """
         now = self._clock()
         if done and now < self._due:
             return
         if 0 < done < total:
-            log.info(_WORDS[kind], done, total)
+            log.info(_MESSAGES[kind], done, total)
         self._due = now + EVERY_S

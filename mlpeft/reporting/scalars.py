@@ -1,4 +1,4 @@
-"""What reporters that draw curves of single numbers have in common."""
+"""The base class of reporters that plot scalars."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from mlpeft.results import EvalResult
 
 TRAIN_S: Final = 0.5
-"""Seconds between two reports of training metrics: a curve shows no more."""
+"""Seconds between training metrics: a plot cannot resolve more."""
 
 
 class ScalarReporter(ABC):
-    """Sends `train/...` now and then, and `validation/...` always.
+    """Sends `train/...` at most every `TRAIN_S`, and every `validation/...`.
 
     Args:
-        clock: Seconds, of a clock that does not jump.
+        clock: Monotonic time in seconds.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -36,14 +36,14 @@ class ScalarReporter(ABC):
 
     @abstractmethod
     def log(self, iteration: int, scalars: Mapping[str, float]) -> None:
-        """Send numbers by their names."""
+        """Send scalars by name."""
 
     @abstractmethod
     def close(self) -> None:
         """See `Reporter.close`."""
 
     def iteration(self, iteration: int, metrics: Mapping[str, float]) -> None:
-        """Send the metrics if the last were sent a while ago."""
+        """Send the metrics if `TRAIN_S` have passed since the last."""
         now = self._clock()
         if now >= self._next_train:
             self._next_train = now + TRAIN_S
@@ -59,14 +59,14 @@ class ScalarReporter(ABC):
         self.log(iteration, scalars)
 
     def checkpoint(self, iteration: int, path: Path) -> None:  # noqa: B027 - optional
-        """Checkpoints are not drawn."""
+        """Nothing: checkpoints are not plotted."""
 
     def message(self, text: str) -> None:  # noqa: B027 - optional
-        """Messages are not drawn."""
+        """Nothing: messages are not plotted."""
 
 
-def missing(switch: str, package: str) -> ConfigError:
-    """The error of a switch whose package is not installed."""
+def package_missing(switch: str, package: str) -> ConfigError:
+    """The error of an enabled reporter whose package is not installed."""
     problem = (
         f"logging.{switch} is true, but {package} is not installed; run "
         f"`pip install 'mlpeft[{package}]'` (or `pip install {package}`), or set it to "

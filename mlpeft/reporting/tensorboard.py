@@ -1,11 +1,11 @@
-"""TensorBoard events, behind `logging.tensorboard_enabled` (extra: tensorboard)."""
+"""Writes TensorBoard events if `logging.tensorboard_enabled` (extra: tensorboard)."""
 
 from __future__ import annotations
 
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from mlpeft.reporting.scalars import ScalarReporter, missing
+from mlpeft.reporting.scalars import ScalarReporter, package_missing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,40 +29,40 @@ class TensorBoardReporter(ScalarReporter):
         try:
             from tensorboard import summary
         except ImportError as error:
-            raise missing("tensorboard_enabled", "tensorboard") from error
+            raise package_missing("tensorboard_enabled", "tensorboard") from error
         self._summary = summary
         self._writer: Any = None
 
     def start(self, config: RunConfig, run_dir: Path, first_iteration: int) -> None:
-        """Open a file of events; one of a resumed run voids what was beyond it."""
+        """Open an event file; a resumed run voids earlier events beyond its start."""
         folder = str(run_dir / FOLDER)
         _begin_session(folder, first_iteration + 1)
         self._writer = self._summary.Writer(folder)
 
     def log(self, iteration: int, scalars: Mapping[str, float]) -> None:
-        """Write numbers by their names."""
+        """Write scalars by name."""
         if self._writer is not None:
             for name, value in scalars.items():
                 self._writer.add_scalar(name, value, iteration)
 
     def checkpoint(self, iteration: int, path: Path) -> None:
-        """Write what was gathered."""
+        """Flush buffered events."""
         if self._writer is not None:
             self._writer.flush()
 
     def close(self) -> None:
-        """Write what is left, and close the file."""
+        """Write buffered events and close the file."""
         if self._writer is not None:
             self._writer.close()
             self._writer = None
 
 
 def _begin_session(folder: str, step: int) -> None:
-    """Have TensorBoard forget what earlier files say of a step and all after it.
+    """Make TensorBoard discard earlier events of a step and later ones.
 
-    A run that was killed may have reported more than it saved. The start of a session,
-    but for the first in a folder, is TensorBoard's own sign for that; its writer of
-    scalars cannot give it.
+    A killed run may have reported more than it saved. TensorBoard purges those events
+    at a session start, except the first in a folder. Its scalar writer cannot write
+    session starts.
     """
     from tensorboard.compat.proto.event_pb2 import Event, SessionLog
     from tensorboard.summary.writer.event_file_writer import EventFileWriter

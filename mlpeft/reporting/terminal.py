@@ -1,4 +1,4 @@
-"""The terminal that progress and logs share, so that no line breaks another."""
+"""The console that progress and logs share, so that lines do not mix."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rich.console import Console
 
 @functools.cache
 def progress_console() -> Console:
-    """Standard error: what is going on. Results go to standard output."""
+    """The console on standard error; results go to standard output."""
     return Console(stderr=True, highlight=False)
 
 
@@ -21,8 +21,8 @@ def is_interactive(console: Console) -> bool:
 
 
 def printable(text: str) -> str:
-    """The text with "?" for whatever would steer a terminal, such as escape codes.
+    """Replace control characters, such as escape codes, with "?".
 
-    What a worker says, its name too, may come from anybody who has got in.
+    Text from a worker, its name included, is untrusted.
     """
     return "".join(c if c.isprintable() or c in "\n\t" else "?" for c in text)

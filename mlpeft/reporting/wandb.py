@@ -1,4 +1,4 @@
-"""Weights & Biases, behind `logging.wandb_enabled` (extra: wandb)."""
+"""Reports to Weights & Biases if `logging.wandb_enabled` (extra: wandb)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import uuid
 from typing import TYPE_CHECKING, Any, Final
 
-from mlpeft.reporting.scalars import ScalarReporter, missing
+from mlpeft.reporting.scalars import ScalarReporter, package_missing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from mlpeft.config import RunConfig
 
 ID_FILE: Final = "wandb_id.txt"
-"""In the run's folder: makes a resumed run go on in the same W&B run."""
+"""In the run's folder: a resumed run continues the same W&B run."""
 
 
 class WandbReporter(ScalarReporter):
-    """Reports to the project `mlpeft`, under the run's name.
+    """Reports to the project `mlpeft` under the run's name.
 
-    W&B's own variables (WANDB_PROJECT, WANDB_MODE, ...) are honoured.
+    Respects W&B's environment variables (WANDB_PROJECT, WANDB_MODE, ...).
 
     Raises:
         ConfigError: If wandb is not installed.
@@ -32,12 +32,12 @@ class WandbReporter(ScalarReporter):
         try:
             import wandb
         except ImportError as error:
-            raise missing("wandb_enabled", "wandb") from error
+            raise package_missing("wandb_enabled", "wandb") from error
         self._wandb = wandb
         self._run: Any = None
 
     def start(self, config: RunConfig, run_dir: Path, first_iteration: int) -> None:
-        """Open a W&B run, or go on in the one that this run folder belongs to."""
+        """Start a W&B run, or resume that of this run folder."""
         id_file = run_dir / ID_FILE
         if not (first_iteration and id_file.exists()):
             id_file.write_text(uuid.uuid4().hex[:12], encoding="utf-8")
@@ -52,16 +52,16 @@ class WandbReporter(ScalarReporter):
             dir=str(run_dir),
             **settings,
         )
-        # W&B's own step may only grow; a resumed run goes back to its checkpoint.
+        # W&B's step may only grow; a resumed run goes back to its checkpoint.
         self._run.define_metric("*", step_metric="iteration")
 
     def log(self, iteration: int, scalars: Mapping[str, float]) -> None:
-        """Send numbers by their names."""
+        """Send scalars by name."""
         if self._run is not None:
             self._run.log({"iteration": iteration, **scalars})
 
     def close(self) -> None:
-        """Send what is left."""
+        """Send what is buffered and finish the W&B run."""
         if self._run is not None:
             self._run.finish()
             self._run = None

@@ -42,7 +42,7 @@ def test_lines_are_gathered_and_written_each_second(
     tmp_path: Path, config, clock
 ) -> None:
     path = tmp_path / "metrics.jsonl"
-    reporter = JsonlReporter(steady=clock)
+    reporter = JsonlReporter(monotonic=clock)
     reporter.start(config, tmp_path, 0)
     for i in range(1, 100):
         reporter.iteration(i, {"support_loss": 0.5})
@@ -194,4 +194,4 @@ def test_lines_that_find_no_room_to_the_end_are_counted(
     reporter._file = FullFile(0)
     reporter.iteration(1, {"support_loss": 0.5})
     reporter.close()
-    assert "1 lines of metrics.jsonl are lost" in caplog.text
+    assert "lost 1 lines of metrics.jsonl" in caplog.text

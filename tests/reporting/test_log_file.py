@@ -32,7 +32,7 @@ def test_it_holds_messages_and_what_mlpeft_logs_while_the_run_lasts(tmp_path):
     lines = list(read_log(tmp_path / "logs" / "run.jsonl"))
     assert {line.context["run"] for line in lines} == {"run"}
     assert [line.text for line in lines] == [
-        f"{tmp_path}: from meta-iteration 7",
+        f"started in {tmp_path} from meta-iteration 7",
         "stopping early",
         "a fallback",
         "ended after meta-iteration 7 of 1000",
@@ -62,9 +62,9 @@ def test_a_second_run_of_the_name_is_added(tmp_path):
         reporter.close()
     lines = [line.text for line in read_log(tmp_path / "run.jsonl")]
     assert lines == [
-        f"{tmp_path}: from meta-iteration 0",
+        f"started in {tmp_path} from meta-iteration 0",
         "ended after meta-iteration 0 of 1000",
-        f"{tmp_path}: from meta-iteration 0",
+        f"started in {tmp_path} from meta-iteration 0",
         "ended after meta-iteration 0 of 1000",
     ]
 

@@ -24,8 +24,8 @@ def test_a_long_validation_says_every_ten_seconds_how_far_it_is(clock, said) -> 
         tell(Kind.VALIDATE, done, 9)
         clock.now += 4.0
     assert said() == [
-        "validation: 3 of 9 episodes are scored",
-        "validation: 6 of 9 episodes are scored",
+        "validation in progress: 3 of 9 episodes scored",
+        "validation in progress: 6 of 9 episodes scored",
     ]
 
 
@@ -44,6 +44,6 @@ def test_a_slow_meta_iteration_tells_its_tasks(clock, said) -> None:
         tell(Kind.TRAIN, done, 4)
         clock.now += 60.0
     assert said() == [
-        "meta-iteration under way: 1 of 4 tasks are done",
-        "meta-iteration under way: 2 of 4 tasks are done",
+        "meta-iteration in progress: 1 of 4 tasks done",
+        "meta-iteration in progress: 2 of 4 tasks done",
     ]
