@@ -13,7 +13,7 @@ from mlpeft.runtime import fingerprint
 from mlpeft.runtime.compute import prepare
 from mlpeft.runtime.coordinator.executor import ClusterExecutor, Runtime
 from mlpeft.training.loop import train_run
-from mlpeft.training.run_folder import begin_or_go_on, check_unfinished, run_folder
+from mlpeft.training.run_folder import check_unfinished, open_run, run_folder
 from mlpeft.training.run_lock import locked
 from mlpeft.training.runner import ShardRunner
 from mlpeft.transport.blobs.offer import Offer
@@ -65,7 +65,7 @@ def run_on_cluster(
     """
     with locked(run_folder(config)):
         runner = ShardRunner.from_config(config)
-        run = begin_or_go_on(runner, resume=True if resume else None)
+        run = open_run(runner, resume=True if resume else None)
         if not resume:
             check_unfinished(run)
         reporter = build_reporters(config, console=console)

@@ -51,7 +51,7 @@ def main(run: str = RUN) -> None:
     print(f"{name}, whom training has not seen, writes:\n")
     for message in known:
         print(f"  {message.prompt:32} {message.completion}")
-    steps = writers["from the meta-learned start"].story["steps"]
+    steps = writers["from the meta-learned start"].history["steps"]
     print(f"\nAfter {steps} steps on these {MESSAGES} messages:")
     for message in asked:
         print(f"\n  {message.prompt:32} {name}: {message.completion}")

@@ -59,7 +59,7 @@ def mlpeft(here, monkeypatch, capsys):
         (["--set", "run.name=on"], "put quotes around it"),
         (["--set", "paths.checkpoint_dir=tiny.yaml"], "cannot write "),
         (["--set", "logging.log_dir=tiny.yaml"], "logging.log_dir: cannot write "),
-        (["--resume"], "start it without --resume"),
+        (["--resume"], "start without --resume"),
     ],
 )
 def test_a_wrong_training_is_refused_with_what_to_do(mlpeft, words, told):

@@ -11,8 +11,8 @@ import numpy as np
 
 from mlpeft import params
 from mlpeft.adapters.adapter import bare_model
-from mlpeft.adapters.start import start_theta, story_of
-from mlpeft.adapters.store import kind_of, save
+from mlpeft.adapters.start import start_history, start_theta
+from mlpeft.adapters.store import adapter_class, save
 from mlpeft.adapters.support import read_support
 from mlpeft.meta import state
 from mlpeft.meta.dropout import step_keys
@@ -81,7 +81,7 @@ def adapt(
     inner_state = _as_mlx(state.split(trained.meta)[1])
     inner = _inner_loop(run, steps)
     leaves, losses = _inner_steps(model, inner, theta, inner_state, given)
-    story = {
+    history = {
         "examples": given.examples,
         "label_names": given.named,
         "steps": inner.num_steps,
@@ -89,11 +89,11 @@ def adapt(
         "loss_before": losses[0],
         "loss_after": losses[-1],
     }
-    adapter = kind_of(run)(
+    adapter = adapter_class(run)(
         config=run,
         labels=given.labels,
         leaves=leaves,
-        story=story_of(trained) | story,
+        history=start_history(trained) | history,
     )
     if output is not None:
         save(adapter, output)

@@ -1,4 +1,4 @@
-"""An adapter: the few leaves of a base model that a task has changed."""
+"""An adapter: the leaves of a base model that a task changes."""
 
 from __future__ import annotations
 
@@ -24,31 +24,30 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True, kw_only=True)
 class Adapter:
-    """The few changed leaves of a base model.
+    """The changed leaves of a base model.
 
     Attributes:
-        config: The run that it was adapted from; where there are labels, with as many
-            `num_classes`.
+        config: The run that it was adapted from, with one class per label.
         leaves: The method's leaves, and after adaptation the head's; NumPy.
         labels: Name of each output; empty for a start, and for a language model.
-        story: How it came about, for its model card; plain values.
+        history: How it was made, for its model card; plain values.
     """
 
     config: RunConfig
     leaves: ParamTree
     labels: tuple[str, ...] = ()
-    story: dict[str, Any] = field(default_factory=dict)
+    history: dict[str, Any] = field(default_factory=dict)
     _model: nn.Module | None = field(default=None, repr=False)
 
     @property
     def model(self) -> nn.Module:
-        """The wrapped model with the adapter's leaves in it; made when first asked."""
+        """The wrapped model with the adapter's leaves, built on first use."""
         if self._model is None:
-            self._model = self.wrapped()
+            self._model = self.build_model()
         return self._model
 
-    def wrapped(self) -> nn.Module:
-        """Such a model of the caller's own, to be changed."""
+    def build_model(self) -> nn.Module:
+        """A new wrapped model with the adapter's leaves, for a caller to change."""
         model = bare_model(self.config)
         set_params(model, {name: mx.array(leaf) for name, leaf in self.leaves.items()})
         model.eval()
@@ -56,24 +55,24 @@ class Adapter:
 
 
 def bare_model(config: RunConfig) -> nn.Module:
-    """The wrapped model of a run that reads text, before any leaf is put in."""
+    """Build the wrapped model of a run that reads text, with its initial leaves."""
     outputs = config.task_distribution.num_classes
     return build_model(
-        config.model, (longest(config),), outputs, config.run.seed, peft=config.peft
+        config.model, (max_tokens(config),), outputs, config.run.seed, peft=config.peft
     )
 
 
 MAX_TOKENS = 64
-"""Where the run's `task_distribution.input_dim` leaves it open, as in its tasks."""
+"""Default of `task_distribution.input_dim`, as in the tasks that read text."""
 
 
-def longest(config: RunConfig) -> int:
-    """Tokens of the longest text that is not cut."""
+def max_tokens(config: RunConfig) -> int:
+    """Tokens after which a text is truncated."""
     return config.task_distribution.input_dim or MAX_TOKENS
 
 
-class Texts:
-    """Texts to (n, length) token numbers, by the base's own tokenizer.
+class TextTokenizer:
+    """Turns texts into token ids with the base's tokenizer.
 
     Args:
         config: The run's configuration.
@@ -84,9 +83,9 @@ class Texts:
 
     def __init__(self, config: RunConfig) -> None:
         params = config.task_distribution.task_params
-        where = str(params.get("tokenizer", config.model.weights))
-        self._tokenise = Tokeniser(model_file(where, TOKENIZER), longest(config))
+        source = str(params.get("tokenizer", config.model.weights))
+        self._tokenise = Tokeniser(model_file(source, TOKENIZER), max_tokens(config))
 
     def __call__(self, texts: Sequence[str]) -> np.ndarray:
-        """Token numbers int32, padded to the longest of at least one text."""
+        """Token ids (n, length) int32 of n >= 1 texts, padded to the longest."""
         return self._tokenise(texts).rows

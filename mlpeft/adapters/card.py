@@ -1,4 +1,4 @@
-"""The model card that lies beside every adapter and every export.
+"""The model card of an adapter or an export.
 
 A README.md with the front matter of the Hugging Face hub: data, settings, results, and
 the licence of the base, as far as they are known.
@@ -49,18 +49,18 @@ _LABELS = """## Labels
 
 {names}
 
-Confidences are shares of a softmax and not calibrated. The labels were learned from the
-examples above alone; a text of any other kind gets one of them, too.
+Confidences are softmax probabilities and not calibrated. The labels were learned from
+the examples above alone; a text of any other kind gets one of them, too.
 """
 _FRONT_MATTER = re.compile(r"\A---\s*\n(.*?)\n---\s*\n", re.DOTALL)
 
 
 def model_card(adapter: Adapter, use: str = "") -> str:
-    """The card as Markdown.
+    """Write the card as Markdown.
 
     Args:
-        adapter: What the card is for.
-        use: A section on how to use the folder that the card lies in.
+        adapter: The adapter that the card describes.
+        use: Text of a section on how to use the card's folder.
     """
     config, labels = adapter.config, adapter.labels
     licence = base_licence(str(config.model.weights))
@@ -78,14 +78,14 @@ def model_card(adapter: Adapter, use: str = "") -> str:
         base=_table({"weights": config.model.weights, "licence of the base": licence}),
         data=_table(_data(adapter)),
         settings=_table(_settings(adapter)),
-        results=_results(adapter.story.get("results", {})),
+        results=_results(adapter.history.get("results", {})),
         labels=_LABELS.format(names=names) if labels else "",
         use=f"\n## Use\n\n{use}\n" if use else "",
     )
 
 
 def _adapted(adapter: Adapter) -> bool:
-    return "examples" in adapter.story
+    return "examples" in adapter.history
 
 
 def _title(adapter: Adapter) -> str:
@@ -93,14 +93,14 @@ def _title(adapter: Adapter) -> str:
         return "a start to adapt from"
     if adapter.labels:
         return f"adapted to {len(adapter.labels)} labels"
-    return f"adapted to {adapter.story['examples']} completions"
+    return f"adapted to {adapter.history['examples']} completions"
 
 
 def base_licence(weights: str) -> str:
-    """The licence that the base's own card, or its GGUF file, states.
+    """The licence in the base's model card or GGUF file; else `NOT_STATED`.
 
     Args:
-        weights: As `model.weights` names the base.
+        weights: The base, as in `model.weights`.
     """
     try:
         path = model_path(weights)
@@ -109,19 +109,19 @@ def base_licence(weights: str) -> str:
         text = (path / "README.md").read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError, DataError):
         return NOT_STATED
-    matter = _FRONT_MATTER.match(text)
+    match = _FRONT_MATTER.match(text)
     try:
-        stated = yaml.safe_load(matter[1]) if matter else None
+        front = yaml.safe_load(match[1]) if match else None
     except yaml.YAMLError:
-        stated = None
-    licence = stated.get("license") if isinstance(stated, dict) else None
+        front = None
+    licence = front.get("license") if isinstance(front, dict) else None
     return str(licence) if licence else NOT_STATED
 
 
 def _data(adapter: Adapter) -> dict[str, object]:
     section = adapter.config.task_distribution
     rows: dict[str, object] = {"meta-trained on": ", ".join(section.task_families)}
-    told = (
+    keys = (
         "dataset",
         "class_splits",
         "class_split",
@@ -130,43 +130,46 @@ def _data(adapter: Adapter) -> dict[str, object]:
         "label_names",
     )
     rows |= {
-        key: section.task_params[key] for key in told if key in section.task_params
+        key: section.task_params[key] for key in keys if key in section.task_params
     }
     if _adapted(adapter):
         count = len(adapter.labels)
         what = f"examples of {count} labels" if count else "completions"
-        if adapter.story.get("label_names"):
+        if adapter.history.get("label_names"):
             what += ", and the labels' names"
-        rows["adapted to"] = f"{adapter.story['examples']} {what}"
+        rows["adapted to"] = f"{adapter.history['examples']} {what}"
     return rows
 
 
 def _settings(adapter: Adapter) -> dict[str, str]:
-    meta, story = adapter.config.meta_learning, adapter.story
-    iterations = story["meta_iterations"]
+    meta, history = adapter.config.meta_learning, adapter.history
+    iterations = history["meta_iterations"]
     count = iterations if iterations >= 0 else "an unknown number of"
     rows: dict[str, str] = {
         "PEFT method": adapter.config.peft.method,
         **_method_settings(adapter.config),
-        "numbers that adapt": f"{params.count(adapter.leaves):,}",
+        "trainable parameters": f"{params.count(adapter.leaves):,}",
         "meta-learned by": f"{meta.algorithm}, {count} meta-iterations of "
         f"{_counted(meta.meta_batch_size, 'task')}, each "
         + _steps(meta.num_inner_steps, meta.inner_lr, meta),
     }
-    if "steps" in story:
-        rows["adapted by"] = _steps(story["steps"], story["inner_lr"], meta)
-        if not story["steps"] and adapter.config.model.head in {"prototype", "cosine"}:
+    if "steps" in history:
+        rows["adapted by"] = _steps(history["steps"], history["inner_lr"], meta)
+        if not history["steps"] and adapter.config.model.head in {
+            "prototype",
+            "cosine",
+        }:
             rows["adapted by"] += "; its head is the class means of the examples"
         rows["loss of the examples"] = (
-            f"{story['loss_before']:.4f} before, {story['loss_after']:.4f} after"
-            if story["steps"]
-            else f"{story['loss_before']:.4f}"
+            f"{history['loss_before']:.4f} before, {history['loss_after']:.4f} after"
+            if history["steps"]
+            else f"{history['loss_before']:.4f}"
         )
     return rows
 
 
 def _steps(count: int, lr: float, meta: MetaLearningSection) -> str:
-    """So many inner steps, in words."""
+    """A number of inner steps in words."""
     if not count:
         return "without inner steps"
     steps = _counted(count, "step")
@@ -187,7 +190,7 @@ def _method_settings(config: RunConfig) -> dict[str, str]:
 def _results(results: Mapping[str, Any]) -> str:
     rows = [row for record in results.values() if (row := _result(record)) is not None]
     if not rows:
-        return "The start was not evaluated on test tasks (`mlpeft evaluate` does).\n"
+        return "The start was not evaluated on test tasks; `mlpeft evaluate` does.\n"
     head = "The start that this was adapted from, on tasks that training never saw:\n\n"
     table = "| task | inner steps | accuracy, 95 % interval | episodes |\n"
     return head + table + "| --- | --- | --- | --- |\n" + "\n".join(rows) + "\n"

@@ -1,4 +1,4 @@
-"""An adapter that labels texts."""
+"""An adapter that classifies texts."""
 
 from __future__ import annotations
 
@@ -8,24 +8,23 @@ from typing import TYPE_CHECKING
 import mlx.core as mx
 import numpy as np
 
-from mlpeft.adapters.adapter import Adapter, Texts
+from mlpeft.adapters.adapter import Adapter, TextTokenizer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 BATCH = 32
-"""Texts that are classified at once."""
+"""Texts per forward pass."""
 
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """What a classifier makes of one text.
+    """A classifier's answer for one text.
 
     Attributes:
         label: The most likely label.
-        confidence: Its share of the softmax of the model's outputs, from 0 to 1; not
-            calibrated.
-        scores: That share of every label.
+        confidence: Its softmax probability, from 0 to 1; not calibrated.
+        scores: The softmax probability of every label.
     """
 
     label: str
@@ -35,27 +34,28 @@ class Prediction:
 
 @dataclass(slots=True, kw_only=True)
 class Classifier(Adapter):
-    """An adapter of a sentence encoder with a head."""
+    """An adapter of a sentence encoder with a classification head."""
 
-    _inputs: Texts | None = field(default=None, repr=False)
+    _tokenizer: TextTokenizer | None = field(default=None, repr=False)
 
     @property
-    def inputs(self) -> Texts:
-        """From texts to what the model takes; made when first asked."""
-        if self._inputs is None:
-            self._inputs = Texts(self.config)
-        return self._inputs
+    def tokenizer(self) -> TextTokenizer:
+        """Turns texts into the model's inputs; built on first use."""
+        if self._tokenizer is None:
+            self._tokenizer = TextTokenizer(self.config)
+        return self._tokenizer
 
     def predict(self, texts: Sequence[str]) -> list[Prediction]:
-        """Classify texts, in their order."""
-        found: list[Prediction] = []
+        """Classify texts; predictions come in their order."""
+        predictions: list[Prediction] = []
         for first in range(0, len(texts), BATCH):
-            tokens = mx.array(self.inputs(texts[first : first + BATCH]))
-            shares = mx.softmax(self.model(tokens).astype(mx.float32), axis=-1)
-            found += [self._prediction(row) for row in np.asarray(shares)]
-        return found
+            tokens = mx.array(self.tokenizer(texts[first : first + BATCH]))
+            logits = self.model(tokens).astype(mx.float32)
+            probabilities = np.asarray(mx.softmax(logits, axis=-1))
+            predictions += [self._prediction(row) for row in probabilities]
+        return predictions
 
-    def _prediction(self, shares: np.ndarray) -> Prediction:
-        best = int(shares.argmax())
-        scores = dict(zip(self.labels, shares.tolist(), strict=True))
-        return Prediction(self.labels[best], float(shares[best]), scores)
+    def _prediction(self, probabilities: np.ndarray) -> Prediction:
+        best = int(probabilities.argmax())
+        scores = dict(zip(self.labels, probabilities.tolist(), strict=True))
+        return Prediction(self.labels[best], float(probabilities[best]), scores)

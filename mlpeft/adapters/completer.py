@@ -1,4 +1,4 @@
-"""An adapter that goes on with texts."""
+"""An adapter that completes prompts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from mlpeft.config import RunConfig
 
 MAX_TOKENS = 128
-"""Longest completion, in tokens, where nothing else is said."""
+"""Default limit on the tokens of a completion."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -27,21 +27,21 @@ class Completer(Adapter):
     def predict(
         self, prompts: Sequence[str], max_tokens: int = MAX_TOKENS
     ) -> list[str]:
-        """The likeliest completion of each prompt, token by token.
+        """Complete each prompt by greedy decoding.
 
         Args:
-            prompts: What is put into the run's template.
-            max_tokens: After so many tokens a completion is cut.
+            prompts: Inserted into the run's template.
+            max_tokens: Tokens after which a completion is truncated.
         """
         tokenizer = read_language_tokenizer(tokenizer_of(self.config))
         template = template_of(self.config)
-        found = []
+        completions = []
         for prompt in prompts:
             start = tokenizer.start(template.replace(PROMPT, prompt))
-            found.append(
+            completions.append(
                 tokenizer.text(list(self._tokens(start, tokenizer.end, max_tokens)))
             )
-        return found
+        return completions
 
     def _tokens(self, start: list[int], end: int, max_tokens: int) -> Iterator[int]:
         from mlx_lm.generate import generate_step
@@ -54,11 +54,11 @@ class Completer(Adapter):
 
 
 def tokenizer_of(config: RunConfig) -> str:
-    """The model whose tokenizer a run of a language model takes."""
+    """The model whose tokenizer a language-model run uses."""
     params = config.task_distribution.task_params
     return str(params.get("tokenizer", config.model.weights))
 
 
 def template_of(config: RunConfig) -> str:
-    """The text that a run's prompts are put into."""
+    """The text into which a run's prompts are inserted."""
     return str(config.task_distribution.task_params.get("template", TEMPLATE))

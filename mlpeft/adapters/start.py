@@ -1,4 +1,4 @@
-"""A trained start, as an adapter that has not adapted yet."""
+"""A trained start as an adapter, before any adaptation."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ if TYPE_CHECKING:
 
 
 def as_adapter(trained: Trained) -> Adapter:
-    """The start of a run, without labels, to be exported.
+    """The start of a run as an adapter without labels, for export.
 
     Raises:
         ParamMismatch: If the checkpoint does not fit the configured model.
     """
     theta = start_theta(trained, bare_model(trained.config))
-    return Adapter(config=trained.config, leaves=theta, story=story_of(trained))
+    return Adapter(config=trained.config, leaves=theta, history=start_history(trained))
 
 
 def start_theta(trained: Trained, model: nn.Module) -> ParamTree:
-    """Theta of a checkpoint, NumPy leaves, checked against the model.
+    """A checkpoint's theta, NumPy leaves, checked against the model.
 
     Raises:
-        ParamMismatch: If it was made for another model.
+        ParamMismatch: If it was trained for another model.
     """
     theta, _ = state.split(trained.meta)
     expected = params.schema(state.initial(get_params(model), InnerLoop()))
@@ -42,8 +42,8 @@ def start_theta(trained: Trained, model: nn.Module) -> ParamTree:
     return theta
 
 
-def story_of(trained: Trained) -> dict[str, Any]:
-    """What a model card tells of a start; plain values."""
+def start_history(trained: Trained) -> dict[str, Any]:
+    """What a model card says about a start; plain values."""
     return {
         "checkpoint": str(trained.path),
         "meta_iterations": trained.iteration,
@@ -52,12 +52,12 @@ def story_of(trained: Trained) -> dict[str, Any]:
 
 
 def _results(checkpoint: Path) -> dict[str, Any]:
-    """What `mlpeft evaluate` found of the run, by the file that says so."""
+    """The results of `mlpeft evaluate` in the run's folder, by file stem."""
     run_dir = checkpoint.parent if checkpoint.is_file() else checkpoint.parents[1]
-    found = {}
+    results = {}
     for file in sorted(run_dir.glob("evaluation*.json")):
         try:
-            found[file.stem] = json.loads(file.read_text(encoding="utf-8"))
+            results[file.stem] = json.loads(file.read_text(encoding="utf-8"))
         except (OSError, ValueError):
-            continue  # a results file that cannot be read is no result
-    return found
+            continue  # an unreadable file holds no result
+    return results

@@ -1,6 +1,6 @@
 """An adapter's folder.
 
-adapter.json          labels, the run's configuration, the base's digest, the story
+adapter.json          labels, the run's configuration, the base's digest, the history
 adapter.safetensors   the leaves
 README.md             the model card
 """
@@ -27,6 +27,8 @@ FORMAT = 1
 RECORD = "adapter.json"
 LEAVES = "adapter.safetensors"
 CARD = "README.md"
+HISTORY = "story"
+"""The key of `Adapter.history` in adapter.json, format 1."""
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
 
 
 def save(adapter: Adapter, folder: str | Path) -> Path:
-    """Write an adapter's folder; what is there of these names is replaced."""
+    """Write an adapter's folder, replacing files of these names."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     save_file(adapter.leaves, folder / LEAVES)
@@ -45,11 +47,11 @@ def save(adapter: Adapter, folder: str | Path) -> Path:
         "labels": list(adapter.labels),
         "base_sha256": weights_digest(str(adapter.config.model.weights)),
         "config": adapter.config.to_dict(),
-        "story": adapter.story,
+        HISTORY: adapter.history,
     }
     text = json.dumps(record, indent=1, ensure_ascii=False) + "\n"
     (folder / RECORD).write_text(text, encoding="utf-8")
-    # safetensors lets nobody else read, whatever the umask.
+    # safetensors makes the file private whatever the umask.
     shutil.copymode(folder / RECORD, folder / LEAVES)
     (folder / CARD).write_text(model_card(adapter), encoding="utf-8")
     return folder
@@ -58,15 +60,15 @@ def save(adapter: Adapter, folder: str | Path) -> Path:
 def load_adapter(
     folder: str | Path, weights: str | None = None
 ) -> Classifier | Completer:
-    """Read an adapter's folder; the base is read when it is first used.
+    """Read an adapter's folder; the base is loaded on first use.
 
     Args:
-        folder: What `mlpeft adapt` wrote.
-        weights: Where the base lies here; None: where it lay when it was adapted.
+        folder: Written by `mlpeft adapt`.
+        weights: Where the base is on this machine; None: where it was when adapted.
 
     Raises:
-        FileNotFoundError: If there is no adapter in the folder.
-        DataError: If the adapter or its base cannot be read, or the base is another.
+        FileNotFoundError: If the folder holds no adapter.
+        DataError: If the adapter or its base cannot be read, or the base differs.
     """
     folder = Path(folder)
     record = _read_record(folder / RECORD)
@@ -77,18 +79,18 @@ def load_adapter(
     config = RunConfig.from_dict(record["config"], source=str(folder / RECORD))
     if weights is not None:
         config = config.with_changes(model={"weights": weights})
-    found = weights_digest(str(config.model.weights))
-    if found != record["base_sha256"]:
+    digest = weights_digest(str(config.model.weights))
+    if digest != record["base_sha256"]:
         raise DataError(
-            f"{folder} was adapted from other weights than those of "
-            f"{config.model.weights} (SHA-256 {record['base_sha256'][:12]}..., these "
-            f"have {found[:12]}...); name the folder of the right ones"
+            f"{folder} was adapted from other weights than {config.model.weights}: "
+            f"expected SHA-256 {record['base_sha256'][:12]}..., got "
+            f"{digest[:12]}...; give the folder of the original weights"
         )
-    return kind_of(config)(
+    return adapter_class(config)(
         config=config,
         labels=tuple(record["labels"]),
         leaves=leaves,
-        story=record["story"],
+        history=record[HISTORY],
     )
 
 
@@ -103,14 +105,14 @@ def _read_record(file: Path) -> Mapping[str, Any]:
     except (OSError, ValueError) as error:
         raise DataError(f"{file} cannot be read: {error}") from error
     if not isinstance(record, dict) or record.get("format") != FORMAT:
-        written = record.get("format") if isinstance(record, dict) else None
-        raise DataError(f"{file} has format {written}, this mlpeft reads {FORMAT}")
-    needed = {"labels", "base_sha256", "config", "story"}
-    if missing := sorted(needed - record.keys()):
-        raise DataError(f"{file} lacks {', '.join(missing)}; adapt anew")
+        format_ = record.get("format") if isinstance(record, dict) else None
+        raise DataError(f"{file} has format {format_}, this mlpeft reads {FORMAT}")
+    required = {"labels", "base_sha256", "config", HISTORY}
+    if missing := sorted(required - record.keys()):
+        raise DataError(f"{file} lacks {', '.join(missing)}; run mlpeft adapt again")
     return record
 
 
-def kind_of(config: RunConfig) -> type[Classifier | Completer]:
-    """What an adapter of a run's model does."""
+def adapter_class(config: RunConfig) -> type[Classifier | Completer]:
+    """The class of adapters of a run's model."""
     return Completer if config.model.backbone == "causal_lm" else Classifier

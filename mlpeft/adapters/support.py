@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from mlpeft.adapters.adapter import Texts
+from mlpeft.adapters.adapter import TextTokenizer
 from mlpeft.adapters.completer import template_of, tokenizer_of
 from mlpeft.datasets.completions import Example
 from mlpeft.datasets.text_files import read_pairs
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     Pairs: TypeAlias = Iterable[Sequence[str]]
 
 KEYS = {"encoder": ("text", "label"), "causal_lm": ("prompt", "completion")}
-"""What an example has, by backbone."""
+"""The fields of an example, by backbone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +33,9 @@ class Support:
     """Examples as arrays.
 
     Attributes:
-        config: The run, with as many `num_classes` as there are labels.
-        x: (n, length) token numbers.
-        y: (n,) labels, or (n, length) next tokens.
+        config: The run, with one class per label.
+        x: (n, length) token ids.
+        y: (n,) label indices, or (n, length) next tokens.
         labels: Name of each label; empty for completions.
         named: Whether the last rows are the labels' names.
     """
@@ -48,21 +48,21 @@ class Support:
 
     @property
     def examples(self) -> int:
-        """How many examples the user gave."""
+        """The number of the user's examples, without label names."""
         return len(self.x) - (len(self.labels) if self.named else 0)
 
 
 def read_support(
-    config: RunConfig, given: str | Path | Pairs, *, label_names: bool | None = None
+    config: RunConfig, examples: str | Path | Pairs, *, label_names: bool | None = None
 ) -> Support:
-    """The support set of a run's model.
+    """Turn examples into the support set of a run's model.
 
     Args:
         config: The run.
-        given: A .jsonl or .csv file, or pairs: of text and label for an encoder, of
-            prompt and completion for a language model.
+        examples: A .jsonl or .csv file, or pairs: (text, label) for an encoder,
+            (prompt, completion) for a language model.
         label_names: Whether each label's name is one more example of it; None: as in
-            the run's own tasks.
+            the run's tasks.
 
     Raises:
         ConfigError: If the run's model does not read text, or its head is part of theta
@@ -72,14 +72,14 @@ def read_support(
     backbone = config.model.backbone
     if backbone not in KEYS:
         raise ConfigError(
-            f"model.backbone: adapt takes texts, but {backbone!r} does not read any; "
-            "give a run with backbone encoder or causal_lm, such as that of "
+            f"model.backbone: adapt needs a model of texts, got {backbone!r}; give a "
+            "run with backbone encoder or causal_lm, such as that of "
             "configs/intents.yaml"
         )
-    if isinstance(given, (str, Path)):
-        pairs = read_pairs(given, KEYS[backbone])
+    if isinstance(examples, (str, Path)):
+        pairs = read_pairs(examples, KEYS[backbone])
     else:
-        pairs = [(str(one), str(other)) for one, other in given]
+        pairs = [(str(text), str(answer)) for text, answer in examples]
     if not pairs:
         raise DataError("no examples; give at least one")
     if backbone != "encoder":
@@ -87,42 +87,42 @@ def read_support(
             raise ConfigError(
                 "label_names: completions have no labels; leave label_names out"
             )
-        return _prompts(config, pairs)
+        return _completion_support(config, pairs)
     if label_names is None:
         params = config.task_distribution.task_params
         label_names = bool(params.get("label_names", False))
-    return _labelled(config, pairs, label_names=label_names)
+    return _label_support(config, pairs, label_names=label_names)
 
 
-def _labelled(
+def _label_support(
     config: RunConfig, pairs: Sequence[tuple[str, str]], *, label_names: bool
 ) -> Support:
     labels = tuple(dict.fromkeys(label for _, label in pairs))
-    made_for = config.task_distribution.num_classes
-    if config.model.head == "learned" and len(labels) != made_for:
+    num_classes = config.task_distribution.num_classes
+    if config.model.head == "learned" and len(labels) != num_classes:
         raise ConfigError(
-            f"model.head: it is learned, and made for {made_for} labels, but the "
-            f"examples have {len(labels)}; give as many, or train with head prototype"
+            f"model.head: the learned head has {num_classes} labels, the examples "
+            f"have {len(labels)}; give as many labels, or train with head prototype"
         )
     if len(labels) < 2:
         raise DataError(
-            f"{len(pairs)} examples of {len(labels)} label; to tell labels apart, "
-            "give examples of two at least"
+            f"expected examples of at least two labels, got {len(pairs)} of "
+            f"{len(labels)}; add examples of another label"
         )
     run = config.with_changes(task_distribution={"num_classes": len(labels)})
     if label_names:
-        if silent := wordless(labels):
+        if unnamed := wordless(labels):
             raise DataError(
-                f"the label {silent[0]!r} has no letters, so that its name is no "
+                f"the label {unnamed[0]!r} has no letters, so its name cannot be an "
                 "example; name labels in words, or give --no-label-names"
             )
         pairs = [*pairs, *((label_text(label), label) for label in labels)]
-    x = Texts(run)([text for text, _ in pairs])
+    x = TextTokenizer(run)([text for text, _ in pairs])
     y = np.array([labels.index(label) for _, label in pairs], np.int32)
     return Support(run, x, y, labels, named=label_names)
 
 
-def _prompts(config: RunConfig, pairs: Sequence[tuple[str, str]]) -> Support:
+def _completion_support(config: RunConfig, pairs: Sequence[tuple[str, str]]) -> Support:
     tokenizer = read_language_tokenizer(tokenizer_of(config))
     examples = [Example(*pair) for pair in pairs]
     tokens = tokenise(examples, template_of(config), tokenizer)

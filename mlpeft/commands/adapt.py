@@ -62,7 +62,7 @@ def adapt(
         overrides=overrides or (),
     )
     seconds = time.perf_counter() - began
-    story = adapter.story
+    story = adapter.history
     if json_output:
         told = {key: value for key, value in story.items() if key != "results"}
         record = {"output": str(output), "labels": list(adapter.labels), **told}

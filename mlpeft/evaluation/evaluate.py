@@ -1,4 +1,4 @@
-"""Scores what was learned, with intervals, and against a fresh start."""
+"""Scores a trained start with confidence intervals, and against a fresh start."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from mlpeft.training.trained import Trained
     from mlpeft.work import Executor, RoundResult, Shard
 
-    Progress = Callable[[int], None]
+    EpisodeCallback = Callable[[int], None]
 
 log = logging.getLogger("mlpeft.evaluate")
 
@@ -38,29 +38,29 @@ def evaluate(
     *,
     runner: ShardRunner | None = None,
     executor: Executor | None = None,
-    progress: Progress | None = None,
+    progress: EpisodeCallback | None = None,
 ) -> EvalResult:
     """Adapt to test episodes from a trained start and score their queries.
 
     Args:
-        trained: What to start from, and how.
-        episodes: How many; None: `evaluation.num_test_episodes`.
+        trained: The start and its configuration.
+        episodes: Number of episodes; None: `evaluation.num_test_episodes`.
         runner: Tasks and model; None: built from the configuration.
-        executor: Who computes; None: this process.
+        executor: Runs the shards; None: this process.
         progress: Called with the number of episodes done.
 
     Raises:
         ParamMismatch: If the checkpoint does not fit the configured model.
     """
     runner = runner or ShardRunner.from_config(trained.config)
-    _tell_if_changed(runner, trained)
-    meta = _fitting(runner, trained)
+    _warn_if_data_changed(runner, trained)
+    meta = _checked_meta(runner, trained)
     number = episodes or runner.config.evaluation.num_test_episodes
     shards = test_shards(runner.config, runner.tasks, number)
     if executor is not None:
         result = executor.run(0, meta, shards)
     else:
-        result = _score(runner, meta, shards, _counting(progress))
+        result = _score(runner, meta, shards, _episode_counter(progress))
     return EvalResult.from_round(runner.steps, result)
 
 
@@ -71,11 +71,11 @@ class Comparison:
     Attributes:
         meta: The meta-learned start.
         fresh: A fresh initialisation, adapted in the same way.
-        tuned: The same with the inner step size that suits it best on validation tasks:
-            what one would do without meta-learning.
+        tuned: A fresh initialisation with the inner step size that is best on
+            validation tasks: the baseline without meta-learning.
         tuned_lr: That step size.
-        gain: Paired difference of meta to tuned after the last step (accuracy, or for
-            regression and sequences the loss that was saved).
+        gain: Paired difference of meta and tuned after the last step: accuracy gained,
+            or for regression and sequences loss reduced.
         gain_ci95: Half width of its 95 % interval; NaN for a single episode.
     """
 
@@ -99,7 +99,7 @@ class Comparison:
 
 
 LR_FACTORS = (0.3, 1.0, 3.0, 10.0, 30.0)
-"""Multiples of `inner_lr` that the tuned baseline chooses from."""
+"""Multiples of `inner_lr` from which the tuned baseline selects."""
 
 
 def compare(
@@ -107,54 +107,54 @@ def compare(
     k_shots: Sequence[int],
     episodes: int | None = None,
     *,
-    progress: Progress | None = None,
+    progress: EpisodeCallback | None = None,
 ) -> dict[int, Comparison]:
-    """A meta-learned start against a fresh initialisation, on the same episodes.
+    """Compare a meta-learned start with a fresh initialisation on the same episodes.
 
     Args:
         trained: The meta-learned start.
         k_shots: Support sizes (`task_distribution.k_shot`) to compare at.
-        episodes: Episodes for each; None: `evaluation.num_test_episodes`.
-        progress: Called with the number of episodes done, of `comparison_size`.
+        episodes: Episodes per support size; None: `evaluation.num_test_episodes`.
+        progress: Called with the number of episodes done, out of `comparison_size`.
     """
     number = episodes or trained.config.evaluation.num_test_episodes
-    table: dict[int, Comparison] = {}
-    advance = _counting(progress)
+    comparisons: dict[int, Comparison] = {}
+    advance = _episode_counter(progress)
     for k in k_shots:
         config = trained.config.with_changes(task_distribution={"k_shot": k})
         runner = ShardRunner.from_config(config)
-        if not table:
-            _tell_if_changed(runner, trained)
-        fresh = _fresh_start(runner)
+        if not comparisons:
+            _warn_if_data_changed(runner, trained)
+        start = _fresh_start(runner)
         shards = test_shards(runner.config, runner.tasks, number)
-        meta = _score(runner, _fitting(runner, trained), shards, advance)
-        same = _score(runner, fresh, shards, advance)
-        lr, tuned_runner = _tune(runner, fresh, advance)
-        tuned = _score(tuned_runner, fresh, shards, advance)
+        meta = _score(runner, _checked_meta(runner, trained), shards, advance)
+        fresh = _score(runner, start, shards, advance)
+        lr, tuned_runner = _tune(runner, start, advance)
+        tuned = _score(tuned_runner, start, shards, advance)
         gain = _last_scores(meta) - _last_scores(tuned)
         if "acc" not in meta.names():
             gain = -gain
-        table[k] = Comparison(
+        comparisons[k] = Comparison(
             meta=EvalResult.from_round(runner.steps, meta),
-            fresh=EvalResult.from_round(runner.steps, same),
+            fresh=EvalResult.from_round(runner.steps, fresh),
             tuned=EvalResult.from_round(runner.steps, tuned),
             tuned_lr=lr,
             gain=float(gain.mean()),
             gain_ci95=float(half_width(gain)),
         )
-    return table
+    return comparisons
 
 
 def comparison_size(config: RunConfig, k_shots: Sequence[int], episodes: int) -> int:
-    """Episodes that `compare` adapts to: test episodes thrice, and those to tune on."""
+    """Episodes that `compare` adapts to: three times the test episodes, and tuning."""
     tuning = len(LR_FACTORS) * config.evaluation.num_val_episodes
     return len(k_shots) * (3 * episodes + tuning)
 
 
 def _fresh_start(runner: ShardRunner) -> ParamTree:
-    """The meta-state of an initialisation that training has not seen."""
+    """The meta-state of a fresh initialisation, other than that of training."""
     config = runner.config
-    fresh = build_model(
+    model = build_model(
         config.model,
         runner.tasks.input_shape,
         runner.tasks.num_outputs,
@@ -162,13 +162,13 @@ def _fresh_start(runner: ShardRunner) -> ParamTree:
         Purpose.BASELINE,
         peft=config.peft,
     )
-    return state.initial(get_params(fresh), runner.inner)
+    return state.initial(get_params(model), runner.inner)
 
 
 def _tune(
-    runner: ShardRunner, start: ParamTree, advance: Progress
+    runner: ShardRunner, start: ParamTree, advance: EpisodeCallback
 ) -> tuple[float, ShardRunner]:
-    """The inner step size that suits a start best on validation tasks."""
+    """Select the inner step size that is best for a start on validation tasks."""
     config = runner.config
     best: tuple[EvalResult, float, ShardRunner] | None = None
     for factor in LR_FACTORS:
@@ -186,9 +186,12 @@ def _tune(
 
 
 def _score(
-    runner: ShardRunner, meta: ParamTree, shards: Sequence[Shard], advance: Progress
+    runner: ShardRunner,
+    meta: ParamTree,
+    shards: Sequence[Shard],
+    advance: EpisodeCallback,
 ) -> RoundResult:
-    """Compute shards here; `advance` gets the number of episodes of each."""
+    """Run shards in this process; `advance` gets the number of episodes of each."""
     updates = RoundUpdates(summed=True)
     for shard in shards:
         updates.add(runner.run(meta, shard))
@@ -196,8 +199,8 @@ def _score(
     return updates.result()
 
 
-def _counting(progress: Progress | None) -> Progress:
-    """Takes how many episodes were just done; tells `progress` how many are by now."""
+def _episode_counter(progress: EpisodeCallback | None) -> EpisodeCallback:
+    """A function that adds up episodes and calls `progress` with their total."""
     done = 0
 
     def advance(count: int) -> None:
@@ -209,24 +212,23 @@ def _counting(progress: Progress | None) -> Progress:
     return advance
 
 
-def _fitting(runner: ShardRunner, trained: Trained) -> ParamTree:
+def _checked_meta(runner: ShardRunner, trained: Trained) -> ParamTree:
     """The trained meta-state, checked against the model."""
     meta = {name: trained.meta[name] for name in sorted(trained.meta)}
     params.check_schema(runner.schema, meta, f"checkpoint {trained.path}")
     return meta
 
 
-def _tell_if_changed(runner: ShardRunner, trained: Trained) -> None:
-    """Say so if the data are not what was trained on."""
+def _warn_if_data_changed(runner: ShardRunner, trained: Trained) -> None:
+    """Warn if the data are not those of training."""
     path = trained.path
-    others = run_data.changed(
-        path.parent if path.is_file() else path.parents[1], runner
-    )
-    if others:
+    run_dir = path.parent if path.is_file() else path.parents[1]
+    changed = run_data.changed(run_dir, runner)
+    if changed:
         log.warning(
-            "%s changed since %s was trained: classes that it trained on may be among "
-            "those that it is tested on now",
-            ", ".join(others),
+            "%s changed since %s was trained: classes of its training may now be in "
+            "the test set",
+            ", ".join(changed),
             path,
         )
 

@@ -1,8 +1,7 @@
-"""Pictures of a run: how it learned, and what was gained (extra: plots).
+"""Plots of a run: learning curve, adaptation and comparison (extra: plots).
 
 Every function returns a matplotlib Figure; `figure.savefig("x.png")` writes it. Bands
-are 95 % intervals. The colours are those of Okabe and Ito, which people with any kind
-of colour vision can tell apart.
+are 95 % intervals. The colours are Okabe and Ito's, safe for colour-blind readers.
 """
 
 from __future__ import annotations
@@ -23,8 +22,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-class PlotsMissing(MlpeftError, ImportError):  # noqa: N818 - named for what is so
-    """matplotlib, which the extra `plots` brings, is not installed."""
+class PlotsMissing(MlpeftError, ImportError):  # noqa: N818 - a state, not an error
+    """matplotlib (extra `plots`) is not installed."""
 
 
 try:
@@ -41,10 +40,10 @@ GREEN: Final = "#009E73"
 GREY: Final = "#666666"
 COLOURS: Final = (BLUE, ORANGE, GREEN, "#CC79A7", "#D55E00", "#56B4E9")
 MARKERS: Final = ("o", "s", "^", "D", "v", "P")
-"""Curves differ by marker too, for print in black and white."""
+"""Curves also differ by marker, for print in black and white."""
 
-MOST_POINTS: Final = 400
-"""A curve of more points than this is drawn as means of neighbours."""
+MAX_POINTS: Final = 400
+"""A curve with more points is drawn as means of neighbours."""
 
 
 def learning_curve(run_dir: str | Path) -> Figure:
@@ -54,13 +53,13 @@ def learning_curve(run_dir: str | Path) -> Figure:
         run_dir: The run's folder, with its metrics.jsonl.
 
     Raises:
-        DataError: If there are no metrics in it.
+        DataError: If it holds no metrics.
     """
     path = Path(run_dir) / FILE_NAME
     if not path.is_file():
         raise DataError(
-            f"no {FILE_NAME} in {Path(run_dir).absolute()}; give the folder of a run, "
-            "as `mlpeft train` prints it"
+            f"no {FILE_NAME} in {Path(run_dir).absolute()}; give a run's folder, as "
+            "`mlpeft train` prints it"
         )
     train: list[dict[str, Any]] = []
     validations: list[tuple[int, EvalResult]] = []
@@ -70,7 +69,7 @@ def learning_curve(run_dir: str | Path) -> Figure:
         elif record.get("kind") == "validate":
             validations.append((record["iteration"], EvalResult.from_dict(record)))
     if not train and not validations:
-        raise DataError(f"{path.absolute()} holds no metrics yet; train a little first")
+        raise DataError(f"{path.absolute()} holds no metrics yet; train first")
     figure = _figure(height=6.4 if train and validations else 3.6)
     panels = int(bool(train)) + int(bool(validations))
     axes = figure.subplots(panels, 1, sharex=True, squeeze=False)[:, 0]
@@ -84,15 +83,15 @@ def learning_curve(run_dir: str | Path) -> Figure:
 
 
 def adaptation_curve(results: Mapping[str, EvalResult]) -> Figure:
-    """How fast each start adapts: accuracy, or loss, over inner gradient steps.
+    """Accuracy, or loss, of each start over inner gradient steps.
 
     Args:
-        results: By the name to show, such as meta-learned and fresh initialisation.
+        results: By legend label, such as meta-learned and fresh initialisation.
 
     Raises:
-        DataError: If there is none.
+        DataError: If there are no results.
     """
-    _some(results)
+    _check_not_empty(results)
     figure = _figure()
     axes = figure.subplots()
     for i, (name, result) in enumerate(results.items()):
@@ -109,20 +108,21 @@ def adaptation_curve(results: Mapping[str, EvalResult]) -> Figure:
 def kshot_curve(
     results: Mapping[str, Mapping[int, EvalResult]], *, per_class: bool = False
 ) -> Figure:
-    """What each start makes of K examples: the last step's score over K.
+    """The score of each start after the last step, over the number of examples K.
 
     Args:
-        results: By the name to show, then by K.
-        per_class: Whether K counts the examples of a class, not all.
+        results: By legend label, then by K.
+        per_class: Whether K counts the examples of one class, not all.
 
     Raises:
-        DataError: If there is none.
+        DataError: If there are no results.
     """
-    _some(results)
+    _check_not_empty(results)
     figure = _figure()
     axes = figure.subplots()
     for i, (name, by_k) in enumerate(results.items()):
-        shots = sorted(_some(by_k))
+        _check_not_empty(by_k)
+        shots = sorted(by_k)
         pairs = [_scores(by_k[k]) for k in shots]
         mean = [pair[0][-1] for pair in pairs]
         half = [pair[1][-1] for pair in pairs]
@@ -130,7 +130,7 @@ def kshot_curve(
     first = next(iter(next(iter(results.values())).values()))
     _score_axis(axes, first)
     axes.set_xticks(sorted({k for by_k in results.values() for k in by_k}))
-    axes.set_xlabel(f"K, support examples {'a class' if per_class else 'in all'}")
+    axes.set_xlabel(f"K, support examples {'per class' if per_class else 'in total'}")
     steps = first.steps[-1]
     axes.set_title(f"K-shot learning of new tasks, {steps} inner steps")
     axes.legend()
@@ -145,11 +145,11 @@ def sinusoid_fit(
     support_x: np.ndarray,
     support_y: np.ndarray,
 ) -> Figure:
-    """One regression task before and after adaptation.
+    """A regression task before and after adaptation.
 
     Args:
-        x: (n,) or (n, 1) inputs; the curves are drawn in their order.
-        truth: The task's own curve at x.
+        x: (n,) or (n, 1) inputs, in drawing order.
+        truth: The true function at x.
         before: The meta-learned start's prediction at x.
         after: The prediction after adapting to the support set.
         support_x: (k,) or (k, 1) inputs of the examples.
@@ -171,14 +171,14 @@ def sinusoid_fit(
     )
     axes.set_xlabel("x")
     axes.set_ylabel("y")
-    _quiet(axes)
+    _style_axes(axes)
     axes.set_title(f"Fit of a new sinusoid from {count} examples")
     axes.legend()
     return figure
 
 
 def _figure(height: float = 4.2) -> Figure:
-    """An empty figure, of no window and no global state."""
+    """An empty figure without a window or global state."""
     return Figure(figsize=(7.0, height), dpi=150, layout="constrained")
 
 
@@ -188,11 +188,11 @@ def _draw_losses(axes: Axes, train: Sequence[Mapping[str, Any]]) -> None:
     ):
         points = [(r["iteration"], r[key]) for r in train if r.get(key) is not None]
         if points:
-            iterations, losses = _thinned(np.array(points, dtype=np.float64))
+            iterations, losses = _downsample(np.array(points, dtype=np.float64))
             axes.plot(iterations, losses, color=COLOURS[i], lw=1.2, label=label)
     axes.set_ylabel("training loss")
     axes.legend(title="examples")
-    _quiet(axes)
+    _style_axes(axes)
 
 
 def _draw_validations(
@@ -200,7 +200,7 @@ def _draw_validations(
 ) -> None:
     iterations = [iteration for iteration, _ in validations]
     last = validations[-1][1]
-    # The first and the last number of steps: without adaptation, and all of it.
+    # The last and the first number of steps: full adaptation, and none.
     for i, column in enumerate([len(last.steps) - 1, 0][: len(last.steps)]):
         scores = [_scores(result) for _, result in validations]
         mean = [score[0][column] for score in scores]
@@ -220,7 +220,7 @@ def _curve(
     half: Sequence[float],
     label: str,
 ) -> None:
-    """A line with its band of uncertainty."""
+    """Draw a line with its confidence band."""
     colour = COLOURS[index % len(COLOURS)]
     marker = MARKERS[index % len(MARKERS)] if len(x) <= 40 else None
     middle = np.asarray(mean)
@@ -230,7 +230,7 @@ def _curve(
 
 
 def _scores(result: EvalResult) -> tuple[Sequence[float], Sequence[float]]:
-    """Accuracy in per cent, or loss, and the half widths of the intervals."""
+    """Accuracy in per cent, or loss, with the half widths of the intervals."""
     if result.acc is None or result.acc_ci95 is None:
         return result.loss, result.loss_ci95
     return [100 * a for a in result.acc], [100 * a for a in result.acc_ci95]
@@ -238,25 +238,24 @@ def _scores(result: EvalResult) -> tuple[Sequence[float], Sequence[float]]:
 
 def _score_axis(axes: Axes, result: EvalResult) -> None:
     axes.set_ylabel("loss" if result.acc is None else "accuracy (%)")
-    _quiet(axes)
+    _style_axes(axes)
 
 
-def _quiet(axes: Axes) -> None:
+def _style_axes(axes: Axes) -> None:
     axes.grid(visible=True, color="#DDDDDD", lw=0.6)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def _thinned(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Columns of (n, 2) points; means of neighbours where there are too many."""
-    size = math.ceil(len(points) / MOST_POINTS)
+def _downsample(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Columns of (n, 2) points, as means of neighbours beyond `MAX_POINTS`."""
+    size = math.ceil(len(points) / MAX_POINTS)
     starts = np.arange(0, len(points), size)
     counts = np.diff(np.append(starts, len(points)))[:, None]
     means = np.add.reduceat(points, starts, axis=0) / counts
     return means[:, 0], means[:, 1]
 
 
-def _some(results: Mapping[Any, Any]) -> Mapping[Any, Any]:
+def _check_not_empty(results: Mapping[Any, Any]) -> None:
     if not results:
         raise DataError("nothing to draw: expected at least one result")
-    return results

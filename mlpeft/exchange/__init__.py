@@ -1,1 +1,1 @@
-"""Adapters in the formats of other libraries, written and read."""
+"""Writes and reads adapters in the formats of other libraries."""

@@ -1,4 +1,4 @@
-"""Export an adapter or a start, import one from another library."""
+"""Exports an adapter or a start; imports an adapter of another library."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mlpeft.exchange import huggingface, merged, mlx_lm
 from mlpeft.meta import state
 from mlpeft.meta.functional import get_params
 from mlpeft.meta.inner import InnerLoop
-from mlpeft.training.run_folder import begin_with, run_folder
+from mlpeft.training.run_folder import create_run, run_folder
 from mlpeft.training.run_lock import locked
 from mlpeft.training.runner import resolved
 from mlpeft.training.trained import load_trained
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class Format(StrEnum):
-    """What a folder is written for."""
+    """The format of an exported folder."""
 
     MLX_LM = "mlx-lm"
     PEFT = "peft"
@@ -51,22 +51,22 @@ def export_adapter(
     config: str | Path | None = None,
     overrides: Iterable[str] = (),
 ) -> Path:
-    """Write an adapter, or the start of a run, in another library's format.
+    """Write an adapter or the start of a run in another library's format.
 
     Args:
         source: The folder of an adapter or of a run, or an adapter.
         format_: "mlx-lm", "peft" (Hugging Face) or "merged" (the whole model).
         output: The folder to write.
-        config: Where a run's checkpoint has no configuration beside it.
-        overrides: `section.key=value` on top of a run's configuration.
+        config: A configuration file, for a checkpoint without one beside it.
+        overrides: `section.key=value` on top of the run's configuration.
 
     Returns:
         The folder.
 
     Raises:
-        ConfigError: If the format has no place for the method or its base.
+        ConfigError: If the format cannot hold the method or its base.
         DataError: If the adapter or the base cannot be read.
-        FileNotFoundError: If there is neither an adapter nor a run.
+        FileNotFoundError: If the source is neither an adapter nor a run.
     """
     if isinstance(source, (str, Path)):
         source = _read(Path(source), config, overrides)
@@ -86,29 +86,29 @@ def import_adapter(folder: str | Path, config: RunConfig) -> Path:
     """Make an adapter of mlx-lm or Hugging Face PEFT the start of a run.
 
     Args:
-        folder: What mlx-lm or Hugging Face PEFT wrote.
-        config: The run: its base must be the adapter's; the `peft` section's method,
-            rank, factor and layers become the adapter's.
+        folder: Written by mlx-lm or Hugging Face PEFT.
+        config: The run; its base must be the adapter's. The adapter decides method,
+            rank, factor and layers of the `peft` section.
 
     Returns:
-        The run's folder, to adapt from, to evaluate, or to train on with --resume.
+        The run's folder: adapt from it, evaluate it, or continue with --resume.
 
     Raises:
         ConfigError: If the run's base is of another kind.
         DataError: If the folder cannot be read, or its leaves do not fit the base.
-        CheckpointError: If the run's folder is in use, or holds a run already.
+        CheckpointError: If the run's folder is in use, or holds a run.
     """
     folder = Path(folder)
     settings = huggingface.read_settings(folder)
     reader = huggingface if "peft_type" in settings else mlx_lm
-    foreign = reader.read(folder, config)
-    config = config.with_changes(peft={"alpha": None, "rslora": False} | foreign.peft)
+    imported = reader.read(folder, config)
+    config = config.with_changes(peft={"alpha": None, "rslora": False} | imported.peft)
     model = bare_model(config)
-    _check_leaves(get_params(model), foreign.leaves, folder)
-    theta = get_params(model) | foreign.leaves
+    _check_leaves(get_params(model), imported.leaves, folder)
+    theta = get_params(model) | imported.leaves
     meta = state.initial(theta, InnerLoop.from_config(config.meta_learning))
     with locked(run_folder(config)):
-        return begin_with(resolved(config, model), meta)
+        return create_run(resolved(config, model), meta)
 
 
 def _read(folder: Path, config: str | Path | None, overrides: Iterable[str]) -> Adapter:
@@ -117,14 +117,14 @@ def _read(folder: Path, config: str | Path | None, overrides: Iterable[str]) -> 
     return as_adapter(load_trained(folder, config, overrides))
 
 
-def _check_leaves(own: ParamTree, leaves: ParamTree, folder: Path) -> None:
-    """The leaves are those that the base has when it is wrapped in this way."""
+def _check_leaves(theta: ParamTree, leaves: ParamTree, folder: Path) -> None:
+    """Check imported leaves against those of the wrapped base, theta."""
     layers = {_layer(name) for name in leaves}
-    expected = {name: leaf for name, leaf in own.items() if _layer(name) in layers}
+    expected = {name: leaf for name, leaf in theta.items() if _layer(name) in layers}
     try:
         params.check_schema(params.schema(expected), leaves, f"adapter {folder}")
     except ParamMismatch as error:
-        raise DataError(f"{error}. Was it made for another base?") from error
+        raise DataError(f"{error}. Is it an adapter of another base?") from error
 
 
 def _layer(name: str) -> str:
@@ -133,6 +133,4 @@ def _layer(name: str) -> str:
 
 def _check_empty(folder: Path) -> None:
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise DataError(
-            f"{folder.absolute()} is there already; name a folder that is not"
-        )
+        raise DataError(f"{folder.absolute()} exists; give a new or an empty folder")

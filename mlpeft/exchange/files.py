@@ -1,4 +1,4 @@
-"""What every exported folder has: arrays, settings, a head, a model card."""
+"""Files of every exported folder: arrays, settings, a head, a model card."""
 
 from __future__ import annotations
 
@@ -30,28 +30,28 @@ LABELS_FILE = "labels.json"
 
 _HEAD_USE = """
 
-`head.safetensors` and `labels.json` are the classifier: a text with the embedding e, of
-length 1, has the logits `scale (W e) + b`, `scale` being {scale:g}."""
+`head.safetensors` and `labels.json` are the classifier: a text with the unit embedding
+e has the logits `scale (W e) + b`, where `scale` is {scale:g}."""
 _PROMPT_USE = """
 
-A prompt has the form of those that were learned from, here as a string of JSON, and no
-other chat format around it: `{template}`"""
+A prompt must have the template of training, here as a JSON string, and no other chat
+format around it: `{template}`"""
 
 
 def write_arrays(folder: Path, name: str, arrays: Mapping[str, mx.array]) -> None:
-    """A safetensors file that names MLX's and PyTorch's readers alike can open."""
-    whole = {key: mx.contiguous(array) for key, array in arrays.items()}
-    mx.save_safetensors(str(folder / name), whole, {"format": "pt"})
+    """Write a safetensors file that both MLX and PyTorch can read."""
+    contiguous = {key: mx.contiguous(array) for key, array in arrays.items()}
+    mx.save_safetensors(str(folder / name), contiguous, {"format": "pt"})
 
 
 def write_json(folder: Path, name: str, values: Mapping[str, Any]) -> None:
-    """A JSON file for people, too."""
+    """Write an indented JSON file."""
     text = json.dumps(values, indent=1, ensure_ascii=False) + "\n"
     (folder / name).write_text(text, encoding="utf-8")
 
 
 def write_card(folder: Path, adapter: Adapter, use: str) -> None:
-    """The model card, with how the folder is used."""
+    """Write the model card with a section on how to use the folder."""
     if has_head(adapter):
         use += _HEAD_USE.format(scale=adapter.config.model.logit_scale)
     if adapter.config.model.backbone == "causal_lm":
@@ -62,22 +62,22 @@ def write_card(folder: Path, adapter: Adapter, use: str) -> None:
 
 
 def prompt_option(config: RunConfig) -> str:
-    r"""`--prompt` and other words that have mlx_lm.generate take a prompt as learned.
+    r"""Options of mlx_lm.generate for a prompt in the template of training.
 
-    It reads `\n` as the end of a line, and would put a chat format around it.
+    It decodes `\n` as a newline, and would apply the model's chat template.
     """
     prompt = template_of(config).replace(PROMPT, "...")
-    words = prompt.replace("\n", "\\n").replace("\t", "\\t")
-    return f"--ignore-chat-template --prompt {shlex.quote(words)}"
+    escaped = prompt.replace("\n", "\\n").replace("\t", "\\t")
+    return f"--ignore-chat-template --prompt {shlex.quote(escaped)}"
 
 
 def has_head(adapter: Adapter) -> bool:
-    """Whether the adapter brings a classifier of its own."""
+    """Whether the adapter has a classification head."""
     return any(name.startswith(HEAD) for name in adapter.leaves)
 
 
 def write_head(folder: Path, adapter: Adapter) -> None:
-    """The classifier beside the base, if there is one: no other format has it."""
+    """Write the head, if there is one, to files of its own: no other format has it."""
     head = {
         name.removeprefix(HEAD): mx.array(leaf)
         for name, leaf in adapter.leaves.items()
@@ -95,24 +95,28 @@ def write_head(folder: Path, adapter: Adapter) -> None:
 
 
 def check_all_written(adapter: Adapter, written: set[str], what: str) -> None:
-    """No leaf is left out in silence.
+    """Check that a format holds every leaf but the head's.
 
     Raises:
-        ConfigError: Naming the leaves that the format has no place for.
+        ConfigError: Names the leaves that the format cannot hold.
     """
-    left = {name for name in adapter.leaves if not name.startswith(HEAD)} - written
-    if left:
+    missing = {name for name in adapter.leaves if not name.startswith(HEAD)} - written
+    if missing:
         raise ConfigError(
-            f"peft.train_also: {what} has no place for {', '.join(sorted(left)[:3])}"
-            f"{', ...' if len(left) > 3 else ''}; export with --format merged"
+            f"peft.train_also: {what} cannot hold {', '.join(sorted(missing)[:3])}"
+            f"{', ...' if len(missing) > 3 else ''}; export with --format merged"
         )
 
 
 def read_json(file: Path, what: str) -> dict[str, Any]:
-    """A JSON object.
+    """Read a JSON object.
+
+    Args:
+        file: The file.
+        what: The end of the error message: what was expected.
 
     Raises:
-        DataError: If there is none.
+        DataError: If the file is missing or holds anything else.
     """
     try:
         values = json.loads(file.read_text(encoding="utf-8"))
@@ -128,7 +132,7 @@ def read_json(file: Path, what: str) -> dict[str, Any]:
 
 
 def read_arrays(file: Path) -> dict[str, np.ndarray]:
-    """The arrays of a safetensors file as float32.
+    """Read the arrays of a safetensors file as float32.
 
     Raises:
         DataError: If it cannot be read.

@@ -3,7 +3,7 @@
     adapter_config.json          the method and the layers that it changes
     adapter_model.safetensors    base_model.model.LAYER.LEAF
 
-Layers are named by their full paths, as several may share an end of a name.
+Layers are named by full paths, since several may share the end of a name.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from mlpeft.peft.method import Method
 
     _Parts: TypeAlias = tuple[Mapping[str, mx.array], dict[str, Any], set[str]]
-    """Arrays, settings, and the leaves that are in them."""
+    """Arrays, settings, and the names of the leaves in them."""
 
 WEIGHTS = "adapter_model.safetensors"
 _PREFIX = "base_model.model."
@@ -52,11 +52,11 @@ model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(BASE), FO
 }
 
 
-class Foreign(NamedTuple):
-    """An adapter that was read from another library's folder.
+class ImportedAdapter(NamedTuple):
+    """An adapter read from another library's folder.
 
     Attributes:
-        peft: Keys of a `peft` section that wraps the base as it was.
+        peft: Keys of the `peft` section that wraps the base in the same way.
         leaves: The leaves by our paths, float32.
     """
 
@@ -68,14 +68,14 @@ def write(adapter: Adapter, folder: Path) -> None:
     """Write a folder that peft loads.
 
     Raises:
-        ConfigError: If the method, or a leaf of it, has no place in the format.
+        ConfigError: If the format cannot hold the method or one of its leaves.
     """
     section = adapter.config.peft
     method = METHODS.get(section.method)
     if method is None or method.hf_type is None:
         raise ConfigError(
-            f"peft.method: Hugging Face PEFT has nothing to write {section.method} "
-            f"as; {_others(adapter)}"
+            f"peft.method: Hugging Face PEFT has no equivalent of {section.method}; "
+            f"{_alternative(adapter)}"
         )
     names = layer_names(adapter.config)
     arrays, settings, written = (
@@ -118,7 +118,7 @@ def _layers(adapter: Adapter, method: Method, names: LayerNames) -> _Parts:
     return arrays, {"target_modules": list(theirs), **settings}, written
 
 
-def read(folder: Path, config: RunConfig) -> Foreign:
+def read(folder: Path, config: RunConfig) -> ImportedAdapter:
     """Read a folder that peft wrote.
 
     Args:
@@ -126,7 +126,7 @@ def read(folder: Path, config: RunConfig) -> Foreign:
         config: A run of the same base.
 
     Raises:
-        DataError: If it cannot be read, or is of a method that mlpeft has not.
+        DataError: If it cannot be read, or mlpeft lacks its method.
     """
     what = "expected a folder that Hugging Face PEFT wrote"
     settings = read_settings(folder)
@@ -139,19 +139,20 @@ def read(folder: Path, config: RunConfig) -> Foreign:
         if table is None:
             raise DataError(f"{folder / WEIGHTS} has no {virtual_tokens.TABLE}; {what}")
         leaves = virtual_tokens.from_table(name, table, settings, names)
-        return Foreign({"method": name, "num_virtual_tokens": len(table)}, leaves)
+        peft = {"method": name, "num_virtual_tokens": len(table)}
+        return ImportedAdapter(peft, leaves)
     ends = {theirs: ours for ours, theirs in method.hf_leaves.items()}
     layout: dict[str, np.ndarray] = {}
     for path, leaf in arrays.items():
         end = next((end for end in ends if path.endswith(f".{end}")), None)
         if not path.startswith(_PREFIX) or end is None:
             raise DataError(
-                f"{folder / WEIGHTS} has {path!r}, no leaf of {name}; {what}"
+                f"{folder / WEIGHTS} has {path!r}, not a leaf of {name}; {what}"
             )
         layer = names.ours(path.removeprefix(_PREFIX).removesuffix(f".{end}"))
         layout[f"{layer}.{ends[end]}"] = leaf
     layers = sorted({path.rpartition(".")[0] for path in layout})
-    return Foreign(
+    return ImportedAdapter(
         {"method": name, "keys": layers, **method.hf_section(settings, layout)},
         {
             path: method.from_hf(path.rpartition(".")[2], leaf)
@@ -161,7 +162,7 @@ def read(folder: Path, config: RunConfig) -> Foreign:
 
 
 def read_settings(folder: Path) -> dict[str, Any]:
-    """The adapter_config.json of a folder."""
+    """Read the adapter_config.json of a folder."""
     return files.read_json(
         folder / files.CONFIG,
         "expected a folder that mlx-lm or Hugging Face PEFT wrote",
@@ -172,35 +173,35 @@ def _method_name(settings: dict[str, Any]) -> str:
     """Our name of a folder's method.
 
     Raises:
-        DataError: If we have none, or the folder asks for what ours does not compute.
+        DataError: If mlpeft lacks the method, or one of its settings.
     """
-    kind = settings.get("peft_type")
-    known = {method.hf_type for method in METHODS.values() if method.hf_type}
-    if kind not in known:
+    peft_type = settings.get("peft_type")
+    supported = {method.hf_type for method in METHODS.values() if method.hf_type}
+    if peft_type not in supported:
         raise DataError(
-            f"the adapter's peft_type is {kind!r}; mlpeft reads "
-            f"{', '.join(sorted(known))}"
+            f"the adapter's peft_type is {peft_type!r}; mlpeft reads "
+            f"{', '.join(sorted(supported))}"
         )
     plain = {"rank_pattern": {}, "alpha_pattern": {}, "bias": "none"}
     for key, value in plain.items():
         if settings.get(key) not in (value, None):
             raise DataError(
-                f"the adapter's {key} is {settings[key]!r}, which mlpeft has not; "
-                f"expected {value!r}"
+                f"the adapter's {key} is {settings[key]!r}; mlpeft supports {value!r}"
             )
-    if kind == "LORA":
+    if peft_type == "LORA":
         return "dora" if settings.get("use_dora") else "lora"
-    return next(name for name, method in METHODS.items() if method.hf_type == kind)
+    return next(name for name, method in METHODS.items() if method.hf_type == peft_type)
 
 
 def _base_name(weights: str) -> str | None:
-    """The base as Hugging Face's libraries find it; None: they could not."""
-    known = not weights.startswith(PACKAGE) and not weights.endswith(GGUF)
-    return weights if known else None
+    """The base for Hugging Face's libraries; None if they cannot load it."""
+    loadable = not weights.startswith(PACKAGE) and not weights.endswith(GGUF)
+    return weights if loadable else None
 
 
-def _others(adapter: Adapter) -> str:
+def _alternative(adapter: Adapter) -> str:
+    """Advice for a method that this format cannot hold."""
     method = METHODS.get(adapter.config.peft.method)
     if method is None or method.merges:
         return "export with --format merged"
-    return "no other library reads it: keep the folder of mlpeft adapt"
+    return "no other library reads it; keep the folder of mlpeft adapt"

@@ -1,7 +1,7 @@
-"""A whole model with the adapter folded in: a folder as the base's own.
+"""A whole model with the adapter merged in: a folder like the base's own.
 
-The weights of an encoder have Hugging Face's names and all that the base's file has; a
-language model is written by mlx-lm, dequantised.
+An encoder's file has the names and all the leaves of the base's; mlx-lm writes a
+language model, dequantised.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
 WEIGHTS = "model.safetensors"
 _TEXT_FILES = ("*.json", "*.txt", "*.model", "*.jinja")
-"""What a model's folder has beside weights: settings, tokenizer, chat template."""
-_USE = "The folder takes the place of the base's own wherever that is read."
+"""A model's files beside the weights: settings, tokenizer, chat template."""
+_USE = "Use this folder instead of the base's."
 _GENERATE = """
 
 ```bash
@@ -46,8 +46,8 @@ def write(adapter: Adapter, folder: Path) -> None:
             merged.
     """
     config = adapter.config
-    layer_names(config)  # is there a pretrained base?
-    model = adapter.wrapped()
+    layer_names(config)  # raises without a pretrained base
+    model = adapter.build_model()
     merge(model, config.peft)
     use = _USE
     if config.model.backbone == "causal_lm":
@@ -68,7 +68,7 @@ def _write_encoder(model: nn.Module, weights: str, folder: Path) -> None:
         else leaf
         for name, leaf in base.items()
     }
-    _copy_texts(model_folder(weights), folder)
+    _copy_text_files(model_folder(weights), folder)
     files.write_arrays(folder, WEIGHTS, arrays)
 
 
@@ -78,30 +78,30 @@ def _write_language_model(model: nn.Module, adapter: Adapter, folder: Path) -> N
     path = model_path(str(adapter.config.model.weights))
     model = dequantize_model(model)
     if path.is_file():
-        settings = _texts_of_gguf(model, path, folder)
+        settings = _write_gguf_texts(model, path, folder)
     else:
         settings = load_config(path)
-        _copy_texts(path, folder)
+        _copy_text_files(path, folder)
     for key in ("quantization", "quantization_config"):
         settings.pop(key, None)
     save_config(settings, folder / "config.json")
     save_model(folder, model)
 
 
-def _texts_of_gguf(model: nn.Module, file: Path, folder: Path) -> dict[str, Any]:
-    """The config.json of a GGUF file's model; its tokenizer goes into the folder."""
+def _write_gguf_texts(model: nn.Module, file: Path, folder: Path) -> dict[str, Any]:
+    """Write the tokenizer of a GGUF file; its model's config.json."""
     tokenizer, end = read_gguf_tokenizer(file)
     tokenizer.save(str(folder / "tokenizer.json"))
-    kind = {"tokenizer_class": "PreTrainedTokenizerFast"}
+    tokenizer_config = {"tokenizer_class": "PreTrainedTokenizerFast"}
     if end is not None:
-        kind["eos_token"] = tokenizer.id_to_token(end)
-    files.write_json(folder, "tokenizer_config.json", kind)
+        tokenizer_config["eos_token"] = tokenizer.id_to_token(end)
+    files.write_json(folder, "tokenizer_config.json", tokenizer_config)
     settings: dict[str, Any] = dataclasses.asdict(model.args)
-    known = {key: value for key, value in settings.items() if value is not None}
-    return known | {"eos_token_id": end}
+    present = {key: value for key, value in settings.items() if value is not None}
+    return present | {"eos_token_id": end}
 
 
-def _copy_texts(source: Path, folder: Path) -> None:
+def _copy_text_files(source: Path, folder: Path) -> None:
     for pattern in _TEXT_FILES:
         for file in source.glob(pattern):
             if not file.name.endswith(".index.json"):

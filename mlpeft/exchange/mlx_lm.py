@@ -12,7 +12,7 @@ import mlx.core as mx
 
 from mlpeft.errors import ConfigError, DataError
 from mlpeft.exchange import files
-from mlpeft.exchange.huggingface import Foreign
+from mlpeft.exchange.huggingface import ImportedAdapter
 from mlpeft.peft.lora import LoRALinear
 from mlpeft.peft.targets import block
 
@@ -35,18 +35,18 @@ def write(adapter: Adapter, folder: Path) -> None:
     """Write a folder that mlx-lm loads.
 
     Raises:
-        ConfigError: If the base is no language model, or mlx-lm has not the method.
+        ConfigError: If the base is not a language model, or mlx-lm lacks the method.
     """
     config, section = adapter.config, adapter.config.peft
     if config.model.backbone != "causal_lm":
         raise ConfigError(
-            f"model.backbone: mlx-lm has language models only, and this is an "
+            f"model.backbone: mlx-lm reads language models only, got "
             f"{config.model.backbone}; export with --format peft or merged"
         )
     if section.method not in METHODS:
         raise ConfigError(
-            f"peft.method: mlx-lm has {' and '.join(METHODS)}, and this is "
-            f"{section.method}; export with --format peft or merged"
+            f"peft.method: mlx-lm has {' and '.join(METHODS)}, got {section.method}; "
+            "export with --format peft or merged"
         )
     layers = [
         path
@@ -74,16 +74,16 @@ def write(adapter: Adapter, folder: Path) -> None:
     files.write_card(folder, adapter, _USE.format(prompt=files.prompt_option(config)))
 
 
-def read(folder: Path, config: RunConfig) -> Foreign:
+def read(folder: Path, config: RunConfig) -> ImportedAdapter:
     """Read a folder that mlx-lm wrote.
 
     Raises:
-        ConfigError: If the run's base is no language model.
-        DataError: If it cannot be read, or is of a method that mlpeft has not.
+        ConfigError: If the run's base is not a language model.
+        DataError: If it cannot be read, or mlpeft lacks its method.
     """
     if config.model.backbone != "causal_lm":
         raise ConfigError(
-            f"model.backbone: an adapter of mlx-lm is for a causal_lm, not for "
+            f"model.backbone: an adapter of mlx-lm needs a causal_lm, got "
             f"{config.model.backbone!r}"
         )
     what = "expected a folder that mlx-lm wrote"
@@ -97,26 +97,26 @@ def read(folder: Path, config: RunConfig) -> Foreign:
     leaves = files.read_arrays(folder / WEIGHTS)
     layers = sorted({path.rpartition(".")[0] for path in leaves})
     try:
-        given: dict[str, Any] = settings["lora_parameters"]
+        parameters: dict[str, Any] = settings["lora_parameters"]
         peft = {
-            "rank": given["rank"],
-            "scale": given["scale"],
-            "dropout": given.get("dropout", 0.0),
+            "rank": parameters["rank"],
+            "scale": parameters["scale"],
+            "dropout": parameters.get("dropout", 0.0),
         }
     except (LookupError, TypeError) as error:
         raise DataError(f"{folder / files.CONFIG} lacks {error}; {what}") from error
-    return Foreign({"method": method, "keys": layers, **peft}, dict(leaves))
+    return ImportedAdapter({"method": method, "keys": layers, **peft}, dict(leaves))
 
 
 def _blocks(layers: Collection[str], blocks: int) -> tuple[int, list[str]]:
     """mlx-lm's `num_layers` and `keys` for these layers.
 
-    The keys are inside of a block where the same layers of the last so many blocks are
-    changed, else whole paths, which mlx-lm takes too.
+    Keys are paths within a block where the adapter changes the same layers of the last
+    `num_layers` blocks; else full paths, which mlx-lm also accepts.
     """
-    chosen = {number for path in layers if (number := block(path)) is not None}
-    inside = {path.partition(f"layers.{block(path)}.")[2] for path in layers}
-    last = set(range(blocks - len(chosen), blocks))
-    if "" not in inside and chosen == last and len(layers) == len(chosen) * len(inside):
-        return len(chosen), sorted(inside)
+    changed = {number for path in layers if (number := block(path)) is not None}
+    keys = {path.partition(f"layers.{block(path)}.")[2] for path in layers}
+    last = set(range(blocks - len(changed), blocks))
+    if "" not in keys and changed == last and len(layers) == len(changed) * len(keys):
+        return len(changed), sorted(keys)
     return blocks, sorted(layers)

@@ -1,4 +1,4 @@
-"""What others call the layers of a base model."""
+"""Names of a base model's layers in Hugging Face's libraries."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from mlpeft.config import RunConfig
 
 ENCODER = "encoder."
-"""Where the encoder is in our model."""
+"""Path of the encoder in our model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +25,8 @@ class LayerNames:
     """Paths of layers, ours and Hugging Face's.
 
     Attributes:
-        task_type: Hugging Face PEFT's word for what the base is for.
-        table: Our path -> theirs; None: they are the same.
+        task_type: Hugging Face PEFT's name for the use of the base.
+        table: Our path -> theirs; None: they are equal.
     """
 
     task_type: str
@@ -61,8 +61,8 @@ def layer_names(config: RunConfig) -> LayerNames:
     backbone, weights = config.model.backbone, config.model.weights
     if weights is None or backbone not in {"encoder", "causal_lm"}:
         raise ConfigError(
-            f"model.backbone: other libraries know no base {backbone!r}; runs of a "
-            "pretrained encoder or causal_lm are exchanged with them"
+            f"model.backbone: other libraries cannot read {backbone!r}; use a run of a "
+            "pretrained encoder or causal_lm"
         )
     if backbone == "causal_lm":  # mlx-lm's modules have the names of the checkpoint
         return LayerNames("CAUSAL_LM")

@@ -1,7 +1,7 @@
-"""Soft prompts and prefixes as Hugging Face PEFT has them: one table.
+"""Soft prompts and prefixes in Hugging Face PEFT's form: one table.
 
-`prompt_embeddings` has a row for each virtual token: its embedding, or all layers' keys
-and values in turn.
+`prompt_embeddings` has a row per virtual token: its embedding, or the keys and values
+of all layers in turn.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ _PARTS = ("keys", "values")
 def to_table(
     adapter: Adapter, names: LayerNames
 ) -> tuple[np.ndarray, dict[str, Any], set[str]]:
-    """The table, its part of an adapter_config.json, and the leaves that are in it.
+    """The table, its part of adapter_config.json, and the names of its leaves.
 
     Raises:
-        ConfigError: If peft cannot put such prefixes into such a base.
+        ConfigError: If peft cannot apply these prefixes to this base.
     """
     section = adapter.config.peft
     settings: dict[str, Any] = {
@@ -45,18 +45,18 @@ def to_table(
         path = _PROMPT[names.task_type]
         table = np.asarray(adapter.leaves[path])
         return table, settings | {"token_dim": table.shape[1]}, {path}
-    takers = [module for module in adapter.model.modules() if _takes_prefix(module)]
+    attentions = [module for module in adapter.model.modules() if _takes_prefix(module)]
     paths = _prefix_paths({block(path) for path in adapter.leaves} - {None})
-    if names.task_type != "CAUSAL_LM" or len(paths) != 2 * len(takers):
+    if names.task_type != "CAUSAL_LM" or len(paths) != 2 * len(attentions):
         raise ConfigError(
-            "peft.method: Hugging Face PEFT has prefixes in all layers of a causal_lm "
-            "and nowhere else; keep the folder of mlpeft adapt"
+            "peft.method: Hugging Face PEFT supports prefixes only in all layers of a "
+            "causal_lm; keep the folder of mlpeft adapt"
         )
     table = np.concatenate([np.asarray(adapter.leaves[path]) for path in paths], axis=1)
     settings |= {
-        "token_dim": takers[0].prefix_dims,
-        "num_layers": len(takers),
-        "num_attention_heads": takers[0].n_kv_heads,
+        "token_dim": attentions[0].prefix_dims,
+        "num_layers": len(attentions),
+        "num_attention_heads": attentions[0].n_kv_heads,
         "prefix_projection": False,
     }
     return table, settings, set(paths)
@@ -65,10 +65,10 @@ def to_table(
 def from_table(
     method: str, table: np.ndarray, settings: dict[str, Any], names: LayerNames
 ) -> ParamTree:
-    """The leaves by our paths.
+    """Split a table into leaves by our paths.
 
     Raises:
-        DataError: If the table is made in a way that ours is not.
+        DataError: If the table has a projection or another shape than ours.
     """
     if method == "prompt":
         return {_PROMPT[names.task_type]: table}

@@ -22,7 +22,7 @@ from mlpeft.reporting.pace import SlowRounds
 from mlpeft.results import EvalResult
 from mlpeft.training.executor import LocalExecutor
 from mlpeft.training.plan import train_shards, validation_shards
-from mlpeft.training.run_folder import begin_or_go_on, run_folder
+from mlpeft.training.run_folder import open_run, run_folder
 from mlpeft.training.run_lock import locked
 from mlpeft.training.runner import ShardRunner
 from mlpeft.work import RoundInterruptedError
@@ -91,7 +91,7 @@ def train(
     # The folder comes first: building tasks and model can take long, for nothing.
     with locked(run_folder(config)):
         runner = runner or ShardRunner.from_config(config)
-        run = begin_or_go_on(runner, resume=resume)
+        run = open_run(runner, resume=resume)
         return train_run(
             run,
             runner,
@@ -112,7 +112,7 @@ def train_run(
     """Bring a run to its end; the caller holds its folder.
 
     Args:
-        run: From `begin_or_go_on`.
+        run: From `open_run`.
         runner: Tasks and model.
         executor: Who computes. Not closed here.
         reporter: Who is told; closed here.

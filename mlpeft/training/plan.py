@@ -1,7 +1,7 @@
-"""Which episodes a round has, and how they are cut into shards.
+"""Plans a round: its episodes, and their division into shards.
 
-All of it follows from configuration, seed and position: nothing is remembered between
-rounds, so a run can be taken up at any of them.
+A plan depends only on configuration, seed and position, so a run can resume at any
+round.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mlpeft.tasks.build import Tasks, TaskSplits
 
 EVAL_SHARD_SIZE = 10
-"""Tasks of a validation or test shard; not configurable, scores do not depend on it."""
+"""Tasks per validation or test shard; scores do not depend on it."""
 
 
 def train_shards(config: RunConfig, tasks: TaskSplits, iteration: int) -> list[Shard]:
@@ -30,38 +30,38 @@ def train_shards(config: RunConfig, tasks: TaskSplits, iteration: int) -> list[S
         iteration: The meta-iteration, from 0.
     """
     size = config.compute.shard_size or 1
-    specs = _draw(
+    specs = _sample_specs(
         tasks.train,
         config.run.seed,
         (Purpose.TRAIN, iteration),
         config.meta_learning.meta_batch_size,
     )
-    return _cut(specs, size, Kind.TRAIN, iteration)
+    return _split(specs, size, Kind.TRAIN, iteration)
 
 
 def validation_shards(
     config: RunConfig, tasks: TaskSplits, iteration: int
 ) -> list[Shard]:
-    """The shards of one validation: the same episodes each time, to compare fairly."""
-    specs = _draw(
+    """The shards of a validation: always the same episodes, for a fair comparison."""
+    specs = _sample_specs(
         tasks.val,
         config.run.seed,
         (Purpose.VALIDATE, 0),
         config.evaluation.num_val_episodes,
     )
-    return _cut(specs, EVAL_SHARD_SIZE, Kind.VALIDATE, iteration)
+    return _split(specs, EVAL_SHARD_SIZE, Kind.VALIDATE, iteration)
 
 
 def test_shards(config: RunConfig, tasks: TaskSplits, episodes: int) -> list[Shard]:
-    """The shards of a test: the first `episodes` of an endless, fixed sequence."""
-    specs = _draw(tasks.test, config.run.seed, (Purpose.TEST, 0), episodes)
-    return _cut(specs, EVAL_SHARD_SIZE, Kind.TEST, 0)
+    """The shards of a test: the first `episodes` of a fixed, infinite sequence."""
+    specs = _sample_specs(tasks.test, config.run.seed, (Purpose.TEST, 0), episodes)
+    return _split(specs, EVAL_SHARD_SIZE, Kind.TEST, 0)
 
 
-def _draw(
-    tasks: Tasks, seed: int, place: tuple[Purpose, int], number: int
+def _sample_specs(
+    tasks: Tasks, seed: int, position: tuple[Purpose, int], number: int
 ) -> list[TaskSpec]:
-    purpose, iteration = place
+    purpose, iteration = position
     specs = []
     for index in range(number):
         rng = generator(seed, purpose, iteration, index)
@@ -70,7 +70,7 @@ def _draw(
     return specs
 
 
-def _cut(
+def _split(
     specs: Sequence[TaskSpec], size: int, kind: Kind, iteration: int
 ) -> list[Shard]:
     return [

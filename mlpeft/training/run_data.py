@@ -1,7 +1,7 @@
-"""Which data a run learns from: written down when it begins, and compared ever after.
+"""Records the data of a run when it starts, and detects later changes.
 
-With a file that changed a run would go on to other bits, and labels that it trained on
-might be dealt to its test set. Runs whose tasks need no data have no `data.json`.
+After a change, a resumed run would not reach the same bits, and classes of its training
+might move to its test set. Runs whose tasks need no data have no `data.json`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ FILE = "data.json"
 
 
 def record(run_dir: Path, runner: ShardRunner) -> None:
-    """Write down what the tasks draw from: settings, digests, and in words.
+    """Write settings, digests and a description of the run's data to `data.json`.
 
     Raises:
         CheckpointError: If it cannot be written.
@@ -32,42 +32,41 @@ def record(run_dir: Path, runner: ShardRunner) -> None:
     if not digests:
         return
     section, data_dir = runner.config.task_distribution, runner.config.paths.data_dir
-    about = {
+    descriptions = {
         name: FAMILIES[name].describe(section.task_params, data_dir)
         for name in section.task_families
     }
-    told = _drawn_from(runner.config) | {"sha256": digests, "about": about}
-    write_whole(run_dir / FILE, json.dumps(told, indent=1) + "\n")
+    contents = {"sha256": digests, "about": descriptions}
+    tree = _data_settings(runner.config) | contents
+    write_whole(run_dir / FILE, json.dumps(tree, indent=1) + "\n")
 
 
 def changed(run_dir: Path, runner: ShardRunner) -> list[str]:
-    """Names of the data that are not what they were when the run began.
+    """Names of the data that changed since the run started.
 
-    Those of other tasks than the run's are not compared, nor those of a run that has
-    none written down.
+    Empty for a run without `data.json`, and for other tasks than the run's.
 
     Raises:
-        CheckpointError: If what is written down cannot be read.
+        CheckpointError: If `data.json` cannot be read.
     """
     file = run_dir / FILE
     try:
-        known = json.loads(file.read_text(encoding="utf-8"))
-        digests = known["sha256"]
-        same = {key: known[key] for key in _drawn_from(runner.config)}
+        recorded = json.loads(file.read_text(encoding="utf-8"))
+        digests = recorded["sha256"]
+        settings = {key: recorded[key] for key in _data_settings(runner.config)}
     except FileNotFoundError:
         return []
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise CheckpointError(
-            f"{file} is damaged ({error!r}); remove it if you know that the data are "
-            "what they were"
+            f"{file} is damaged ({error!r}); remove it if the data did not change"
         ) from error
-    if same != _drawn_from(runner.config):
+    if settings != _data_settings(runner.config):
         return []
-    now = runner.tasks.digests()
-    return [name for name in digests if now.get(name) != digests[name]]
+    current = runner.tasks.digests()
+    return [name for name in digests if current.get(name) != digests[name]]
 
 
-def _drawn_from(config: RunConfig) -> dict[str, Any]:
+def _data_settings(config: RunConfig) -> dict[str, Any]:
     section = config.task_distribution
     return {
         "task_families": section.task_families,

@@ -1,7 +1,7 @@
-"""A run and its folder: begun, or taken up where a process left it.
+"""Creates a run in its folder, resumes it, and saves its state.
 
-A run that goes on begins by putting its folder in order: half-written and broken steps
-are moved out of the way, and `best` names what the state says is the best.
+Resuming first repairs the folder: it moves partial and broken steps out of the way and
+points `best` at the step that the state names.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ log = logging.getLogger("mlpeft.train")
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The state of a run at one moment. Its arrays are shared, and never written to."""
+    """The state of a run at one moment. Its arrays are shared: never write to them."""
 
     meta: ParamTree
     outer: ParamTree
@@ -42,15 +42,15 @@ class Snapshot:
 
 @dataclass(slots=True, kw_only=True)
 class Run:
-    """The changing state of one training.
+    """The mutable state of a run.
 
     Attributes:
-        config: With strategy and shard size settled.
-        run_dir: The run's folder, which this process holds.
+        config: With strategy and shard size resolved.
+        run_dir: The run's folder, locked by this process.
         meta: Theta and carried inner state, NumPy float32.
         outer: The outer step and its moments.
-        progress: What else the run remembers.
-        notes: What was found when the folder was opened, for people.
+        progress: The rest of the state.
+        notes: Messages about the folder, from opening it.
     """
 
     config: RunConfig
@@ -60,11 +60,11 @@ class Run:
     progress: Progress
     notes: list[str] = field(default_factory=list)
     _saved: Progress | None = None
-    """The last progress that is on disk; None: nothing is."""
-    _owed_best: Snapshot | None = None
-    """The best step, as long as it could not be written."""
+    """The newest progress on disk; None: nothing is saved."""
+    _unsaved_best: Snapshot | None = None
+    """The best step, until it is written."""
     _tried_at: float = field(default_factory=time.monotonic)
-    """When it was last written, or tried."""
+    """When the last save was tried, in monotonic seconds."""
 
     @property
     def finished(self) -> bool:
@@ -76,40 +76,40 @@ class Run:
 
     @property
     def patience_over(self) -> bool:
-        """Whether nothing has got better for `patience` validations."""
+        """Whether the last `patience` validations brought no improvement."""
         patience = self.config.meta_learning.patience
         return patience is not None and self.progress.stale >= patience
 
     def note_best(self) -> None:
-        """Let the next save write what is now as the best step."""
-        self._owed_best = self._snapshot()
+        """Let the next save write the present state as the best step."""
+        self._unsaved_best = self._snapshot()
 
     @property
     def save_overdue(self) -> bool:
-        """Whether more time passed than a killed run is to lose."""
+        """Whether the last save is older than `paths.save_seconds`."""
         return time.monotonic() >= self._tried_at + self.config.paths.save_seconds
 
     def save(self, reporter: Reporter) -> None:
-        """Write a checkpoint of where the run is, unless it is there already.
+        """Write a checkpoint of the run, unless its state is saved.
 
         Args:
-            reporter: Is told.
+            reporter: Informed of each checkpoint.
 
         Raises:
-            CheckpointError: If it cannot be written. What is on disk stays as it is,
-                and a best step is kept in memory for the next time.
+            CheckpointError: If it cannot be written. Saved steps stay as they are, and
+                the next save retries the best step.
         """
         self._tried_at = time.monotonic()
-        if self._owed_best is not None:
-            step = self._write(self._owed_best, reporter)
+        if self._unsaved_best is not None:
+            step = self._write(self._unsaved_best, reporter)
             checkpoint.mark_best(self.run_dir, step)
-            self._owed_best = None
+            self._unsaved_best = None
         if self._saved != self.progress:
             self._write(self._snapshot(), reporter)
         checkpoint.prune(self.run_dir, self.config.paths.keep_last)
 
     def try_to_save(self, reporter: Reporter) -> None:
-        """Save; if that fails go on without, and say so: the next time may succeed.
+        """Save, or log a warning if that fails: the next save may succeed.
 
         Raises:
             CheckpointError: If it fails and nothing of the run is on disk yet.
@@ -120,8 +120,8 @@ class Run:
             if self._saved is None:
                 raise
             log.warning(
-                "meta-iteration %d is not saved: %s. The run goes on, and tries again "
-                "at its next checkpoint; on disk it is at %d",
+                "meta-iteration %d is not saved: %s. The run continues and retries at "
+                "the next checkpoint; the last saved meta-iteration is %d",
                 self.progress.iteration,
                 error,
                 self._saved.iteration,
@@ -132,7 +132,7 @@ class Run:
 
     def _write(self, snapshot: Snapshot, reporter: Reporter) -> Path:
         iteration = snapshot.progress.iteration
-        # Before: a process killed between the two would lack what was reported.
+        # Reports first: a process killed in between must not lose reported metrics.
         reporter.checkpoint(iteration, checkpoint.step_folder(self.run_dir, iteration))
         path = checkpoint.save(
             self.run_dir, snapshot.meta, snapshot.outer, snapshot.progress
@@ -142,55 +142,55 @@ class Run:
 
 
 def run_folder(config: RunConfig) -> Path:
-    """Where a run keeps everything: `paths.checkpoint_dir / run.name`."""
+    """The folder of a run: `paths.checkpoint_dir / run.name`."""
     return config.paths.checkpoint_dir / config.run.name
 
 
-def begin_or_go_on(runner: ShardRunner, *, resume: bool | None) -> Run:
-    """The run of a configuration, in its folder, which the caller holds.
+def open_run(runner: ShardRunner, *, resume: bool | None) -> Run:
+    """Create or resume a run in its folder, which the caller has locked.
 
     Args:
-        runner: Tasks and model, and the settled configuration.
-        resume: True: go on with the run that is there. False: begin one. None: whatever
-            applies; what a process that is started again by a machine wants.
+        runner: Tasks and model, and the resolved configuration.
+        resume: True: resume the run in the folder. False: create one. None: resume if
+            there is one, for processes that a supervisor restarts.
 
     Raises:
-        CheckpointError: If the folder holds no run to go on with, or one that is not
-            to be written over, or one made by another configuration.
+        CheckpointError: If there is no run to resume, the folder of a new run holds
+            another, or the configuration or the data differ.
     """
     config = runner.config
     run_dir = run_folder(config)
     checkpoint.clear_partial(run_dir)
-    found, skipped = checkpoint.newest(run_dir)
+    newest, skipped = checkpoint.newest(run_dir)
     if resume is None:
-        resume = found is not None
+        resume = newest is not None
     if not resume:
-        _refuse_old(run_dir, found, skipped)
-        return _begin(config, runner, run_dir)
-    if found is None:
+        _check_no_run(run_dir, newest, skipped)
+        return _create(config, runner, run_dir)
+    if newest is None:
         raise CheckpointError(
-            f"nothing to resume in {run_dir}{_story(skipped)}; start it without "
+            f"nothing to resume in {run_dir}{_problems(skipped)}; start without "
             "--resume"
         )
-    return _go_on(config, runner, run_dir, found, skipped)
+    return _resume(config, runner, run_dir, newest, skipped)
 
 
-def begin_with(config: RunConfig, meta: ParamTree) -> Path:
-    """A run with a start that no training made, in its folder, which the caller holds.
+def create_run(config: RunConfig, meta: ParamTree) -> Path:
+    """Create a run from an imported start, in a folder that the caller has locked.
 
     Args:
-        config: With strategy and shard size settled.
-        meta: The meta-state to start with, NumPy float32.
+        config: With strategy and shard size resolved.
+        meta: The initial meta-state, NumPy float32.
 
     Returns:
         The folder.
 
     Raises:
-        CheckpointError: If it holds a run already.
+        CheckpointError: If it holds a run.
     """
     run_dir = run_folder(config)
     checkpoint.clear_partial(run_dir)
-    _refuse_old(run_dir, *checkpoint.newest(run_dir))
+    _check_no_run(run_dir, *checkpoint.newest(run_dir))
     checkpoint.write_whole(run_dir / "config.yaml", config.to_yaml())
     outer = OuterStep.from_config(config.meta_learning)
     checkpoint.save(run_dir, meta, outer.state, _first_progress(config))
@@ -198,22 +198,22 @@ def begin_with(config: RunConfig, meta: ParamTree) -> Path:
 
 
 def check_unfinished(run: Run) -> None:
-    """Refuse to take up a run that is done, without having been told to.
+    """Refuse to continue a finished run.
 
     Raises:
-        CheckpointError: If it is.
+        CheckpointError: If the run is finished.
     """
     if run.finished:
         raise CheckpointError(
             f"{run.run_dir} holds this run, done after {run.progress.iteration} "
-            "meta-iterations; ask for more of it (--resume --set "
-            "meta_learning.num_meta_iterations=N), name another (--set run.name=NAME), "
-            "or remove the folder"
+            "meta-iterations; extend it (--resume --set "
+            "meta_learning.num_meta_iterations=N), start another (--set "
+            "run.name=NAME), or remove the folder"
         )
 
 
 def identity(config: RunConfig) -> dict[str, Any]:
-    """The part of a configuration that decides a run's bits, as flat keys."""
+    """The settings that determine a run's bits, as flat keys."""
     tree = config.to_dict()
     free = {"num_meta_iterations", "eval_interval", "save_interval", "patience"}
     if config.meta_learning.outer_schedule != "constant":
@@ -226,7 +226,7 @@ def identity(config: RunConfig) -> dict[str, Any]:
     return keys
 
 
-def _begin(config: RunConfig, runner: ShardRunner, run_dir: Path) -> Run:
+def _create(config: RunConfig, runner: ShardRunner, run_dir: Path) -> Run:
     checkpoint.write_whole(run_dir / "config.yaml", config.to_yaml())
     run_data.record(run_dir, runner)
     return Run(
@@ -242,57 +242,58 @@ def _first_progress(config: RunConfig) -> Progress:
     return Progress(config_digest=_identity_digest(config), validation_due=True)
 
 
-def _refuse_old(run_dir: Path, found: Checkpoint | None, skipped: list[str]) -> None:
-    if found is not None or skipped:
+def _check_no_run(run_dir: Path, newest: Checkpoint | None, skipped: list[str]) -> None:
+    if newest is not None or skipped:
         raise CheckpointError(
-            f"{run_dir} holds a run already{_story(skipped)}; go on with it "
-            "(--resume), name another (--set run.name=NAME), or remove the folder"
+            f"{run_dir} already holds a run{_problems(skipped)}; resume it "
+            "(--resume), start another (--set run.name=NAME), or remove the folder"
         )
 
 
-def _go_on(
+def _resume(
     config: RunConfig,
     runner: ShardRunner,
     run_dir: Path,
-    found: Checkpoint,
+    newest: Checkpoint,
     skipped: list[str],
 ) -> Run:
-    _check_same_run(config, run_dir, found)
+    _check_same_run(config, run_dir, newest)
     _check_same_data(run_dir, runner)
     expected = params.schema(runner.initial_meta())
-    params.check_schema(expected, found.meta, f"checkpoint {found.path}")
-    checkpoint.set_aside_after(run_dir, found.path)
-    best = checkpoint.step_folder(run_dir, found.progress.best_iteration)
+    params.check_schema(expected, newest.meta, f"checkpoint {newest.path}")
+    checkpoint.set_aside_after(run_dir, newest.path)
+    best = checkpoint.step_folder(run_dir, newest.progress.best_iteration)
     if best.is_dir() and best != checkpoint.best(run_dir):
-        # The process ended between writing the step and naming it.
+        # The process died after writing the step and before marking it as best.
         checkpoint.mark_best(run_dir, best)
     outer = OuterStep.from_config(config.meta_learning)
-    outer.state = found.outer
+    outer.state = newest.outer
     return Run(
         config=config,
         run_dir=run_dir,
-        meta={name: found.meta[name] for name in sorted(found.meta)},
+        meta={name: newest.meta[name] for name in sorted(newest.meta)},
         outer=outer,
-        progress=found.progress,
+        progress=newest.progress,
         notes=[f"skipped a broken checkpoint: {problem}" for problem in skipped],
-        _saved=copy.copy(found.progress),
+        _saved=copy.copy(newest.progress),
     )
 
 
 def _check_same_data(run_dir: Path, runner: ShardRunner) -> None:
-    """Refuse to go on with data that changed since the run began."""
-    others = run_data.changed(run_dir, runner)
-    if others:
+    """Refuse to resume if the data changed since the run started."""
+    changed = run_data.changed(run_dir, runner)
+    if changed:
         raise CheckpointError(
-            f"{run_dir} was begun with other data: {', '.join(others)} changed since. "
-            "Bring back what was there (a data set of the hub by its @REVISION), or "
+            f"{run_dir} was started with other data: {', '.join(changed)} changed "
+            "since. Restore the data (a data set of the hub by its @REVISION), or "
             "start another run with --set run.name=NAME"
         )
-    if not (run_dir / run_data.FILE).is_file():  # `mlpeft import` began it
+    if not (run_dir / run_data.FILE).is_file():  # `mlpeft import` created the run
         run_data.record(run_dir, runner)
 
 
-def _story(skipped: list[str]) -> str:
+def _problems(skipped: list[str]) -> str:
+    """Why checkpoints were skipped, for a message."""
     return f" ({'; '.join(skipped)})" if skipped else ""
 
 
@@ -301,27 +302,27 @@ def _identity_digest(config: RunConfig) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _check_same_run(config: RunConfig, run_dir: Path, found: Checkpoint) -> None:
-    """Refuse to go on with another run's checkpoint, naming the keys that differ."""
-    if found.progress.config_digest == _identity_digest(config):
+def _check_same_run(config: RunConfig, run_dir: Path, newest: Checkpoint) -> None:
+    """Refuse to resume with another configuration, naming the keys that differ."""
+    if newest.progress.config_digest == _identity_digest(config):
         return
     file = run_dir / "config.yaml"
     if not file.is_file():
         raise CheckpointError(
-            f"{run_dir} was made by another configuration; its config.yaml is gone: "
-            "resume with the one that it was started with, or start another run with "
-            "--set run.name=NAME"
+            f"{run_dir} was made by another configuration and its config.yaml is gone; "
+            "resume with the original configuration, or start another run with --set "
+            "run.name=NAME"
         )
     text = file.read_text(encoding="utf-8")
-    before = identity(RunConfig.from_dict(parse_yaml(text)))
+    original = identity(RunConfig.from_dict(parse_yaml(text)))
     changes = [
-        f"{key} was {before.get(key)!r}, is {value!r}"
+        f"{key} was {original.get(key)!r}, is {value!r}"
         for key, value in identity(config).items()
-        if before.get(key) != value
+        if original.get(key) != value
     ]
-    if not changes:  # a newer mlpeft has more keys, all at their defaults
+    if not changes:  # a newer mlpeft has more keys, all with their defaults
         return
     raise CheckpointError(
         f"{run_dir} was made by another configuration: {'; '.join(changes)}. Resume "
-        "with the same, or start another run with --set run.name=NAME"
+        "with the original, or start another run with --set run.name=NAME"
     )

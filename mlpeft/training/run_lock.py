@@ -1,4 +1,4 @@
-"""One process a run folder, which it may write."""
+"""Locks a run's folder, so that only one process writes to it."""
 
 from __future__ import annotations
 
@@ -18,22 +18,23 @@ if TYPE_CHECKING:
 
 @contextmanager
 def locked(run_dir: Path) -> Iterator[None]:
-    """Hold a run folder alone; the system lets go of it if the process dies.
+    """Lock a run's folder; the system releases the lock if the process dies.
 
     Raises:
-        CheckpointError: If another process holds it, or it cannot be written.
+        CheckpointError: If another process holds the lock, or the folder is not
+            writable.
     """
     try:
         run_dir.mkdir(parents=True, exist_ok=True)
-        # Not truncated: until the lock is ours the name in it is another's. Unbuffered:
-        # what found no room would be tried again on closing, and raise there.
+        # Not truncated: until we hold the lock it names another process. Unbuffered: a
+        # write that failed for want of space would be retried on closing, and raise.
         file = (run_dir / "lock").open("a+b", buffering=0)
     except OSError as error:
         raise write_error(run_dir, error) from error
     with file:
-        _take(file, run_dir)
+        _acquire(file, run_dir)
         try:
-            # A lock from a better time can be opened on what is read-only by now.
+            # An old lock file opens even where the folder is now read-only.
             with tempfile.TemporaryFile(dir=run_dir):
                 pass
         except OSError as error:
@@ -41,14 +42,14 @@ def locked(run_dir: Path) -> Iterator[None]:
         yield
 
 
-def _take(file: IO[bytes], run_dir: Path) -> None:
+def _acquire(file: IO[bytes], run_dir: Path) -> None:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         file.seek(0)
         holder = file.read().decode().strip() or "another process"
         raise CheckpointError(
-            f"{run_dir} is in use by {holder}; wait for it, stop it, or choose another "
+            f"{run_dir} is in use by {holder}; wait for it, stop it, or use another "
             "folder with --set run.name=NAME"
         ) from error
     try:

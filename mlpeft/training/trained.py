@@ -1,4 +1,4 @@
-"""A trained start, read from what a run has left on disk."""
+"""Loads a trained start from a run's folder."""
 
 from __future__ import annotations
 
@@ -12,22 +12,20 @@ from mlpeft.params import read_npz
 from mlpeft.training import checkpoint
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
     from mlpeft.params import ParamTree
-
-    Progress = Callable[[int], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """A trained meta-state and the configuration that it was trained with.
+    """A trained meta-state and its configuration.
 
     Attributes:
         config: The run's configuration, with overrides.
         meta: Theta and carried inner state, NumPy leaves.
-        path: The checkpoint that it came from.
-        iteration: Meta-iterations behind it; -1: not recorded (an .npz file).
+        path: The checkpoint.
+        iteration: Meta-iterations trained; -1: not recorded (an .npz file).
     """
 
     config: RunConfig
@@ -43,13 +41,13 @@ def load_trained(
 
     Args:
         path: A run's folder (its best step, else its newest), a step's folder, or an
-            .npz file of `ReptileLearner.save`.
+            .npz file from `ReptileLearner.save`.
         config: The configuration file; None: the run's own `config.yaml`.
         overrides: `section.key=value` on top.
 
     Raises:
-        FileNotFoundError: If there is nothing at the path, or no configuration.
-        CheckpointError: If what is there cannot be read.
+        FileNotFoundError: If the path or the configuration does not exist.
+        CheckpointError: If the checkpoint cannot be read.
     """
     path = Path(path)
     if not path.exists():
@@ -58,19 +56,19 @@ def load_trained(
             "steps, or an .npz file"
         )
     if path.is_file():
-        run_dir, found = path.parent, None
+        run_dir, saved = path.parent, None
     else:
         step = path if (path / "state.json").is_file() else _best_step(path)
-        run_dir, found = step.parent.parent, checkpoint.load(step)
+        run_dir, saved = step.parent.parent, checkpoint.load(step)
     file = Path(config) if config else run_dir / "config.yaml"
     if not file.is_file():
         raise FileNotFoundError(
-            f"no configuration at {file.absolute()}; name the one that {path} was "
-            "trained with: --config FILE"
+            f"no configuration at {file.absolute()}; give the one that trained "
+            f"{path} with --config FILE"
         )
     run_config = RunConfig.load(file, overrides)
-    if found is not None:
-        return Trained(run_config, found.meta, found.path, found.progress.iteration)
+    if saved is not None:
+        return Trained(run_config, saved.meta, saved.path, saved.progress.iteration)
     return Trained(run_config, read_npz(path), path, -1)
 
 
@@ -78,11 +76,11 @@ def _best_step(run_dir: Path) -> Path:
     best = checkpoint.best(run_dir)
     if best is not None:
         return best
-    found, skipped = checkpoint.newest(run_dir)
-    if found is None:
-        story = f": {'; '.join(skipped)}" if skipped else ""
+    newest, skipped = checkpoint.newest(run_dir)
+    if newest is None:
+        problems = f": {'; '.join(skipped)}" if skipped else ""
         raise CheckpointError(
-            f"no sound checkpoint in {run_dir.absolute()}{story}; give the folder of a "
-            "run, as `mlpeft train` prints it"
+            f"no valid checkpoint in {run_dir.absolute()}{problems}; give a run's "
+            "folder, as `mlpeft train` prints it"
         )
-    return found.path
+    return newest.path

@@ -29,7 +29,7 @@ def test_the_examples_are_learned(run_dir):
     assert adapter.labels == ("delivery", "refund")
     found = adapter.predict(TEXTS)
     assert [one.label for one in found] == [label for _, label in EXAMPLES]
-    assert adapter.story["loss_after"] < adapter.story["loss_before"]
+    assert adapter.history["loss_after"] < adapter.history["loss_before"]
     for one in found:
         assert one.confidence == max(one.scores.values())
         assert sum(one.scores.values()) == pytest.approx(1.0)
@@ -46,9 +46,9 @@ def test_adapt_ends_where_evaluation_does(make_run, inner, dropout):
     adapter = adapt(run_dir, EXAMPLES)
     queries, labels = ["parcel where", "please money"], np.array([0, 1], np.int32)
     episode = Episode(
-        adapter.inputs(TEXTS),
+        adapter.tokenizer(TEXTS),
         np.array([0, 1, 0, 1], np.int32),
-        adapter.inputs(queries),
+        adapter.tokenizer(queries),
         labels,
     )
     loop = InnerLoop.from_config(adapter.config.meta_learning)
@@ -73,9 +73,9 @@ def test_adapt_ends_where_evaluation_does(make_run, inner, dropout):
 )
 def test_the_runs_inner_loop_is_taken(make_run, inner):
     run_dir = make_run(meta_learning=inner)
-    story = adapt(run_dir, EXAMPLES).story
-    assert story["steps"] == 4
-    assert story["loss_after"] < story["loss_before"]
+    history = adapt(run_dir, EXAMPLES).history
+    assert history["steps"] == 4
+    assert history["loss_after"] < history["loss_before"]
 
 
 def test_any_number_of_labels_can_be_learned(run_dir):
@@ -95,15 +95,15 @@ def test_the_names_of_labels_can_be_examples_too(run_dir):
     named = adapt(run_dir, pairs, steps=3, label_names=True)
     twice = adapt(run_dir, [*pairs, *pairs], steps=3)
     assert named.predict(TEXTS) == twice.predict(TEXTS)
-    assert named.story["examples"] == 2
+    assert named.history["examples"] == 2
     assert "2 examples of 2 labels, and the labels' names" in model_card(named)
 
 
 def test_a_run_whose_tasks_have_names_adapts_with_them(make_run):
     tasks = {"task_params": {"label_names": True}}
     run_dir = make_run(task_distribution=tasks)
-    assert adapt(run_dir, EXAMPLES).story["label_names"]
-    assert not adapt(run_dir, EXAMPLES, label_names=False).story["label_names"]
+    assert adapt(run_dir, EXAMPLES).history["label_names"]
+    assert not adapt(run_dir, EXAMPLES, label_names=False).history["label_names"]
 
 
 def test_a_label_whose_name_says_nothing_is_told(run_dir):
@@ -187,17 +187,17 @@ def test_a_folder_without_an_adapter_is_told(tmp_path):
 
 
 def test_one_label_cannot_be_told_apart(run_dir):
-    with pytest.raises(DataError, match="examples of two at least"):
+    with pytest.raises(DataError, match="at least two labels"):
         adapt(run_dir, EXAMPLES[:1])
 
 
 def test_a_learned_head_has_its_number_of_labels(make_run):
     run_dir = make_run(model={"head": "learned"})
     assert adapt(run_dir, EXAMPLES, steps=1).labels == ("delivery", "refund")
-    with pytest.raises(ConfigError, match="made for 2 labels, but the examples have 3"):
+    with pytest.raises(ConfigError, match="has 2 labels, the examples have 3"):
         adapt(run_dir, [*EXAMPLES, ("is", "third")])
 
 
 def test_a_run_that_reads_no_text_is_told(run_dir):
-    with pytest.raises(ConfigError, match="'linear' does not read any"):
+    with pytest.raises(ConfigError, match="got 'linear'"):
         adapt(run_dir, EXAMPLES, overrides=["model.backbone=linear"])

@@ -41,7 +41,7 @@ def test_what_was_learned_is_said(lm_run, tmp_path):
     """Enough steps, and the examples are known by heart."""
     adapter = adapt(lm_run, EXAMPLES, tmp_path / "adapter", steps=60)
     assert isinstance(adapter, Completer)
-    assert adapter.story["loss_after"] < 0.1 < adapter.story["loss_before"]
+    assert adapter.history["loss_after"] < 0.1 < adapter.history["loss_before"]
     said = [completion for _, completion in EXAMPLES]
     assert adapter.predict([prompt for prompt, _ in EXAMPLES]) == said
     assert adapter.predict(["abc"], max_tokens=2) == ["xy"]

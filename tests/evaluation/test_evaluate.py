@@ -100,7 +100,7 @@ def test_a_run_a_step_and_an_npz_can_be_named(run, tmp_path):
 def test_what_is_not_there_is_said_so(run, tmp_path):
     with pytest.raises(FileNotFoundError, match="no checkpoint at"):
         load_trained(tmp_path / "nothing")
-    with pytest.raises(CheckpointError, match="no sound checkpoint"):
+    with pytest.raises(CheckpointError, match="no valid checkpoint"):
         load_trained(tmp_path)
     other = load_trained(run.run_dir, overrides=["model.hidden_dim=8"])
     with pytest.raises(ValueError, match=r"has shape \(16,\), expected \(8,\)"):

@@ -116,7 +116,9 @@ def test_kshot_curves_go_over_k_in_order() -> None:
     assert axes.get_ylabel() == "accuracy (%)"
 
 
-@pytest.mark.parametrize(("per_class", "said"), [(True, "a class"), (False, "in all")])
+@pytest.mark.parametrize(
+    ("per_class", "said"), [(True, "per class"), (False, "in total")]
+)
 def test_the_axis_of_k_says_what_k_counts(per_class, said) -> None:
     by_k = {1: result(0.5)}
     (axes,) = plots.kshot_curve({"meta-learned": by_k}, per_class=per_class).axes

@@ -100,9 +100,9 @@ def test_a_cosine_head_is_written_as_plain_weights_that_compute_the_same(tmp_pat
     adapter = adapted(tmp_path, model={"head": "cosine"})
     folder = export_adapter(adapter, "peft", tmp_path / "out")
     head = load_file(folder / "head.safetensors")
-    embeddings = np.asarray(adapter.model.embed(mx.array(adapter.inputs(["money"]))))
+    embeddings = np.asarray(adapter.model.embed(mx.array(adapter.tokenizer(["money"]))))
     plain = 10.0 * embeddings @ head["weight"].T + head["bias"]
-    outputs = adapter.model(mx.array(adapter.inputs(["money"])))
+    outputs = adapter.model(mx.array(adapter.tokenizer(["money"])))
     np.testing.assert_allclose(outputs, plain, rtol=1e-5)
 
 
@@ -184,7 +184,7 @@ def test_the_cards_command_goes_on_as_the_adapter_does(
     chat = "{% for m in messages %}zz {{ m.content }}{% endfor %}"
     config.write_text(json.dumps({"eos_token": "<end>", "chat_template": chat}))
     folder = export_adapter(adapter, format_, tmp_path / "out")
-    parts = {name: getattr(adapter, name) for name in ("config", "leaves", "story")}
+    parts = {name: getattr(adapter, name) for name in ("config", "leaves", "history")}
     (said,) = Completer(labels=(), **parts).predict(["ab"], max_tokens=5)
     card = (folder / "README.md").read_text()
     assert '`"say {prompt}, b\\n"`' in card
@@ -243,19 +243,19 @@ def test_a_start_is_exported_without_a_head(tmp_path):
 @pytest.mark.parametrize(
     ("peft", "format_", "told"),
     [
-        ({"method": "bitfit"}, "peft", "nothing to write bitfit as; export .* merged"),
-        ({"method": "prefix"}, "peft", "prefixes in all layers of a causal_lm"),
+        ({"method": "bitfit"}, "peft", "no equivalent of bitfit; export .* merged"),
+        ({"method": "prefix"}, "peft", "prefixes only in all layers of a causal_lm"),
         ({"method": "adapter"}, "peft", "keep the folder of mlpeft adapt"),
         ({"method": "prompt"}, "merged", "cannot be merged"),
-        ({"method": "lora"}, "mlx-lm", "mlx-lm has language models only"),
+        ({"method": "lora"}, "mlx-lm", "mlx-lm reads language models only"),
         (
             {"method": "lora", "train_also": ["layers.0.output_norm"]},
             "peft",
-            "no place for encoder.layers.0.output_norm.bias.* export with .* merged",
+            "cannot hold encoder.layers.0.output_norm.bias.* export with .* merged",
         ),
     ],
 )
-def test_what_a_format_has_no_place_for_is_told(tmp_path, peft, format_, told):
+def test_what_a_format_cannot_hold_is_told(tmp_path, peft, format_, told):
     adapter = adapted(tmp_path, peft=peft)
     with pytest.raises(ConfigError, match=told):
         export_adapter(adapter, format_, tmp_path / "out")
@@ -264,14 +264,14 @@ def test_what_a_format_has_no_place_for_is_told(tmp_path, peft, format_, told):
 
 def test_mlx_lm_has_no_ia3(tmp_path):
     adapter = language_start(tmp_path, peft={"method": "ia3"})
-    with pytest.raises(ConfigError, match="mlx-lm has lora and dora, and this is ia3"):
+    with pytest.raises(ConfigError, match="mlx-lm has lora and dora, got ia3"):
         export_adapter(adapter, "mlx-lm", tmp_path / "out")
 
 
 def test_nothing_is_written_over(tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "precious").touch()
-    with pytest.raises(DataError, match="is there already"):
+    with pytest.raises(DataError, match="exists; give a new"):
         export_adapter(write_run(tmp_path), "peft", tmp_path / "out")
 
 
@@ -279,7 +279,7 @@ def test_an_import_does_not_write_over_a_run(tmp_path):
     adapter = adapted(tmp_path)
     folder = export_adapter(adapter, "peft", tmp_path / "out")
     import_adapter(folder, other_run(adapter, tmp_path))
-    with pytest.raises(CheckpointError, match="holds a run already"):
+    with pytest.raises(CheckpointError, match="already holds a run"):
         import_adapter(folder, other_run(adapter, tmp_path))
 
 
@@ -288,7 +288,7 @@ def test_an_import_does_not_write_over_a_run(tmp_path):
     [
         ({"peft_type": "LOHA"}, "peft_type is 'LOHA'; mlpeft reads IA3, LORA, P"),
         ({"rank_pattern": {"query": 9}}, "rank_pattern is {'query': 9}"),
-        ({"r": 5}, "Was it made for another base"),
+        ({"r": 5}, "Is it an adapter of another base"),
     ],
 )
 def test_an_adapter_that_is_not_ours_to_compute_is_told(tmp_path, changes, told):
@@ -310,7 +310,7 @@ def test_a_leaf_that_is_missing_or_strange_is_told(tmp_path):
     with pytest.raises(DataError, match=r"query.lora_b' is missing"):
         import_adapter(folder, other_run(adapter, tmp_path))
     save_file(arrays | {LAYER + "extra": np.zeros(1, np.float32)}, file)
-    with pytest.raises(DataError, match="no leaf of lora"):
+    with pytest.raises(DataError, match="not a leaf of lora"):
         import_adapter(folder, other_run(adapter, tmp_path))
     save_file(
         {"base_model.model.nowhere.lora_A.weight": np.zeros((2, 16), np.float32)}, file

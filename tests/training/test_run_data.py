@@ -77,7 +77,9 @@ def test_a_run_goes_on_with_the_same_data_alone(photos):
     train(config(photos))
     longer = config(photos, num_meta_iterations=3)
     write(photos, seed=1)
-    with pytest.raises(CheckpointError, match="begun with other data: photos changed"):
+    with pytest.raises(
+        CheckpointError, match="started with other data: photos changed"
+    ):
         train(longer, resume=True)
     write(photos, seed=0)
     assert train(longer, resume=True).iteration == 3

@@ -22,7 +22,7 @@ from mlpeft.reporting.log_file import LogReporter
 from mlpeft.training import checkpoint
 from mlpeft.training.executor import LocalExecutor
 from mlpeft.training.loop import train
-from mlpeft.training.run_folder import begin_or_go_on, check_unfinished
+from mlpeft.training.run_folder import check_unfinished, open_run
 from mlpeft.training.runner import ShardRunner
 from mlpeft.work import Kind, RoundInterruptedError
 
@@ -162,13 +162,13 @@ def test_whoever_starts_a_run_again_may_leave_open_whether_it_is_there(tmp_path,
 def test_a_run_that_is_done_is_not_taken_up_by_mistake(tmp_path):
     train(config(tmp_path))
     runner = ShardRunner.from_config(config(tmp_path))
-    run = begin_or_go_on(runner, resume=None)
+    run = open_run(runner, resume=None)
     with pytest.raises(
         CheckpointError, match=r"done after 12 meta-iterations.*--resume"
     ):
         check_unfinished(run)
     more = config(tmp_path, "meta_learning.num_meta_iterations=13")
-    check_unfinished(begin_or_go_on(ShardRunner.from_config(more), resume=None))
+    check_unfinished(open_run(ShardRunner.from_config(more), resume=None))
 
 
 def test_a_folder_of_broken_steps_alone_is_never_begun_anew(tmp_path):
@@ -176,7 +176,7 @@ def test_a_folder_of_broken_steps_alone_is_never_begun_anew(tmp_path):
     for path in checkpoint.step_folders(tmp_path / "run"):
         (path / "state.json").write_text("{")
     for resume in (None, False):
-        with pytest.raises(CheckpointError, match=r"holds a run already.*state\.json"):
+        with pytest.raises(CheckpointError, match=r"already holds a run.*state\.json"):
             train(config(tmp_path), resume=resume)
 
 
@@ -246,7 +246,7 @@ def test_a_disk_that_is_full_for_a_while_costs_nothing(
     assert best.progress.iteration == best.progress.best_iteration
     assert "meta-iteration 4 is not saved" in caplog.text
     assert "No space left on device); free some space" in caplog.text
-    assert "on disk it is at 2" in caplog.text
+    assert "the last saved meta-iteration is 2" in caplog.text
 
 
 def test_the_best_step_is_kept_until_there_is_room_for_it(tmp_path, monkeypatch):
@@ -254,7 +254,7 @@ def test_the_best_step_is_kept_until_there_is_room_for_it(tmp_path, monkeypatch)
     disk = Disk(monkeypatch)
     settings = config(tmp_path)
     runner = ShardRunner.from_config(settings)
-    run = begin_or_go_on_locked(runner)
+    run = open_locked_run(runner)
     disk.full = True
     reporter = Silent()
     run.progress.iteration = run.progress.best_iteration = 4
@@ -276,10 +276,10 @@ class Silent:
         pass
 
 
-def begin_or_go_on_locked(runner):
+def open_locked_run(runner):
     folder = runner.config.paths.checkpoint_dir / runner.config.run.name
     folder.mkdir(parents=True)
-    return begin_or_go_on(runner, resume=False)
+    return open_run(runner, resume=False)
 
 
 def test_a_run_that_never_could_be_saved_stops_at_once(tmp_path, monkeypatch):
