@@ -100,9 +100,9 @@ def _announced() -> tuple[Announcement, ...]:
     """Who announces a coordinator just now."""
     import asyncio
 
-    from mlpeft.transport.discovery.search import look
+    from mlpeft.transport.discovery.search import browse
 
-    return asyncio.run(look())
+    return asyncio.run(browse())
 
 
 def _look(address: str, shown: Identity | None) -> Overview:

@@ -206,11 +206,11 @@ def find(
     chosen, reason = _on_the_network(look, run, shown, insecure=insecure)
     if chosen is None:
         raise CoordinatorGoneError(f"{nobody}{reason}; {BY_HAND}")
-    for at in chosen.dialled:
+    for at in chosen.endpoints:
         if _answers(at):
             typer.echo(f"{reason}; asking it at {at}", err=True)
             return at, shown
-    tried = ", ".join(chosen.dialled)
+    tried = ", ".join(chosen.endpoints)
     raise CoordinatorGoneError(
         f"{nobody}{reason}, but it does not answer at {tried}: is a firewall between? "
         f"{BY_HAND}"
@@ -225,14 +225,14 @@ def _on_the_network(
 ) -> tuple[Announcement | None, str]:
     """The one to dial and why, or None and why not."""
     from mlpeft.transport.discovery import search
-    from mlpeft.transport.discovery.search import choose
+    from mlpeft.transport.discovery.search import select
 
     try:
-        found = asyncio.run(_all(look or search.look))
+        found = asyncio.run(_all(look or search.browse))
     except search.NetworkClosedError as error:
         return None, f"there is no looking for others ({error})"
     ca = None if shown is None else fingerprint(shown.ca)
-    return choose(found, run=run, ca=ca, insecure=insecure)
+    return select(found, run=run, ca=ca, insecure=insecure)
 
 
 async def _all(look: Look) -> tuple[Announcement, ...]:

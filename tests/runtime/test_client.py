@@ -22,7 +22,7 @@ def config(tmp_path, monkeypatch):
 
 def join(address=JOINED, folder=None):
     place = folder or worker_folder()
-    request = certificates.new_request(identity.own_key(place), "ada")
+    request = certificates.new_request(identity.private_key(place), "ada")
     ca = certificates.new_ca()
     certificate = certificates.sign_request(ca, request, "ada")
     return identity.save(place, address, certificate, ca.certificate)

@@ -30,7 +30,7 @@ def answering(monkeypatch):
 
 
 def test_the_one_on_the_network_is_found_and_named(answering, capsys):
-    (address,) = HERE.dialled
+    (address,) = HERE.endpoints
     answering.add(address)
     found = find(None, None, insecure=False, look=Network(HERE).look)
     assert found == (address, None)
@@ -50,7 +50,7 @@ def test_nobody_is_looked_for_where_one_answers_or_is_named(answering):
 
 def test_a_run_that_is_named_is_looked_for_wherever_it_is(answering):
     other = dataclasses.replace(HERE, run="digits", session="2", port=7)
-    answering.update([NOBODY, *HERE.dialled, *other.dialled])
+    answering.update([NOBODY, *HERE.endpoints, *other.endpoints])
     look = Network(HERE, other).look
     assert find(None, None, insecure=False, run="digits", look=look)[0] == "127.0.0.1:7"
     with pytest.raises(typer.BadParameter, match="names one already"):
@@ -65,7 +65,7 @@ def test_between_several_the_user_chooses(answering):
 
 def test_what_talks_in_the_clear_elsewhere_is_not_asked(answering):
     far = dataclasses.replace(HERE, addresses=("192.0.2.1",))
-    answering.update(far.dialled)
+    answering.update(far.endpoints)
     with pytest.raises(CoordinatorGoneError, match="--insecure if everybody"):
         find(None, None, insecure=False, look=Network(far).look)
 

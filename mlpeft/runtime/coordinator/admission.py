@@ -41,7 +41,7 @@ class Caller:
 
         What could not be a name is left out: it goes into logs and onto terminals.
         """
-        if name == self.name or not certificates.is_name(name):
+        if name == self.name or not certificates.is_valid_name(name):
             return self.name
         return f"{self.name}/{name}"
 

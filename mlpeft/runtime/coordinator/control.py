@@ -77,7 +77,7 @@ class Control:
     def _check(self, visitor: Caller | None) -> None:
         if self._authority is None or visitor is None:
             return
-        if not self._authority.may_steer(visitor.serial):
+        if not self._authority.is_operator(visitor.serial):
             log.warning("%s asked to steer and may not", visitor.name)
             raise NotOperatorError(
                 f"the certificate of {visitor.name} is a worker's, and only operators "

@@ -39,7 +39,7 @@ def enrol(token: JoinToken, folder: Path, name: str) -> Identity:
         MlpeftError: If nobody answers, it is not the token's coordinator, or it says
             no.
     """
-    key = identity.own_key(folder)
+    key = identity.private_key(folder)
     request = certificates.new_request(key, name)
     ca = _authority(token)
     question = codec.EnrolRequest(token.secret, name, request)
@@ -50,7 +50,7 @@ def enrol(token: JoinToken, folder: Path, name: str) -> Identity:
         raise SecurityError("the coordinator sent a certificate for another key")
     host, _ = split_address(token.address, "the token")
     address = join_address(host, answer.port)
-    certificate = certificates.alone(answer.certificate)
+    certificate = certificates.first_certificate(answer.certificate)
     return identity.save(folder, address, certificate, ca)
 
 
@@ -72,7 +72,7 @@ def _authority(token: JoinToken) -> bytes:
         raise _nobody(token) from error
     with credentials.join_channel(token.address, shown.encode()) as connection:
         answer = _call(connection, token, channel.AUTHORITY, b"")
-    ca = certificates.alone(codec.decode_authority(answer))
+    ca = certificates.first_certificate(codec.decode_authority(answer))
     if not hmac.compare_digest(certificates.fingerprint(ca), token.ca_fingerprint):
         raise SecurityError(
             f"the coordinator at {token.address} is not the one that made the token: "

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from mlpeft.platform.network import interface_of
 from mlpeft.runtime.worker.grpc_link import GrpcLink, WrongPeerError
 from mlpeft.runtime.worker.link import LinkLostError
-from mlpeft.transport.discovery.search import NetworkClosedError, choose, look
+from mlpeft.transport.discovery.search import NetworkClosedError, browse, select
 from mlpeft.transport.rpc.address import split_address
 from mlpeft.transport.security.certificates import fingerprint
 
@@ -55,7 +55,7 @@ class SeekingLink:
         *,
         run: str | None = None,
         insecure: bool = False,
-        look: Look = look,
+        look: Look = browse,
     ) -> None:
         self._usual = usual
         self._identity = identity
@@ -78,7 +78,7 @@ class SeekingLink:
             if found is None:
                 raise
             # An announcement is no reason to end a worker: anybody can make one.
-            for address in found.dialled:
+            for address in found.endpoints:
                 self._passed_over[address] = time.monotonic() + PASS_OVER_S
             await self._drop()
             raise LinkLostError(f"passing over {found}: {error}") from error
@@ -130,15 +130,15 @@ class SeekingLink:
         able = [
             one
             for one in found
-            if not any(now < self._passed_over.get(at, now) for at in one.dialled)
+            if not any(now < self._passed_over.get(at, now) for at in one.endpoints)
         ]
-        chosen, reason = choose(
+        chosen, reason = select(
             able, run=self._run, ca=self._ca, insecure=self._insecure
         )
         if chosen is None:
             hint = "" if found else f"; {_BY_HAND}"
             raise LinkLostError(f"{nobody}{reason}{hint}")
-        for address in chosen.dialled:
+        for address in chosen.endpoints:
             own = await _reach(address)
             if own is not None:
                 log.info(
@@ -146,7 +146,7 @@ class SeekingLink:
                     *(reason, address, own, interface_of(own) or "interface unknown"),
                 )
                 return GrpcLink(address, self._identity), chosen
-        tried = ", ".join(chosen.dialled)
+        tried = ", ".join(chosen.endpoints)
         raise LinkLostError(
             f"{reason}, but it does not answer at {tried}: is a firewall between? "
             f"{_BY_HAND}"

@@ -1,1 +1,1 @@
-"""Finding a coordinator on the local network by DNS-SD (RFC 6763)."""
+"""Discovers coordinators on the local network by DNS-SD (RFC 6763)."""

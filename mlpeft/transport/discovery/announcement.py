@@ -1,4 +1,4 @@
-"""What a coordinator says of itself, and how that looks in DNS-SD."""
+"""A coordinator's announcement, and its form as a DNS-SD service."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 SERVICE_TYPE = "_mlpeft._tcp.local."
-MOST_ADDRESSES = 8
-"""Addresses of one coordinator that are looked at."""
-MOST_CHARACTERS = 64
+MAX_ADDRESSES = 8
+"""Addresses of one coordinator to read."""
+MAX_CHARACTERS = 64
+"""Characters of one property to read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,12 +26,11 @@ class Announcement:
 
     Attributes:
         run: Name of its run.
-        session: Unlike that of any other start of a coordinator.
+        session: Unique id of this start of the coordinator.
         protocol: Version of the cluster's protocol.
-        host: What its machine calls itself, for people.
-        ca: SHA-256, hexadecimal, of the CA that its certificate is from; "": it talks
-            in the clear.
-        port: Where it listens.
+        host: Name of its machine, for messages.
+        ca: SHA-256, hexadecimal, of the CA of its certificate; "": no TLS.
+        port: The port on which it listens.
         addresses: IP addresses of its machine, in the order in which to try them.
     """
 
@@ -43,8 +43,8 @@ class Announcement:
     addresses: tuple[str, ...]
 
     @property
-    def dialled(self) -> tuple[str, ...]:
-        """Each address with the port."""
+    def endpoints(self) -> tuple[str, ...]:
+        """Each address as host:port."""
         return tuple(join_address(address, self.port) for address in self.addresses)
 
     @property
@@ -53,62 +53,62 @@ class Announcement:
         return all(is_loopback(address) for address in self.addresses)
 
     def __str__(self) -> str:
-        return f"run {self.run} on {self.host} ({self.dialled[0]})"
+        return f"run {self.run} on {self.host} ({self.endpoints[0]})"
 
 
 def to_service(announcement: Announcement) -> ServiceInfo:
-    """An announcement as a DNS-SD service."""
-    text = {
+    """Encode an announcement as a DNS-SD service."""
+    properties = {
         "run": announcement.run,
         "session": announcement.session,
         "protocol": str(announcement.protocol),
         "host": announcement.host,
         "ca": announcement.ca,
     }
-    # The names hold the session: those of the machine itself stay its own.
+    # Names contain the session, so that they never clash with the machine's own.
     name = f"{announcement.run[:40]}-{announcement.session}.{SERVICE_TYPE}"
     return ServiceInfo(
         SERVICE_TYPE,
         name,
         port=announcement.port,
-        properties=text,
+        properties=properties,
         server=f"mlpeft-{announcement.session}.local.",
         parsed_addresses=list(announcement.addresses),
     )
 
 
 def from_service(service: ServiceInfo) -> Announcement | None:
-    """The announcement in a DNS-SD service of whoever; None if it is none."""
-    text = _text(service.properties)
+    """Decode an untrusted DNS-SD service; None if it is not an announcement."""
+    properties = _printable(service.properties)
     addresses = [
         address
-        for address in service.parsed_scoped_addresses()[:MOST_ADDRESSES]
+        for address in service.parsed_scoped_addresses()[:MAX_ADDRESSES]
         if _is_address(address)
     ]
-    protocol = text.get("protocol", "")
-    if not (service.port and addresses and text.get("run") and protocol.isdecimal()):
+    run, protocol = properties.get("run", ""), properties.get("protocol", "")
+    if not (service.port and addresses and run and protocol.isdecimal()):
         return None
-    # An IPv4 address is more likely to lead there than one of several IPv6 ones.
+    # An IPv4 address is more likely to be reachable than one of several IPv6 ones.
     addresses.sort(key=lambda address: ":" in address)
     return Announcement(
-        run=text["run"],
-        session=text.get("session", ""),
+        run=run,
+        session=properties.get("session", ""),
         protocol=int(protocol[:9]),
-        host=text.get("host") or "an unnamed machine",
-        ca=text.get("ca", ""),
+        host=properties.get("host") or "an unnamed machine",
+        ca=properties.get("ca", ""),
         port=service.port,
         addresses=tuple(addresses),
     )
 
 
-def _text(properties: Mapping[bytes, bytes | None]) -> dict[str, str]:
-    """What can be printed of the properties, and not more than a line of each."""
-    found = {}
+def _printable(properties: Mapping[bytes, bytes | None]) -> dict[str, str]:
+    """Properties as printable text of limited length."""
+    texts = {}
     for key, value in properties.items():
-        decoded = (value or b"").decode("utf-8", "replace")[:MOST_CHARACTERS]
-        shown = "".join(one if one.isprintable() else "?" for one in decoded)
-        found[key.decode("ascii", "replace")] = shown
-    return found
+        decoded = (value or b"").decode("utf-8", "replace")[:MAX_CHARACTERS]
+        text = "".join(char if char.isprintable() else "?" for char in decoded)
+        texts[key.decode("ascii", "replace")] = text
+    return texts
 
 
 def _is_address(text: str) -> bool:

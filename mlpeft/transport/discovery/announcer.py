@@ -1,4 +1,4 @@
-"""The coordinator's side: announces itself while it runs."""
+"""Announces a running coordinator by DNS-SD."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ log = logging.getLogger("mlpeft.coordinator")
 
 
 class Announcer:
-    """Announces a coordinator until it is closed."""
+    """An active announcement, until it is closed."""
 
     def __init__(self, zeroconf: AsyncZeroconf) -> None:
         self._zeroconf = zeroconf
@@ -33,14 +33,14 @@ class Announcer:
     async def start(
         cls, address: str, *, run: str, session: str, protocol: int, ca: str
     ) -> Self | None:
-        """Announce; None if this machine's network does not let us, which is logged.
+        """Announce a coordinator; logs a warning and returns None if that fails.
 
         Args:
-            address: host:port that the coordinator listens on.
-            run: See `Announcement`, as for the others.
-            session: Likewise.
-            protocol: Likewise.
-            ca: Likewise.
+            address: host:port on which the coordinator listens.
+            run: As in `Announcement`.
+            session: As in `Announcement`.
+            protocol: As in `Announcement`.
+            ca: As in `Announcement`.
         """
         host, port = split_address(address, "the coordinator")
         zeroconf: AsyncZeroconf | None = None
@@ -58,8 +58,8 @@ class Announcer:
             await (await zeroconf.async_register_service(to_service(announcement)))
         except (OSError, Error) as error:
             log.warning(
-                "this coordinator cannot announce itself on the network (%s); workers "
-                "find it by its address: --coordinator HOST:PORT",
+                "cannot announce this coordinator on the network (%s); start workers "
+                "with its address: --coordinator HOST:PORT",
                 error,
             )
             if zeroconf is not None:
@@ -69,18 +69,18 @@ class Announcer:
             "announced as %s for run %s on %s",
             SERVICE_TYPE.removesuffix(".local."),
             run,
-            ", ".join(announcement.dialled),
+            ", ".join(announcement.endpoints),
         )
         return cls(zeroconf)
 
     async def close(self) -> None:
-        """Take the announcement back."""
+        """Withdraw the announcement."""
         await self._zeroconf.async_unregister_all_services()
         await self._zeroconf.async_close()
 
 
 def _interfaces(announcement: Announcement) -> InterfaceChoice | list[str]:
-    """Where to announce: nothing of a loopback coordinator leaves this machine."""
+    """Interfaces to announce on; a loopback coordinator stays on this machine."""
     if announcement.is_local:
-        return [one for one in announcement.addresses if is_loopback(one)]
+        return [host for host in announcement.addresses if is_loopback(host)]
     return InterfaceChoice.All

@@ -1,4 +1,4 @@
-"""Who announces a coordinator just now, and which of them may be dialled."""
+"""Browses for announced coordinators, and selects the one to dial."""
 
 from __future__ import annotations
 
@@ -23,89 +23,93 @@ if TYPE_CHECKING:
     from mlpeft.transport.discovery.announcement import Announcement
 
 
-def choose(
-    found: Sequence[Announcement], *, run: str | None, ca: str | None, insecure: bool
-) -> tuple[Announcement | None, str]:
-    """The one to dial and why; or None, and what the user can do.
+FIRST_S = 3.0
+"""Seconds to wait for the first coordinator."""
+MORE_S = 0.5
+"""Seconds to wait for others after one was found."""
+ANSWER_S = 1.0
+"""Seconds that a service may take to resolve."""
+MAX_SERVICES = 64
+"""Services to resolve; more are a mistake or an attack."""
 
-    A worker with a certificate dials only coordinators of its CA, and finds out by
-    their certificate whether they are. One without dials, in the clear, coordinators
-    of its own machine, and others only if the user says so. Between several nobody
-    but the user chooses.
+
+def select(
+    announcements: Sequence[Announcement],
+    *,
+    run: str | None,
+    ca: str | None,
+    insecure: bool,
+) -> tuple[Announcement | None, str]:
+    """Select the coordinator to dial, with the reason; or None, and what to do.
+
+    A worker with a certificate dials only coordinators of its CA, whose certificate
+    then proves it. A worker without one dials coordinators without TLS: those of its
+    own machine, and others only with `insecure`. If several remain, the user decides.
 
     Args:
-        found: Who announces themselves.
+        announcements: The announced coordinators.
         run: Name of the run that the user wants; None: any.
         ca: Digest of the CA that this worker joined; None: it has no certificate.
         insecure: Whether the user trusts everybody on the network.
     """
-    wanted = [one for one in found if run in (None, one.run)]
-    if not found:
+    wanted = [each for each in announcements if run in (None, each.run)]
+    if not announcements:
         return None, "no coordinator announces itself on this network (_mlpeft._tcp)"
     if not wanted:
-        return None, f"no coordinator of run {run} announces itself, but {_list(found)}"
-    able = [one for one in wanted if _obstacle(one, ca, insecure) is None]
-    if len(able) == 1:
-        return able[0], f"found {able[0]}"
-    if not able:
-        told = "; ".join(f"{one}: {_obstacle(one, ca, insecure)}" for one in wanted[:4])
-        return None, f"found {told}"
-    if len({one.run for one in able}) == len(able):
-        names = " or ".join(f"--run {one.run}" for one in able)
-        return None, f"found {_list(able)}; choose one with {names}"
-    return None, f"found {_list(able)}; choose one with --coordinator host:port"
+        others = _listed(announcements)
+        return None, f"no coordinator of run {run} announces itself, but {others}"
+    usable = [each for each in wanted if _obstacle(each, ca, insecure) is None]
+    if len(usable) == 1:
+        return usable[0], f"found {usable[0]}"
+    if not usable:
+        obstacles = (f"{each}: {_obstacle(each, ca, insecure)}" for each in wanted[:4])
+        return None, f"found {'; '.join(obstacles)}"
+    if len({each.run for each in usable}) == len(usable):
+        options = " or ".join(f"--run {each.run}" for each in usable)
+        return None, f"found {_listed(usable)}; select one with {options}"
+    return None, f"found {_listed(usable)}; select one with --coordinator host:port"
 
 
-def _obstacle(one: Announcement, ca: str | None, insecure: bool) -> str | None:
-    """What keeps a worker from dialling a coordinator, and what to do; or None."""
+def _obstacle(announcement: Announcement, ca: str | None, insecure: bool) -> str | None:
+    """Why a worker must not dial a coordinator, and what to do; or None."""
     if ca is not None:
-        if not one.ca:
-            return "it talks in the clear, and this machine joined a cluster with TLS"
-        if one.ca != ca:
-            return "of another cluster than the one that this machine joined"
+        if not announcement.ca:
+            return "it does not use TLS, and this machine joined a cluster with TLS"
+        if announcement.ca != ca:
+            return "it is of another cluster than the one that this machine joined"
         return None
-    if one.ca:
+    if announcement.ca:
         return (
-            "it takes certificates; run: mlpeft-worker join TOKEN "
+            "it requires a certificate; run: mlpeft-worker join TOKEN "
             "(`mlpeft-coordinator token` on the head node prints one)"
         )
-    if one.is_local or insecure:
+    if announcement.is_local or insecure:
         return None
-    return "it talks in the clear; --insecure if everybody on this network is trusted"
+    return "it does not use TLS; --insecure if everybody on this network is trusted"
 
 
-def _list(found: Sequence[Announcement], most: int = 4) -> str:
-    rest = len(found) - most
-    shown = ", ".join(map(str, found[:most]))
-    return f"{shown} and {rest} more" if rest > 0 else shown
-
-
-PATIENCE_S = 3.0
-"""How long to look for a first coordinator."""
-SETTLE_S = 0.5
-"""How long to look for others once one is found."""
-ANSWER_S = 1.0
-"""How long one that was found may take to say where it is."""
-MOST = 64
-"""Services that are looked at; more are a mistake, or mischief."""
+def _listed(announcements: Sequence[Announcement], limit: int = 4) -> str:
+    rest = len(announcements) - limit
+    listed = ", ".join(map(str, announcements[:limit]))
+    return f"{listed} and {rest} more" if rest > 0 else listed
 
 
 class NetworkClosedError(MlpeftError):
-    """This machine's network does not let us look for anybody."""
+    """This machine's network does not allow browsing."""
 
 
-async def look(
-    patience_s: float = PATIENCE_S,
+async def browse(
+    first_s: float = FIRST_S,
     interfaces: Sequence[str] | None = None,
 ) -> tuple[Announcement, ...]:
-    """The coordinators that announce themselves, by run and host.
+    """Find the announced coordinators, sorted by run and host.
 
     Args:
-        patience_s: How long to wait for the first one.
-        interfaces: Addresses of the interfaces to look on; None: all.
+        first_s: Seconds to wait for the first one.
+        interfaces: Addresses of the interfaces to browse; None: all.
 
     Raises:
-        NetworkClosedError: If there is no looking.
+        NetworkClosedError: If the network does not allow browsing.
     """
     try:
         zeroconf = AsyncZeroconf(
@@ -113,50 +117,50 @@ async def look(
         )
     except (OSError, Error) as error:
         raise NetworkClosedError(f"this machine's network: {error}") from error
-    names = _Names()
-    browser = AsyncServiceBrowser(zeroconf.zeroconf, SERVICE_TYPE, listener=names)
+    listener = _NameQueue()
+    browser = AsyncServiceBrowser(zeroconf.zeroconf, SERVICE_TYPE, listener=listener)
     try:
-        there = await _collect(names.queue, patience_s)
-        found = await asyncio.gather(*(_ask(zeroconf, name) for name in there))
+        names = await _collect(listener.queue, first_s)
+        resolved = await asyncio.gather(*(_resolve(zeroconf, name) for name in names))
     finally:
         await browser.async_cancel()
         await zeroconf.async_close()
-    unique = {one.session: one for one in found if one is not None}
-    return tuple(sorted(unique.values(), key=lambda one: (one.run, one.host)))
+    by_session = {each.session: each for each in resolved if each is not None}
+    return tuple(sorted(by_session.values(), key=lambda each: (each.run, each.host)))
 
 
-class _Names(ServiceListener):
-    """Takes in the names of services as they are heard of."""
+class _NameQueue(ServiceListener):
+    """Queues the names of services as they appear."""
 
     def __init__(self) -> None:
         self.queue: asyncio.Queue[str] = asyncio.Queue()
 
     def add_service(self, zc: Zeroconf, type_: str, name: str) -> None:
-        """A service is there."""
+        """Queue the name of a new service."""
         self.queue.put_nowait(name)
 
     def remove_service(self, zc: Zeroconf, type_: str, name: str) -> None:
-        """A service is gone; asking it will show that."""
+        """Nothing: resolving the name will fail."""
 
     def update_service(self, zc: Zeroconf, type_: str, name: str) -> None:
-        """A service says something else; it is asked for all of it later."""
+        """Nothing: the name is resolved later."""
 
 
-async def _collect(names: asyncio.Queue[str], patience_s: float) -> list[str]:
-    """Names that come: until the first is there, and a little longer."""
-    found: list[str] = []
-    wait_s = patience_s
+async def _collect(queue: asyncio.Queue[str], first_s: float) -> list[str]:
+    """Collect names: wait for the first, then `MORE_S` after each."""
+    names: list[str] = []
+    wait_s = first_s
     try:
-        while len(found) < MOST:
+        while len(names) < MAX_SERVICES:
             async with asyncio.timeout(wait_s):
-                found.append(await names.get())
-            wait_s = SETTLE_S
+                names.append(await queue.get())
+            wait_s = MORE_S
     except TimeoutError:
         pass
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(names))
 
 
-async def _ask(zeroconf: AsyncZeroconf, name: str) -> Announcement | None:
+async def _resolve(zeroconf: AsyncZeroconf, name: str) -> Announcement | None:
     service = AsyncServiceInfo(SERVICE_TYPE, name)
     answered = await service.async_request(zeroconf.zeroconf, ANSWER_S * 1000)
     return from_service(service) if answered else None

@@ -1,1 +1,1 @@
-"""Who may enter the cluster: certificates, join tokens and the list of workers."""
+"""Access to the cluster: certificates, join tokens and the list of workers."""

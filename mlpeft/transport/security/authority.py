@@ -1,8 +1,8 @@
-"""The coordinator's folder of secrets: CA, server certificate, tokens, workers.
+"""The coordinator's secrets: CA, server certificate, tokens, workers.
 
     ca.pem  ca.key  server.pem  server.key  names.json  join_port  registry.json
 
-Whoever can read the folder can let anybody in: it is private to its owner.
+Whoever can read the folder can admit anybody: it is private to its owner.
 """
 
 from __future__ import annotations
@@ -37,28 +37,28 @@ if TYPE_CHECKING:
     from mlpeft.transport.security.registry import Change
 
 TOKEN_S = 3600.0
-"""How long a join token is good for, unless asked otherwise."""
+"""Default lifetime of a join token in seconds."""
 
 JOIN_PORT = 50052
-"""Where the coordinator takes joins, unless `create` was told otherwise."""
+"""Default port for joins."""
 
 
 class EnrolmentError(SecurityError):
-    """A join that is refused; the message is for the worker and tells no secret."""
+    """A refused join; the message goes to the worker and contains no secret."""
 
 
 class Authority:
-    """Who may enter.
+    """The certificate authority of a cluster, and its list of who may enter.
 
     Args:
         folder: Made by `create`.
         clock: Unix time; for tests.
 
     Attributes:
-        join_port: Where the coordinator takes joins, as `create` was told.
+        join_port: The port for joins.
 
     Raises:
-        SecurityError: If the folder is not set up, or others may read its keys.
+        SecurityError: If the folder is not set up, or others can read its keys.
     """
 
     def __init__(self, folder: Path, clock: Callable[[], float] = time.time) -> None:
@@ -83,13 +83,13 @@ class Authority:
         clock: Callable[[], float] = time.time,
         join_port: int = JOIN_PORT,
     ) -> Authority:
-        """Make CA and server certificate.
+        """Create the folder with a CA and a server certificate.
 
         Args:
-            folder: Where; must not hold a CA yet.
+            folder: The folder; must not hold a CA.
             names: Host names and addresses of the coordinator.
             clock: Unix time; for tests.
-            join_port: Where it takes joins; remembered for it and for its tokens.
+            join_port: The port for joins, stored for the coordinator and its tokens.
 
         Raises:
             SecurityError: If there is a CA: a new one would shut out every worker.
@@ -97,8 +97,8 @@ class Authority:
         """
         if (folder / "ca.key").exists():
             raise SecurityError(
-                f"{folder} has a CA already; a new one would shut out every worker. "
-                "`mlpeft-coordinator token` makes another token, --dir another CA"
+                f"{folder} already has a CA; a new one would shut out every worker. "
+                "`mlpeft-coordinator token` makes another token, --dir DIR another CA"
             )
         ca = certificates.new_ca()
         server = certificates.new_server(ca, names)
@@ -117,11 +117,11 @@ class Authority:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Names and addresses of the coordinator, the one to dial first."""
+        """Names and addresses of the coordinator; dial the first one first."""
         return tuple(self._names)
 
     def server_pair(self) -> KeyPair:
-        """The server's certificate and key; a new one if it ends soon."""
+        """The server's certificate and key, renewed if it expires soon."""
         pair = _read_pair(self.folder, "server")
         info = certificates.read(pair.certificate)
         if info.days_left() < certificates.RENEW_DAYS:
@@ -134,38 +134,39 @@ class Authority:
     def new_token(
         self, address: str, lifetime_s: float = TOKEN_S, role: str = WORKER
     ) -> token.JoinToken:
-        """A token with which machines may join for so long.
+        """Create a token with which machines may join for a limited time.
 
         Args:
-            address: host:port where the coordinator takes joins.
-            lifetime_s: From now, in seconds.
-            role: What their certificates are for: WORKER, or OPERATOR.
+            address: host:port of the port for joins.
+            lifetime_s: Seconds until it expires.
+            role: Role of the certificates: WORKER or OPERATOR.
         """
-        made = token.JoinToken(
+        join_token = token.JoinToken(
             address,
             certificates.fingerprint(self._ca.certificate),
             token.new_secret(),
         )
         now = self._clock()
-        record = TokenRecord(_digest(made.secret), now + lifetime_s, role)
+        record = TokenRecord(_digest(join_token.secret), now + lifetime_s, role)
         with self._registry.change() as change:
-            live = [old for old in change.listing.tokens if old.expires > now]
-            change.replace_tokens((*live, record))
-        return made
+            valid = [old for old in change.listing.tokens if old.expires > now]
+            change.replace_tokens((*valid, record))
+        return join_token
 
     def enrol(self, secret: str, name: str, request: bytes) -> bytes:
-        """A certificate for a worker that has a token; PEM.
+        """Issue a certificate to a worker that has a token; PEM.
 
-        A join whose answer was lost may be repeated: the same key gets the same name.
+        A worker may repeat a join whose answer was lost: the same key may use the name
+        again.
 
         Args:
             secret: From the token.
-            name: What the worker wants to be called.
+            name: The name that the worker asks for.
             request: Its certificate request, PEM.
 
         Raises:
-            EnrolmentError: If the token is not one of ours or is over, the name is
-                taken or cannot be one, or the request is damaged.
+            EnrolmentError: If the token is unknown or expired, the name is taken or
+                invalid, or the request is damaged.
         """
         with self._registry.change() as change:
             now = self._clock()
@@ -180,17 +181,17 @@ class Authority:
             except CertificateError as error:
                 raise EnrolmentError(str(error)) from error
 
-    def appoint(self, name: str, request: bytes) -> bytes:
-        """An operator's certificate for a key of this machine, without a token; PEM.
+    def certify_operator(self, name: str, request: bytes) -> bytes:
+        """Issue an operator's certificate to a key of this machine, without token; PEM.
 
-        It takes the place of earlier ones of that name, which are revoked.
+        Revokes earlier operator certificates of that name.
 
         Args:
-            name: What it is called.
+            name: The operator's name.
             request: Certificate request, PEM.
 
         Raises:
-            EnrolmentError: If a worker is called so.
+            EnrolmentError: If a worker has that name.
         """
         with self._registry.change() as change:
             now = self._clock()
@@ -206,7 +207,7 @@ class Authority:
             return self._issue(change, name, request, OPERATOR)
 
     def _issue(self, change: Change, name: str, request: bytes, role: str) -> bytes:
-        """A certificate, put on the list."""
+        """Sign a certificate and add it to the list."""
         now = self._clock()
         _check_free(name, request, change.listing.workers, now)
         certificate = certificates.sign_request(self._ca, request, name)
@@ -222,13 +223,12 @@ class Authority:
         change.replace_workers((*change.listing.workers, record))
         return certificate
 
-    # --- afterwards -------------------------------------------------------------------
+    # --- after the join ---------------------------------------------------------------
 
     def refusal(self, serial: str) -> str | None:
         """Why the holder of a certificate may not enter and what to do, or None.
 
-        Only what is on the list is let in: a certificate that the CA signed but the
-        list does not know is refused.
+        A certificate that the CA signed but that is not on the list is refused.
 
         Raises:
             SecurityError: If the list cannot be read.
@@ -244,8 +244,8 @@ class Authority:
             )
         return "this certificate is not on the coordinator's list; join with a token"
 
-    def may_steer(self, serial: str) -> bool:
-        """Whether a certificate is an operator's, and not revoked.
+    def is_operator(self, serial: str) -> bool:
+        """Whether a certificate is an operator's and not revoked.
 
         Raises:
             SecurityError: If the list cannot be read.
@@ -258,30 +258,30 @@ class Authority:
         )
 
     def workers(self) -> tuple[EnrolledWorker, ...]:
-        """Every certificate that was issued, in the order of issue."""
+        """All issued certificates, in the order of issue."""
         return self._registry.read().workers
 
     def revoke(self, name: str) -> int:
-        """Revoke all certificates of a worker, and end all tokens; how many.
+        """Revoke all certificates of a worker, and all tokens; how many certificates.
 
-        Tokens end too: the machine that is shut out may have one.
+        Tokens are revoked because the machine may hold one.
 
         Raises:
-            SecurityError: If no such worker has one.
+            SecurityError: If the worker has no valid certificate.
         """
         with self._registry.change() as change:
             now = self._clock()
-            before = change.listing.workers
-            after = tuple(
+            old = change.listing.workers
+            new = tuple(
                 replace(record, revoked=now)
                 if record.name == name and record.revoked is None
                 else record
-                for record in before
+                for record in old
             )
-            count = sum(old != new for old, new in zip(before, after, strict=True))
+            count = sum(a != b for a, b in zip(old, new, strict=True))
             if count == 0:
-                raise SecurityError(_nobody(name, before))
-            change.replace_workers(after)
+                raise SecurityError(_no_worker_text(name, old))
+            change.replace_workers(new)
             change.replace_tokens(())
         return count
 
@@ -289,23 +289,23 @@ class Authority:
 def _check_free(
     name: str, request: bytes, workers: Sequence[EnrolledWorker], now: float
 ) -> None:
-    """Two machines of one name could not be told apart in log and list."""
+    """Refuse a name in use: log and list could not distinguish the machines."""
     for record in workers:
         in_use = record.name == name and record.revoked is None and record.expires > now
         if in_use and not certificates.same_key(record.certificate.encode(), request):
             raise EnrolmentError(
-                f"another machine is called {name}; choose another --name, or first "
-                f"run `mlpeft-coordinator workers revoke {name}` on the head node"
+                f"another machine is called {name}; give another --name, or first run "
+                f"`mlpeft-coordinator workers revoke {name}` on the head node"
             )
 
 
 def _role(secret: str, tokens: Sequence[TokenRecord], now: float) -> str | None:
-    """The role of the live token with this secret, in time that tells nothing of it."""
+    """The role of the valid token with this secret, compared in constant time."""
     digest = _digest(secret)
     role = None
     for record in tokens:
-        same = hmac.compare_digest(digest, record.secret_sha256)
-        if same and record.expires > now:
+        matches = hmac.compare_digest(digest, record.secret_sha256)
+        if matches and record.expires > now:
             role = record.role
     return role
 
@@ -314,21 +314,21 @@ def _digest(secret: str) -> str:
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
-def _nobody(name: str, workers: Sequence[EnrolledWorker]) -> str:
+def _no_worker_text(name: str, workers: Sequence[EnrolledWorker]) -> str:
     active = sorted({record.name for record in workers if record.revoked is None})
-    known = ", ".join(active) if active else "nobody has joined"
-    return f"no worker {name} has a certificate to revoke; there are: {known}"
+    listed = f"workers: {', '.join(active)}" if active else "no worker has joined"
+    return f"no worker {name} has a certificate to revoke; {listed}"
 
 
 def _read_port(file: Path) -> int:
-    """The port in a file; the usual one if the folder is older than such files."""
+    """Read a port file; the default if the folder is older than such files."""
     try:
         return int(file.read_bytes())
     except FileNotFoundError:
         return JOIN_PORT
     except ValueError as error:
         raise SecurityError(
-            f"{file} holds no port; write one into it, such as {JOIN_PORT}"
+            f"{file} holds no port; write one to it, such as {JOIN_PORT}"
         ) from error
 
 

@@ -1,6 +1,6 @@
-"""Keys and certificates: ECDSA on P-256, X.509, as RFC 5280 wants them.
+"""Keys and certificates: ECDSA on P-256, X.509 (RFC 5280).
 
-PEM in and out, so that callers need no cryptography types.
+PEM in and out, so that callers need no types of `cryptography`.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 COORDINATOR_NAME = "coordinator.mlpeft"
-"""The name that clients check, whatever address they dial: a CA has one coordinator,
-and a head node whose address changes stays the same coordinator."""
+"""The server name that clients verify, whatever address they dial: a CA has one
+coordinator, and it keeps its identity when its address changes."""
 CA_DAYS = 3650
 LEAF_DAYS = 397
 RENEW_DAYS = 30
-"""A certificate with less time left is renewed, or asks to be."""
+"""A certificate with fewer days left is renewed, or its worker told to renew it."""
 CLOCK_SKEW = dt.timedelta(minutes=5)
-"""How far the clock of a worker may lag behind without a new certificate failing."""
+"""Tolerated lag of a worker's clock behind the coordinator's."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
 
 class CertificateError(MlpeftError):
-    """A certificate, key or request that cannot be used."""
+    """An unusable certificate, key or request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +49,12 @@ class KeyPair:
 
 @dataclass(frozen=True, slots=True)
 class CertificateInfo:
-    """What is read from a certificate.
+    """Fields of a certificate.
 
     Attributes:
         name: Common name of its subject.
         serial: Serial number, hexadecimal.
-        not_after: When it ends.
+        not_after: When it expires.
     """
 
     name: str
@@ -62,32 +62,32 @@ class CertificateInfo:
     not_after: dt.datetime
 
     def days_left(self) -> float:
-        """Days until it ends; negative if it has ended."""
+        """Days until it expires; negative if it has expired."""
         return (self.not_after - _now()).total_seconds() / 86400
 
 
-def is_name(name: str) -> bool:
-    """Whether a worker can be called so; see `check_name`."""
+def is_valid_name(name: str) -> bool:
+    """Whether a name is valid for a worker; see `check_name`."""
     return _NAME.fullmatch(name) is not None
 
 
 def check_name(name: str) -> str:
-    """A worker's name, if it can be one.
+    """Check a worker's name, and return it.
 
     Raises:
         CertificateError: If it is not 1 to 63 letters, digits, dots, dashes and
-            underscores, beginning with a letter or digit.
+            underscores, starting with a letter or digit.
     """
-    if not is_name(name):
+    if not is_valid_name(name):
         raise CertificateError(
-            f"{name[:80]!r} cannot be a worker's name; take up to 63 letters, digits, "
-            "'.', '-' and '_', beginning with a letter or digit"
+            f"{name[:80]!r} cannot be a worker's name; use up to 63 letters, digits, "
+            "'.', '-' and '_', starting with a letter or digit"
         )
     return name
 
 
 def new_key() -> bytes:
-    """A fresh private key, PEM (PKCS 8, not encrypted)."""
+    """Create a private key, PEM (PKCS 8, not encrypted)."""
     return ec.generate_private_key(ec.SECP256R1()).private_bytes(
         serialization.Encoding.PEM,
         serialization.PrivateFormat.PKCS8,
@@ -96,7 +96,7 @@ def new_key() -> bytes:
 
 
 def new_ca() -> KeyPair:
-    """A certificate authority that signs leaves only."""
+    """Create a certificate authority that signs leaf certificates only."""
     key = new_key()
     name = _subject("mlpeft cluster CA")
     public = _private(key).public_key()
@@ -108,10 +108,10 @@ def new_ca() -> KeyPair:
 
 
 def new_server(ca: KeyPair, names: Iterable[str]) -> KeyPair:
-    """The coordinator's certificate.
+    """Create the coordinator's key and certificate.
 
     Args:
-        ca: Who signs.
+        ca: The CA that signs.
         names: Host names and IP addresses by which it is reached.
     """
     key = new_key()
@@ -128,7 +128,7 @@ def new_server(ca: KeyPair, names: Iterable[str]) -> KeyPair:
 
 
 def new_request(key: bytes, name: str) -> bytes:
-    """A request (CSR, PEM) for a certificate of this key: it holds the public half."""
+    """Create a certificate request (CSR, PEM) with the public half of a key."""
     builder = x509.CertificateSigningRequestBuilder().subject_name(
         _subject(check_name(name))
     )
@@ -137,15 +137,15 @@ def new_request(key: bytes, name: str) -> bytes:
 
 
 def sign_request(ca: KeyPair, request: bytes, name: str) -> bytes:
-    """A worker's certificate, PEM. Of the request, only the public key is used.
+    """Sign a worker's certificate, PEM; uses only the public key of the request.
 
     Args:
-        ca: Who signs.
-        request: From `new_request`; proves that the asker has the key.
-        name: What the certificate will say the worker is called.
+        ca: The CA that signs.
+        request: From `new_request`; proves that the requester has the key.
+        name: The worker's name in the certificate.
 
     Raises:
-        CertificateError: If the request is damaged, or its key is of another kind.
+        CertificateError: If the request is damaged, or its key has another type.
     """
     return _sign_leaf(
         ca,
@@ -157,16 +157,16 @@ def sign_request(ca: KeyPair, request: bytes, name: str) -> bytes:
 
 
 def same_key(certificate: bytes, request: bytes) -> bool:
-    """Whether a request is for the key that a certificate has.
+    """Whether a request and a certificate have the same key.
 
     Raises:
-        CertificateError: If one of them is none, or has no key that can be read.
+        CertificateError: If one of them or its key cannot be read.
     """
     try:
-        held = _load(certificate).public_key()
+        key = _load(certificate).public_key()
     except (ValueError, UnsupportedAlgorithm) as error:
-        raise CertificateError(f"a certificate without a sound key: {error}") from error
-    return held == _requested_key(request)
+        raise CertificateError(f"a certificate with an invalid key: {error}") from error
+    return key == _requested_key(request)
 
 
 def fingerprint(certificate: bytes) -> str:
@@ -178,19 +178,19 @@ def fingerprint(certificate: bytes) -> str:
     return _load(certificate).fingerprint(hashes.SHA256()).hex()
 
 
-def alone(certificate: bytes) -> bytes:
-    """The first certificate of a PEM text, and nothing that comes along with it.
+def first_certificate(pem: bytes) -> bytes:
+    """The first certificate of a PEM text, without any that follow.
 
-    A list of roots may hold many: what was checked must be all that is trusted.
+    PEM may hold several roots: only the checked one may be trusted.
 
     Raises:
         CertificateError: If it is not a certificate.
     """
-    return _load(certificate).public_bytes(serialization.Encoding.PEM)
+    return _load(pem).public_bytes(serialization.Encoding.PEM)
 
 
 def read(certificate: bytes) -> CertificateInfo:
-    """Name, serial and end of a PEM certificate.
+    """Read name, serial number and expiry of a PEM certificate.
 
     Raises:
         CertificateError: If it is not a certificate of ours.
@@ -212,16 +212,16 @@ def _load(certificate: bytes) -> x509.Certificate:
 
 
 def _requested_key(request: bytes) -> ec.EllipticCurvePublicKey:
-    """The public key of a request whose signature holds."""
+    """The public key of a request, after checking its signature."""
     try:
         loaded = x509.load_pem_x509_csr(request)
         key = loaded.public_key()
-        signed = loaded.is_signature_valid
+        signature_valid = loaded.is_signature_valid
     except (ValueError, InvalidSignature, UnsupportedAlgorithm) as error:
         raise CertificateError(f"not a certificate request: {error}") from error
     if not isinstance(key, ec.EllipticCurvePublicKey) or key.curve.name != "secp256r1":
         raise CertificateError("the request's key must be ECDSA on P-256")
-    if not signed:
+    if not signature_valid:
         raise CertificateError("the request is not signed by its own key")
     return key
 
@@ -249,7 +249,7 @@ def _sign_leaf(
         x509.BasicConstraints(ca=False, path_length=None), True
     )
     builder = builder.add_extension(_usage(sign_certificates=False), True)
-    # A worker's certificate is no server's: a worker cannot pose as the coordinator.
+    # A worker's certificate is for clients only: it cannot pose as the coordinator.
     builder = builder.add_extension(x509.ExtendedKeyUsage([purpose]), False)
     builder = builder.add_extension(
         x509.AuthorityKeyIdentifier.from_issuer_public_key(

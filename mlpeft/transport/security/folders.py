@@ -1,4 +1,4 @@
-"""Where secrets are kept, and that nobody else can read them."""
+"""Private folders and files for secrets."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PRIVATE_FOLDER = 0o700
 
 
 class SecurityError(MlpeftError):
-    """Security that is not set up, or not as it must be."""
+    """Security is not set up, or not correctly."""
 
 
 def coordinator_folder() -> Path:
@@ -27,34 +27,34 @@ def worker_folder() -> Path:
 
 
 def make_private_folder(folder: Path) -> None:
-    """Make a folder that only its owner may enter, and see that it is one."""
+    """Create a folder, or restrict one, to its owner."""
     folder.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
     folder.chmod(PRIVATE_FOLDER)
 
 
 def write_private(path: Path, content: bytes) -> None:
-    """Write a file that only its owner may read, whole or not at all."""
+    """Write a file atomically, readable by its owner only."""
     write_atomically(path, content, PRIVATE_FILE)
 
 
 def read_private(path: Path) -> bytes:
-    """Read a file that only its owner may read.
+    """Read a file, checking that only its owner may.
 
     Raises:
-        SecurityError: If others may read it.
-        FileNotFoundError: If it is not there.
+        SecurityError: If others have access.
+        FileNotFoundError: If it does not exist.
     """
     mode = path.stat().st_mode & 0o777
     if mode & 0o077:
         raise SecurityError(
-            f"{path} may be used by others (mode {mode:04o}); run: chmod 600 {path}"
+            f"{path} is accessible to others (mode {mode:04o}); run: chmod 600 {path}"
         )
     return path.read_bytes()
 
 
 def _config_folder() -> Path:
-    named = os.environ.get("MLPEFT_CONFIG_DIR")
-    if named:
-        return Path(named)
+    folder = os.environ.get("MLPEFT_CONFIG_DIR")
+    if folder:
+        return Path(folder)
     base = os.environ.get("XDG_CONFIG_HOME") or "~/.config"
     return Path(base).expanduser() / "mlpeft"

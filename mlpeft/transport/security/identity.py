@@ -1,8 +1,8 @@
-"""A worker's folder of secrets: its key, its certificate, and whom it works for.
+"""A worker's secrets: its key, its certificate and its coordinator.
 
     key.pem  certificate.pem  ca.pem  coordinator.json
 
-The key is made here and never leaves.
+The key is created here and never leaves the machine.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What a worker shows to its coordinator, and knows it by.
+    """A worker's credentials for its coordinator.
 
     Attributes:
-        folder: Where it is kept.
-        name: What its certificate calls it.
+        folder: Its folder.
+        name: The worker's name in the certificate.
         address: The coordinator's host:port.
         key: PEM.
         certificate: PEM.
@@ -45,15 +45,15 @@ class Identity:
     ca: bytes
 
     def days_left(self) -> float:
-        """Days until the certificate ends."""
+        """Days until the certificate expires."""
         return certificates.read(self.certificate).days_left()
 
 
-def own_key(folder: Path) -> bytes:
-    """The worker's private key, made at the first call.
+def private_key(folder: Path) -> bytes:
+    """The worker's private key, created at the first call.
 
     Raises:
-        SecurityError: If others may read it.
+        SecurityError: If others can read it.
     """
     make_private_folder(folder)
     path = folder / "key.pem"
@@ -63,27 +63,27 @@ def own_key(folder: Path) -> bytes:
 
 
 def save(folder: Path, address: str, certificate: bytes, ca: bytes) -> Identity:
-    """Keep what a join brought.
+    """Store the result of a join.
 
     Args:
-        folder: Holds the key already.
+        folder: The folder with the key.
         address: The coordinator's host:port.
         certificate: PEM.
         ca: PEM.
     """
     write_private(folder / "ca.pem", ca)
     write_private(folder / "certificate.pem", certificate)
-    # Last: what has no coordinator.json is not an identity.
+    # Last, because coordinator.json marks an identity as complete.
     content = json.dumps({"address": address}).encode()
     write_private(folder / "coordinator.json", content)
     return load(folder)
 
 
 def load(folder: Path) -> Identity:
-    """The identity in a folder.
+    """Load the identity in a folder.
 
     Raises:
-        SecurityError: If there is none, it is damaged, or others may read its key.
+        SecurityError: If it is missing or damaged, or others can read its key.
     """
     try:
         address = json.loads((folder / "coordinator.json").read_bytes())["address"]
@@ -108,5 +108,5 @@ def load(folder: Path) -> Identity:
 
 
 def exists(folder: Path) -> bool:
-    """Whether a join has been completed with this folder."""
+    """Whether the folder holds a complete identity."""
     return (folder / "coordinator.json").exists()

@@ -1,7 +1,7 @@
-"""The head node's own certificate, with which its user sees and steers the cluster.
+"""The head node's operator certificate, which its user needs to control the cluster.
 
-A coordinator makes it when it starts, in the folder `operator` beside its CA: who can
-read that folder can let anybody in, so steering gives them nothing new.
+The coordinator creates it at start, in the folder `operator` beside its CA: whoever can
+read that folder can admit anybody, so operator rights add nothing.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from mlpeft.transport.security.identity import Identity
 
 NAME: Final = "operator"
-"""What it is called in logs and on the list, and the name of its folder."""
+"""Its name in logs and on the list, and its folder's name."""
 
 
 def operator_folder(authority_folder: Path) -> Path:
-    """Where the head node's own identity is.
+    """The folder of the head node's identity.
 
     Args:
         authority_folder: The coordinator's folder of certificates.
@@ -32,30 +32,33 @@ def operator_folder(authority_folder: Path) -> Path:
 
 
 def renew(authority: Authority, address: str) -> Identity:
-    """The head node's identity, made anew if it is missing, revoked or soon over.
+    """The head node's identity, recreated if missing, revoked or soon to expire.
 
     Args:
-        authority: Whose list it is on.
+        authority: The authority that lists it.
         address: host:port where the coordinator listens, as dialled from this machine.
     """
     folder = operator_folder(authority.folder)
-    certificate = _good_certificate(authority, folder)
+    certificate = _valid_certificate(authority, folder)
     if certificate is None:
-        request = certificates.new_request(identity.own_key(folder), NAME)
-        certificate = authority.appoint(NAME, request)
+        request = certificates.new_request(identity.private_key(folder), NAME)
+        certificate = authority.certify_operator(NAME, request)
     return identity.save(folder, address, certificate, authority.ca_certificate)
 
 
-def _good_certificate(authority: Authority, folder: Path) -> bytes | None:
-    """The one that is there, if it will do; what may be in other hands is removed."""
+def _valid_certificate(authority: Authority, folder: Path) -> bytes | None:
+    """The certificate in the folder if it is valid.
+
+    Removes a damaged or refused identity: its key may be compromised.
+    """
     if not identity.exists(folder):
         return None
     try:
-        held = identity.load(folder)
+        stored = identity.load(folder)
     except SecurityError:
-        held = None
-    serial = certificates.read(held.certificate).serial if held else ""
-    if held is None or authority.refusal(serial) is not None:
+        stored = None
+    serial = certificates.read(stored.certificate).serial if stored else ""
+    if stored is None or authority.refusal(serial) is not None:
         shutil.rmtree(folder)
         return None
-    return held.certificate if held.days_left() > certificates.RENEW_DAYS else None
+    return stored.certificate if stored.days_left() > certificates.RENEW_DAYS else None

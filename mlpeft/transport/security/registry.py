@@ -1,7 +1,7 @@
 """The coordinator's list of join tokens and workers, a JSON file.
 
 Several processes use it: a running coordinator, and `mlpeft-coordinator workers revoke`
-in another terminal. Changes are made under a lock, and readers see each at once.
+in another terminal. A lock guards changes; readers see each change at once.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ if TYPE_CHECKING:
     from typing import IO
 
 LOCK_S = 5.0
-"""How long a change waits for another process to finish one; they take milliseconds."""
-LOOK_S = 0.02
+"""Seconds to wait for another process's change; changes take milliseconds."""
+POLL_S = 0.02
 
 WORKER = "worker"
 OPERATOR = "operator"
-"""What a certificate is for: to compute, or to steer as well."""
+"""Roles of a certificate: compute only, or control the cluster as well."""
 
 
 @dataclass(frozen=True, slots=True)
 class TokenRecord:
-    """A token that was handed out.
+    """An issued token.
 
     Attributes:
         secret_sha256: Hash of its secret.
         expires: Unix time.
-        role: What the certificates are for that it is traded for.
+        role: Role of the certificates that it grants.
     """
 
     secret_sha256: str
@@ -46,16 +46,16 @@ class TokenRecord:
 
 @dataclass(frozen=True, slots=True)
 class EnrolledWorker:
-    """A certificate that was issued; times are Unix times.
+    """An issued certificate; times are Unix times.
 
     Attributes:
-        name: Whose.
+        name: The worker's name.
         serial: Hexadecimal.
         certificate: PEM.
-        issued: When.
-        expires: When it ends by itself.
+        issued: When it was issued.
+        expires: When it expires.
         revoked: When it was revoked, or None.
-        role: What it is for; kept here, where nobody but the coordinator writes.
+        role: WORKER or OPERATOR; stored here because only the coordinator can write.
     """
 
     name: str
@@ -69,50 +69,51 @@ class EnrolledWorker:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """What the file holds."""
+    """The contents of the file."""
 
     tokens: tuple[TokenRecord, ...] = ()
     workers: tuple[EnrolledWorker, ...] = field(default=())
 
 
 class Registry:
-    """The file, read again whenever it was replaced.
+    """Reads and changes the list; reads the file again after each replacement.
 
     Args:
-        path: Where it is; a file that is missing is an error, not an empty list.
+        path: The file; a missing file is an error, not an empty list.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._seen: tuple[int, int, int] | None = None
+        self._read_stat: tuple[int, int, int] | None = None
         self._listing = Listing()
 
     def read(self) -> Listing:
-        """The list as it is now.
+        """The current list.
 
         Raises:
-            SecurityError: If it cannot be read: then nobody can be let in.
+            SecurityError: If it cannot be read: then nobody can be admitted.
         """
         try:
             stat = self._path.stat()
-            seen = (stat.st_ino, stat.st_mtime_ns, stat.st_size)
-            if seen != self._seen:
+            file_stat = (stat.st_ino, stat.st_mtime_ns, stat.st_size)
+            if file_stat != self._read_stat:
                 self._listing = _parse(self._path.read_bytes())
-                self._seen = seen
+                self._read_stat = file_stat
         except (OSError, ValueError, TypeError, KeyError) as error:
-            self._seen = None
+            self._read_stat = None
             raise SecurityError(
                 f"the list of workers, {self._path}, cannot be read ({error}); restore "
-                "it, or start anew with `mlpeft-coordinator init` in another folder"
+                "it, or run `mlpeft-coordinator init` with another folder"
             ) from error
         return self._listing
 
     @contextmanager
     def change(self) -> Iterator[Change]:
-        """Read, change and write, with nobody else between.
+        """Read, change and write the list under the lock.
 
         Raises:
-            SecurityError: If the list cannot be read, or another process keeps it.
+            SecurityError: If the list cannot be read, or another process holds the
+                lock.
         """
         with self._path.with_suffix(".lock").open("w") as lock:
             self._lock(lock)
@@ -128,15 +129,15 @@ class Registry:
             except BlockingIOError as error:
                 if time.monotonic() > deadline:
                     raise SecurityError(
-                        f"another process has kept {lock.name} for {LOCK_S:g} s; is an "
-                        "mlpeft-coordinator command stopped? End it and try again"
+                        f"another process has held {lock.name} for {LOCK_S:g} s; is an "
+                        "mlpeft-coordinator command suspended? End it and try again"
                     ) from error
-                time.sleep(LOOK_S)
+                time.sleep(POLL_S)
             else:
                 return
 
     def create(self) -> None:
-        """Begin an empty list."""
+        """Write an empty list."""
         write_private(self._path, _format(Listing()))
 
 
@@ -147,11 +148,11 @@ class Change:
         self.listing = listing
 
     def replace_tokens(self, tokens: tuple[TokenRecord, ...]) -> None:
-        """Have these tokens, and no others."""
+        """Replace all tokens."""
         self.listing = replace(self.listing, tokens=tokens)
 
     def replace_workers(self, workers: tuple[EnrolledWorker, ...]) -> None:
-        """Have these certificates on the list, and no others."""
+        """Replace all certificates."""
         self.listing = replace(self.listing, workers=workers)
 
 

@@ -1,7 +1,7 @@
-"""Join tokens: what a worker is given, once, to be let into a cluster.
+"""Join tokens, with which a worker joins a cluster.
 
-A token says where to ask, by which CA to know the coordinator, and a secret to be known
-by. It is text for one line of a shell: `mlpeft1.` and base64 of JSON.
+A token has the coordinator's address, the fingerprint of its CA, and a secret. It is
+text for one line of a shell: `mlpeft1.` and base64 of JSON.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from mlpeft.errors import MlpeftError
 
 PREFIX = "mlpeft1."
 SECRET_BYTES = 16
-"""128 bits: nobody guesses it, so its hash needs no salt and no slowness."""
+"""128 bits: not guessable, so its hash needs neither salt nor stretching."""
 
 
 class TokenError(MlpeftError):
-    """A token that cannot be used."""
+    """An unusable token."""
 
 
 @dataclass(frozen=True, slots=True)
 class JoinToken:
-    """What a token says.
+    """A join token.
 
     Attributes:
-        address: host:port where the coordinator takes joins.
+        address: host:port of the coordinator's port for joins.
         ca_fingerprint: SHA-256 of the CA's certificate, hexadecimal.
-        secret: Proves that the asker was given the token.
+        secret: Proves that the caller has the token.
     """
 
     address: str
@@ -44,10 +44,10 @@ class JoinToken:
 
     @classmethod
     def parse(cls, text: str) -> JoinToken:
-        """A token from its text.
+        """Parse a token's text.
 
         Raises:
-            TokenError: If it is not a whole token of this version.
+            TokenError: If it is not a complete token of this version.
         """
         text = text.strip()
         body = text.removeprefix(PREFIX)
@@ -57,20 +57,20 @@ class JoinToken:
         except (binascii.Error, ValueError, TypeError) as error:
             raise _not_a_token(text) from error
         values = asdict(token).values()
-        whole = all(isinstance(value, str) for value in values)
-        if not (whole and text.startswith(PREFIX)):
+        all_text = all(isinstance(value, str) for value in values)
+        if not (all_text and text.startswith(PREFIX)):
             raise _not_a_token(text)
         return token
 
 
 def _not_a_token(text: str) -> TokenError:
-    """The message does not repeat the text: part of it may be a secret."""
+    """The error; it does not repeat the text, which may contain a secret."""
     return TokenError(
         f"not a join token: expected {PREFIX}... in one piece, got {len(text)} "
-        "characters; copy all of what `mlpeft-coordinator token` printed"
+        "characters; copy all that `mlpeft-coordinator token` printed"
     )
 
 
 def new_secret() -> str:
-    """A fresh secret, hexadecimal."""
+    """Create a secret, hexadecimal."""
     return secrets.token_hex(SECRET_BYTES)

@@ -60,7 +60,7 @@ class Served:
 
 def identity_of(authority, folder, name):
     """What a machine has after it joined."""
-    request = certificates.new_request(identity.own_key(folder), name)
+    request = certificates.new_request(identity.private_key(folder), name)
     token = authority.new_token(NOBODY)
     certificate = authority.enrol(token.secret, name, request)
     return identity.save(folder, NOBODY, certificate, authority.ca_certificate)

@@ -49,7 +49,7 @@ def test_a_run_with_a_long_name_still_fits():
 
 def test_an_ipv4_address_is_tried_first():
     turned = dataclasses.replace(OMNIGLOT, addresses=("fd00::5", "10.0.0.5"))
-    assert from_service(to_service(turned)).dialled == (
+    assert from_service(to_service(turned)).endpoints == (
         "10.0.0.5:50051",
         "[fd00::5]:50051",
     )

@@ -10,7 +10,7 @@ import zeroconf
 from mlpeft.platform.network import interface_of, own_addresses
 from mlpeft.transport.discovery import announcer, search
 from mlpeft.transport.discovery.announcer import Announcer
-from mlpeft.transport.discovery.search import NetworkClosedError, look
+from mlpeft.transport.discovery.search import NetworkClosedError, browse
 from tests.runtime.toy import bounded
 
 LOOPBACK = ("127.0.0.1",)
@@ -19,7 +19,7 @@ ABOUT = {"run": "dune", "protocol": 1, "ca": ""}
 
 async def seen(session, patience_s):
     """The announcement of a session, among others that may be there."""
-    found = await look(patience_s, LOOPBACK)
+    found = await browse(patience_s, LOOPBACK)
     return next((one for one in found if one.session == session), None)
 
 
@@ -31,7 +31,7 @@ def test_what_is_announced_is_found_and_gone_afterwards():
         return there, await seen("a1", 0.3)
 
     there, afterwards = bounded(scenario())
-    assert (there.run, there.dialled, there.ca) == ("dune", ("127.0.0.1:50051",), "")
+    assert (there.run, there.endpoints, there.ca) == ("dune", ("127.0.0.1:50051",), "")
     assert there.is_local
     assert afterwards is None
 
@@ -42,7 +42,7 @@ def test_several_are_found_in_one_look():
             Announcer.start("127.0.0.1:1", session="b1", **ABOUT),
             Announcer.start("127.0.0.1:2", session="b2", **ABOUT | {"run": "alps"}),
         )
-        found = await look(20, LOOPBACK)
+        found = await browse(20, LOOPBACK)
         await asyncio.gather(first.close(), second.close())
         return [one.run for one in found if one.session in {"b1", "b2"}]
 
@@ -75,7 +75,7 @@ def test_a_network_that_lets_nobody_announce_is_a_warning(monkeypatch, caplog):
     with caplog.at_level(logging.WARNING, "mlpeft.coordinator"):
         made = bounded(Announcer.start("127.0.0.1:1", session="d1", **ABOUT))
     assert made is None
-    assert "workers find it by its address: --coordinator HOST:PORT" in caplog.text
+    assert "start workers with its address: --coordinator HOST:PORT" in caplog.text
 
 
 def test_a_network_that_lets_nobody_look_is_said(monkeypatch):
@@ -84,7 +84,7 @@ def test_a_network_that_lets_nobody_look_is_said(monkeypatch):
 
     monkeypatch.setattr(search, "AsyncZeroconf", closed)
     with pytest.raises(NetworkClosedError, match="Network is unreachable"):
-        bounded(look(1))
+        bounded(browse(1))
 
 
 def test_a_server_on_all_interfaces_has_the_addresses_that_lead_there(monkeypatch):

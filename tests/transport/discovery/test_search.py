@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from mlpeft.transport.discovery.search import choose
+from mlpeft.transport.discovery.search import select
 from tests.transport.discovery.test_announcement import OMNIGLOT
 
 CLEAR = dataclasses.replace(OMNIGLOT, ca="", session="1")
@@ -15,7 +15,7 @@ CA = OMNIGLOT.ca
 
 
 def decide(*found, run=None, ca=None, insecure=False):
-    return choose(found, run=run, ca=ca, insecure=insecure)
+    return select(found, run=run, ca=ca, insecure=insecure)
 
 
 def test_nobody_is_nobody():
@@ -35,7 +35,7 @@ def test_a_certificate_never_goes_to_another_ca_or_in_the_clear():
     chosen, reason = decide(OTHER, CLEAR, ca=CA, insecure=False)
     assert chosen is None
     assert "another cluster than the one that this machine joined" in reason
-    assert "it talks in the clear" in reason
+    assert "it does not use TLS" in reason
 
 
 def test_without_a_certificate_the_way_to_one_is_said():
@@ -57,7 +57,7 @@ def test_between_several_the_user_chooses_by_run():
     assert chosen is None
     assert reason == (
         "found run omniglot on head (10.0.0.5:50051), run intents on head "
-        "(10.0.0.6:50051); choose one with --run omniglot or --run intents"
+        "(10.0.0.6:50051); select one with --run omniglot or --run intents"
     )
     assert decide(OMNIGLOT, INTENTS, ca=CA, run="intents")[0] == INTENTS
 
@@ -66,7 +66,7 @@ def test_two_of_one_run_are_told_apart_by_address():
     twin = dataclasses.replace(OMNIGLOT, session="5", host="tail")
     chosen, reason = decide(OMNIGLOT, twin, ca=CA, run="omniglot")
     assert chosen is None
-    assert reason.endswith("choose one with --coordinator host:port")
+    assert reason.endswith("select one with --coordinator host:port")
 
 
 def test_a_run_that_is_not_there_is_said_with_those_that_are():

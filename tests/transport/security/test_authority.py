@@ -151,7 +151,7 @@ def test_revoking_ends_all_tokens(authority):
 def test_revoking_nobody_lists_who_there_is(authority):
     secret = authority.new_token(ADDRESS).secret
     authority.enrol(secret, "ada", request())
-    with pytest.raises(SecurityError, match=r"no worker bob .* there are: ada"):
+    with pytest.raises(SecurityError, match=r"no worker bob .* workers: ada"):
         authority.revoke("bob")
 
 
@@ -179,7 +179,7 @@ def test_a_list_that_another_process_keeps_is_an_error_not_a_wait(
     secret = authority.new_token(ADDRESS).secret
     with (authority.folder / "registry.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        with pytest.raises(SecurityError, match="another process has kept"):
+        with pytest.raises(SecurityError, match="another process has held"):
             authority.enrol(secret, "ada", request())
     authority.enrol(secret, "ada", request())
 

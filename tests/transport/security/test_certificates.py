@@ -112,7 +112,7 @@ def test_of_several_certificates_in_one_text_only_the_first_is_kept(ca):
     other = certificates.new_ca()
     both = ca.certificate + other.certificate
     assert certificates.fingerprint(both) == certificates.fingerprint(ca.certificate)
-    assert certificates.alone(both) == ca.certificate
+    assert certificates.first_certificate(both) == ca.certificate
 
 
 def test_a_host_that_is_none_is_named(ca):

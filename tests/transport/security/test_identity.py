@@ -11,7 +11,7 @@ from mlpeft.transport.security.folders import SecurityError
 @pytest.fixture
 def folder(tmp_path):
     place = tmp_path / "worker"
-    key = identity.own_key(place)
+    key = identity.private_key(place)
     ca = certificates.new_ca()
     request = certificates.new_request(key, "ada")
     certificate = certificates.sign_request(ca, request, "ada")
@@ -22,7 +22,7 @@ def folder(tmp_path):
 def test_an_identity_is_what_was_saved(folder):
     held = identity.load(folder)
     assert (held.name, held.address) == ("ada", "head.local:50051")
-    assert held.key == identity.own_key(folder)
+    assert held.key == identity.private_key(folder)
     assert held.days_left() > 300
 
 

@@ -23,16 +23,16 @@ def serial(held):
 def enrol(authority, folder, name, role):
     """A machine that joins with a token of a role."""
     token = authority.new_token(ADDRESS, role=role)
-    request = certificates.new_request(identity.own_key(folder), name)
+    request = certificates.new_request(identity.private_key(folder), name)
     return certificates.read(authority.enrol(token.secret, name, request)).serial
 
 
-def test_the_head_nodes_own_certificate_may_steer(authority):
+def test_the_head_nodes_own_certificate_is_operator(authority):
     held = operator.renew(authority, ADDRESS)
     assert held.folder == operator.operator_folder(authority.folder)
     assert held.address == ADDRESS
     assert authority.refusal(serial(held)) is None
-    assert authority.may_steer(serial(held))
+    assert authority.is_operator(serial(held))
 
 
 def test_a_workers_certificate_may_not_and_an_operators_token_makes_one_that_may(
@@ -40,10 +40,10 @@ def test_a_workers_certificate_may_not_and_an_operators_token_makes_one_that_may
 ):
     worker = enrol(authority, tmp_path / "ada", "ada", "worker")
     lead = enrol(authority, tmp_path / "bob", "bob", OPERATOR)
-    assert not authority.may_steer(worker)
-    assert authority.may_steer(lead)
+    assert not authority.is_operator(worker)
+    assert authority.is_operator(lead)
     authority.revoke("bob")
-    assert not authority.may_steer(lead)
+    assert not authority.is_operator(lead)
 
 
 def test_a_restart_keeps_the_certificate_and_takes_the_new_address(authority):
@@ -60,16 +60,16 @@ def test_one_that_was_revoked_gets_another_key(authority):
     authority.revoke(operator.NAME)
     again = operator.renew(authority, ADDRESS)
     assert again.key != first.key
-    assert authority.may_steer(serial(again))
-    assert not authority.may_steer(serial(first))
+    assert authority.is_operator(serial(again))
+    assert not authority.is_operator(serial(first))
 
 
 def test_one_that_is_damaged_is_replaced_and_steers_no_more(authority):
     first = operator.renew(authority, ADDRESS)
     (first.folder / "certificate.pem").write_text("nonsense")
     again = operator.renew(authority, ADDRESS)
-    assert authority.may_steer(serial(again))
-    assert not authority.may_steer(serial(first))
+    assert authority.is_operator(serial(again))
+    assert not authority.is_operator(serial(first))
 
 
 def test_one_that_ends_soon_is_renewed(authority, monkeypatch):
@@ -95,4 +95,4 @@ def test_a_list_from_before_there_were_operators_holds_workers(authority, tmp_pa
         del record["role"]
     path.write_text(json.dumps(tree))
     assert authority.refusal(known) is None
-    assert not authority.may_steer(known)
+    assert not authority.is_operator(known)

@@ -26,7 +26,7 @@ def test_a_token_survives_being_text():
     ],
 )
 def test_half_a_token_is_refused_without_repeating_it(text):
-    with pytest.raises(TokenError, match="copy all of what") as caught:
+    with pytest.raises(TokenError, match="copy all that") as caught:
         JoinToken.parse(text)
     assert len(text) < 3 or text not in str(caught.value)
 
