@@ -1,7 +1,7 @@
-"""The coordinator's decisions, each with its reason. Pure functions.
+"""The coordinator's decisions, each with its reason, as pure functions.
 
-`CoordinatorMachine` keeps the state; here is what it decides: who gets a shard,
-whether a shard has failed too often, and what a round waits for.
+`CoordinatorMachine` keeps the state; this module decides which worker gets a shard and
+whether a shard has failed too often.
 """
 
 from __future__ import annotations
@@ -21,30 +21,29 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """The numbers that decisions turn on.
+    """The parameters of decisions.
 
     Attributes:
-        lost_after_s: Seconds without a sign of life until a worker counts as lost.
-        lease_s: Seconds that a shard may take, and does until task times are known.
-        least_lease_s: Seconds that any shard gets.
+        lost_after_s: Seconds without a message until a worker counts as lost.
+        lease_s: Upper bound of a lease, and its duration until task times are known.
+        least_lease_s: Lower bound of a lease in seconds.
         deadline_factor: Spreads above a worker's usual task time that a lease lasts.
-        backup_factor: Spreads above it after which a second worker gets the shard as
-            well, if one is idle; 0: never.
-        least_backup_s: Seconds from its grant for which no lease has a backup.
-        max_attempts: Failures of one shard after which the round fails, if no process
-            is left that has not failed at it.
-        quarantine_after: Shards in a row that fail on a worker and on nobody else until
-            it is quarantined.
+        backup_factor: Spreads above it after which an idle worker gets the shard as
+            well; 0: never.
+        least_backup_s: Seconds from its grant before which a lease gets no backup.
+        max_attempts: Failures of one shard after which the round fails, unless a
+            process is left that has not failed at it.
+        quarantine_after: Consecutive shards that must fail on a worker and on no other
+            to quarantine it.
         quarantine_s: Seconds that a quarantine lasts.
-        announce_s: Seconds without a result after which a round says what it waits for.
-        min_workers: Workers that must be connected before the first lease is given.
+        announce_s: Seconds without a result after which a round logs what it waits for.
+        min_workers: Workers that must be connected before the first lease.
         norm_factor: Spreads above the median beyond which the norm of an update's
-            displacement needs a second opinion; 0: none does.
+            displacement needs confirmation by a second worker; 0: never.
         displacement: What the run's algorithm takes from a shard.
-        ordered_sum: Whether updates are summed as they come in, in their order; False:
-            a round keeps them apart, as rules other than the mean need them.
-        room_bytes: What updates that wait to be summed may take, if it is more than two
-            of them.
+        ordered_sum: Whether updates are summed on arrival, in their order; False: a
+            round keeps all of them, for aggregation rules other than the mean.
+        room_bytes: Memory for updates that wait to be summed; at least two are held.
     """
 
     lost_after_s: float = 4.0
@@ -65,28 +64,28 @@ class Policy:
 
 
 class Cause(StrEnum):
-    """How an attempt at a shard came to nothing."""
+    """Why an attempt at a shard failed."""
 
     LOST = "lost"
-    """The worker went away."""
+    """The worker disconnected."""
     FAILED = "failed"
-    """The worker said that it could not compute the shard."""
+    """The worker could not compute the shard."""
     REFUSED = "refused"
-    """The gate refused the update."""
+    """The coordinator refused the update."""
     LATE = "late"
-    """The lease ran out."""
+    """The lease expired."""
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """One failed attempt at a shard.
+    """A failed attempt at a shard.
 
     Attributes:
-        attempt: Which attempt.
+        attempt: Number of the attempt.
         worker: The worker's name.
         process_id: The worker's process.
-        cause: What kind of failure.
-        reason: The detail.
+        cause: The kind of failure.
+        reason: The details.
     """
 
     attempt: int
@@ -104,17 +103,17 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A connected worker, as far as handing out shards is concerned.
+    """A connected worker as a candidate for a shard.
 
     Attributes:
         worker: The connection.
         name: The worker's name, for the reason.
         process_id: Its process.
-        free: Shards that it could take now; 0 while it is busy, draining, quarantined.
-        draining: True: it will take none ever again.
-        quarantined: Whether it takes none because it failed at too many.
-        stuck: Whether all its slots are taken by leases that were taken back from it,
-            so that nothing is to be expected of it.
+        free: Free slots; 0 while it is busy, draining or quarantined.
+        draining: Whether it will accept no more shards.
+        quarantined: Whether it gets no shards because it failed at too many.
+        stuck: Whether revoked leases occupy all its slots, so that no update is
+            expected.
     """
 
     worker: WorkerId
@@ -127,27 +126,27 @@ class Candidate:
 
     @property
     def able(self) -> bool:
-        """Whether it takes shards, now or when a slot is free."""
+        """Whether it accepts shards, now or when a slot is free."""
         return not self.draining and not self.quarantined
 
 
 def choose_worker(
     candidates: Sequence[Candidate], failures: Sequence[Failure]
 ) -> tuple[WorkerId | None, str]:
-    """The worker that gets a shard, and why; or None, and what the shard waits for.
+    """Select the worker for a shard, and why; or None, and what the shard waits for.
 
-    The workers on which the shard has failed least are asked: one on which it has
-    failed gets it again only when it has failed on all, and then all take turns. Among
-    equals the one with the most free slots is taken, then the one that joined first.
-    Nobody waits for a worker that is stuck while there is another.
+    It prefers the workers on which the shard failed least often: a worker gets a shard
+    again only after it failed on all, and then they take turns. Ties go to the worker
+    with the most free slots, then to the one that joined first. A stuck worker counts
+    only if there is no other.
 
     Args:
         candidates: Connected workers, in the order in which they joined.
-        failures: Earlier attempts at this shard.
+        failures: Failed attempts at this shard.
     """
     able = [candidate for candidate in candidates if candidate.able]
     if not able:
-        return None, _nobody(candidates)
+        return None, _none_able_text(candidates)
     able = [candidate for candidate in able if not candidate.stuck] or able
     tried = Counter(failure.process_id for failure in failures)
     fewest = min(tried[candidate.process_id] for candidate in able)
@@ -155,8 +154,9 @@ def choose_worker(
     fresh = fewest == 0
     best = max(pool, key=lambda candidate: candidate.free)
     if best.free <= 0:
-        who = ", ".join(candidate.name for candidate in pool)
-        return None, _busy(who, again=bool(fresh and tried), stuck=best.stuck)
+        names = ", ".join(candidate.name for candidate in pool)
+        retry = bool(fresh and tried)
+        return None, _all_busy_text(names, retry=retry, stuck=best.stuck)
     if tried and fresh:
         return best.worker, f"{best.name} has not failed at it"
     if tried:
@@ -164,42 +164,42 @@ def choose_worker(
     return best.worker, f"{best.name} has {best.free} free"
 
 
-def _busy(who: str, *, again: bool, stuck: bool) -> str:
-    """Why nobody has a free slot."""
+def _all_busy_text(names: str, *, retry: bool, stuck: bool) -> str:
+    """Why no worker has a free slot."""
     if stuck:
         return (
-            f"{who} does not let go of what was taken back; if this lasts its "
-            "computing thread hangs: start that worker anew"
+            f"{names} still computes shards that were revoked; if this lasts, its "
+            "computing thread hangs: restart that worker"
         )
-    if again:
-        return f"it failed elsewhere and waits for a free slot on {who}"
-    return f"all slots are taken on {who}"
+    if retry:
+        return f"it failed elsewhere and waits for a free slot on {names}"
+    return f"all slots are taken on {names}"
 
 
-def _nobody(candidates: Sequence[Candidate]) -> str:
-    """Why no connected worker takes shards, and what to do."""
+def _none_able_text(candidates: Sequence[Candidate]) -> str:
+    """Why no connected worker accepts shards, and what to do."""
     names = ", ".join(each.name for each in candidates if each.quarantined)
     if not names:
         return "no worker is connected"
     return (
-        f"every worker that is left is quarantined ({names}): put right what "
-        "`mlpeft status` says of it and start it anew, or give it shards again with "
-        "`mlpeft release WORKER`, or start another"
+        f"every connected worker is quarantined ({names}): fix the cause that `mlpeft "
+        "status` shows and restart the worker, or give it shards again with `mlpeft "
+        "release WORKER`, or start another worker"
     )
 
 
 def too_many_failures(
     failures: Sequence[Failure], candidates: Sequence[Candidate], policy: Policy
 ) -> bool:
-    """Whether a shard has failed so often that trying again is no use.
+    """Whether a shard has failed so often that another attempt is useless.
 
-    It has failed `max_attempts` times, and on as many processes, or on all that are
-    connected and take shards: one that has not tried it yet may know better.
+    It has failed `max_attempts` times, and on as many processes or on all connected
+    ones that accept shards: a process that has not tried it may succeed.
 
     Args:
-        failures: Earlier attempts at the shard.
+        failures: Failed attempts at the shard.
         candidates: Connected workers.
-        policy: The numbers that decisions turn on.
+        policy: The parameters of decisions.
     """
     if len(failures) < policy.max_attempts:
         return False
@@ -208,11 +208,11 @@ def too_many_failures(
     return len(tried) >= policy.max_attempts or (bool(able) and able <= tried)
 
 
-def story(round_id: int, shard: int, failures: Sequence[Failure]) -> str:
-    """What happened to a shard that failed too often, and what to do."""
+def failure_history(round_id: int, shard: int, failures: Sequence[Failure]) -> str:
+    """The failures of a shard that failed too often, and what to do."""
     lines = "\n".join(f"  {failure}" for failure in failures)
     return (
         f"shard {shard} of round {round_id} failed {len(failures)} times:\n{lines}\n"
-        "Put right what the lines above name and start again with --resume; "
-        "cluster.max_attempts sets how often a shard is tried"
+        "Fix the causes above and start again with --resume; cluster.max_attempts sets "
+        "how often a shard is tried"
     )

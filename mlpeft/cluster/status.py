@@ -1,4 +1,4 @@
-"""What a coordinator shows of itself."""
+"""Snapshots of the cluster's state for status displays."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ class WorkerStatus:
 
     Attributes:
         worker: The connection.
-        name: What people call it.
-        device: What it computes on.
-        slots: Shards that it takes at once.
+        name: Its name.
+        device: The device on which it computes.
+        slots: Shards that it holds at a time.
         leases: Slots in use.
-        shards_done: Updates of it that counted.
-        failures: Attempts of it that came to nothing.
-        task_s: What a training task usually takes it; None: not known yet.
-        silent_s: Seconds since its last sign of life.
-        draining: Whether it takes no more shards.
+        shards_done: Its updates that counted.
+        failures: Its failed attempts.
+        task_s: Usual seconds per training task; None: unknown yet.
+        silent_s: Seconds since its last message.
+        draining: Whether it accepts no more shards.
         quarantined: Why it gets no shards; "" if it does.
     """
 
@@ -50,7 +50,7 @@ class WorkerStatus:
 
     @property
     def state(self) -> str:
-        """What it is at: one of `WORKER_STATES`."""
+        """Its state, one of `WORKER_STATES`."""
         if self.quarantined:
             return "quarantined"
         if self.draining:
@@ -60,19 +60,19 @@ class WorkerStatus:
 
 @dataclass(frozen=True, slots=True)
 class LeaseStatus:
-    """A shard that is being computed.
+    """A shard being computed.
 
     Attributes:
-        key: Which attempt at which shard.
-        worker: Name of the worker that holds it.
-        worker_id: Its connection: names need not be unique.
+        key: The attempt and its shard.
+        worker: Name of the worker.
+        worker_id: Its connection, since names need not be unique.
         held_s: Seconds since the grant.
         tasks_done: Tasks done, as of the last heartbeat.
         tasks: Tasks of the shard.
-        stalled_s: Seconds since its worker last told of one more task.
-        left_s: Seconds until the lease ends.
-        slow: Whether it takes longer than is usual.
-        backup: Whether another worker had the shard already.
+        stalled_s: Seconds since its worker last reported progress.
+        left_s: Seconds until the lease expires.
+        slow: Whether it takes longer than usual.
+        backup: Whether it is a backup of another worker's lease.
     """
 
     key: LeaseKey
@@ -89,7 +89,7 @@ class LeaseStatus:
 
 @dataclass(frozen=True, slots=True)
 class ClusterStatus:
-    """A picture of the cluster.
+    """A snapshot of the cluster.
 
     Attributes:
         rounds_opened: Rounds of this session so far, the open one included.
@@ -97,13 +97,13 @@ class ClusterStatus:
         shards_in: Updates that the open round has; 0 if none is open.
         shards: Shards of the open round; 0 if none is open.
         workers: Connected workers, in the order in which they joined.
-        leases: Shards that are being computed.
+        leases: Shards being computed.
         wait: What the open round waits for, or why none is open.
         counted: Updates that counted in this session.
-        refused: Updates that the gate refused in this session.
-        backups: Leases that were granted as backups in this session.
-        failures: Attempts at shards that came to nothing in this session, by cause.
-        paused: Why no leases are given out; "" while they are.
+        refused: Updates that were refused in this session.
+        backups: Backup leases granted in this session.
+        failures: Failed attempts at shards in this session, by cause.
+        paused: Why no leases are granted; "" while they are.
     """
 
     rounds_opened: int
@@ -121,11 +121,11 @@ class ClusterStatus:
 
 
 def picture(state: ClusterState, now: float) -> ClusterStatus:
-    """The state as a status.
+    """Take a snapshot of the state.
 
     Args:
-        state: The coordinator's.
-        now: Seconds on the clock that the coordinator's events come with.
+        state: The coordinator's state.
+        now: Seconds on the clock of the coordinator's events.
     """
     current = state.round
     leases = tuple(

@@ -80,7 +80,7 @@ def told(simulation, text):
 def test_schedules_reach_what_they_are_for():
     """Or the 200 above show little."""
     wanted = {
-        *("backup: ", "takes long; ", "not done within", "goes on with"),
+        *("backup: ", "takes long; ", "not done within", "continues on"),
         *("is drained", "takes no more", "paused", "no heartbeat", "is leased again"),
         *("refused", "failed at", "joined"),
     }
@@ -124,7 +124,7 @@ def test_computing_threads_that_hang_show_and_cost_no_bits():
         faults = only(hangs=6, horizon_s=10)
         simulation = Simulation(seed, faults=faults, rounds=10)
         assert_serial(simulation, rounds=10)
-        shown += told(simulation, "its heartbeats come, without progress")
+        shown += told(simulation, "its heartbeats arrive, but without progress")
         assert not told(simulation, "no heartbeat for")
     assert shown > 10
 

@@ -1,4 +1,4 @@
-"""How long tasks usually take and leases may last, and when a backup is due."""
+"""Task times, lease durations and backups."""
 
 from __future__ import annotations
 
@@ -15,32 +15,32 @@ if TYPE_CHECKING:
     from mlpeft.work import Kind
 
 WINDOW = 50
-"""Newest task times that count."""
+"""Number of recent task times to keep."""
 LEAST_TIMES = 5
-"""Fewer say too little about what is usual."""
+"""Task times needed for an estimate."""
 LEAST_SPREAD = 0.1
-"""Spread, in medians, that is granted where all times are nearly the same."""
+"""Lower bound of the spread, in medians."""
 
 
 @dataclass(frozen=True, slots=True)
 class Usual:
-    """What a task usually takes.
+    """The usual duration of a task.
 
     Attributes:
-        median_s: Half of the tasks take longer.
-        spread_s: MAD, or `LEAST_SPREAD * median_s` if that is more.
+        median_s: Median of the task times.
+        spread_s: `max(MAD, LEAST_SPREAD * median_s)`.
     """
 
     median_s: float
     spread_s: float
 
     def limit_s(self, factor: float) -> float:
-        """`median + factor * spread`: seconds beyond which a task is not usual."""
+        """`median + factor * spread`: seconds beyond which a task is slow."""
         return self.median_s + factor * self.spread_s
 
 
 def usual(times_s: Sequence[float]) -> Usual | None:
-    """What tasks with these times usually take; None: too few to say."""
+    """The usual duration given task times; None: too few of them."""
     if len(times_s) < LEAST_TIMES:
         return None
     middle = median(times_s)
@@ -49,15 +49,14 @@ def usual(times_s: Sequence[float]) -> Usual | None:
 
 
 def shard_limit_s(task: Usual, tasks: int, ahead: int, factor: float) -> float:
-    """Seconds after which a lease takes longer than is usual.
+    """Seconds after which a lease takes unusually long.
 
-    A worker computes its leases one after another, so those ahead count, too; they are
-    taken to be as large.
+    A worker computes its leases in turn, so those ahead count too, as equally large.
 
     Args:
-        task: What a task usually takes.
+        task: Usual duration of a task.
         tasks: Tasks of the shard.
-        ahead: Leases that the worker holds already.
+        ahead: Leases that the worker already holds.
         factor: Spreads above the median that are usual.
     """
     return (ahead + 1) * tasks * task.limit_s(factor)
@@ -72,15 +71,15 @@ def lease_s(
     least_s: float,
     most_s: float,
 ) -> float:
-    """Seconds that a lease may last, from its grant.
+    """Duration of a lease in seconds, from its grant.
 
     Args:
-        task: What a task usually takes; None: not known, and the lease gets `most_s`.
+        task: Usual duration of a task; None: unknown, and the lease lasts `most_s`.
         tasks: Tasks of the shard.
-        ahead: Leases that the worker holds already.
+        ahead: Leases that the worker already holds.
         factor: Spreads above the median that are usual.
-        least_s: At least so long.
-        most_s: At most so long, whatever `least_s` says.
+        least_s: Lower bound.
+        most_s: Upper bound; it overrides `least_s`.
     """
     if task is None:
         return most_s
@@ -88,13 +87,13 @@ def lease_s(
 
 
 class TaskTimes:
-    """Recent task times, by kind of shard: scoring takes other times than training."""
+    """Recent task times by kind of shard: scoring and training differ."""
 
     def __init__(self) -> None:
         self._times: dict[Kind, deque[float]] = {}
 
     def add(self, kind: Kind, task_s: float) -> None:
-        """A task took so long."""
+        """Add the time of a task."""
         self._times.setdefault(kind, deque(maxlen=WINDOW)).append(task_s)
 
     def of(self, kind: Kind) -> tuple[float, ...]:
@@ -102,15 +101,17 @@ class TaskTimes:
         return tuple(self._times.get(kind, ()))
 
 
-def usual_of(kind: Kind, own: TaskTimes, others: Iterable[TaskTimes]) -> Usual | None:
-    """What a task usually takes a worker: by its own times, else by everybody's.
+def usual_of(
+    kind: Kind, worker: TaskTimes, others: Iterable[TaskTimes]
+) -> Usual | None:
+    """The usual task duration on a worker: by its own times, else by all workers'.
 
     Args:
-        kind: Of the shard.
-        own: The worker's times.
-        others: Those of all connected workers.
+        kind: Kind of the shard.
+        worker: The worker's times.
+        others: The times of all connected workers.
     """
-    return usual(own.of(kind)) or usual(
+    return usual(worker.of(kind)) or usual(
         [time_s for times in others for time_s in times.of(kind)]
     )
 
@@ -118,14 +119,14 @@ def usual_of(kind: Kind, own: TaskTimes, others: Iterable[TaskTimes]) -> Usual |
 def slow_after_s(
     task: Usual | None, tasks: int, ahead: int, *, factor: float, least_s: float
 ) -> float | None:
-    """Seconds from its grant after which a lease is in the tail; None: never.
+    """Seconds from its grant after which a lease counts as slow; None: never.
 
     Args:
-        task: What a task usually takes its worker; None: not known.
+        task: Usual duration of a task on the worker; None: unknown.
         tasks: Tasks of the shard.
-        ahead: Leases that its worker held already.
-        factor: Spreads above the median that are usual; 0: there are no backups.
-        least_s: At least so long: a second lease has its cost, too.
+        ahead: Leases that the worker held already.
+        factor: Spreads above the median that are usual; 0: no backups.
+        least_s: Lower bound, since a backup has a cost.
     """
     if task is None or factor == 0:
         return None
@@ -135,12 +136,12 @@ def slow_after_s(
 def choose_backup(
     candidates: Sequence[Candidate], holder: str, failures: Sequence[Failure]
 ) -> tuple[WorkerId | None, str]:
-    """The worker that gets a slow shard as well, and why; or None, and why nobody.
+    """Select the worker for a backup of a slow shard; the worker or None, and why.
 
     Args:
         candidates: Connected workers, in the order in which they joined.
-        holder: The process that has the shard.
-        failures: Earlier attempts at the shard.
+        holder: The process that holds the shard.
+        failures: Failed attempts at the shard.
     """
     tried = {failure.process_id for failure in failures} | {holder}
     fresh = [
@@ -149,8 +150,8 @@ def choose_backup(
         if candidate.able and candidate.process_id not in tried
     ]
     if not fresh:
-        return None, "nobody else is there who has not failed at it"
+        return None, "no other worker is left that has not failed at it"
     best = max(fresh, key=lambda candidate: candidate.free)
     if best.free <= 0:
-        return None, "nobody else has a free slot"
+        return None, "no other worker has a free slot"
     return best.worker, f"{best.name} is idle"

@@ -1,8 +1,8 @@
-"""What must be true of the coordinator's state after every event.
+"""The invariants of the coordinator's state, checked after every event.
 
-Run by tests and by the simulator. A failure is a bug of ours, hence `assert`.
+Tests and the simulator run them. A violation is a bug of ours, hence `assert`.
 """
-# ruff: noqa: S101 - this file is made of assertions
+# ruff: noqa: S101 - this file consists of assertions
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def check_state(state: ClusterState, policy: Policy) -> None:
-    """Raise AssertionError if the state contradict themselves."""
+    """Raise AssertionError if the state is inconsistent."""
     for worker_id, worker in state.workers.items():
         assert worker.info.worker == worker_id
         assert len(worker.held) <= worker.info.slots, "more leases than slots"
@@ -34,10 +34,10 @@ def _check_round(state: ClusterState, current: OpenRound, policy: Policy) -> Non
     assert set(current.updates) < indices, "a complete round is still open"
     for index in indices:
         live_for = current.live_for(index)
-        processes = {state.workers[one.worker].info.process_id for one in live_for}
+        processes = {state.workers[live.worker].info.process_id for live in live_for}
         assert len(processes) == len(live_for) <= 2, "more than one backup"
     for key, live in current.live.items():
-        assert live.worker in state.workers, "a lease of a worker that left"
+        assert live.worker in state.workers, "a lease of a disconnected worker"
         assert key in state.workers[live.worker].held
         assert state.workers[live.worker].version == current.version
         assert key[:2] == (state.session, current.round_id)
@@ -52,5 +52,5 @@ def _check_round(state: ClusterState, current: OpenRound, policy: Policy) -> Non
         index for index in current.waiting() if not current.failures.get(index)
     ]
     assert not (idle and untouched and not state.missing and state.paused is None), (
-        "a shard waits although a slot is free"
+        "a shard waits while a slot is free"
     )

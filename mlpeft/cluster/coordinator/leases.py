@@ -1,4 +1,4 @@
-"""Who computes what: leases are granted, end, and count as failures or not."""
+"""Grants leases, ends them, and records failures."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ class Leases:
     """Grants leases and ends them.
 
     Args:
-        state: What the coordinator knows.
-        policy: The numbers that decisions turn on.
+        state: The coordinator's state.
+        policy: The parameters of decisions.
     """
 
     def __init__(self, state: ClusterState, policy: Policy) -> None:
@@ -40,13 +40,13 @@ class Leases:
     # --- granting ---------------------------------------------------------------------
 
     def settle(self) -> Commands:
-        """After any event: fail the round if a shard has failed everywhere, else go on.
+        """After any event: fail the round if a shard failed everywhere, else grant.
 
-        Whatever waits is leased while there are free slots; when nothing waits, slow
-        shards are leased a second time.
+        Waiting shards are leased while there are free slots; when none waits, slow
+        shards get a backup.
         """
         state, current = self._state, self._state.round
-        if state.missing:  # once all are there, it never counts again
+        if state.missing:  # only before the first start, never again
             state.missing = max(0, self._policy.min_workers - len(state.workers))
         if current is None:
             return []
@@ -55,28 +55,28 @@ class Leases:
             if shard in current.updates:
                 continue
             if policy.too_many_failures(failures, candidates, self._policy):
-                story = policy.story(current.round_id, shard, failures)
+                history = policy.failure_history(current.round_id, shard, failures)
                 commands = self.close_round("the round failed")
-                return [*commands, FailRound(current.round_id, story)]
+                return [*commands, FailRound(current.round_id, history)]
         if state.missing or state.paused is not None:
             return []
         return self._grant(current) or self._back_up(current)
 
     def _grant(self, current: OpenRound) -> Commands:
-        """Hand out waiting shards; with none waiting, nothing."""
+        """Lease waiting shards."""
         commands: Commands = []
         for index in current.waiting():
             candidates = self._state.candidates()
             if all(candidate.free <= 0 for candidate in candidates):
                 break
             failures = current.failures.get(index, ())
-            chosen, _ = policy.choose_worker(candidates, failures)
-            if chosen is not None:
-                commands += self._lease(current, index, self._state.workers[chosen])
+            selected, _ = policy.choose_worker(candidates, failures)
+            if selected is not None:
+                commands += self._lease(current, index, self._state.workers[selected])
         return commands
 
     def _back_up(self, current: OpenRound) -> Commands:
-        """Lease slow shards a second time, if no shard waits."""
+        """Lease slow shards to a second worker, if no shard waits."""
         if current.waiting():
             return []
         commands: Commands = []
@@ -84,22 +84,22 @@ class Leases:
             if not live.slow or len(current.live_for(key.shard)) > 1:
                 continue
             holder = self._state.workers[live.worker].info
-            chosen, reason = durations.choose_backup(
+            selected, reason = durations.choose_backup(
                 self._state.candidates(),
                 holder.process_id,
                 current.failures.get(key.shard, ()),
             )
-            if chosen is None:
+            if selected is None:
                 continue
             self._state.backups += 1
-            worker = self._state.workers[chosen]
+            worker = self._state.workers[selected]
             commands += self._lease(current, key.shard, worker, backup=True)
             held_s = self._state.now - live.granted_at
             if held_s < self._policy.announce_s:
-                continue  # short ones are many: the status counts them
+                continue  # frequent for short leases: the status counts them
             text = (
-                f"backup: {holder.name} has had {key} for {held_s:.1f} s, longer than "
-                f"is usual, and {reason}; the first update counts"
+                f"backup: {holder.name} has held {key} for {held_s:.1f} s, longer than "
+                f"usual, and {reason}; the first update counts"
             )
             commands.append(Announce(Level.INFO, text, holder.name, key))
         return commands
@@ -152,27 +152,27 @@ class Leases:
         worker.version = current.version
         return [SendTheta(to, current.version), Send(to, lease)]
 
-    # --- what a worker says of a lease ------------------------------------------------
+    # --- messages of workers about a lease --------------------------------------------
 
     def let_go(self, worker: WorkerRecord, key: LeaseKey) -> float | None:
-        """A message about a lease is a sign of life, and frees the lease's slot.
+        """Free the slot of a lease that the worker answered or returned.
 
         Returns:
-            Seconds that the worker was at it; None if it did not hold it.
+            Seconds that the worker computed it; None if it did not hold it.
         """
         now = worker.last_seen = self._state.now
         if key not in worker.held:
             return None
         live = self._state.round.live.get(key) if self._state.round else None
-        waited_from = None if live is None else live.computed_at
-        took_s = worker.computing_s(key, now if waited_from is None else waited_from)
+        computed_at = None if live is None else live.computed_at
+        took_s = worker.computing_s(key, now if computed_at is None else computed_at)
         worker.let_go_at = now
         del worker.held[key]
         worker.progress.pop(key, None)
         return took_s
 
     def hold(self, worker_id: WorkerId, key: LeaseKey | None) -> Commands:
-        """Whoever we keep waiting is neither silent nor late, and needs no backup."""
+        """While we delay a worker's update, it is not silent, late or slow."""
         worker = self._state.workers.get(worker_id)
         if worker is None:
             return []
@@ -187,23 +187,23 @@ class Leases:
         return []
 
     def is_live(self, worker: WorkerRecord, key: LeaseKey) -> bool:
-        """Whether the worker holds this lease and it still counts."""
+        """Whether the worker holds this lease and it is still valid."""
         live = self._state.round.live.get(key) if self._state.round else None
         return live is not None and live.worker == worker.info.worker
 
     def drop(self, key: LeaseKey) -> None:
-        """The lease no longer counts, and that is nobody's failure."""
+        """End a lease without counting a failure."""
         if self._state.round is not None:
             self._state.round.live.pop(key, None)
 
     def came_in(
         self, current: OpenRound, worker: WorkerRecord, key: LeaseKey
     ) -> Commands:
-        """A shard is in: forget its leases, and tell those who still compute it."""
+        """A shard is in: end its leases, and revoke those still being computed."""
         worker.shards_done += 1
         commands: Commands = []
         if self._state.quarantine.succeeded(worker.info.process_id):
-            commands += self._set_free([worker.info.process_id], "an update counted")
+            commands += self._release([worker.info.process_id], "an update counted")
         for other in [other for other in current.live if other.shard == key.shard]:
             live = current.live.pop(other)
             if other in self._state.workers[live.worker].held:
@@ -216,7 +216,7 @@ class Leases:
     def failed(
         self, worker: WorkerRecord, key: LeaseKey, cause: Cause, reason: str
     ) -> Commands:
-        """A live lease came to nothing: note it in the shard's and worker's story."""
+        """A live lease failed: record it for the shard and the worker."""
         current = self._state.round
         self.drop(key)
         worker.failures += 1
@@ -225,55 +225,57 @@ class Leases:
             return []
         info = worker.info
         failure = Failure(key.attempt, info.name, info.process_id, cause, reason)
-        story = current.failures.setdefault(key.shard, [])
-        story.append(failure)
+        history = current.failures.setdefault(key.shard, [])
+        history.append(failure)
         if cause is Cause.LOST:
             return []
         quarantine, shard = self._state.quarantine, (key.round_id, key.shard)
-        others = [f for f in story if f.cause is not Cause.LOST]
-        if any(other.process_id != info.process_id for other in others):
-            return self._set_free(quarantine.excuse(shard), "its shards fail elsewhere")
-        why = quarantine.failed(
+        counted = [each for each in history if each.cause is not Cause.LOST]
+        if any(each.process_id != info.process_id for each in counted):
+            return self._release(
+                quarantine.excuse(shard), "its shards also fail elsewhere"
+            )
+        quarantined = quarantine.failed(
             info.process_id, shard, f"{cause.value}: {reason}", self._state.now
         )
-        if why is None:
+        if quarantined is None:
             return []
         text = (
             f"worker {info.name} is quarantined for {self._policy.quarantine_s:g} s "
-            f"and gets no shards: {why}"
+            f"and gets no shards: {quarantined}"
         )
         return [
             Announce(Level.WARNING, text, info.name),
-            Send(info.worker, Notice(f"quarantined, no shards for now: {why}")),
+            Send(info.worker, Notice(f"quarantined, no shards for now: {quarantined}")),
         ]
 
     def excuse(self, key: LeaseKey) -> Commands:
-        """Who failed at this shard was right after all."""
-        free = self._state.quarantine.excuse((key.round_id, key.shard))
-        return self._set_free(free, "its update was right")
+        """A refused update of this shard was right after all: forget its failures."""
+        released = self._state.quarantine.excuse((key.round_id, key.shard))
+        return self._release(released, "its update was right")
 
     def release(self, process_ids: list[str]) -> Commands:
-        """An operator sets quarantined processes free."""
+        """An operator releases quarantined processes."""
         quarantine = self._state.quarantine
-        free = [process for process in process_ids if quarantine.release(process)]
-        return self._set_free(free, "an operator says so")
+        released = [process for process in process_ids if quarantine.release(process)]
+        return self._release(released, "released by an operator")
 
-    def _set_free(self, process_ids: list[str], why: str) -> Commands:
-        """Tell everybody who gets shards again; `settle` gives them."""
+    def _release(self, process_ids: list[str], reason: str) -> Commands:
+        """Announce released workers; `settle` grants them leases."""
         commands: Commands = []
         for worker in self._state.workers.values():
             if worker.info.process_id in process_ids:
                 name = worker.info.name
-                text = f"worker {name} is out of quarantine: {why}"
+                text = f"worker {name} is out of quarantine: {reason}"
                 commands.append(Announce(Level.INFO, text, name))
-                notice = Notice(f"out of quarantine: {why}")
+                notice = Notice(f"out of quarantine: {reason}")
                 commands.append(Send(worker.info.worker, notice))
         return commands
 
     # --- time -------------------------------------------------------------------------
 
     def wakeups(self) -> list[float]:
-        """Times at which `time_passed` has something to do."""
+        """Times at which `time_passed` must run."""
         times = []
         released = self._state.quarantine.next_release()
         if released is not None:
@@ -285,16 +287,16 @@ class Leases:
         return times
 
     def time_passed(self) -> Commands:
-        """End leases that ran out, note slow ones, open quarantines."""
-        free = self._state.quarantine.released(self._state.now)
-        commands = self._set_free(free, "its time is over")
+        """Expire leases, mark slow ones, end quarantines."""
+        released = self._state.quarantine.released(self._state.now)
+        commands = self._release(released, "its time is over")
         if self._state.round is not None:
             for key, live in list(self._state.round.live.items()):
-                commands += self._look_at(key, live)
+                commands += self._check_time(key, live)
         return commands
 
-    def _look_at(self, key: LeaseKey, live: LiveLease) -> Commands:
-        """End a lease that ran out; else note whether it is slow, or stands still."""
+    def _check_time(self, key: LeaseKey, live: LiveLease) -> Commands:
+        """Expire a lease, or mark it as slow, or warn of a stall."""
         now = self._state.now
         if now >= live.deadline:
             return self._expire(key, live)
@@ -307,15 +309,15 @@ class Leases:
             return []
         name = self._state.workers[live.worker].info.name
         text = (
-            f"worker {name}: {key} takes long; {self._stall(live)}; its lease ends in "
-            f"{live.deadline - now:.0f} s"
+            f"worker {name}: {key} takes long; {self._stall_text(live)}; its lease "
+            f"expires in {live.deadline - now:.0f} s"
         )
         return [Announce(Level.WARNING, text, name, key)]
 
     def _expire(self, key: LeaseKey, live: LiveLease) -> Commands:
         worker = self._state.workers[live.worker]
-        reason = f"not done within {live.lease.lease_s:.3g} s; {self._stall(live)}"
-        # So that a worker that has become slow gets longer from now on.
+        reason = f"not done within {live.lease.lease_s:.3g} s; {self._stall_text(live)}"
+        # Its time counts, so that a worker that became slow gets longer leases.
         task_s = worker.computing_s(key, self._state.now) / len(live.lease.shard.tasks)
         worker.times.add(live.lease.shard.kind, task_s)
         name = worker.info.name
@@ -326,14 +328,14 @@ class Leases:
             Send(live.worker, LeaseRevocation(key, reason)),
         ]
 
-    def _stall(self, live: LiveLease) -> str:
-        since_s = self._state.now - live.progress_at
-        return f"its heartbeats come, without progress for {since_s:.1f} s"
+    def _stall_text(self, live: LiveLease) -> str:
+        stalled_s = self._state.now - live.progress_at
+        return f"its heartbeats arrive, but without progress for {stalled_s:.1f} s"
 
     # --- rounds -----------------------------------------------------------------------
 
     def close_round(self, reason: str) -> Commands:
-        """Close the round without a result; legal if it was just completed."""
+        """Close the round and revoke its leases; also after completing it."""
         current, self._state.round = self._state.round, None
         live = current.live.items() if current else ()
         return [Send(lease.worker, LeaseRevocation(key, reason)) for key, lease in live]

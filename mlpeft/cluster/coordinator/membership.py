@@ -1,4 +1,4 @@
-"""Workers come, show signs of life, and go."""
+"""Tracks workers: joins, heartbeats, drains and losses."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ if TYPE_CHECKING:
 
 
 EXPECTED_FOR_S = 60.0
-"""How long a worker that gets ready is waited for since it was last heard of."""
+"""Seconds after its last call for which a preparing worker is expected."""
 
 
 class Membership:
     """Keeps the list of connected workers.
 
     Args:
-        state: What the coordinator knows.
-        policy: The numbers that decisions turn on.
-        leases: Of these workers.
+        state: The coordinator's state.
+        policy: The parameters of decisions.
+        leases: The workers' leases.
     """
 
     def __init__(self, state: ClusterState, policy: Policy, leases: Leases) -> None:
@@ -41,19 +41,19 @@ class Membership:
         self._leases = leases
 
     def expected(self, event: WorkerExpected) -> Commands:
-        """A worker gets ready; for people, it decides nothing."""
+        """A worker is preparing to join; shown to users, decides nothing."""
         state = self._state
         state.expected = {
-            process_id: one
-            for process_id, one in state.expected.items()
-            if one.until > state.now and process_id != event.process_id
+            process_id: expected
+            for process_id, expected in state.expected.items()
+            if expected.until > state.now and process_id != event.process_id
         }
         until = state.now + EXPECTED_FOR_S
         state.expected[event.process_id] = Expected(event.name, until)
         return []
 
     def joined(self, event: WorkerJoined) -> Commands:
-        """A worker is connected."""
+        """A worker connected."""
         state = self._state
         if state.over is not None:
             return [Send(event.worker, RunOver(state.over))]
@@ -62,16 +62,16 @@ class Membership:
         self._forgive(event.process_id)
         text = f"worker {event.name} joined ({len(state.workers)} connected)"
         commands: Commands = [Announce(Level.INFO, text, event.name)]
-        if event.process_id in state.drained:  # it may not have heard: its line broke
+        if event.process_id in state.drained:  # its connection may have broken before
             commands += self.drain(event.worker)
         quarantined = state.quarantine.reason(event.process_id)
         if quarantined is not None:
-            told = f"still quarantined, no shards for now: {quarantined}"
-            commands.append(Send(event.worker, Notice(told)))
+            notice = f"still quarantined, no shards for now: {quarantined}"
+            commands.append(Send(event.worker, Notice(notice)))
         return commands
 
     def _forgive(self, process_id: str) -> None:
-        """A process that comes back did not crash on a shard: only the line broke."""
+        """A process that rejoins did not crash: only its connection broke."""
         if self._state.round is None:
             return
         for shard, failures in self._state.round.failures.items():
@@ -82,36 +82,38 @@ class Membership:
             ]
 
     def left(self, worker_id: WorkerId, reason: str) -> Commands:
-        """A worker's stream ended; its leases are nobody's any more."""
+        """A worker's stream ended: end its leases."""
         worker = self._state.workers.get(worker_id)
         if worker is None:
             return []
         current = self._state.round
         lost = current.live_of(worker_id) if current else []
         for key in lost:
-            if worker.draining:  # a lease that crossed its farewell is nobody's failure
+            if worker.draining:  # a lease granted while it said goodbye: no failure
                 self._leases.drop(key)
             else:
                 self._leases.failed(worker, key, Cause.LOST, reason)
         del self._state.workers[worker_id]
-        fates = "".join(f"shard {key.shard} {self._fate(key)}; " for key in lost)
+        shards = "".join(
+            f"shard {key.shard} {self._successor_text(key)}; " for key in lost
+        )
         text = (
-            f"worker {worker.info.name} left: {reason}; {fates}"
+            f"worker {worker.info.name} left: {reason}; {shards}"
             f"{len(self._state.workers)} connected"
         )
         level = Level.WARNING if lost else Level.INFO
         return [Announce(level, text, worker.info.name)]
 
-    def _fate(self, key: LeaseKey) -> str:
-        """What becomes of a shard whose worker left."""
+    def _successor_text(self, key: LeaseKey) -> str:
+        """Who computes a shard whose worker left, for the log."""
         current = self._state.round
         others = current.live_for(key.shard) if current else []
         if not others:
             return "is leased again"
-        return f"goes on with {self._state.workers[others[0].worker].info.name}"
+        return f"continues on {self._state.workers[others[0].worker].info.name}"
 
     def heartbeat(self, worker: WorkerRecord, heartbeat: Heartbeat) -> Commands:
-        """A worker is alive, and its computing thread has come so far."""
+        """A worker is alive and reports its progress."""
         worker.last_seen = self._state.now
         current = self._state.round
         for key, tasks in heartbeat.progress:
@@ -124,7 +126,7 @@ class Membership:
         return []
 
     def draining(self, worker: WorkerRecord) -> Commands:
-        """A worker finishes what it has and wants no more."""
+        """A worker finishes its shards and accepts no more."""
         if worker.draining:
             return []
         worker.last_seen = self._state.now
@@ -133,22 +135,23 @@ class Membership:
         return [Announce(Level.INFO, f"worker {name} takes no more shards", name)]
 
     def drain(self, worker_id: WorkerId) -> Commands:
-        """Give a worker no more leases, and have it end."""
+        """Grant a worker no more leases, and tell it to end."""
         worker = self._state.workers[worker_id]
         worker.draining = True
         reason = self._state.drained[worker.info.process_id]
         return [Send(worker_id, Drain(reason))]
 
     def wakeups(self) -> list[float]:
-        """Times at which `lose_silent` has something to do."""
+        """Times at which `lose_silent` must run."""
         lost_after_s = self._policy.lost_after_s
-        return [w.last_seen + lost_after_s for w in self._state.workers.values()]
+        workers = self._state.workers.values()
+        return [worker.last_seen + lost_after_s for worker in workers]
 
     def lose_silent(self) -> Commands:
-        """Workers without a sign of life count as lost."""
+        """Drop workers that sent nothing for `lost_after_s`."""
         commands: Commands = []
         for worker_id, worker in list(self._state.workers.items()):
-            # Compared as next_wakeup computes it: rounding must not make them differ.
+            # The same sum as in `wakeups`, so that rounding cannot make them differ.
             if self._state.now >= worker.last_seen + self._policy.lost_after_s:
                 silent_s = self._state.now - worker.last_seen
                 reason = f"no heartbeat for {silent_s:.1f} s"

@@ -1,4 +1,4 @@
-"""What an operator asks of a running cluster: pause, resume, drain, release."""
+"""Executes an operator's requests: pause, resume, drain, release."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 
 class OperatorRequests:
-    """Does what an operator asks; asked twice, it is done once.
+    """Executes an operator's requests; repeating a request changes nothing.
 
     Args:
-        state: What the coordinator knows.
+        state: The coordinator's state.
         membership: The workers.
-        leases: Their leases.
+        leases: The workers' leases.
     """
 
     def __init__(
@@ -30,22 +30,22 @@ class OperatorRequests:
         self._leases = leases
 
     def pause(self, reason: str) -> Commands:
-        """No more leases are granted."""
+        """Stop granting leases."""
         if self._state.paused is not None:
             return []
         self._state.paused = reason
-        text = f"paused: {reason}; shards in hand are finished, no others begin"
+        text = f"paused: {reason}; leased shards are finished, no others start"
         return [Announce(Level.INFO, text)]
 
     def resume(self) -> Commands:
-        """Leases are granted again."""
+        """Grant leases again."""
         if self._state.paused is None:
             return []
         self._state.paused = None
         return [Announce(Level.INFO, "resumed")]
 
     def drain(self, event: DrainRequested) -> Commands:
-        """A worker is to finish what it has in hand and end."""
+        """Let a worker finish its shard and end."""
         commands: Commands = []
         for worker_id in self._state.named(event.worker):
             info = self._state.workers[worker_id].info
@@ -58,6 +58,6 @@ class OperatorRequests:
         return commands
 
     def release(self, worker: str) -> Commands:
-        """A quarantined worker gets leases again."""
-        named = [self._state.workers[one].info for one in self._state.named(worker)]
-        return self._leases.release([info.process_id for info in named])
+        """Grant a quarantined worker leases again."""
+        workers = [self._state.workers[id_] for id_ in self._state.named(worker)]
+        return self._leases.release([each.info.process_id for each in workers])

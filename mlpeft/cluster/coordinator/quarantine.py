@@ -1,12 +1,12 @@
-"""Workers that fail shard after shard get no more of them for a while.
+"""Withholds shards from workers that fail repeatedly.
 
-A worker process is quarantined when shards in a row failed on it and on nobody else:
-computed with an error, refused by the gate, or late. A shard that fails elsewhere as
-well is the shard's doing, and a lost connection is the network's; neither counts. An
-update that counts ends the row.
+A worker process is quarantined after several consecutive shards failed on it and on no
+other: with an error, refused, or late. A shard that also fails elsewhere is to blame
+itself, and a lost connection is the network's fault; neither counts. An accepted update
+resets the count.
 
-Quarantine ends after a time (then one more failure brings it back), when an operator
-says so, or with the process: whoever repairs a machine starts its worker anew.
+Quarantine ends after a time (then one more failure renews it), on an operator's
+request, or with the process: after a repair, restart the worker.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 ShardName: TypeAlias = tuple[int, int]
-"""Round and shard."""
+"""Round id and shard index."""
 
 
 @dataclass(slots=True)
 class FailureRecord:
-    """A worker process on which shards failed.
+    """The failures of a worker process.
 
     Attributes:
-        failed: Shards in a row that failed on it alone, with the reasons; oldest first.
+        failed: Consecutive shards that failed on it alone, with reasons; oldest first.
         reason: Why it is quarantined; None: it is not.
         until: When the quarantine ends.
     """
@@ -34,10 +34,10 @@ class FailureRecord:
 
 
 class Quarantine:
-    """Who is quarantined, and who may soon be.
+    """Counts failures by worker process, and decides who is quarantined.
 
     Args:
-        after: Shards in a row that fail until a worker process is quarantined.
+        after: Consecutive failed shards that quarantine a process.
         for_s: Seconds that a quarantine lasts.
     """
 
@@ -54,53 +54,53 @@ class Quarantine:
     def failed(
         self, process_id: str, shard: ShardName, reason: str, now: float
     ) -> str | None:
-        """A shard failed on a process, and on nobody else so far.
+        """A shard failed on a process, and on no other so far.
 
         Returns:
-            Why it is quarantined, if it is so from now on.
+            Why the process is now quarantined; None if it is not, or was before.
         """
         record = self._records.setdefault(process_id, FailureRecord())
         record.failed[shard] = reason
         if record.reason is not None or len(record.failed) < self._after:
             return None
-        row = len(record.failed)
-        shards = "a shard" if row == 1 else f"{row} shards in a row"
+        count = len(record.failed)
+        shards = "a shard" if count == 1 else f"{count} shards in a row"
         record.reason = f"{shards} failed, last: {reason}"
         record.until = now + self._for_s
         return record.reason
 
     def excuse(self, shard: ShardName) -> list[str]:
-        """A shard's failures are nobody's fault; the processes that this sets free."""
-        free = []
+        """Forget the failures of a shard; the processes that this releases."""
+        released = []
         for process_id, record in self._records.items():
             record.failed.pop(shard, None)
             if record.reason is not None and len(record.failed) < self._after:
                 record.reason = None
-                free.append(process_id)
-        return free
+                released.append(process_id)
+        return released
 
     def succeeded(self, process_id: str) -> bool:
-        """An update of a process counted; whether this sets it free."""
+        """An update of a process was accepted; whether this releases it."""
         record = self._records.pop(process_id, None)
         return record is not None and record.reason is not None
 
     def release(self, process_id: str) -> bool:
-        """An operator sets a process free; whether it was quarantined."""
+        """An operator releases a process; whether it was quarantined."""
         return self.succeeded(process_id)
 
     def next_release(self) -> float | None:
         """When the next quarantine ends; None: nobody is quarantined."""
-        times = [c.until for c in self._records.values() if c.reason is not None]
-        return min(times, default=None)
+        quarantined = (r for r in self._records.values() if r.reason is not None)
+        return min((record.until for record in quarantined), default=None)
 
     def released(self, now: float) -> list[str]:
-        """Processes whose time is over: free, but one more failure brings it back."""
-        free = []
+        """Release processes whose time is over; one more failure renews it."""
+        released = []
         for process_id, record in self._records.items():
             if record.reason is None or now < record.until:
                 continue
             record.reason = None
             newest = list(record.failed.items())
             record.failed = dict(newest[len(newest) - self._after + 1 :])
-            free.append(process_id)
-        return free
+            released.append(process_id)
+        return released

@@ -1,4 +1,4 @@
-"""What the coordinator waits for, in words: no wait is silent."""
+"""Describes what the coordinator waits for, so that no wait is silent."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
 
 def wait(state: ClusterState) -> str:
-    """What the open round waits for, or why there is none."""
+    """What the open round waits for, or why none is open."""
     current = state.round
     if current is None:
-        why = state.over or "no round is open"
-        return f"{why}; {_paused(state)}" if state.paused is not None else why
+        reason = state.over or "no round is open"
+        return f"{reason}; {_paused(state)}" if state.paused is not None else reason
     if state.missing and state.workers:
         reason = (
             f"{len(state.workers)} connected, and cluster.min_workers asks for "
@@ -25,14 +25,14 @@ def wait(state: ClusterState) -> str:
         )
         expected = state.expecting()
         if expected:
-            reason += f"; getting ready: {_some(expected)}"
+            reason += f"; getting ready: {_listed(expected)}"
     else:
-        _, reason = round_wait(
+        reason = round_wait(
             done=len(current.updates),
             total=len(current.shards),
             connected=len(state.workers),
-            waiting=_waiting(state, current),
-            held=_held(state, current),
+            waiting=_waiting_shards(state, current),
+            held=_held_shards(state, current),
             join_command=state.join_command,
             expected=state.expecting(),
         )
@@ -42,11 +42,11 @@ def wait(state: ClusterState) -> str:
 
 
 def _paused(state: ClusterState) -> str:
-    return f"paused ({state.paused}), `mlpeft resume` goes on"
+    return f"paused ({state.paused}); continue with `mlpeft resume`"
 
 
-def _waiting(state: ClusterState, current: OpenRound) -> list[str]:
-    """Shards that nobody holds, together where the reason is the same."""
+def _waiting_shards(state: ClusterState, current: OpenRound) -> list[str]:
+    """Shards without a lease, grouped by reason."""
     candidates = state.candidates()
     by_reason: dict[str, list[int]] = {}
     for index in current.waiting():
@@ -55,22 +55,22 @@ def _waiting(state: ClusterState, current: OpenRound) -> list[str]:
         if state.paused is not None:
             reason = "paused"
         by_reason.setdefault(reason, []).append(index)
-    return [f"{shards_named(shards)}: {why}" for why, shards in by_reason.items()]
+    return [f"{shards_named(shards)}: {text}" for text, shards in by_reason.items()]
 
 
-def _held(state: ClusterState, current: OpenRound) -> list[str]:
-    """Shards that are being computed, each with who holds it."""
+def _held_shards(state: ClusterState, current: OpenRound) -> list[str]:
+    """Shards being computed, each with its worker."""
     return [
         f"shard {key.shard} on {state.workers[live.worker].info.name} for "
-        f"{state.now - live.granted_at:.0f} s{_manner(live)}"
+        f"{state.now - live.granted_at:.0f} s{_remark(live)}"
         for key, live in current.live.items()
     ]
 
 
-def _manner(live: LiveLease) -> str:
-    """What is unusual about a lease."""
+def _remark(live: LiveLease) -> str:
+    """Anything unusual about a lease."""
     if live.computed_at is not None:
-        return " (done; its update waits for those before it)"
+        return " (done; its update waits for earlier ones)"
     return " (slow)" if live.slow else ""
 
 
@@ -83,35 +83,35 @@ def round_wait(
     held: Sequence[str],
     join_command: str,
     expected: Sequence[str] = (),
-) -> tuple[bool, str]:
-    """Whether a round is complete, and if not, what it waits for.
+) -> str:
+    """What a round waits for.
 
     Args:
         done: Shards that are in.
         total: Shards of the round.
         connected: Connected workers.
-        waiting: Shards that nobody holds, together where the reason is the same.
-        held: Shards that are being computed, each with who holds it.
-        join_command: How to start a worker for this coordinator, for people.
-        expected: Workers that get ready to connect.
+        waiting: Shards without a lease, grouped by reason.
+        held: Shards being computed, each with its worker.
+        join_command: The command that starts a worker for this coordinator.
+        expected: Workers that are getting ready to connect.
     """
     if done == total:
-        return True, f"all {total} shards are in"
-    have = f"{done} of {total} shards are in"
+        return f"all {total} shards are in"
+    progress = f"{done} of {total} shards are in"
     if connected == 0 and expected:
-        return False, f"{have}; workers are getting ready: {_some(expected)}"
+        return f"{progress}; workers are getting ready: {_listed(expected)}"
     if connected == 0:
-        return False, f"{have}; no worker is connected: start one with {join_command}"
-    parts = [have]
+        return f"{progress}; no worker is connected: start one with {join_command}"
+    parts = [progress]
     if held:
-        parts.append("computing " + _some(held))
+        parts.append("computing " + _listed(held))
     if waiting:
-        parts.append("waiting " + _some(waiting))
-    return False, "; ".join(parts)
+        parts.append("waiting " + _listed(waiting))
+    return "; ".join(parts)
 
 
 def shards_named(shards: Sequence[int]) -> str:
-    """A few shards by number, many by how many they are."""
+    """Shards by number, or their count if there are many."""
     if len(shards) == 1:
         return f"shard {shards[0]}"
     if len(shards) <= 3:
@@ -119,8 +119,8 @@ def shards_named(shards: Sequence[int]) -> str:
     return f"{len(shards)} shards"
 
 
-def _some(texts: Sequence[str], most: int = 4) -> str:
-    """A few of many, for a line that people read."""
-    rest = len(texts) - most
-    shown = ", ".join(texts[:most])
-    return f"{shown} and {rest} more" if rest > 0 else shown
+def _listed(texts: Sequence[str], limit: int = 4) -> str:
+    """The first texts, and how many more there are."""
+    rest = len(texts) - limit
+    listed = ", ".join(texts[:limit])
+    return f"{listed} and {rest} more" if rest > 0 else listed

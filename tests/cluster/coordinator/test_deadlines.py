@@ -70,7 +70,7 @@ def test_a_lease_ends_when_it_takes_unusually_long(seasoned):
     assert seasoned.state.status(20).workers[0].task_s == pytest.approx(1)
     assert not of_type(seasoned(TimePassed(), at=25.9), p.LeaseRevocation)
     commands = seasoned(TimePassed(), at=26.1)
-    assert "not done within 6 s; its heartbeats come, without progress" in texts(
+    assert "not done within 6 s; its heartbeats arrive, but without progress" in texts(
         commands
     )
     assert of_type(commands, p.LeaseRevocation)
@@ -100,7 +100,7 @@ def test_a_backup_that_comes_after_long_is_told(seasoned):
     )
     machine.join("bob", at=21)
     assert (
-        "backup: ada has had round 2 shard 0 attempt 1 for 3.1 s, longer than is "
+        "backup: ada has held round 2 shard 0 attempt 1 for 3.1 s, longer than "
         "usual, and bob is idle; the first update counts"
     ) in texts(machine(TimePassed(), at=23.1))
 
@@ -132,7 +132,7 @@ def test_a_shard_with_a_backup_is_not_leased_again_when_one_of_them_is_lost(seas
     seasoned(TimePassed(), at=23.1)
     commands = seasoned(cm.WorkerLeft(ADA, "killed"))
     assert granted(commands) == []
-    assert "shard 0 goes on with bob" in texts(commands)
+    assert "shard 0 continues on bob" in texts(commands)
     commands = seasoned(cm.WorkerLeft(BOB, "killed"))
     assert "shard 0 is leased again" in texts(commands)
 
@@ -147,8 +147,8 @@ def test_a_computing_thread_that_hangs_shows_while_its_heartbeats_come(seasoned)
     """In the status once it is slow, as a warning when half of its time is over."""
     alive(seasoned, ADA, at=22)
     assert texts(seasoned(TimePassed(), at=23.1)) == (
-        "worker ada: round 2 shard 0 attempt 1 takes long; its heartbeats come, "
-        "without progress for 3.1 s; its lease ends in 3 s"
+        "worker ada: round 2 shard 0 attempt 1 takes long; its heartbeats arrive, but "
+        "without progress for 3.1 s; its lease expires in 3 s"
     )
     (lease,) = seasoned.state.status(24).leases
     assert lease.slow
@@ -156,7 +156,7 @@ def test_a_computing_thread_that_hangs_shows_while_its_heartbeats_come(seasoned)
     commands = seasoned(TimePassed(), at=26.1)
     assert of_type(commands, p.LeaseRevocation)
     wait = seasoned.state.status(30).wait
-    assert "ada does not let go of what was taken back; if this lasts its" in wait
+    assert "ada still computes shards that were revoked; if this lasts, its" in wait
 
 
 def test_a_computing_thread_that_goes_on_is_slow_without_a_warning(seasoned):

@@ -126,7 +126,7 @@ def test_the_first_valid_update_wins_and_the_other_worker_is_told(machine):
     (revoked,) = of_type(commands, p.LeaseRevocation)
     assert (revoked.worker, revoked.message.key) == (ADA, key(0))
     assert revoked.message.reason == (
-        "not done within 10 s; its heartbeats come, without progress for 10.0 s"
+        "not done within 10 s; its heartbeats arrive, but without progress for 10.0 s"
     )
     commands = machine.update("ada", 0, attempt=1)
     assert of_type(commands, cm.CompleteRound)

@@ -13,13 +13,13 @@ def test_a_pause_lets_shards_in_hand_finish_and_begins_no_others(machine):
     machine.join("ada")
     machine.open(shards=2)
     (said,) = machine(cm.PauseRequested("lunch"))
-    assert said.text == "paused: lunch; shards in hand are finished, no others begin"
+    assert said.text == "paused: lunch; leased shards are finished, no others start"
     assert machine(cm.PauseRequested("again")) == []
     assert granted(machine.update("ada", 0)) == []
     status = machine.state.status(0)
     assert (status.paused, status.shards_in) == ("lunch", 1)
     assert status.wait == (
-        "round 1: paused (lunch), `mlpeft resume` goes on; 1 of 2 shards are in; "
+        "round 1: paused (lunch); continue with `mlpeft resume`; 1 of 2 shards are in; "
         "waiting shard 1: paused"
     )
     assert granted(machine(cm.ResumeRequested())) == [(ADA, key(1))]

@@ -93,7 +93,7 @@ def test_a_shard_that_fails_twice_on_one_worker_is_one_shard():
 
 def test_an_operator_releases_a_worker(quarantined):
     commands = quarantined(cm.ReleaseRequested("ada"))
-    assert "out of quarantine: an operator says so" in texts(commands)
+    assert "out of quarantine: released by an operator" in texts(commands)
     assert quarantined.state.status(0).workers[0].quarantined == ""
     assert quarantined(cm.ReleaseRequested("ada")) == []
     assert quarantined(cm.ReleaseRequested("eve")) == []
@@ -113,7 +113,7 @@ def test_a_shard_that_fails_on_others_too_is_not_the_workers_doing(quarantined):
     """Bob fails at shard 3 as well: ada's row is one long, and she is free again."""
     quarantined.update("bob", 0)
     commands = fail(quarantined, BOB, 1, attempt=2)
-    assert "worker ada is out of quarantine: its shards fail elsewhere" in texts(
+    assert "worker ada is out of quarantine: its shards also fail elsewhere" in texts(
         commands
     )
     assert quarantined.state.status(0).workers[0].quarantined == ""
@@ -125,8 +125,8 @@ def test_when_all_are_quarantined_the_round_says_so_and_what_to_do(machine):
     fail(machine, ADA, 0)
     fail(machine, ADA, 1)
     wait = machine.state.status(0).wait
-    assert "every worker that is left is quarantined (ada): put right what" in wait
-    assert "`mlpeft release WORKER`, or start another" in wait
+    assert "every connected worker is quarantined (ada): fix the cause" in wait
+    assert "release WORKER`, or start another" in wait
 
 
 def test_lost_connections_quarantine_nobody(machine):

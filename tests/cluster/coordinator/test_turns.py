@@ -89,7 +89,7 @@ def test_a_worker_that_is_kept_waiting_is_neither_lost_nor_late(machine):
     status = machine.state.status(machine.now)
     assert "eve" in {worker.name for worker in status.workers}
     assert key(2) in {lease.key for lease in status.leases}
-    assert "shard 2 on eve for 27 s (done; its update waits for those before it)" in (
+    assert "shard 2 on eve for 27 s (done; its update waits for earlier ones)" in (
         status.wait
     )
     machine(cm.UploadHeld(p.WorkerId("gone"), key(2)), at=30)
