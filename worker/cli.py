@@ -37,7 +37,7 @@ from mlpeft.runtime.compute import ComputeThread, prepare
 from mlpeft.runtime.worker.driver import WorkerDriver
 from mlpeft.runtime.worker.grpc_link import GrpcLink
 from mlpeft.runtime.worker.link import Link
-from mlpeft.transport.blobs.asset_fetcher import Obtainer
+from mlpeft.transport.blobs.asset_fetcher import AssetFetcher
 from mlpeft.transport.blobs.cache import BlobCache
 from mlpeft.transport.rpc.address import join_address, split_address
 from mlpeft.transport.security.identity import Identity
@@ -130,7 +130,7 @@ def worker(
             called,
             WorkerPolicy(once=once),
             tuple(allow_module or ()),
-            Obtainer(blobs),
+            AssetFetcher(blobs),
             NoSleepGuard() if allow_sleep else wakefulness(),
         )
     )
@@ -192,7 +192,7 @@ async def _work(
     name: str,
     policy: WorkerPolicy,
     allow_modules: tuple[str, ...],
-    obtainer: Obtainer,
+    fetcher: AssetFetcher,
     kept_awake: SleepGuard,
 ) -> Stop:
     def make_compute(post: Callable[[WorkerEvent], None]) -> ComputeThread:
@@ -204,7 +204,7 @@ async def _work(
         policy=policy,
         name=name,
         versions=fingerprint.own_versions(),
-        obtain=obtainer.obtain,
+        obtain=fetcher.fetch_assets,
         wakefulness=kept_awake,
     )
     loop = asyncio.get_running_loop()

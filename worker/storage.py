@@ -31,7 +31,7 @@ def cache(
     """
     blobs = BlobCache(cache_dir or cache_folder(), round(cache_gb * 1e9))
     freed = blobs.clear() if clear else 0
-    held = blobs.held()
+    held = blobs.list_blobs()
     if json_output:
         record = {"folder": str(blobs.folder), "limit_bytes": blobs.limit_bytes}
         files = [asdict(one) for one in held]

@@ -89,7 +89,7 @@ def test_who_is_shut_out_is_told_so(secured):
 
 def test_who_asks_in_the_clear_is_told_to_join(secured):
     address = identity.load(worker_folder()).address
-    with pytest.raises(MlpeftError, match="wants TLS and a certificate"):
+    with pytest.raises(MlpeftError, match="requires TLS and a certificate"):
         status(coordinator=address, insecure=True)
 
 

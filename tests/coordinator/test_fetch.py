@@ -36,10 +36,14 @@ class Served:
     def __init__(self, folder):
         self.path = folder / "data.npz"
         self.path.write_bytes(CONTENT)
-        changed = self.path.stat().st_mtime_ns
+        modified_ns = self.path.stat().st_mtime_ns
         self.offer = Offer(
             (OfferedAsset("data.npz", DIGEST, len(CONTENT)),),
-            {DIGEST: Blob("data.npz", len(CONTENT), self.path, changed=changed)},
+            {
+                DIGEST: Blob(
+                    "data.npz", len(CONTENT), self.path, modified_ns=modified_ns
+                )
+            },
         )
 
     async def __aenter__(self):
@@ -122,8 +126,8 @@ def test_a_coordinator_that_goes_away_breaks_the_transfer(tmp_path):
     size = 256 << 20
     with (tmp_path / "large.npz").open("wb") as file:
         file.truncate(size)
-    changed = (tmp_path / "large.npz").stat().st_mtime_ns
-    large = Blob("large.npz", size, tmp_path / "large.npz", changed=changed)
+    modified_ns = (tmp_path / "large.npz").stat().st_mtime_ns
+    large = Blob("large.npz", size, tmp_path / "large.npz", modified_ns=modified_ns)
 
     async def scenario():
         async with Served(tmp_path) as served:
@@ -142,9 +146,10 @@ def test_a_worker_that_is_shut_out_gets_no_more_of_a_file(tmp_path):
     size = 256 << 20
     with (tmp_path / "large.npz").open("wb") as file:
         file.truncate(size)
-    changed = (tmp_path / "large.npz").stat().st_mtime_ns
+    modified_ns = (tmp_path / "large.npz").stat().st_mtime_ns
     offer = Offer(
-        (), {"large": Blob("large", size, tmp_path / "large.npz", changed=changed)}
+        (),
+        {"large": Blob("large", size, tmp_path / "large.npz", modified_ns=modified_ns)},
     )
 
     async def scenario():

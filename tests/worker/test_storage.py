@@ -25,7 +25,7 @@ def filled(folder) -> BlobCache:
     with cache.receive(NAME) as incoming:
         incoming.write(CONTENT)
         incoming.finish(NAME)
-    cache.folder_of("asset", {"own.jsonl": folder / "blobs" / NAME})
+    cache.link_folder("asset", {"own.jsonl": folder / "blobs" / NAME})
     return cache
 
 

@@ -44,7 +44,7 @@ async def send_blob(
             check()
             frame = blob_codec.encode_piece(piece)
             await context.write(frame)
-            driver.traffic.went(frame)
+            driver.traffic.count_sent(frame)
             pieces += 1
             if pieces % SIGN_PIECES == 0:
                 driver.joins.fetching(request)

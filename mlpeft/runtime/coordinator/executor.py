@@ -24,7 +24,7 @@ from mlpeft.runtime.coordinator.local_workers import Processes, Threads
 from mlpeft.runtime.coordinator.metrics import Metrics
 from mlpeft.runtime.coordinator.progress import ProgressReporter
 from mlpeft.runtime.coordinator.server import Server
-from mlpeft.transport.rpc.address import from_here, join_address, split_address
+from mlpeft.transport.rpc.address import join_address, local_host, split_address
 from mlpeft.transport.security import operator
 from mlpeft.work import RoundInterruptedError
 
@@ -189,7 +189,7 @@ class Runtime:
         if self._authority is not None:
             self._enrolment = EnrolmentServer(self._authority)
             _, chosen = split_address(address, "the coordinator")
-            operator.renew(self._authority, join_address(from_here(host), chosen))
+            operator.renew(self._authority, join_address(local_host(host), chosen))
             named = self._config.cluster.join_port
             self.join_address = await self._enrolment.start(
                 host, self._authority.join_port if named is None else named, chosen

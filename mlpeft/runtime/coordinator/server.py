@@ -304,7 +304,7 @@ class Server:
         """
         farewell = False
         while (frame := await context.read()) is not grpc.aio.EOF:
-            peer.traffic.came(frame)
+            peer.traffic.count_received(frame)
             begun = decoder.incoming
             message = decoder.feed(frame)
             if message is None and begun is None:
@@ -342,7 +342,7 @@ class Server:
 async def _write(context: Context, peer: GrpcPeer) -> None:
     async for frame in peer.outbox.frames():
         await context.write(frame)
-        peer.traffic.went(frame)
+        peer.traffic.count_sent(frame)
 
 
 async def _hello(context: Context, decoder: codec.UpDecoder) -> Hello:

@@ -1,1 +1,1 @@
-"""How a worker gets the files of a run: blobs by digest, from coordinator to cache."""
+"""Transfers a run's files from coordinator to worker, as blobs by digest."""

@@ -1,4 +1,4 @@
-"""The worker's side: have every file of a run, fetching those that are not here."""
+"""The worker's side: provides a run's files, fetching the missing ones."""
 
 from __future__ import annotations
 
@@ -26,132 +26,138 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("mlpeft.worker")
 
-MOST_MANIFEST_BYTES = 64 << 20
+MAX_MANIFEST_BYTES = 64 << 20
 
 
-class Obtainer:
-    """Brings together the files of runs, one run after another.
+class AssetFetcher:
+    """Provides the files of runs on this machine; fetches the missing ones.
 
     Args:
-        cache: Where fetched blobs are kept.
+        cache: The cache of fetched blobs.
     """
 
     def __init__(self, cache: BlobCache) -> None:
         self._cache = cache
 
-    async def obtain(
-        self, config: RunConfig, offered: Sequence[OfferedAsset], fetch: Fetch
+    async def fetch_assets(
+        self, config: RunConfig, offers: Sequence[OfferedAsset], fetch: Fetch
     ) -> dict[str, Path]:
-        """Where each asset of a run is on this machine, by its name.
+        """The path of each asset of a run on this machine, by its name.
 
-        What is here already with the digest that the coordinator has, in a data folder,
-        at the place that the configuration names or in the cache, is not fetched. Names
-        that the configuration does not have are not believed.
+        It does not fetch what this machine has with the coordinator's digest: in a data
+        folder, at the path in the configuration, or in the cache. It ignores names that
+        the configuration does not have.
 
         Args:
-            config: The run's.
-            offered: What the coordinator says that it has.
-            fetch: Asks for a blob. What it raises when the line breaks passes through;
-                what has come by then is kept, and the next call goes on from there.
+            config: The run's configuration.
+            offers: The assets that the coordinator offers.
+            fetch: Fetches a blob. Its connection errors propagate; the bytes received
+                until then are kept, and the next call resumes from there.
 
         Raises:
-            DataError: If there is no room, or what comes is not what was offered.
+            DataError: If there is no room, or a file is not the one offered.
         """
-        wanted = {asset.name: asset for asset in assets_of(config)}
-        places: dict[str, Path] = {}
-        lacking: list[_Lacking] = []
-        for offer in offered:
-            asset = wanted.get(offer.name)
+        assets = {asset.name: asset for asset in assets_of(config)}
+        paths: dict[str, Path] = {}
+        missing: list[_MissingAsset] = []
+        for offer in offers:
+            asset = assets.get(offer.name)
             if asset is None:
                 continue
-            here = await asyncio.to_thread(_here, asset, offer, config)
-            if here is None:
-                lacking.append(_Lacking(asset, offer))
+            path = await asyncio.to_thread(_find_asset, asset, offer, config)
+            if path is None:
+                missing.append(_MissingAsset(asset, offer))
             else:
-                places[asset.name] = here
-        if not lacking:
-            return places
+                paths[asset.name] = path
+        if not missing:
+            return paths
         transfer = Transfer(self._cache, fetch)
-        sizes = {one.offer.sha256: one.offer.size_bytes for one in lacking}
+        sizes = {each.offer.sha256: each.offer.size_bytes for each in missing}
         await asyncio.to_thread(self._cache.claim, sizes)
-        for one in lacking:
-            await self._list(one, config, transfer)
-            sizes |= {entry.sha256: entry.size_bytes for entry in one.entries}
+        for each in missing:
+            await self._list_files(each, config, transfer)
+            sizes |= {entry.sha256: entry.size_bytes for entry in each.entries}
         await asyncio.to_thread(self._cache.claim, sizes)
-        for one in lacking:
-            places[one.asset.name] = await self._bring(one, transfer)
-        transfer.tell_end()
-        return places
+        for each in missing:
+            paths[each.asset.name] = await self._fetch_files(each, transfer)
+        transfer.log_total()
+        return paths
 
-    async def _list(self, one: _Lacking, config: RunConfig, transfer: Transfer) -> None:
-        """Find out which files an asset consists of, and which of them are here."""
-        asset, offer = one.asset, one.offer
+    async def _list_files(
+        self, missing: _MissingAsset, config: RunConfig, transfer: Transfer
+    ) -> None:
+        """Find out which files an asset has, and which of them this machine has."""
+        asset, offer = missing.asset, missing.offer
         if not offer.is_folder:
             entry = Entry(asset.file_name, offer.size_bytes, offer.sha256)
-            one.entries = (entry,)
+            missing.entries = (entry,)
             return
-        if offer.size_bytes > MOST_MANIFEST_BYTES:
+        if offer.size_bytes > MAX_MANIFEST_BYTES:
             raise DataError(
-                f"{asset.name} has too many files to travel (a list of "
+                f"{asset.name} has too many files to fetch (a list of "
                 f"{offer.size_bytes} bytes); copy the folder to this machine"
             )
-        listed = Entry("list of files", offer.size_bytes, offer.sha256)
-        path = await transfer.blob(f"{asset.name}: {listed.path}", listed)
+        listing = Entry("list of files", offer.size_bytes, offer.sha256)
+        path = await transfer.fetch(f"{asset.name}: {listing.path}", listing)
         entries = manifest.decode(path.read_bytes(), asset)
-        one.here = await asyncio.to_thread(_parts_here, asset, entries, config)
-        one.entries = tuple(entry for entry in entries if entry.path not in one.here)
+        missing.local = await asyncio.to_thread(_find_files, asset, entries, config)
+        missing.entries = tuple(
+            entry for entry in entries if entry.path not in missing.local
+        )
 
-    async def _bring(self, one: _Lacking, transfer: Transfer) -> Path:
-        """Have all files of an asset, under the names that they are looked for by."""
-        files = dict(one.here)
-        for entry in one.entries:
-            label = f"{one.asset.name}: {entry.path}"
-            if not one.offer.is_folder:
-                label = one.asset.name
-            files[entry.path] = await transfer.blob(label, entry)
-        folder = await asyncio.to_thread(self._cache.folder_of, one.offer.sha256, files)
-        return folder if one.offer.is_folder else folder / one.entries[0].path
+    async def _fetch_files(self, missing: _MissingAsset, transfer: Transfer) -> Path:
+        """Fetch an asset's missing files and link all under their names."""
+        files = dict(missing.local)
+        for entry in missing.entries:
+            label = f"{missing.asset.name}: {entry.path}"
+            if not missing.offer.is_folder:
+                label = missing.asset.name
+            files[entry.path] = await transfer.fetch(label, entry)
+        folder = await asyncio.to_thread(
+            self._cache.link_folder, missing.offer.sha256, files
+        )
+        return folder if missing.offer.is_folder else folder / missing.entries[0].path
 
 
 @dataclass(slots=True)
-class _Lacking:
-    """An asset that is not on this machine as a whole.
+class _MissingAsset:
+    """An asset that this machine does not have completely.
 
     Attributes:
-        asset: Which one.
-        offer: What the coordinator says of it.
-        entries: Its files that come from the cache or the coordinator.
-        here: Its files that this machine has elsewhere, by their path in it.
+        asset: The asset.
+        offer: The coordinator's offer of it.
+        entries: Its files from the cache or the coordinator.
+        local: Its files elsewhere on this machine, by path within the asset.
     """
 
     asset: Asset
     offer: OfferedAsset
     entries: tuple[Entry, ...] = ()
-    here: dict[str, Path] = field(default_factory=dict)
+    local: dict[str, Path] = field(default_factory=dict)
 
 
-def _here(asset: Asset, offer: OfferedAsset, config: RunConfig) -> Path | None:
-    """Where this machine has the very asset that is offered, outside of the cache."""
+def _find_asset(asset: Asset, offer: OfferedAsset, config: RunConfig) -> Path | None:
+    """The path of the offered asset on this machine outside of the cache."""
     try:
-        place = asset.locate(config.paths.data_dir, download=False)
-        if manifest.asset_sha256(asset, place) == offer.sha256:
-            return place.absolute()
+        path = asset.locate(config.paths.data_dir, download=False)
+        if manifest.asset_sha256(asset, path) == offer.sha256:
+            return path.absolute()
     except (DataError, OSError):
         return None
-    log.info("%s is not the coordinator's %s; taking that", place, asset.name)
+    log.info("%s differs from the coordinator's %s; using that", path, asset.name)
     return None
 
 
-def _parts_here(
+def _find_files(
     asset: Asset, entries: Sequence[Entry], config: RunConfig
 ) -> dict[str, Path]:
     """The files of a folder that this machine has outside of the cache, by path."""
-    found = {}
+    files = {}
     with contextlib.suppress(DataError, OSError):
         folder = asset.locate(config.paths.data_dir, download=False)
         for entry in entries:
             path = folder / entry.path
             same_size = path.is_file() and path.stat().st_size == entry.size_bytes
             if same_size and file_sha256(path) == entry.sha256:
-                found[entry.path] = path.absolute()
-    return found
+                files[entry.path] = path.absolute()
+    return files

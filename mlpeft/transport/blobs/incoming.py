@@ -1,4 +1,4 @@
-"""A blob on its way into the cache: written, hashed, and put into its place."""
+"""A blob being received into the cache."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ if TYPE_CHECKING:
 
 
 class Incoming:
-    """A blob on its way into the cache.
+    """Writes and hashes a blob, then moves it into place.
 
     Args:
-        file: Its part, locked, to which bytes are appended.
-        part: Where that is.
-        target: Where the whole blob goes.
+        file: The locked partial file, opened for appending.
+        part: Its path.
+        target: Path of the complete blob.
     """
 
     def __init__(self, file: IO[bytes], part: Path, target: Path) -> None:
@@ -25,11 +25,11 @@ class Incoming:
         self._target = target
         self._digest = hashlib.sha256()
         self.size_bytes = 0
-        """Bytes that are there."""
+        """Bytes received so far."""
 
-    def read_kept(self, most: int) -> int:
-        """Take in what an earlier transfer left, up to so many bytes; how many."""
-        if self._part.stat().st_size > most:
+    def resume(self, size_bytes: int) -> int:
+        """Hash what an earlier transfer left of a blob of this size; how many bytes."""
+        if self._part.stat().st_size > size_bytes:
             self.restart()
         self._file.seek(0)
         while block := self._file.read(1 << 20):
@@ -38,7 +38,7 @@ class Incoming:
         return self.size_bytes
 
     def restart(self) -> None:
-        """Drop what is there."""
+        """Discard the bytes received so far."""
         self._file.truncate(0)
         self._digest = hashlib.sha256()
         self.size_bytes = 0
@@ -50,7 +50,7 @@ class Incoming:
         self.size_bytes += len(data)
 
     def finish(self, sha256: str) -> Path | None:
-        """Put the blob into its place; None, and nothing is kept, if it is another."""
+        """Move the blob into place; discard it and return None on a wrong digest."""
         self._file.flush()
         if self._digest.hexdigest() != sha256:
             self.restart()

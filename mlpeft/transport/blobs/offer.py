@@ -1,4 +1,4 @@
-"""The coordinator's side: which blobs a run's workers may fetch."""
+"""The coordinator's side: the blobs that a run's workers may fetch."""
 
 from __future__ import annotations
 
@@ -22,37 +22,36 @@ if TYPE_CHECKING:
 log = logging.getLogger("mlpeft.coordinator")
 
 LARGE_BYTES = 500_000_000
-"""Reading as much takes a while."""
+"""Size of an asset from which reading it is logged: it takes seconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Blob:
-    """Bytes that can be fetched.
+    """Bytes that a worker may fetch.
 
     Attributes:
-        label: What it is, for people.
-        size_bytes: How many bytes.
-        path: Where they are; None: in `content`.
+        label: A description for messages.
+        size_bytes: Its size.
+        path: The file; None: the bytes are in `content`.
         content: The bytes of a manifest.
-        changed: The file's time of change when its digest was taken.
+        modified_ns: The file's mtime when it was hashed.
     """
 
     label: str
     size_bytes: int
     path: Path | None = None
     content: bytes = b""
-    changed: int = 0
+    modified_ns: int = 0
 
     def open(self, offset: int) -> BinaryIO:
-        """The bytes from an offset on.
+        """Open the bytes from an offset on.
 
         Raises:
-            DataError: If the offset is behind the end, or the file is another by now.
+            DataError: If the offset is beyond the end, or the file has changed.
         """
         if offset > self.size_bytes:
             raise DataError(
-                f"{self.label} has {self.size_bytes} bytes; asked for those from "
-                f"{offset} on"
+                f"{self.label} has {self.size_bytes} bytes; got offset {offset}"
             )
         if self.path is None:
             return io.BytesIO(self.content[offset:])
@@ -60,25 +59,26 @@ class Blob:
             file = self.path.open("rb")
             status = self.path.stat()
         except OSError as error:
-            raise self._gone(str(error)) from error
-        if (status.st_size, status.st_mtime_ns) != (self.size_bytes, self.changed):
+            raise self._changed_error(str(error)) from error
+        stat = (status.st_size, status.st_mtime_ns)
+        if stat != (self.size_bytes, self.modified_ns):
             file.close()
-            raise self._gone(f"{self.path} was changed")
+            raise self._changed_error(f"{self.path} was modified")
         file.seek(offset)
         return file
 
-    def _gone(self, what: str) -> DataError:
+    def _changed_error(self, reason: str) -> DataError:
         return DataError(
-            f"{self.label} is not what it was when the coordinator started: {what}; "
-            "start the coordinator again with --resume"
+            f"{self.label} changed since the coordinator started: {reason}; start the "
+            "coordinator again with --resume"
         )
 
 
 class Offer:
-    """What the workers of a run may fetch: blobs of the assets that its config names.
+    """The blobs of the assets that a run's configuration names.
 
     Args:
-        assets: As workers are told.
+        assets: The assets, as sent to workers.
         blobs: By digest.
     """
 
@@ -92,40 +92,40 @@ class Offer:
 
     @classmethod
     def of(cls, config: RunConfig) -> Offer:
-        """The offer of a run; reads all files once for their digests.
+        """Build the offer of a run; hashes all files.
 
         Raises:
-            DataError: If an asset is not here.
+            DataError: If an asset is missing.
         """
         offered: list[OfferedAsset] = []
         blobs: dict[str, Blob] = {}
         for asset in assets_of(config):
             try:
-                place = asset.locate(config.paths.data_dir)
+                path = asset.locate(config.paths.data_dir)
             except DataError:
                 if asset.kind is AssetKind.PACKAGED:
-                    continue  # the package has it in another way; workers need it too
+                    continue  # a package provides it, and workers need that too
                 raise
-            _tell_if_large(asset, place)
-            if place.is_dir():
-                offered.append(_folder(asset, place, blobs))
+            _log_if_large(asset, path)
+            if path.is_dir():
+                offered.append(_offer_folder(asset, path, blobs))
             else:
-                digest = file_sha256(place)
-                blobs[digest] = _file_blob(asset.name, place)
+                digest = file_sha256(path)
+                blobs[digest] = _file_blob(asset.name, path)
                 size = blobs[digest].size_bytes
                 offered.append(OfferedAsset(asset.name, digest, size))
         return cls(tuple(offered), blobs)
 
     def blob(self, sha256: str) -> Blob | None:
-        """The blob of this digest; None if the run has none."""
+        """The blob with this digest; None if the run has none."""
         return self._blobs.get(sha256)
 
 
-def _folder(asset: Asset, place: Path, blobs: dict[str, Blob]) -> OfferedAsset:
-    entries = manifest_of(place, asset)
+def _offer_folder(asset: Asset, folder: Path, blobs: dict[str, Blob]) -> OfferedAsset:
+    entries = manifest_of(folder, asset)
     for entry in entries:
-        label = f"{place.name}/{entry.path}"
-        blobs[entry.sha256] = _file_blob(label, place / entry.path)
+        label = f"{folder.name}/{entry.path}"
+        blobs[entry.sha256] = _file_blob(label, folder / entry.path)
     data = encode(entries)
     digest = hashlib.sha256(data).hexdigest()
     label = f"the list of files of {asset.name}"
@@ -133,14 +133,14 @@ def _folder(asset: Asset, place: Path, blobs: dict[str, Blob]) -> OfferedAsset:
     return OfferedAsset(asset.name, digest, len(data), is_folder=True)
 
 
-def _tell_if_large(asset: Asset, place: Path) -> None:
-    """Say why the start takes seconds, where it does."""
-    files = place.rglob("*") if place.is_dir() else [place]
+def _log_if_large(asset: Asset, path: Path) -> None:
+    """Log the reading of a large asset, which delays the start."""
+    files = path.rglob("*") if path.is_dir() else [path]
     size = sum(file.stat().st_size for file in files if file.is_file())
     if size >= LARGE_BYTES:
-        log.info("reading %s, %s, to offer it to workers", asset.name, size_text(size))
+        log.info("hashing %s, %s, to offer it to workers", asset.name, size_text(size))
 
 
 def _file_blob(label: str, path: Path) -> Blob:
     status = path.stat()
-    return Blob(label, status.st_size, path, changed=status.st_mtime_ns)
+    return Blob(label, status.st_size, path, modified_ns=status.st_mtime_ns)

@@ -1,4 +1,4 @@
-"""Fetching blobs into the cache, with a word on how far it is."""
+"""Fetches blobs into the cache and logs the progress."""
 
 from __future__ import annotations
 
@@ -21,72 +21,72 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("mlpeft.worker")
 
-TELL_S = 2.0
-"""Seconds between two lines that say how far a transfer is."""
+LOG_S = 2.0
+"""Seconds between log lines about a transfer."""
 POLL_S = 0.1
-"""Seconds between looks at whether another process has fetched a blob."""
+"""Seconds between checks whether another process has fetched a blob."""
 LARGE_BYTES = 1 << 20
-"""Files as large as this get a line of their own."""
+"""Size from which each file is logged."""
 
 
 class Fetch(Protocol):
-    """Asks the coordinator for a blob."""
+    """Fetches a blob from the coordinator."""
 
     def __call__(self, sha256: str, offset: int) -> AsyncGenerator[bytes, None]:
-        """The bytes of a blob from an offset on, in pieces."""
+        """Yield the bytes of a blob from an offset on, in pieces."""
         ...
 
 
 class Transfer:
-    """Fetches blobs one after another, and says how far it is."""
+    """Fetches blobs one after another and logs the progress."""
 
     def __init__(self, cache: BlobCache, fetch: Fetch) -> None:
         self._cache = cache
         self._fetch = fetch
-        self._told = time.monotonic()
-        self._told_bytes = 0
+        self._logged_at = time.monotonic()
+        self._logged_bytes = 0
         self._bytes = 0
         self._files = 0
 
-    async def blob(self, label: str, entry: Entry) -> Path:
-        """The blob in the cache, fetched if it is not there."""
+    async def fetch(self, label: str, entry: Entry) -> Path:
+        """The path of a blob in the cache; fetches it if it is missing."""
         while True:
-            there = await asyncio.to_thread(self._cache.get, entry.sha256)
-            if there is not None:
-                return there
+            cached = await asyncio.to_thread(self._cache.get, entry.sha256)
+            if cached is not None:
+                return cached
             with self._cache.receive(entry.sha256) as incoming:
                 if incoming is not None:
                     return await self._receive(label, entry, incoming)
-            self._tell(f"another worker of this machine is fetching {label}")
+            self._log_progress(f"another worker of this machine is fetching {label}")
             await asyncio.sleep(POLL_S)
 
     async def _receive(self, label: str, entry: Entry, incoming: Incoming) -> Path:
         size = entry.size_bytes
-        kept = await asyncio.to_thread(incoming.read_kept, size)
-        if kept:
-            at = f"{size_text(kept)} of {size_text(size)}"
-            log.info("going on with %s at %s", label, at)
+        resumed = await asyncio.to_thread(incoming.resume, size)
+        if resumed:
+            position = f"{size_text(resumed)} of {size_text(size)}"
+            log.info("resuming %s at %s", label, position)
         else:
             level = logging.INFO if size >= LARGE_BYTES else logging.DEBUG
             log.log(level, "fetching %s, %s", label, size_text(size))
-        whole = await self._append(label, entry, incoming)
-        if whole is None and kept:
-            log.warning("what was kept of %s is damaged: fetching it anew", label)
-            whole = await self._append(label, entry, incoming)
-        if whole is None:
+        path = await self._append(label, entry, incoming)
+        if path is None and resumed:
+            log.warning("the partial file of %s is damaged; fetching it again", label)
+            path = await self._append(label, entry, incoming)
+        if path is None:
             raise DataError(
-                f"{label} came with another digest than {entry.sha256[:12]}, which the "
-                "coordinator promised: damaged on the way or on its disk. Nothing was "
-                "kept. Check its files (mlpeft data verify), start it again with "
-                "--resume, and then this worker"
+                f"{label} has another digest than {entry.sha256[:12]}, which the "
+                "coordinator offered: it was damaged in transit or on the "
+                "coordinator's disk. Check the files there (mlpeft data verify), start "
+                "the coordinator again with --resume, then this worker"
             )
         self._files += 1
-        return whole
+        return path
 
     async def _append(
         self, label: str, entry: Entry, incoming: Incoming
     ) -> Path | None:
-        """Fetch what lacks; the blob in its place, or None if it is another one."""
+        """Fetch the missing bytes; the blob's path, or None on a wrong digest."""
         size = entry.size_bytes
         if incoming.size_bytes < size:
             pieces = self._fetch(entry.sha256, incoming.size_bytes)
@@ -94,26 +94,26 @@ class Transfer:
                 async for piece in pieces:
                     if incoming.size_bytes + len(piece) > size:
                         raise DataError(
-                            f"more than the promised {size} bytes came for {label}"
+                            f"got more than the offered {size} bytes of {label}"
                         )
                     await asyncio.to_thread(incoming.write, piece)
                     self._bytes += len(piece)
                     done = f"{size_text(incoming.size_bytes)} of {size_text(size)}"
-                    self._tell(f"fetching {label}: {done}")
+                    self._log_progress(f"fetching {label}: {done}")
         return await asyncio.to_thread(incoming.finish, entry.sha256)
 
-    def tell_end(self) -> None:
-        """Say what was fetched, if anything was."""
+    def log_total(self) -> None:
+        """Log how much was fetched, if anything was."""
         if self._files:
             files = "1 file" if self._files == 1 else f"{self._files} files"
             log.info("fetched %s, %s", files, size_text(self._bytes))
 
-    def _tell(self, text: str) -> None:
-        """Say something and how fast it goes, if nothing was said for a while."""
+    def _log_progress(self, text: str) -> None:
+        """Log a text and the speed, at most every `LOG_S`."""
         now = time.monotonic()
-        elapsed = now - self._told
-        if elapsed < TELL_S:
+        elapsed_s = now - self._logged_at
+        if elapsed_s < LOG_S:
             return
-        rate = (self._bytes - self._told_bytes) / max(elapsed, 1e-3)
-        self._told, self._told_bytes = now, self._bytes
+        rate = (self._bytes - self._logged_bytes) / max(elapsed_s, 1e-3)
+        self._logged_at, self._logged_bytes = now, self._bytes
         log.info("%s, %s/s", text, size_text(rate))

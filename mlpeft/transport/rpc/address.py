@@ -1,4 +1,4 @@
-"""host:port or unix:path, and whether it stays on this machine."""
+"""Addresses: host:port or unix:path, and whether they are local."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import ipaddress
 from mlpeft.errors import ConfigError
 
 SOCKET = "unix:"
-"""What the address of a socket in the file system begins with."""
+"""Prefix of the address of a Unix socket."""
 
 
 def is_socket(address: str) -> bool:
-    """Whether an address is a socket in the file system, whose folder guards it."""
+    """Whether an address is a Unix socket, whose folder controls access."""
     return address.startswith(SOCKET)
 
 
@@ -20,7 +20,7 @@ def split_address(text: str, source: str) -> tuple[str, int]:
 
     Args:
         text: The address.
-        source: Where it came from, for the message.
+        source: Where it came from, for the error message.
 
     Raises:
         ConfigError: If it is not of that form.
@@ -35,12 +35,12 @@ def split_address(text: str, source: str) -> tuple[str, int]:
 
 
 def join_address(host: str, port: int) -> str:
-    """The address as text; an IPv6 host gets its brackets."""
+    """Format host and port; brackets an IPv6 host."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach a host; a name is taken for another's."""
+    """Whether only this machine can reach a host; other names count as remote."""
     if host == "localhost":
         return True
     try:
@@ -49,12 +49,12 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def from_here(host: str) -> str:
-    """What this machine dials to reach a server of its own that listens on a host."""
+def local_host(listen_host: str) -> str:
+    """The host that this machine dials to reach its own server on `listen_host`."""
     try:
-        address = ipaddress.ip_address(host)
+        address = ipaddress.ip_address(listen_host)
     except ValueError:
-        return host
+        return listen_host
     if not address.is_unspecified:
-        return host
+        return listen_host
     return "127.0.0.1" if address.version == 4 else "::1"

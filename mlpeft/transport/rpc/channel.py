@@ -1,14 +1,14 @@
-"""Settings of a gRPC connection, the same on both sides, and the methods' names.
+"""Options of gRPC connections, equal on both sides, and the names of the methods.
 
-A frozen process does not close its sockets: only unanswered pings tell. Without
-`ping_timeout_ms` gRPC waits a minute for an answer whatever the other settings are, and
-without the last two a server takes frequent pings for abuse ("too_many_pings").
+A frozen process does not close its sockets: only unanswered pings reveal it. Without
+`ping_timeout_ms` gRPC waits a minute for the answer, whatever the other options say;
+without the last two a server treats frequent pings as abuse ("too_many_pings").
 """
 
 from __future__ import annotations
 
 MAX_MESSAGE_BYTES = 4 << 20
-"""Largest message that is taken in: a chunk, or a description of very many leaves."""
+"""Largest accepted message: a chunk, or the description of very many leaves."""
 
 OPTIONS: list[tuple[str, int]] = [
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
@@ -33,4 +33,4 @@ ENROLMENT = "mlpeft.rpc.Enrolment"
 AUTHORITY = f"/{ENROLMENT}/Authority"
 ENROL = f"/{ENROLMENT}/Enrol"
 MAX_ENROLMENT_BYTES = 16 << 10
-"""Largest message that is taken in from somebody who has no certificate yet."""
+"""Largest accepted message from a caller without a certificate."""

@@ -1,4 +1,4 @@
-"""Keys and certificates as gRPC wants them, and channels that use them."""
+"""gRPC credentials and channels from keys and certificates."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _TLS_OPTIONS: list[tuple[str, str | int]] = [
 
 
 def for_workers(authority: Authority) -> Any:
-    """Server credentials of the cluster's port: no certificate of the CA, no entry."""
+    """Server credentials of the cluster's port, which requires client certificates."""
     pair = authority.server_pair()
     return grpc.ssl_server_credentials(
         [(pair.key, pair.certificate)],
@@ -31,31 +31,31 @@ def for_workers(authority: Authority) -> Any:
 
 
 def for_joins(authority: Authority) -> Any:
-    """Server credentials of the port for joins: callers have no certificate yet."""
+    """Server credentials of the port for joins, without client certificates."""
     pair = authority.server_pair()
     return grpc.ssl_server_credentials([(pair.key, pair.certificate)])
 
 
 def worker_channel(address: str, identity: Identity | None) -> Any:
-    """A `grpc.aio` channel to a coordinator; without an identity in the clear."""
+    """A `grpc.aio` channel to a coordinator; without TLS if there is no identity."""
     if identity is None:
         return grpc.aio.insecure_channel(address, options=channel.OPTIONS)
     return grpc.aio.secure_channel(address, _for_channel(identity), _TLS_OPTIONS)
 
 
 def blocking_channel(address: str, identity: Identity | None) -> Any:
-    """As `worker_channel`, for code that blocks."""
+    """As `worker_channel`, but blocking."""
     if identity is None:
         return grpc.insecure_channel(address, options=channel.OPTIONS)
     return grpc.secure_channel(address, _for_channel(identity), _TLS_OPTIONS)
 
 
 def join_channel(address: str, root: bytes) -> Any:
-    """A blocking channel to the port for joins, which must show a certificate of root.
+    """A blocking channel to the port for joins, verified against `root`.
 
     Args:
         address: host:port.
-        root: PEM of the CA, or of the one certificate that will do.
+        root: PEM of the CA, or of the only accepted certificate.
     """
     return grpc.secure_channel(
         address, grpc.ssl_channel_credentials(root), _TLS_OPTIONS

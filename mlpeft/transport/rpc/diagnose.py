@@ -1,7 +1,6 @@
-"""Why no connection came about: gRPC says "unavailable" for everything.
+"""Finds out why a connection failed: gRPC always says "unavailable".
 
-After a failure the handshake is tried once more with the standard library's TLS, which
-does say what is wrong.
+It repeats the handshake with the standard library's TLS, which names the cause.
 """
 
 from __future__ import annotations
@@ -19,37 +18,38 @@ if TYPE_CHECKING:
 
 TIMEOUT_S = 3.0
 _TLS_RECORDS = (b"\x15", b"\x16")
-"""How an alert and a step of the handshake begin (RFC 8446, 5.1)."""
+"""First bytes of alert and handshake records (RFC 8446, 5.1)."""
 
 
 def obstacle(address: str, identity: Identity | None) -> str | None:
-    """What keeps us from a coordinator for good and what to do, or None.
+    """The permanent reason why a connection fails and what to do, or None.
 
-    None is for what may pass: nobody listens, the network is down, a timeout.
+    None means that the failure may be temporary: nobody listens, the network is down, a
+    timeout.
 
     Args:
         address: The coordinator's host:port.
-        identity: What we show, or None for a connection in the clear.
+        identity: Our identity, or None for a connection without TLS.
     """
     if is_socket(address):
         return None
-    # Twice: one that is just ending also closes connections, but takes no second one.
-    return _look(address, identity) and _look(address, identity)
+    # Twice: a stopping coordinator closes one connection, but accepts no second one.
+    return _probe(address, identity) and _probe(address, identity)
 
 
-def _look(address: str, identity: Identity | None) -> str | None:
+def _probe(address: str, identity: Identity | None) -> str | None:
     host, port = split_address(address, "--coordinator")
     try:
         with socket.create_connection((host, port), TIMEOUT_S) as connection:
             if identity is None:
-                return _of_plaintext(connection, address)
-            return _of_tls(connection, address, identity)
+                return _probe_plaintext(connection, address)
+            return _probe_tls(connection, address, identity)
     except OSError:
         return None
 
 
 def takes_tls(address: str) -> bool | None:
-    """Whether who answers at an address speaks TLS; None: nobody answers."""
+    """Whether the server at an address speaks TLS; None: nobody answers."""
     host, port = split_address(address, "--coordinator")
     try:
         with socket.create_connection((host, port), TIMEOUT_S) as connection:
@@ -59,36 +59,38 @@ def takes_tls(address: str) -> bool | None:
 
 
 def _speaks_tls(connection: socket.socket) -> bool:
-    """Whether a greeting of TLS is answered in TLS, be it with a refusal.
+    """Whether a TLS ClientHello gets a TLS answer, even a refusal.
 
-    Not a whole handshake: without a certificate that ends in an error, which gRPC
-    prints on the coordinator's terminal.
+    Not a complete handshake: without a certificate it would fail, and gRPC would print
+    the error on the coordinator's terminal.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE  # nothing is said to it: does it speak TLS?
-    greeting = ssl.MemoryBIO()
-    half = context.wrap_bio(ssl.MemoryBIO(), greeting, server_hostname=COORDINATOR_NAME)
+    context.verify_mode = ssl.CERT_NONE  # no secrets are sent
+    hello = ssl.MemoryBIO()
+    client = context.wrap_bio(ssl.MemoryBIO(), hello, server_hostname=COORDINATOR_NAME)
     with contextlib.suppress(ssl.SSLWantReadError):
-        half.do_handshake()
+        client.do_handshake()
     try:
-        connection.sendall(greeting.read())
+        connection.sendall(hello.read())
         return connection.recv(1) in _TLS_RECORDS
     except OSError:
         return False
 
 
-def _of_plaintext(connection: socket.socket, address: str) -> str | None:
+def _probe_plaintext(connection: socket.socket, address: str) -> str | None:
     if not _speaks_tls(connection):
         return None
     return (
-        f"the coordinator at {address} wants TLS and a certificate, and this side has "
-        "none; run: mlpeft-worker join TOKEN (`mlpeft-coordinator token` on the head "
-        "node prints one)"
+        f"the coordinator at {address} requires TLS and a certificate, and this side "
+        "has none; run: mlpeft-worker join TOKEN (`mlpeft-coordinator token` on the "
+        "head node prints one)"
     )
 
 
-def _of_tls(connection: socket.socket, address: str, identity: Identity) -> str | None:
+def _probe_tls(
+    connection: socket.socket, address: str, identity: Identity
+) -> str | None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.load_verify_locations(cadata=identity.ca.decode())
     context.load_cert_chain(
@@ -99,33 +101,32 @@ def _of_tls(connection: socket.socket, address: str, identity: Identity) -> str 
         with context.wrap_socket(
             connection, server_hostname=COORDINATOR_NAME
         ) as secure:
-            # The verdict on our certificate comes after the handshake: gRPC's first
-            # bytes, or, without a word, the end.
+            # The server judges our certificate after the handshake: it sends gRPC's
+            # first bytes, or closes the connection.
             if not secure.recv(1):
-                return _not_taken(address, identity)
+                return _refused_text(address, identity)
     except ssl.SSLCertVerificationError as error:
         return (
             f"the coordinator at {address} is not the one that this machine joined "
             f"({error.verify_message}); check the address, or join that cluster with "
-            "a token of its own"
+            "one of its tokens"
         )
     except ssl.SSLEOFError:
         return None
     except ssl.SSLError as error:
         reason = error.reason or "unknown"
         if "ALERT" in reason:
-            return _not_taken(address, identity)
+            return _refused_text(address, identity)
         return (
             f"the coordinator at {address} does not speak TLS "
             f"({reason.lower().replace('_', ' ')}); it was started on loopback or with "
-            "--insecure: start it with TLS, or this side with --insecure as well"
+            "--insecure: start it with TLS, or use --insecure here as well"
         )
     return None
 
 
-def _not_taken(address: str, identity: Identity) -> str:
+def _refused_text(address: str, identity: Identity) -> str:
     return (
-        f"the coordinator at {address} does not take the certificate in "
-        f"{identity.folder}: another CA signed it, or it has ended; join again with a "
-        "token"
+        f"the coordinator at {address} refused the certificate in {identity.folder}: "
+        "another CA signed it, or it has expired; join again with a token"
     )

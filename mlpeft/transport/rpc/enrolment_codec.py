@@ -1,4 +1,4 @@
-"""Messages of the service Enrolment, to bytes and back."""
+"""Encodes and decodes the messages of the service Enrolment."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ M = TypeVar("M", bound=Message)
 
 @dataclass(frozen=True, slots=True)
 class EnrolRequest:
-    """A machine asks for a certificate; fields as in cluster.proto."""
+    """A request for a certificate; fields as in cluster.proto."""
 
     secret: str = field(repr=False)
     name: str
@@ -24,28 +24,28 @@ class EnrolRequest:
 
 @dataclass(frozen=True, slots=True)
 class EnrolResponse:
-    """A machine gets a certificate; fields as in cluster.proto."""
+    """An issued certificate; fields as in cluster.proto."""
 
     certificate: bytes
     port: int
 
 
 def encode_authority(ca_certificate: bytes) -> bytes:
-    """The answer to Authority."""
+    """Encode the response of Authority."""
     return pb.AuthorityResponse(ca_certificate=ca_certificate).SerializeToString()
 
 
 def decode_authority(data: bytes) -> bytes:
-    """The CA's certificate, PEM, not checked.
+    """Decode the response of Authority: the CA's certificate, PEM, not checked.
 
     Raises:
-        RemoteProtocolError: If it is not what the contract says.
+        RemoteProtocolError: If it is malformed.
     """
     return bytes(_parse(pb.AuthorityResponse, data).ca_certificate)
 
 
 def encode_request(request: EnrolRequest) -> bytes:
-    """The question of Enrol."""
+    """Encode the request of Enrol."""
     return pb.EnrolRequest(
         secret=request.secret,
         name=request.name,
@@ -54,31 +54,31 @@ def encode_request(request: EnrolRequest) -> bytes:
 
 
 def decode_request(data: bytes) -> EnrolRequest:
-    """The question of Enrol.
+    """Decode the request of Enrol.
 
     Raises:
-        RemoteProtocolError: If it is not what the contract says.
+        RemoteProtocolError: If it is malformed.
     """
     message = _parse(pb.EnrolRequest, data)
     return EnrolRequest(message.secret, message.name, message.certificate_request)
 
 
 def encode_response(response: EnrolResponse) -> bytes:
-    """The answer to Enrol."""
+    """Encode the response of Enrol."""
     return pb.EnrolResponse(
         certificate=response.certificate, port=response.port
     ).SerializeToString()
 
 
 def decode_response(data: bytes) -> EnrolResponse:
-    """The answer to Enrol.
+    """Decode the response of Enrol.
 
     Raises:
-        RemoteProtocolError: If it is not what the contract says.
+        RemoteProtocolError: If it is malformed.
     """
     message = _parse(pb.EnrolResponse, data)
     if not 0 < message.port < 1 << 16:
-        raise RemoteProtocolError(f"{message.port} is not a port")
+        raise RemoteProtocolError(f"invalid port {message.port}")
     return EnrolResponse(message.certificate, message.port)
 
 

@@ -1,4 +1,4 @@
-"""Frames that wait to be sent on one stream, and the bytes that went over it."""
+"""The send queue of a stream, and the count of its bytes."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 
 class Outbox:
-    """A queue in which small messages overtake the frames of large ones.
+    """A send queue in which small messages overtake the frames of large ones.
 
-    Heartbeats must get through while a hundred megabytes are on their way. Frames of
-    large messages are made as they are sent, and never mixed with one another's.
+    Heartbeats must get through while a hundred megabytes are being sent. The frames of
+    large messages are encoded on demand and never interleaved.
     """
 
     def __init__(self) -> None:
@@ -26,28 +26,28 @@ class Outbox:
         self._finished = False
 
     def put(self, frame: bytes) -> None:
-        """Send a message of one frame, before what is large."""
+        """Queue a message of one frame, ahead of large messages."""
         self._small.append(frame)
         self._wake.set()
 
     def put_large(self, frames: Iterable[bytes]) -> None:
-        """Send a message of many frames, after the large ones before it."""
+        """Queue a message of many frames, after earlier large messages."""
         self._large.append(iter(frames))
         self._wake.set()
 
     def finish(self) -> None:
-        """There will be no more; `frames` ends when all is sent."""
+        """Accept no more messages; `frames` ends when all are sent."""
         self._finished = True
         self._wake.set()
 
     def drop(self) -> None:
-        """Forget what waits; `frames` ends."""
+        """Discard all queued messages; `frames` ends."""
         self._small.clear()
         self._large.clear()
         self.finish()
 
     async def frames(self) -> AsyncIterator[bytes]:
-        """Frames in the order in which they are to be sent."""
+        """Yield frames in the order of sending."""
         while True:
             frame = self._next()
             if frame is not None:
@@ -70,29 +70,29 @@ class Outbox:
 
 
 class Traffic:
-    """Bytes of one connection, or of several together.
+    """Counts the bytes of one connection, or of several together.
 
     Args:
-        whole: What this is a part of; it counts the same bytes.
+        total: A counter that also counts these bytes.
     """
 
-    def __init__(self, whole: Traffic | None = None) -> None:
-        self._whole = whole
+    def __init__(self, total: Traffic | None = None) -> None:
+        self._total = total
         self._up = 0
         self._down = 0
 
-    def came(self, frame: bytes) -> None:
-        """A message came from a worker."""
+    def count_received(self, frame: bytes) -> None:
+        """Count a message from a worker."""
         self._up += len(frame)
-        if self._whole is not None:
-            self._whole.came(frame)
+        if self._total is not None:
+            self._total.count_received(frame)
 
-    def went(self, frame: bytes) -> None:
-        """A message went to a worker."""
+    def count_sent(self, frame: bytes) -> None:
+        """Count a message to a worker."""
         self._down += len(frame)
-        if self._whole is not None:
-            self._whole.went(frame)
+        if self._total is not None:
+            self._total.count_sent(frame)
 
     def bytes_moved(self) -> Bytes:
-        """The sums."""
+        """The bytes counted so far."""
         return Bytes(self._up, self._down)

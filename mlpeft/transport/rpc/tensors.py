@@ -1,4 +1,4 @@
-"""Trees of arrays as bytes: described, cut into chunks, checked and put together."""
+"""Trees of arrays as bytes: description, chunks, checks and assembly."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 Dtype = np.dtype[Any]
 
 BFLOAT16: Dtype = np.dtype([("bfloat16", "<u2")])
-"""NumPy's stand-in for a bfloat16."""
+"""A bfloat16 as a NumPy dtype."""
 
 _BY_NAME: dict[str, Dtype] = {
     "bool": np.dtype("?"),
@@ -40,45 +40,45 @@ _BY_DTYPE = {dtype: name for name, dtype in _BY_NAME.items()}
 
 
 def wire_name(dtype: Dtype) -> str:
-    """The name under which a dtype travels.
+    """The name of a dtype on the wire.
 
     Raises:
-        LocalProtocolError: If it may not travel.
+        LocalProtocolError: If it cannot be sent.
     """
     name = _BY_DTYPE.get(dtype.newbyteorder("<"))
     if name is None:
         raise LocalProtocolError(
-            f"arrays of dtype {dtype} do not travel; send one of {', '.join(_BY_NAME)}"
+            f"cannot send arrays of dtype {dtype}; use one of {', '.join(_BY_NAME)}"
         )
     return name
 
 
 def numpy_dtype(name: str) -> Dtype:
-    """The NumPy dtype of what travels under a name.
+    """The NumPy dtype of a name on the wire.
 
     Raises:
-        RemoteProtocolError: If nothing does.
+        RemoteProtocolError: If the name is unknown.
     """
     dtype = _BY_NAME.get(name)
     if dtype is None:
         raise RemoteProtocolError(
-            f"unknown dtype {name[:40]!r}; known are {', '.join(_BY_NAME)}"
+            f"unknown dtype {name[:40]!r}; expected one of {', '.join(_BY_NAME)}"
         )
     return dtype
 
 
 CHUNK_BYTES = 1 << 20
-"""Most bytes in one chunk: the fastest of 64 KiB to 4 MiB over loopback."""
+"""Maximum size of a chunk: the fastest of 64 KiB to 4 MiB over loopback."""
 INLINE_BYTES = 64 << 10
-"""Most bytes that travel beside their description."""
-MOST_LEAVES = 1 << 16
-MOST_AXES = 16
-MOST_NAME = 1 << 10
+"""Maximum size of arrays that are sent inline with their description."""
+MAX_LEAVES = 1 << 16
+MAX_AXES = 16
+MAX_NAME = 1 << 10
 
 
 @dataclass(frozen=True, slots=True)
 class LeafSpec:
-    """One array: dotted path, wire name of its dtype, length of each axis."""
+    """An array: dotted path, wire name of its dtype, length of each axis."""
 
     name: str
     dtype: str
@@ -87,7 +87,7 @@ class LeafSpec:
 
 @dataclass(frozen=True, slots=True)
 class GroupSpec:
-    """A tree of arrays without its bytes.
+    """The description of a tree of arrays, without the bytes.
 
     Attributes:
         leaves: In the order of their bytes.
@@ -101,19 +101,19 @@ class GroupSpec:
 
     @property
     def is_inline(self) -> bool:
-        """Whether the bytes travel beside the description."""
+        """Whether the bytes are sent inline with the description."""
         return self.size_bytes <= INLINE_BYTES
 
 
 class Group:
-    """A tree of arrays, ready to be sent any number of times.
+    """A tree of arrays, encoded for sending any number of times.
 
     Args:
-        tree: NumPy leaves. Contiguous little-endian ones are not copied: they must not
-            change while the group is in use.
+        tree: NumPy leaves. Contiguous little-endian leaves are not copied: they must
+            not change while the group is in use.
 
     Raises:
-        LocalProtocolError: If a leaf's dtype may not travel.
+        LocalProtocolError: If a leaf's dtype cannot be sent.
     """
 
     def __init__(self, tree: Mapping[str, Array]) -> None:
@@ -133,11 +133,11 @@ class Group:
         self.spec = GroupSpec(tuple(leaves), size, crc)
 
     def inline(self) -> bytes:
-        """All bytes, if they travel beside the description; else none."""
+        """All bytes if they are sent inline; else none."""
         return b"".join(self._parts) if self.spec.is_inline else b""
 
     def chunks(self) -> Iterator[list[memoryview]]:
-        """The bytes that do not travel inline, as pieces of chunks of CHUNK_BYTES."""
+        """The bytes that are not sent inline, as pieces of chunks of CHUNK_BYTES."""
         if self.spec.is_inline:
             return
         pieces: list[memoryview] = []
@@ -157,67 +157,65 @@ class Group:
 
 
 def check_spec(spec: GroupSpec, limit_bytes: int) -> None:
-    """Check a description that a peer sent, before anything is allocated for it.
+    """Check a peer's description before allocating memory for it.
 
     Raises:
-        RemoteProtocolError: If it is too large, or contradicts itself.
+        RemoteProtocolError: If it is too large or inconsistent.
     """
     if spec.size_bytes > limit_bytes:
         raise RemoteProtocolError(
-            f"a group of {spec.size_bytes} bytes is announced, at most {limit_bytes} "
-            "are expected"
+            f"got a group of {spec.size_bytes} bytes, expected at most {limit_bytes}"
         )
-    if len(spec.leaves) > MOST_LEAVES:
+    if len(spec.leaves) > MAX_LEAVES:
         raise RemoteProtocolError(
-            f"a group of {len(spec.leaves)} leaves is announced, at most {MOST_LEAVES} "
-            "are accepted"
+            f"got a group of {len(spec.leaves)} leaves, expected at most {MAX_LEAVES}"
         )
     if len({leaf.name for leaf in spec.leaves}) != len(spec.leaves):
         raise RemoteProtocolError("two leaves of a group have the same name")
     total = sum(_leaf_bytes(leaf) for leaf in spec.leaves)
     if total != spec.size_bytes:
         raise RemoteProtocolError(
-            f"the leaves of a group take {total} bytes, announced are {spec.size_bytes}"
+            f"the leaves of a group have {total} bytes, expected {spec.size_bytes}"
         )
 
 
 def _leaf_bytes(leaf: LeafSpec) -> int:
-    if len(leaf.name) > MOST_NAME or len(leaf.shape) > MOST_AXES:
+    if len(leaf.name) > MAX_NAME or len(leaf.shape) > MAX_AXES:
         raise RemoteProtocolError(
             f"leaf {leaf.name[:40]!r} has a name of {len(leaf.name)} characters and "
-            f"{len(leaf.shape)} axes; accepted are {MOST_NAME} and {MOST_AXES}"
+            f"{len(leaf.shape)} axes; expected at most {MAX_NAME} and {MAX_AXES}"
         )
     return math.prod(leaf.shape) * numpy_dtype(leaf.dtype).itemsize
 
 
 class Assembler:
-    """Puts a group together from its bytes, in order.
+    """Assembles a group from its bytes, in order.
 
     Args:
-        spec: What was announced; checked by `check_spec`.
+        spec: The description; checked by `check_spec`.
     """
 
     def __init__(self, spec: GroupSpec) -> None:
         self.spec = spec
-        self._buffer = np.empty(0, dtype=np.uint8)  # until the first bytes come
+        self._buffer = np.empty(0, dtype=np.uint8)  # allocated with the first bytes
         self._filled = 0
         self._crc = 0
 
     @property
     def missing_bytes(self) -> int:
-        """Bytes that have not come yet."""
+        """Bytes not received yet."""
         return self.spec.size_bytes - self._filled
 
     def feed(self, data: bytes | memoryview) -> None:
-        """Take in the next bytes.
+        """Add the next bytes.
 
         Raises:
-            RemoteProtocolError: If they are more than announced.
+            RemoteProtocolError: If they exceed the description.
         """
         size = len(data)
         if size > self.missing_bytes:
             raise RemoteProtocolError(
-                f"{size} bytes came for a group that misses {self.missing_bytes}"
+                f"got {size} bytes of a group, expected at most {self.missing_bytes}"
             )
         if not self._filled:
             self._buffer = np.empty(self.spec.size_bytes, dtype=np.uint8)
@@ -230,14 +228,14 @@ class Assembler:
         """The arrays, as views of one buffer.
 
         Raises:
-            RemoteProtocolError: If bytes are missing, or are not those that were sent.
+            RemoteProtocolError: If bytes are missing or damaged.
         """
         if self.missing_bytes:
-            raise RemoteProtocolError(f"{self.missing_bytes} bytes are missing")
+            raise RemoteProtocolError(f"a group lacks {self.missing_bytes} bytes")
         if self._crc != self.spec.crc32:
             raise RemoteProtocolError(
                 f"checksum {self._crc:08x} of {self.spec.size_bytes} bytes, expected "
-                f"{self.spec.crc32:08x}: they were damaged on the way"
+                f"{self.spec.crc32:08x}: damaged in transit"
             )
         tree, start = {}, 0
         for leaf in self.spec.leaves:

@@ -21,7 +21,7 @@ from mlpeft.runtime.compute import Prepared
 from mlpeft.runtime.coordinator.driver import CoordinatorDriver
 from mlpeft.runtime.coordinator.server import Server
 from mlpeft.runtime.worker.grpc_link import GrpcLink
-from mlpeft.transport.blobs.asset_fetcher import Obtainer
+from mlpeft.transport.blobs.asset_fetcher import AssetFetcher
 from mlpeft.transport.blobs.cache import BlobCache
 from mlpeft.transport.blobs.manifest import OfferedAsset
 from mlpeft.transport.blobs.offer import Blob, Offer
@@ -151,10 +151,10 @@ async def of_a_file(folder):
     digest = hashlib.sha256(content).hexdigest()
     path = folder / "omniglot.npz"
     path.write_bytes(content)
-    changed = path.stat().st_mtime_ns
+    modified_ns = path.stat().st_mtime_ns
     offer = Offer(
         (OfferedAsset("omniglot.npz", digest, len(content)),),
-        {digest: Blob("omniglot.npz", len(content), path, changed=changed)},
+        {digest: Blob("omniglot.npz", len(content), path, modified_ns=modified_ns)},
     )
     config = CONFIG.with_changes(
         task_distribution={"task_families": ["omniglot"]},
@@ -167,7 +167,7 @@ async def of_a_file(folder):
         worker = toy_worker(
             GrpcLink(served.address),
             prepare=lambda _: Prepared(ToyRunner(), "toy", "same view"),
-            obtain=Obtainer(cache).obtain,
+            obtain=AssetFetcher(cache).fetch_assets,
         )
         theta = await trained(served.driver, worker)
     assert (folder / "cache" / "blobs" / digest).read_bytes() == content

@@ -270,7 +270,7 @@ def test_a_worker_in_the_clear_is_told_to_join(tmp_path):
 
     stop = bounded(scenario())
     assert stop.failed
-    assert "wants TLS and a certificate" in stop.reason
+    assert "requires TLS and a certificate" in stop.reason
     assert "mlpeft-worker join TOKEN" in stop.reason
 
 
@@ -298,7 +298,7 @@ def test_a_certificate_of_another_ca_is_refused_with_what_to_do(tmp_path):
 
     stop = bounded(scenario())
     assert stop.failed
-    assert "does not take the certificate in" in stop.reason
+    assert "refused the certificate in" in stop.reason
 
 
 def test_a_worker_with_a_certificate_is_told_of_a_coordinator_in_the_clear(tmp_path):

@@ -21,7 +21,7 @@ from mlpeft.cluster import protocol as p
 from mlpeft.cluster.protocol import LeaseKey
 from mlpeft.runtime.compute import Prepared, prepare
 from mlpeft.runtime.worker.grpc_link import GrpcLink
-from mlpeft.transport.blobs.asset_fetcher import Obtainer
+from mlpeft.transport.blobs.asset_fetcher import AssetFetcher
 from mlpeft.transport.blobs.cache import BlobCache
 from mlpeft.transport.blobs.manifest import OfferedAsset
 from mlpeft.transport.rpc import blob_codec, channel, codec, join_codec
@@ -188,7 +188,7 @@ def test_a_digest_that_is_a_path_is_none(besiege, cache, sha256, tmp_path):
     """The cache would have removed a file of that name, for having another digest."""
     victim = tmp_path / "victim"
     victim.write_text("precious")
-    stop = besiege(joined=offered(sha256), obtain=Obtainer(cache).obtain)
+    stop = besiege(joined=offered(sha256), obtain=AssetFetcher(cache).fetch_assets)
     assert stop.reason == ENOUGH
     assert victim.read_text() == "precious"
 
@@ -199,9 +199,9 @@ PIECE = blob_codec.encode_piece(CONTENT)
 @pytest.mark.parametrize(
     ("pieces", "size", "reason"),
     [
-        ([PIECE, PIECE], 7, "more than the promised 7 bytes"),
-        ([PIECE], 8, "came with another digest"),
-        ([], 7, "came with another digest"),
+        ([PIECE, PIECE], 7, "more than the offered 7 bytes"),
+        ([PIECE], 8, "has another digest"),
+        ([], 7, "has another digest"),
         ([b"\xff"], 7, ENOUGH),
         ([b""], 7, ENOUGH),
         ([PIECE], 2**63, "may hold"),
@@ -212,7 +212,9 @@ def test_a_file_that_is_not_what_was_promised_is_not_kept(
     besiege, cache, pieces, size, reason
 ):
     joined = offered("a" * 64 if size != 7 else DIGEST, size)
-    stop = besiege(joined=joined, pieces=pieces, obtain=Obtainer(cache).obtain)
+    stop = besiege(
+        joined=joined, pieces=pieces, obtain=AssetFetcher(cache).fetch_assets
+    )
     assert stop.failed
     assert reason in stop.reason
     kept = [path.name for path in (cache.folder / "blobs").iterdir()]
@@ -240,7 +242,9 @@ def test_a_list_of_files_that_leads_elsewhere_is_refused(besiege, cache, rows):
     data = listing(rows)
     joined = offered(hashlib.sha256(data).hexdigest(), len(data), is_folder=True)
     pieces = [blob_codec.encode_piece(data)]
-    stop = besiege(joined=joined, pieces=pieces, obtain=Obtainer(cache).obtain)
+    stop = besiege(
+        joined=joined, pieces=pieces, obtain=AssetFetcher(cache).fetch_assets
+    )
     assert stop.failed
     assert "omniglot.npz" in stop.reason
 

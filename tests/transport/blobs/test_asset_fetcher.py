@@ -8,7 +8,7 @@ import pytest
 from mlpeft.config import RunConfig
 from mlpeft.errors import DataError, MlpeftError
 from mlpeft.transport.blobs import transfer as module
-from mlpeft.transport.blobs.asset_fetcher import Obtainer
+from mlpeft.transport.blobs.asset_fetcher import AssetFetcher
 from mlpeft.transport.blobs.cache import BlobCache
 from mlpeft.transport.blobs.manifest import OfferedAsset
 from mlpeft.transport.blobs.offer import Offer
@@ -82,16 +82,18 @@ def cache(tmp_path):
     made.release()
 
 
-def obtain(head, cache, offered=None):
+def fetch(head, cache, offered=None):
     offered = head.assets if offered is None else offered
-    return asyncio.run(Obtainer(cache).obtain(head.config, offered, head.fetch))
+    return asyncio.run(
+        AssetFetcher(cache).fetch_assets(head.config, offered, head.fetch)
+    )
 
 
 def test_a_machine_that_has_nothing_gets_everything(head, cache):
-    places = obtain(head, cache)
-    assert places["omniglot.npz"].read_text() == "abcdefghij"
-    assert places["omniglot.npz"].name == "omniglot.npz"
-    model = places[head.config.model.weights]
+    paths = fetch(head, cache)
+    assert paths["omniglot.npz"].read_text() == "abcdefghij"
+    assert paths["omniglot.npz"].name == "omniglot.npz"
+    model = paths[head.config.model.weights]
     assert (model / "config.json").read_text() == "{}"
     assert (model / "1_Pooling" / "config.json").read_text() == "[1, 2, 3]"
 
@@ -115,14 +117,14 @@ def test_a_file_of_the_users_own_keeps_its_name_and_one_of_the_hub_gets_one(
         config = {"task_distribution": section | {"task_params": params}}
         head = Head(RunConfig.from_dict(config))
         folder.rename(tmp_path / "gone")
-        assert obtain(head, cache)[name].name == expected
+        assert fetch(head, cache)[name].name == expected
         (tmp_path / "gone").rename(folder)
 
 
 def test_a_second_time_comes_from_the_cache(head, cache):
-    places = obtain(head, cache)
+    paths = fetch(head, cache)
     head.fetched.clear()
-    assert obtain(head, cache) == places
+    assert fetch(head, cache) == paths
     assert head.fetched == []
 
 
@@ -130,8 +132,8 @@ def test_what_the_machine_has_is_not_fetched(head, cache, tmp_path):
     (tmp_path / "data").mkdir()
     own = tmp_path / "data" / "omniglot.npz"
     own.write_text("abcdefghij")
-    places = obtain(head, cache)
-    assert places["omniglot.npz"] == own
+    paths = fetch(head, cache)
+    assert paths["omniglot.npz"] == own
     assert "omniglot.npz" not in [label for label, _ in head.fetched]
 
 
@@ -139,9 +141,9 @@ def test_another_file_of_the_same_name_is_not_taken(head, cache, tmp_path, caplo
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "omniglot.npz").write_text("another")
     with caplog.at_level(logging.INFO, "mlpeft.worker"):
-        places = obtain(head, cache)
-    assert places["omniglot.npz"].read_text() == "abcdefghij"
-    assert "is not the coordinator's omniglot.npz" in caplog.text
+        paths = fetch(head, cache)
+    assert paths["omniglot.npz"].read_text() == "abcdefghij"
+    assert "differs from the coordinator's omniglot.npz" in caplog.text
 
 
 def test_of_a_folder_only_the_files_that_lack_are_fetched(head, cache, tmp_path):
@@ -149,8 +151,8 @@ def test_of_a_folder_only_the_files_that_lack_are_fetched(head, cache, tmp_path)
     own.mkdir(parents=True)
     (own / "config.json").write_text("{}")
     (own / "extra.json").write_text("not of the coordinator's")
-    places = obtain(head, cache)
-    model = places[str(own)]
+    paths = fetch(head, cache)
+    model = paths[str(own)]
     assert (model / "config.json").read_text() == "{}"
     assert (model / "1_Pooling" / "config.json").read_text() == "[1, 2, 3]"
     assert not (model / "extra.json").exists()
@@ -160,41 +162,41 @@ def test_of_a_folder_only_the_files_that_lack_are_fetched(head, cache, tmp_path)
 def test_a_broken_transfer_goes_on_where_it_was(head, cache):
     head.faults = [None, 2]  # the manifest comes, of omniglot.npz two pieces of four
     with pytest.raises(LineBrokeError):
-        obtain(head, cache)
+        fetch(head, cache)
     head.fetched.clear()
-    assert obtain(head, cache)["omniglot.npz"].read_text() == "abcdefghij"
+    assert fetch(head, cache)["omniglot.npz"].read_text() == "abcdefghij"
     assert head.fetched[0] == ("omniglot.npz", 8)
 
 
 def test_a_damaged_blob_is_refused_with_what_to_do(head, cache):
     head.faults = [None, "other bytes"]
-    with pytest.raises(DataError, match="came with another digest") as told:
-        obtain(head, cache)
+    with pytest.raises(DataError, match="has another digest") as told:
+        fetch(head, cache)
     assert "mlpeft data verify" in str(told.value)
-    assert obtain(head, cache)["omniglot.npz"].read_text() == "abcdefghij"
+    assert fetch(head, cache)["omniglot.npz"].read_text() == "abcdefghij"
     assert head.fetched[-3] == ("omniglot.npz", 0)
 
 
 def test_a_damaged_beginning_is_fetched_anew(head, cache):
     head.faults = [None, 1]
     with pytest.raises(LineBrokeError):
-        obtain(head, cache)
+        fetch(head, cache)
     (part,) = (cache.folder / "blobs").glob("*.part")
     part.write_text("ABCD")
-    assert obtain(head, cache)["omniglot.npz"].read_text() == "abcdefghij"
+    assert fetch(head, cache)["omniglot.npz"].read_text() == "abcdefghij"
     assert head.fetched[2:4] == [("omniglot.npz", 4), ("omniglot.npz", 0)]
 
 
 def test_more_bytes_than_promised_are_refused(head, cache):
     first, *rest = head.assets
     short = OfferedAsset(first.name, first.sha256, 5)
-    with pytest.raises(DataError, match="more than the promised 5 bytes"):
-        obtain(head, cache, [short, *rest])
+    with pytest.raises(DataError, match="more than the offered 5 bytes"):
+        fetch(head, cache, [short, *rest])
 
 
 def test_names_that_the_configuration_does_not_have_are_not_believed(head, cache):
     stranger = OfferedAsset("../../.bashrc", head.assets[0].sha256, 10)
-    assert obtain(head, cache, [stranger]) == {}
+    assert fetch(head, cache, [stranger]) == {}
     assert head.fetched == []
 
 
@@ -206,8 +208,10 @@ def test_two_workers_of_a_machine_fetch_once(head, cache, monkeypatch):
         try:
             return await asyncio.gather(
                 *(
-                    Obtainer(one).obtain(head.config, head.assets, head.fetch)
-                    for one in (cache, other)
+                    AssetFetcher(each).fetch_assets(
+                        head.config, head.assets, head.fetch
+                    )
+                    for each in (cache, other)
                 )
             )
         finally:
@@ -221,7 +225,7 @@ def test_two_workers_of_a_machine_fetch_once(head, cache, monkeypatch):
 def test_a_run_that_does_not_fit_says_how_to_raise_the_limit(head, tmp_path):
     small = BlobCache(tmp_path / "small", limit_bytes=5)
     with pytest.raises(DataError, match="MLPEFT_CACHE_GB"):
-        obtain(head, small)
+        fetch(head, small)
     small.release()
 
 
@@ -230,14 +234,14 @@ def test_a_list_of_files_without_end_is_not_fetched(head, cache):
     roomy = BlobCache(cache.folder, 1 << 50)
     roomy._make_room = lambda needed: None
     with pytest.raises(DataError, match="copy the folder to this machine"):
-        obtain(head, roomy, [huge])
+        fetch(head, roomy, [huge])
     roomy.release()
 
 
 def test_progress_is_told(head, cache, monkeypatch, caplog):
-    monkeypatch.setattr(module, "TELL_S", 0.0)
+    monkeypatch.setattr(module, "LOG_S", 0.0)
     with caplog.at_level(logging.DEBUG, "mlpeft.worker"):
-        obtain(head, cache)
+        fetch(head, cache)
     assert "fetching omniglot.npz, 10 B" in caplog.text
     assert "fetching omniglot.npz: 8 B of 10 B, " in caplog.text
     assert "fetched 4 files" in caplog.text
@@ -246,5 +250,5 @@ def test_progress_is_told(head, cache, monkeypatch, caplog):
 def test_a_folder_that_is_the_same_is_used_as_it_is(head, cache, tmp_path):
     (tmp_path / "elsewhere").rename(tmp_path / "head")
     own = tmp_path / "head" / "model"
-    assert obtain(head, cache)[str(own)] == own
+    assert fetch(head, cache)[str(own)] == own
     assert [label for label, _ in head.fetched] == ["omniglot.npz"]

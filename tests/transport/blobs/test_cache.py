@@ -20,7 +20,7 @@ def digest(content):
 def put(cache, content, *, used_ns=None):
     name = digest(content)
     with cache.receive(name) as incoming:
-        incoming.read_kept(len(content))
+        incoming.resume(len(content))
         incoming.write(content)
         path = incoming.finish(name)
     if used_ns is not None:
@@ -43,11 +43,11 @@ def test_a_blob_is_there_once_it_is_whole(cache):
     content = b"x" * 30
     name = digest(content)
     with cache.receive(name) as incoming:
-        incoming.read_kept(30)
+        incoming.resume(30)
         incoming.write(content[:20])
     assert cache.get(name) is None
     with cache.receive(name) as incoming:
-        assert incoming.read_kept(30) == 20
+        assert incoming.resume(30) == 20
         incoming.write(content[20:])
         assert incoming.finish(name) is not None
     assert cache.get(name).read_bytes() == content
@@ -62,7 +62,7 @@ def test_other_bytes_are_not_kept(cache):
         assert incoming.size_bytes == 0
     assert cache.get(name) is None
     with cache.receive(name) as incoming:
-        assert incoming.read_kept(5) == 0
+        assert incoming.resume(5) == 0
 
 
 def test_a_part_that_is_too_long_is_dropped(cache):
@@ -70,7 +70,7 @@ def test_a_part_that_is_too_long_is_dropped(cache):
     with cache.receive(name) as incoming:
         incoming.write(b"much too long")
     with cache.receive(name) as incoming:
-        assert incoming.read_kept(5) == 0
+        assert incoming.resume(5) == 0
 
 
 def test_a_blob_that_was_damaged_on_disk_goes(cache):
@@ -185,7 +185,7 @@ def test_a_full_disk_is_said_before_the_transfer(cache, monkeypatch):
 def test_a_disk_that_fills_up_in_between_is_said_as_well(cache):
     full = OSError(errno.ENOSPC, "No space left on device")
     with (
-        pytest.raises(CacheFullError, match="Free some, or name a folder"),
+        pytest.raises(CacheFullError, match="Free some space"),
         cache.receive(digest(b"x")),
     ):
         raise full
@@ -193,7 +193,7 @@ def test_a_disk_that_fills_up_in_between_is_said_as_well(cache):
 
 def test_a_folder_that_cannot_be_used_is_named(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(DataError, match="name another folder with MLPEFT_CACHE_DIR"):
+    with pytest.raises(DataError, match="set MLPEFT_CACHE_DIR to another folder"):
         BlobCache(tmp_path / "file", 100)
 
 
@@ -202,10 +202,10 @@ def test_a_folder_of_links_gives_blobs_their_names(cache, tmp_path):
     own = tmp_path / "own.json"
     own.write_text("own")
     files = {"config.json": blob, "1_Pooling/config.json": own}
-    folder = cache.folder_of("f" * 64, files)
+    folder = cache.link_folder("f" * 64, files)
     assert (folder / "config.json").read_text() == "{}"
     assert (folder / "1_Pooling" / "config.json").read_text() == "own"
-    assert cache.folder_of("f" * 64, files | {"config.json": own}) == folder
+    assert cache.link_folder("f" * 64, files | {"config.json": own}) == folder
     assert (folder / "config.json").read_text() == "own"
     assert sorted(path.name for path in folder.iterdir()) == [
         "1_Pooling",
@@ -216,12 +216,12 @@ def test_a_folder_of_links_gives_blobs_their_names(cache, tmp_path):
 def test_what_is_held_is_told_by_name_and_last_use(cache):
     old = put(cache, b"a" * 10, used_ns=10**18)
     new = put(cache, b"b" * 20, used_ns=15 * 10**17)
-    cache.folder_of("asset", {"intents/own.jsonl": cache.folder / "blobs" / old})
+    cache.link_folder("asset", {"intents/own.jsonl": cache.folder / "blobs" / old})
     with cache.receive(digest(b"c" * 5)) as incoming:
-        incoming.read_kept(5)
+        incoming.resume(5)
         incoming.write(b"cc")
     cache.claim({new: 20})
-    part, first, last = cache.held()
+    part, first, last = cache.list_blobs()
     assert (part.size, part.whole) == (2, False)
     assert (first.sha256, first.used_at, first.in_use) == (new, 1.5e9, True)
     assert (last.sha256, last.name, last.size) == (old, "own.jsonl", 10)
@@ -233,7 +233,7 @@ def test_clearing_leaves_what_a_living_process_uses(cache):
     gone = put(cache, b"a" * 10)
     kept = put(cache, b"b" * 20)
     for name in (gone, kept):
-        cache.folder_of(name, {"f": cache.folder / "blobs" / name})
+        cache.link_folder(name, {"f": cache.folder / "blobs" / name})
     cache.claim({kept: 20})
     assert cache.clear() == 10
     assert names(cache) == {kept}

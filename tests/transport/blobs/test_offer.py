@@ -55,7 +55,7 @@ def test_a_start_that_takes_a_while_says_why(offer, tmp_path, monkeypatch, caplo
     config = {"task_distribution": {"task_families": ["omniglot"]}}
     with caplog.at_level(logging.INFO, "mlpeft.coordinator"):
         Offer.of(RunConfig.from_dict(config))
-    assert caplog.messages == ["reading omniglot.npz, 10 B, to offer it to workers"]
+    assert caplog.messages == ["hashing omniglot.npz, 10 B, to offer it to workers"]
 
 
 def test_what_a_package_keeps_in_another_way_is_not_offered(monkeypatch):
