@@ -41,8 +41,8 @@ def mlpeft(monkeypatch, capsys):
 def test_pausing_and_going_on(runtime, mlpeft):
     code, said = mlpeft("pause")
     assert (code, runtime.status().paused) == (0, "by a user")
-    assert "mlpeft resume goes on" in said
-    assert mlpeft("resume") == (0, "shards are given out\n")
+    assert "continue with mlpeft resume" in said
+    assert mlpeft("resume") == (0, "resumed: shards are leased again\n")
     assert runtime.status().paused == ""
 
 
@@ -50,7 +50,7 @@ def test_stopping(runtime, mlpeft):
     assert not runtime.stopping()
     code, said = mlpeft("stop")
     assert (code, runtime.stopping()) == (0, True)
-    assert "run run is saved and ends after the round under way" in said
+    assert "run run is saved and ends after this round" in said
 
 
 def test_draining_and_releasing_name_a_worker(runtime, mlpeft):
@@ -59,7 +59,7 @@ def test_draining_and_releasing_name_a_worker(runtime, mlpeft):
     assert mlpeft("release", "local-0")[0] == 0
     code, said = mlpeft("drain", "local-0")
     assert code == 0
-    assert "local-0 finishes the shard in hand and ends" in said
+    assert "local-0 finishes its shard and ends" in said
     while runtime.status().workers:
         pass
     for command in ("drain", "release"):

@@ -1,4 +1,4 @@
-"""Who a call comes from, and whether they may make it."""
+"""Identifies callers by their certificates, and admits or refuses them."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("mlpeft.coordinator")
 
-LOOK_S = 0.5
-"""Seconds between looks at whether a certificate in use was revoked."""
+POLL_S = 0.5
+"""Seconds between checks whether a certificate in use was revoked."""
 
 
 class NotAdmittedError(MlpeftError):
-    """A caller whose certificate is not, or no longer, on the list."""
+    """The caller's certificate is not on the list, or was revoked."""
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Whom TLS has let through.
+    """A caller that TLS has authenticated.
 
     Attributes:
-        name: In the certificate.
-        serial: Of the certificate, hexadecimal.
+        name: The name in the certificate.
+        serial: The certificate's serial number, hexadecimal.
     """
 
     name: str
     serial: str
 
-    def call(self, name: str) -> str:
-        """What to call a worker of theirs: what they say, but always by their name.
+    def worker_name(self, name: str) -> str:
+        """The name of one of the caller's workers, prefixed with the certificate's.
 
-        What could not be a name is left out: it goes into logs and onto terminals.
+        An invalid name is dropped, since names go to logs and terminals.
         """
         if name == self.name or not certificates.is_valid_name(name):
             return self.name
@@ -47,50 +47,50 @@ class Caller:
 
 
 class Admission:
-    """Stands behind TLS, which has checked certificates but knows no revocation.
+    """Checks callers against the list; TLS checks certificates, but not revocation.
 
     Args:
-        authority: Whose list counts.
+        authority: The authority with the list.
     """
 
     def __init__(self, authority: Authority) -> None:
         self._authority = authority
 
     def admit(self, context: Context) -> Caller:
-        """Whoever makes a call.
+        """Identify and check the caller of a call.
 
         Raises:
-            NotAdmittedError: If they may not; it is logged.
+            NotAdmittedError: If the caller is refused, which is logged.
         """
         (pem,) = context.auth_context()["x509_pem_cert"]
         info = certificates.read(pem)
-        visitor = Caller(info.name, info.serial)
+        caller = Caller(info.name, info.serial)
         try:
-            self.check(visitor)
+            self.check(caller)
         except NotAdmittedError as error:
-            log.warning("%s from %s refused: %s", info.name, context.peer(), error)
+            log.warning("refused %s from %s: %s", info.name, context.peer(), error)
             raise
-        return visitor
+        return caller
 
-    def check(self, visitor: Caller) -> None:
-        """See that a visitor may still be here.
+    def check(self, caller: Caller) -> None:
+        """Check that a caller's certificate is on the list and not revoked.
 
         Raises:
-            NotAdmittedError: If not, or if the list cannot be read.
+            NotAdmittedError: If it is not, or the list cannot be read.
         """
         try:
-            refusal = self._authority.refusal(visitor.serial)
+            refusal = self._authority.refusal(caller.serial)
         except MlpeftError as error:
             raise NotAdmittedError(str(error)) from error
         if refusal is not None:
             raise NotAdmittedError(refusal)
 
-    async def watch(self, visitor: Caller) -> None:
-        """Return never, unless the visitor is shut out.
+    async def watch(self, caller: Caller) -> None:
+        """Run until the caller's certificate is revoked.
 
         Raises:
-            NotAdmittedError: Then.
+            NotAdmittedError: When it is revoked, or the list cannot be read.
         """
         while True:
-            await asyncio.sleep(LOOK_S)
-            self.check(visitor)
+            await asyncio.sleep(POLL_S)
+            self.check(caller)

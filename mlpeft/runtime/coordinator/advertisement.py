@@ -1,4 +1,4 @@
-"""How workers come here: the command that starts one, and DNS-SD announcements."""
+"""How workers find a coordinator: the command to start one, and DNS-SD."""
 
 from __future__ import annotations
 
@@ -19,59 +19,59 @@ if TYPE_CHECKING:
 
 
 def join_command(address: str, authority: Authority | None) -> str:
-    """What to type on a machine that is to be a worker.
+    """The command that starts a worker on another machine.
 
     Args:
-        address: host:port that the coordinator listens on.
-        authority: Who may enter; None: anybody, in the clear.
+        address: host:port on which the coordinator listens.
+        authority: The cluster's authority; None: no TLS, open to anybody.
     """
     host, port = split_address(address, "the coordinator")
-    dialled = join_address(_name_of(host, authority), port)
-    command = f"mlpeft-worker --coordinator {dialled}"
+    endpoint = join_address(_reachable_host(host, authority), port)
+    command = f"mlpeft-worker --coordinator {endpoint}"
     if authority is None and not is_loopback(host):
         command += " --insecure"
     return command
 
 
 def advice(command: str, authority: Authority | None) -> str:
-    """What a run that has no worker tells whoever looks at it.
+    """How to start a worker, for a run that has none.
 
     Args:
         command: From `join_command`.
-        authority: Who may enter; None: anybody, in the clear.
+        authority: The cluster's authority; None: no TLS, open to anybody.
     """
     if authority is None:
         return f"`{command}`"
     return (
-        f"`{command}`; a machine that is new joins before that, with `mlpeft-worker "
-        "join TOKEN` (`mlpeft-coordinator token` prints a token)"
+        f"`{command}`; a new machine first joins with `mlpeft-worker join TOKEN` "
+        "(`mlpeft-coordinator token` prints a token)"
     )
 
 
-def _name_of(host: str, authority: Authority | None) -> str:
-    """A name that other machines can dial: 0.0.0.0 is none."""
+def _reachable_host(host: str, authority: Authority | None) -> str:
+    """A host that other machines can dial, unlike 0.0.0.0."""
     try:
-        everywhere = ipaddress.ip_address(host).is_unspecified
+        unspecified = ipaddress.ip_address(host).is_unspecified
     except ValueError:
-        everywhere = False
-    if not everywhere:
+        unspecified = False
+    if not unspecified:
         return host
     return authority.names[0] if authority is not None else socket.gethostname()
 
 
-def wants_presence(config: RunConfig, host: str) -> bool:
-    """Whether a coordinator that listens on this host is to announce itself."""
-    wanted = config.cluster.discovery
-    return not is_loopback(host) if wanted is None else wanted
+def is_advertised(config: RunConfig, host: str) -> bool:
+    """Whether a coordinator that listens on this host announces itself."""
+    enabled = config.cluster.discovery
+    return not is_loopback(host) if enabled is None else enabled
 
 
-class Presence:
-    """An announcement, from now to `close`. Making it takes a second, on the side.
+class Advertisement:
+    """Announces a coordinator in the background, until `close`.
 
     Args:
-        address: host:port that the coordinator listens on.
-        driver: What is announced.
-        authority: Who may enter; None: anybody, in the clear.
+        address: host:port on which the coordinator listens.
+        driver: The coordinator.
+        authority: The cluster's authority; None: no TLS, open to anybody.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class Presence:
         self._announcing = asyncio.create_task(_announce(address, driver, ca))
 
     async def close(self) -> None:
-        """Take the announcement back."""
+        """Withdraw the announcement."""
         announcer = await self._announcing
         if announcer is not None:
             await announcer.close()

@@ -1,4 +1,4 @@
-"""Serving the files of a run to workers that have none."""
+"""Serves a run's files to its workers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 SIGN_PIECES = 8
-"""The driver hears of a transfer that goes on after each so many pieces."""
+"""Pieces after which the driver is told that a transfer continues."""
 
 
 async def send_blob(
@@ -25,16 +25,16 @@ async def send_blob(
     context: Context,
     check: Callable[[], object],
 ) -> None:
-    """Answer one FetchBlob call. Reads off the event loop: a disk may be slow.
+    """Answer a FetchBlob call. Reads off the event loop: a disk may be slow.
 
     Args:
-        driver: Knows who has joined, and which blobs the run has.
+        driver: Knows the joined workers and the run's blobs.
         data: The request.
         context: The call.
-        check: Raises if the caller has been shut out; asked before each piece.
+        check: Raises if the caller was revoked; called before each piece.
 
     Raises:
-        MlpeftError: If the caller may not have it, or it cannot be read any more.
+        MlpeftError: If the caller may not fetch the blob, or it cannot be read.
     """
     request = blob_codec.decode_request(data)
     blob = driver.joins.blob(request)

@@ -1,4 +1,4 @@
-"""What operators may ask of a running coordinator."""
+"""Executes operators' requests to a running coordinator."""
 
 from __future__ import annotations
 
@@ -17,70 +17,70 @@ log = logging.getLogger("mlpeft.coordinator")
 
 
 class NotOperatorError(MlpeftError):
-    """A caller who may look, or compute, but not steer."""
+    """The caller may read the status or compute, but not control the cluster."""
 
 
 class Control:
-    """Turns what operators ask for into events of the cluster.
+    """Turns operators' requests into events of the cluster.
 
-    Asking twice is asking once: whoever repeats a call whose answer was lost does no
-    harm.
+    Requests are idempotent: a call whose answer was lost may be repeated.
 
     Args:
-        driver: What is steered.
-        authority: Who says who is an operator; None: everybody who gets here.
+        driver: The coordinator.
+        authority: Says who is an operator; None: every caller is one.
     """
 
     def __init__(self, driver: CoordinatorDriver, authority: Authority | None) -> None:
         self._driver = driver
         self._authority = authority
 
-    def obey(self, request: ControlRequest, visitor: Caller | None) -> str:
-        """Do what is asked; what happens now, for people.
+    def execute(self, request: ControlRequest, caller: Caller | None) -> str:
+        """Execute a request; returns a message on what happens now.
 
         Args:
-            request: What is asked.
-            visitor: Who asks; None in the clear, where everybody may.
+            request: The request.
+            caller: Who sent it; None without TLS, where everybody may.
 
         Raises:
-            NotOperatorError: If they may not.
-            UnknownWorkerError: If it is about a worker that is not there.
+            NotOperatorError: If the caller is not an operator.
+            UnknownWorkerError: If no such worker is connected.
         """
-        self._check(visitor)
-        who = visitor.name if visitor else "a user"
-        log.info("%s asks: %s", who, f"{request.action} {request.worker[:80]}".rstrip())
+        self._check(caller)
+        who = caller.name if caller else "a user"
+        action = f"{request.action} {request.worker[:80]}".rstrip()
+        log.info("%s requests: %s", who, action)
         match request.action:
             case Action.DRAIN:
                 self._driver.drain(request.worker, f"by {who}")
-                return f"{request.worker} finishes the shard in hand and ends"
+                return f"{request.worker} finishes its shard and ends"
             case Action.RELEASE:
                 self._driver.release(request.worker)
-                return f"{request.worker} gets shards"
+                return f"{request.worker} gets shards again"
             case Action.PAUSE:
                 self._driver.pause(f"by {who}")
                 return (
-                    "paused: shards in hand are finished, no others begin; "
-                    "mlpeft resume goes on"
+                    "paused: leased shards are finished, no others start; continue "
+                    "with mlpeft resume"
                 )
             case Action.RESUME:
                 self._driver.resume()
-                return "shards are given out"
+                return "resumed: shards are leased again"
             case Action.STOP:
                 self._driver.stop_after_round()
                 return (
-                    f"run {self._driver.config.run.name} is saved and ends after the "
-                    "round under way; the same command goes on with it"
+                    f"run {self._driver.config.run.name} is saved and ends after this "
+                    "round; the same command resumes it"
                 )
             case _:
                 assert_never(request.action)
 
-    def _check(self, visitor: Caller | None) -> None:
-        if self._authority is None or visitor is None:
+    def _check(self, caller: Caller | None) -> None:
+        if self._authority is None or caller is None:
             return
-        if not self._authority.is_operator(visitor.serial):
-            log.warning("%s asked to steer and may not", visitor.name)
+        if not self._authority.is_operator(caller.serial):
+            log.warning("refused a control request of %s: no operator", caller.name)
             raise NotOperatorError(
-                f"the certificate of {visitor.name} is a worker's, and only operators "
-                "steer; do it on the head node, or join this machine with a token of "
-                "`mlpeft-coordinator token --operator`"
+                f"the certificate of {caller.name} is a worker's; run this on the head "
+                "node, or join this machine with a token of `mlpeft-coordinator token "
+                "--operator`"
             )

@@ -1,4 +1,4 @@
-"""The port for joins: a worker brings a token and leaves with a certificate."""
+"""The port for joins, where workers trade a token for a certificate."""
 
 from __future__ import annotations
 
@@ -22,24 +22,31 @@ if TYPE_CHECKING:
     from mlpeft.runtime.coordinator.listen import Context
     from mlpeft.transport.security.authority import Authority
 
-MOST_PEERS = 4096
-"""Peers that are remembered; when there are more, those that may try again go first."""
+log = logging.getLogger("mlpeft.coordinator")
+
+BURST = 5
+EVERY_S = 10.0
+TOTAL_BURST = 50
+"""A machine has 5 tries at once, then one every 10 s; all together ten times that."""
+MAX_CALLS = 16
+"""Concurrent calls."""
+MAX_PEERS = 4096
+"""Peers to remember; those with a full burst are forgotten first."""
 
 
 @dataclass(slots=True)
 class _Bucket:
-    left: float
-    seen: float
+    tries: float
+    updated_at: float
 
 
 class RateLimit:
-    """Bursts of tries, refilled with time. The clock is the caller's.
+    """A token bucket per peer, and one for all. The caller provides the clock.
 
     Args:
-        burst: Tries that a peer has at once.
-        every_s: Seconds until it has one more.
-        total_burst: Tries that all peers together have at once; refilled as fast in
-            proportion.
+        burst: Tries of a peer at once.
+        every_s: Seconds until a peer gets one more try.
+        total_burst: Tries of all peers together at once, refilled in proportion.
     """
 
     def __init__(self, burst: int, every_s: float, total_burst: int) -> None:
@@ -51,51 +58,46 @@ class RateLimit:
         self._total = _Bucket(total_burst, float("-inf"))
 
     def wait_s(self, peer: str, now: float) -> float:
-        """Count a try of a peer; 0 if it may go on, else seconds until it may."""
-        if peer not in self._peers and len(self._peers) >= MOST_PEERS:
+        """Count a try of a peer; 0 if it is allowed, else seconds until it is."""
+        if peer not in self._peers and len(self._peers) >= MAX_PEERS:
             self._forget(now)
         bucket = self._peers.setdefault(peer, _Bucket(self._burst, now))
         _refill(bucket, self._burst, self._every_s, now)
         _refill(self._total, self._total_burst, self._total_every_s, now)
         wait = max(
-            (1 - bucket.left) * self._every_s,
-            (1 - self._total.left) * self._total_every_s,
+            (1 - bucket.tries) * self._every_s,
+            (1 - self._total.tries) * self._total_every_s,
         )
         if wait > 0:
             return wait
-        bucket.left -= 1
-        self._total.left -= 1
+        bucket.tries -= 1
+        self._total.tries -= 1
         return 0.0
 
     def _forget(self, now: float) -> None:
-        """Drop whoever has its tries back; if that is nobody, the oldest."""
+        """Drop peers with a full bucket; if there are none, the oldest."""
         full_s = self._burst * self._every_s
-        full = [name for name, b in self._peers.items() if now - b.seen >= full_s]
+        full = [
+            name
+            for name, bucket in self._peers.items()
+            if now - bucket.updated_at >= full_s
+        ]
         for name in full or [next(iter(self._peers))]:
             del self._peers[name]
 
 
 def _refill(bucket: _Bucket, burst: int, every_s: float, now: float) -> None:
-    bucket.left = min(burst, bucket.left + max(0.0, now - bucket.seen) / every_s)
-    bucket.seen = now
-
-
-log = logging.getLogger("mlpeft.coordinator")
-
-BURST = 5
-EVERY_S = 10.0
-TOTAL_BURST = 50
-"""A machine may try 5 times at once, then every 10 s; all together ten times that."""
-MOST_CALLS = 16
-"""Calls at one time."""
+    refill = max(0.0, now - bucket.updated_at) / every_s
+    bucket.tries = min(burst, bucket.tries + refill)
+    bucket.updated_at = now
 
 
 class EnrolmentServer:
     """Serves joins.
 
     Args:
-        authority: Who decides.
-        limit: How often one may try.
+        authority: Issues the certificates.
+        limit: Limits the tries of a peer.
     """
 
     def __init__(self, authority: Authority, limit: RateLimit | None = None) -> None:
@@ -110,7 +112,7 @@ class EnrolmentServer:
                 ("grpc.so_reuseport", 0),
                 *channel.OPTIONS,
             ],
-            maximum_concurrent_rpcs=MOST_CALLS,
+            maximum_concurrent_rpcs=MAX_CALLS,
         )
         methods = {"Authority": self._ca, "Enrol": self._enrol}
         self._server.add_generic_rpc_handlers(
@@ -126,15 +128,15 @@ class EnrolmentServer:
         )
 
     async def start(self, host: str, port: int, cluster_port: int) -> str:
-        """Listen; the address.
+        """Start to listen; returns the address.
 
         Args:
-            host: Where to listen.
-            port: Where to listen; 0 takes any that is free.
-            cluster_port: What workers are told to dial afterwards.
+            host: Host to listen on.
+            port: Port to listen on; 0: any free port.
+            cluster_port: The port that workers dial after the join.
 
         Raises:
-            MlpeftError: If the address cannot be had.
+            MlpeftError: If the address is not available.
         """
         self._cluster_port = cluster_port
         return await listen(
@@ -142,12 +144,12 @@ class EnrolmentServer:
             host,
             port,
             credentials.for_joins(self._authority),
-            "choose another with --set cluster.join_port=PORT (0: any that is free), "
-            "and make tokens with `mlpeft-coordinator token --port PORT`",
+            "give another with --set cluster.join_port=PORT (0: any free port), and "
+            "create tokens with `mlpeft-coordinator token --port PORT`",
         )
 
     async def stop(self) -> None:
-        """End at once."""
+        """Stop at once."""
         await self._server.stop(0)
 
     async def _ca(self, data: bytes, context: Context) -> bytes:
@@ -163,7 +165,7 @@ class EnrolmentServer:
             )
         try:
             request = codec.decode_request(data)
-            # In a thread: it waits for a lock that other processes take too.
+            # In a thread: it waits for a lock that other processes use.
             certificate = await asyncio.to_thread(
                 self._authority.enrol,
                 request.secret,
@@ -171,23 +173,23 @@ class EnrolmentServer:
                 request.certificate_request,
             )
         except EnrolmentError as error:
-            log.warning("a join from %s was refused: %s", peer, error)
+            log.warning("refused a join from %s: %s", peer, error)
             await context.abort(grpc.StatusCode.PERMISSION_DENIED, str(error))
         except RemoteProtocolError as error:
-            log.warning("a join from %s was refused: %s", peer, error)
+            log.warning("refused a join from %s: %s", peer, error)
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
         except SecurityError as error:
-            log.error("a join from %s failed: %s", peer, error)  # noqa: TRY400 - its text says all
+            log.error("a join from %s failed: %s", peer, error)  # noqa: TRY400 - no traceback
             await context.abort(
                 grpc.StatusCode.INTERNAL,
                 "the coordinator cannot take joins; its log says why",
             )
-        log.info("%s joined from %s and has a certificate", request.name, peer)
+        log.info("%s joined from %s and got a certificate", request.name, peer)
         return codec.encode_response(
             codec.EnrolResponse(certificate, self._cluster_port)
         )
 
 
 def _host(peer: str) -> str:
-    """The host of gRPC's `ipv4:1.2.3.4:567`: tries count by machine, not connection."""
+    """The host of gRPC's `ipv4:1.2.3.4:567`: tries count per machine."""
     return peer.rpartition(":")[0]

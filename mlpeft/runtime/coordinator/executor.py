@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from mlpeft.errors import MlpeftError
 from mlpeft.runtime.coordinator.advertisement import (
-    Presence,
+    Advertisement,
     advice,
+    is_advertised,
     join_command,
-    wants_presence,
 )
 from mlpeft.runtime.coordinator.driver import CoordinatorDriver
 from mlpeft.runtime.coordinator.enrolment import EnrolmentServer
-from mlpeft.runtime.coordinator.local_workers import Processes, Threads
+from mlpeft.runtime.coordinator.local_workers import ProcessWorkers, ThreadWorkers
 from mlpeft.runtime.coordinator.metrics import Metrics
 from mlpeft.runtime.coordinator.progress import ProgressReporter
 from mlpeft.runtime.coordinator.server import Server
@@ -90,7 +90,7 @@ class Runtime:
         self.join_command = ""
         """The command that starts a worker, once started."""
         self._local: LocalWorkers | None = None
-        self._presence: Presence | None = None
+        self._advertisement: Advertisement | None = None
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(
             target=self._loop.run_forever, name="mlpeft-coordinator", daemon=True
@@ -184,8 +184,8 @@ class Runtime:
         address = await self._server.start(host, port)
         self.join_command = join_command(address, self._authority)
         self._driver.invite(advice(self.join_command, self._authority))
-        if wants_presence(self._config, host):
-            self._presence = Presence(address, self._driver, self._authority)
+        if is_advertised(self._config, host):
+            self._advertisement = Advertisement(address, self._driver, self._authority)
         if self._authority is not None:
             self._enrolment = EnrolmentServer(self._authority)
             _, chosen = split_address(address, "the coordinator")
@@ -196,9 +196,9 @@ class Runtime:
             )
         if local_workers:
             self._local = (
-                Processes(self._driver)
+                ProcessWorkers(self._driver)
                 if processes
-                else Threads(self._driver, self._versions, self._prepare)
+                else ThreadWorkers(self._driver, self._versions, self._prepare)
             )
             await self._local.start(local_workers)
         return address
@@ -208,8 +208,8 @@ class Runtime:
         if self._enrolment is not None:
             await self._enrolment.stop()
         ends = [self._server.stop(GRACE_S)]
-        if self._presence is not None:
-            ends.append(self._presence.close())
+        if self._advertisement is not None:
+            ends.append(self._advertisement.close())
         if self._local is not None:
             ends.append(self._local.stop(GRACE_S))
         await asyncio.gather(*ends, return_exceptions=True)

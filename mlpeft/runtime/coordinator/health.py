@@ -1,7 +1,7 @@
-"""The standard services of gRPC: health, and reflection.
+"""The standard gRPC services for health and reflection.
 
-With them any gRPC tool can ask whether a coordinator serves and what it understands.
-Who may not call the service Cluster may not call these either.
+They let any gRPC tool ask whether a coordinator is serving and what its methods are.
+Only callers admitted to the service Cluster may call them.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
     from mlpeft.runtime.coordinator.listen import Context
 
 SERVICES = (channel.SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
-"""What reflection tells of."""
+"""Services listed by reflection."""
 
 
 class StandardServices:
     """Health and reflection of a server.
 
     Args:
-        server: A `grpc.aio` server that is not started.
-        let_in: Ends a call of whoever may not make it.
+        server: A `grpc.aio` server before its start.
+        let_in: Aborts the call of a refused caller.
     """
 
     def __init__(
@@ -40,12 +40,12 @@ class StandardServices:
         )
 
     async def serving(self) -> None:
-        """From now on, work is taken in."""
+        """Report the server as serving."""
         serving = health_pb2.HealthCheckResponse.SERVING
         await self._health.set(channel.SERVICE, serving)
 
     async def ending(self) -> None:
-        """From now on, nothing is: who watches hears of it."""
+        """Report the server as not serving, also to watchers."""
         await self._health.enter_graceful_shutdown()
 
 
@@ -65,7 +65,7 @@ class _Health(health.aio.HealthServicer):
 
 class _Reflection(reflection.aio.ReflectionServicer):
     def __init__(self, let_in: Callable[[Context], Awaitable[object]]) -> None:
-        # The pool of the generated contract: it holds the standard services too.
+        # The descriptor pool of the generated code also holds the standard services.
         super().__init__(SERVICES, pool=cluster_pb2.DESCRIPTOR.pool)
         self._let_in = let_in
 

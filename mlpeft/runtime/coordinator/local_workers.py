@@ -1,4 +1,4 @@
-"""Workers on the coordinator's own machine: in its process, or in some of their own."""
+"""Workers on the coordinator's machine: in its process, or in their own."""
 
 from __future__ import annotations
 
@@ -33,37 +33,37 @@ SOCKET = "coordinator.sock"
 
 
 class SocketFolder:
-    """A folder that only this user may enter, until it is closed.
+    """A temporary folder for a Unix socket that only this user may enter.
 
-    It is in the system's folder for such: the path of a socket may have 104 bytes at
-    most.
+    It is in the system's temporary folder, since the path of a socket is limited to 104
+    bytes.
 
     Attributes:
-        socket: Where the socket goes.
+        socket: Path of the socket.
     """
 
     def __init__(self) -> None:
         base = Path(tempfile.gettempdir())
         remove_stale(base)
-        # It gets its name when it is locked: no moment at which it seems to be stale.
-        made = Path(tempfile.mkdtemp(prefix="mlpeft-new-", dir=base))  # mode 0700
-        self._lock = (made / LOCK).open("w", encoding="ascii")
+        # Renamed once it is locked, so that it never looks stale.
+        created = Path(tempfile.mkdtemp(prefix="mlpeft-new-", dir=base))  # mode 0700
+        self._lock = (created / LOCK).open("w", encoding="ascii")
         fcntl.flock(self._lock, fcntl.LOCK_EX)
-        name = PREFIX + made.name.rpartition("-")[2]
-        self._folder = made.rename(base / name)
+        name = PREFIX + created.name.rpartition("-")[2]
+        self._folder = created.rename(base / name)
         self.socket = self._folder / SOCKET
 
     def close(self) -> None:
-        """Remove it."""
+        """Remove the folder."""
         shutil.rmtree(self._folder, ignore_errors=True)
         self._lock.close()
 
 
 def remove_stale(base: Path) -> None:
-    """Remove folders of this user's coordinators that live no more.
+    """Remove the folders of this user's dead coordinators.
 
     Args:
-        base: Where such folders are.
+        base: The parent of such folders.
     """
     for folder in base.glob(f"{PREFIX}*"):
         try:
@@ -72,7 +72,7 @@ def remove_stale(base: Path) -> None:
             with (folder / LOCK).open(encoding="ascii") as lock:
                 if _is_free(lock):
                     shutil.rmtree(folder, ignore_errors=True)
-        except OSError:  # gone by now, or not ours to look at
+        except OSError:  # removed by now, or not accessible
             continue
 
 
@@ -85,24 +85,24 @@ def _is_free(lock: IO[str]) -> bool:
 
 
 class LocalWorkers(Protocol):
-    """Workers that begin and end with the coordinator. They live on its loop."""
+    """Workers that start and end with the coordinator, on its event loop."""
 
     async def start(self, number: int) -> None:
-        """Start so many."""
+        """Start a number of workers."""
         ...
 
     async def stop(self, grace_s: float) -> None:
-        """Wait for all to end; the driver has told them that the run is over."""
+        """Wait for all to end, after the driver sent them the end of the run."""
         ...
 
 
-class Threads:
-    """Workers in this process, joined to the driver by queues.
+class ThreadWorkers:
+    """Workers in this process, connected to the driver by queues.
 
     Args:
-        driver: Whose workers they are.
-        versions: Of this process.
-        prepare: Makes a worker's runner.
+        driver: The coordinator.
+        versions: Versions of this process.
+        prepare: Builds a worker's runner.
     """
 
     def __init__(
@@ -138,21 +138,21 @@ class Threads:
         return ComputeThread(self._prepare, post)
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
-        """An in-process worker that gave up would leave its round waiting for ever."""
+        """Abort the run if a worker failed: its round would wait forever."""
         if task.cancelled():
             return
         error = task.exception()
         if error is None and task.result().failed:
             error = MlpeftError(task.result().reason)
         if error is not None:
-            self._driver.abandon(f"an in-process worker ended: {error}")
+            self._driver.abandon(f"an in-process worker failed: {error}")
 
 
-class Processes:
-    """Workers in processes of their own, over a socket that only this user may open.
+class ProcessWorkers:
+    """Workers in separate processes, over a socket that only this user may open.
 
     Args:
-        driver: Whose workers they are.
+        driver: The coordinator.
     """
 
     def __init__(self, driver: CoordinatorDriver) -> None:
@@ -178,7 +178,7 @@ class Processes:
         self._folder.close()
 
     def _given_up(self, reason: str) -> None:
-        """With nobody left to compute, the round would wait for ever."""
+        """Abort the run if no worker is left: its round would wait forever."""
         self._alive -= 1
         if not self._alive and not self._driver.status().workers:
             self._driver.abandon(f"no worker is left: {reason}")

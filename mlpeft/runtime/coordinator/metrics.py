@@ -1,7 +1,7 @@
-"""The coordinator's figures for Prometheus, over HTTP.
+"""The coordinator's Prometheus metrics, over HTTP.
 
-Most are made from the overview when they are asked for, so that the cluster's work pays
-nothing for them. docs/metrics.md is the list for people; a test holds the two together.
+Most are computed from the overview at each scrape, so that they cost the cluster
+nothing. docs/metrics.md lists them; a test compares the two.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ ROUND_SECONDS: Final = (
     *(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5),
     *(1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0),
 )
-"""Upper ends of the histogram's buckets."""
+"""Upper bounds of the histogram's buckets."""
 
 
 class Metrics:
-    """Serves figures until it is closed.
+    """Serves metrics until it is closed.
 
     Args:
-        overview: Says what there is to tell; called from a thread of its own.
+        overview: Returns the state to export; called from a separate thread.
     """
 
     def __init__(self, overview: Callable[[], Overview]) -> None:
         self.registry = CollectorRegistry()
-        self.registry.register(_FromOverview(overview))
+        self.registry.register(_OverviewCollector(overview))
         self._rounds = Histogram(
             "mlpeft_round_seconds",
             "From a round's opening to its last update",
@@ -54,10 +54,10 @@ class Metrics:
         self._thread: Any = None
 
     def start(self, host: str, port: int) -> str:
-        """Serve; the address, with the port that was chosen if 0.
+        """Start to serve; returns the address, with the actual port for port 0.
 
         Raises:
-            MlpeftError: If the address cannot be had.
+            MlpeftError: If the address is not available.
         """
         try:
             self._server, self._thread = start_http_server(
@@ -67,8 +67,7 @@ class Metrics:
             address = join_address(host, port)
             raise MlpeftError(
                 f"cannot serve metrics on {address}: {error.strerror}; "
-                "choose another with --set cluster.metrics_port=PORT (0: any that is "
-                "free)"
+                "give another with --set cluster.metrics_port=PORT (0: any free port)"
             ) from error
         return join_address(host, self._server.server_port)
 
@@ -82,60 +81,60 @@ class Metrics:
         self._server = None
 
     def time_round(self, result: Future[Any]) -> None:
-        """Note how long a round takes that opens now; rounds that fail do not count."""
-        opened = time.monotonic()
+        """Measure a round that opens now; failed rounds do not count."""
+        opened_at = time.monotonic()
 
         def closed(done: Future[Any]) -> None:
             if not done.cancelled() and done.exception() is None:
-                self._rounds.observe(time.monotonic() - opened)
+                self._rounds.observe(time.monotonic() - opened_at)
 
         result.add_done_callback(closed)
 
 
-class _FromOverview(Collector):
-    """Figures that are read off the overview."""
+class _OverviewCollector(Collector):
+    """Computes metrics from the overview."""
 
     def __init__(self, overview: Callable[[], Overview]) -> None:
         self._overview = overview
 
     def describe(self) -> list[Metric]:
-        """Nothing: registering must not ask a coordinator that is not up yet."""
+        """Nothing: registration must not call a coordinator before its start."""
         return []
 
     def collect(self) -> Iterator[Metric]:
-        """All of them."""
-        seen = self._overview()
-        yield _info(seen)
-        yield from _of_run(seen)
-        yield from _of_shards(seen)
-        yield from _of_workers(seen)
+        """All metrics."""
+        overview = self._overview()
+        yield _run_info(overview)
+        yield from _run_metrics(overview)
+        yield from _shard_metrics(overview)
+        yield from _worker_metrics(overview)
         moved = CounterMetricFamily(
             "mlpeft_bytes",
             "Bytes of messages from workers (up) and to them (down)",
             labels=["direction"],
         )
-        moved.add_metric(["up"], seen.bytes_moved.up)
-        moved.add_metric(["down"], seen.bytes_moved.down)
+        moved.add_metric(["up"], overview.bytes_moved.up)
+        moved.add_metric(["down"], overview.bytes_moved.down)
         yield moved
 
 
-def _info(seen: Overview) -> Metric:
+def _run_info(overview: Overview) -> Metric:
     info = GaugeMetricFamily(
         "mlpeft_run_info",
         "1; its labels name the run",
         labels=["run", "session", "version"],
     )
-    info.add_metric([seen.run, seen.session, __version__], 1)
+    info.add_metric([overview.run, overview.session, __version__], 1)
     return info
 
 
-def _of_run(seen: Overview) -> Iterator[Metric]:
-    progress, cluster = seen.progress, seen.cluster
+def _run_metrics(overview: Overview) -> Iterator[Metric]:
+    progress, cluster = overview.progress, overview.cluster
     yield _gauge("mlpeft_iteration", "Meta-iterations done", progress.iteration)
-    yield _gauge("mlpeft_iterations", "Meta-iterations in all", progress.iterations)
+    yield _gauge("mlpeft_iterations", "Meta-iterations of the run", progress.iterations)
     yield _gauge(
         "mlpeft_iterations_per_second",
-        "Meta-iterations a second of late; 0 if not known",
+        "Recent meta-iterations per second; 0 if unknown",
         progress.per_second or 0.0,
     )
     yield _gauge(
@@ -149,13 +148,13 @@ def _of_run(seen: Overview) -> Iterator[Metric]:
     yield _gauge("mlpeft_paused", "1 while paused", int(bool(cluster.paused)))
     yield _gauge(
         "mlpeft_stopping",
-        "1 if the run ends after the round under way",
-        int(seen.stopping),
+        "1 if the run ends after the open round",
+        int(overview.stopping),
     )
 
 
-def _of_shards(seen: Overview) -> Iterator[Metric]:
-    cluster = seen.cluster
+def _shard_metrics(overview: Overview) -> Iterator[Metric]:
+    cluster = overview.cluster
     leased = len({lease.key.shard for lease in cluster.leases})
     shards = GaugeMetricFamily(
         "mlpeft_round_shards", "Shards of the open round", labels=["state"]
@@ -168,31 +167,31 @@ def _of_shards(seen: Overview) -> Iterator[Metric]:
         "mlpeft_shards", "Updates that counted", value=cluster.counted
     )
     yield CounterMetricFamily(
-        "mlpeft_refusals", "Updates that the gate refused", value=cluster.refused
+        "mlpeft_refusals", "Updates that were refused", value=cluster.refused
     )
     yield CounterMetricFamily(
         "mlpeft_backups",
-        "Leases that a second worker got beside a slow one",
+        "Backup leases of slow shards",
         value=cluster.backups,
     )
     failures = CounterMetricFamily(
-        "mlpeft_failures", "Attempts at shards that came to nothing", labels=["cause"]
+        "mlpeft_failures", "Failed attempts at shards", labels=["cause"]
     )
     for cause, count in cluster.failures.items():
         failures.add_metric([cause], count)
     yield failures
 
 
-def _of_workers(seen: Overview) -> Iterator[Metric]:
-    workers = seen.cluster.workers
-    counted = Counter(worker.state for worker in workers)
+def _worker_metrics(overview: Overview) -> Iterator[Metric]:
+    workers = overview.cluster.workers
+    counts = Counter(worker.state for worker in workers)
     states = GaugeMetricFamily("mlpeft_workers", "Connected workers", labels=["state"])
     for state in WORKER_STATES:
-        states.add_metric([state], counted[state])
+        states.add_metric([state], counts[state])
     yield states
     lag = GaugeMetricFamily(
         "mlpeft_worker_lag_seconds",
-        "Since the last sign of life, the longest of a name",
+        "Seconds since the last message, the longest per name",
         labels=["worker"],
     )
     for name in dict.fromkeys(worker.name for worker in workers):

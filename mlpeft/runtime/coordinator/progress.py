@@ -1,7 +1,7 @@
-"""How far the run is, for whoever asks the coordinator while the training thread works.
+"""The run's progress, readable from other threads than the training thread.
 
-The training thread writes, the event loop and the thread of the metrics read: each
-value is one that Python assigns at once.
+The training thread writes; the event loop and the metrics thread read. Each value is
+assigned atomically.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from mlpeft.results import EvalResult
 
 MARK_S = 0.25
-"""Least time between two marks of the pace."""
+"""Minimum seconds between marks of the pace."""
 
 
 class ProgressReporter:
-    """A `mlpeft.reporting.Reporter` that remembers where the run is.
+    """A `mlpeft.reporting.Reporter` that stores the run's progress.
 
     Args:
-        clock: Seconds, of a clock that does not jump.
+        clock: Monotonic time in seconds.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -39,7 +39,7 @@ class ProgressReporter:
         self._next_mark = 0.0
 
     def progress(self) -> RunProgress:
-        """Where the run is."""
+        """The run's progress."""
         rate = self._pace.per_second_at(self._iteration, self._clock())
         left = self._total - self._iteration
         return RunProgress(
@@ -51,13 +51,13 @@ class ProgressReporter:
         )
 
     def start(self, config: RunConfig, run_dir: Path, first_iteration: int) -> None:
-        """Begin to measure."""
+        """Start to measure."""
         self._total = config.meta_learning.num_meta_iterations
         self._iteration = first_iteration
         self._pace = Pace(first_iteration, self._clock())
 
     def iteration(self, iteration: int, metrics: Mapping[str, float]) -> None:
-        """Note it."""
+        """Store the iteration."""
         self._iteration = iteration
         now = self._clock()
         if now >= self._next_mark:
@@ -65,14 +65,14 @@ class ProgressReporter:
             self._next_mark = now + MARK_S
 
     def validation(self, iteration: int, result: EvalResult) -> None:
-        """Note the score."""
+        """Store the score."""
         self._validation = f"{iteration}: {result.headline}"
 
     def checkpoint(self, iteration: int, path: Path) -> None:
-        """Nothing that is asked for."""
+        """Nothing: checkpoints are not progress."""
 
     def message(self, text: str) -> None:
-        """The log has it."""
+        """Nothing: the log has the message."""
 
     def close(self) -> None:
-        """Stay as it is: whoever asks after the end sees the end."""
+        """Nothing: the final state stays readable."""

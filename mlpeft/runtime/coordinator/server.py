@@ -155,7 +155,7 @@ class Server:
             visitor = self._admit(context)
             request = join_codec.decode_join_request(data)
             if visitor is not None:
-                name = visitor.call(request.name)
+                name = visitor.worker_name(request.name)
                 request = dataclasses.replace(request, name=name)
             response = self._driver.joins.join(request)
         except MlpeftError as error:
@@ -219,7 +219,7 @@ class Server:
         try:
             visitor = self._admit(context)
             request = control_codec.decode_request(data)
-            text = self.control.obey(request, visitor)
+            text = self.control.execute(request, visitor)
         except MlpeftError as error:
             await _abort(context, error)
         return control_codec.encode_response(text)

@@ -1,9 +1,9 @@
-"""Worker processes on the coordinator's own machine, started and kept alive by it.
+"""Starts worker processes on the coordinator's machine, and restarts them.
 
-Each is a `mlpeft-worker` of its own, spawned and never forked (MLX does not survive a
-fork), with one BLAS thread unless the run says otherwise. It ends with the coordinator,
-however that ends: its standard input is a pipe whose other end only the coordinator
-holds, so that the system tells it even of a kill -9.
+Each is a separate `mlpeft-worker`, spawned and not forked (MLX does not survive a
+fork), with one BLAS thread unless the run sets another number. It ends with the
+coordinator, even after a kill -9: its standard input is a pipe from the coordinator,
+which the system then closes.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 log = logging.getLogger("mlpeft.coordinator")
 
 END_S: Final = 3.0
-"""How long a process has to end with the run, and then to end when it is told to."""
+"""Seconds for a process to end with the run, and again after being told to end."""
 LAST_LINES: Final = 5
-"""Of what a process said that are shown if it fails."""
+"""Last lines of a process's output to show if it fails."""
 ONE_THREAD: Final = {
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
@@ -42,14 +42,14 @@ ONE_THREAD: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Restarts:
-    """When a process that died is started again.
+    """When to restart a process that died.
 
     Attributes:
-        most: As often as this in a row; then it is given up.
-        first_s: Wait before the first time.
-        factor: Each further wait is longer by this.
-        longest_s: The longest wait.
-        steady_s: Who lived this long is not in a row with those before.
+        most: Consecutive restarts before giving up.
+        first_s: Delay of the first restart.
+        factor: Growth of the delay per restart.
+        longest_s: Upper bound of the delay.
+        steady_s: Lifetime after which earlier deaths no longer count.
     """
 
     most: int = 5
@@ -59,35 +59,35 @@ class Restarts:
     steady_s: float = 60.0
 
     def delay_s(self, deaths: int) -> float | None:
-        """The wait after so many deaths in a row; None: no more."""
+        """The delay after a number of consecutive deaths; None: give up."""
         if deaths > self.most:
             return None
         return min(self.longest_s, self.first_s * self.factor ** (deaths - 1))
 
 
 def worker_command(address: str, name: str, config: RunConfig) -> list[str]:
-    """What starts a worker that ends with the run and with whoever started it.
+    """The command of a worker that ends with the run and with this process.
 
-    It may import what the configuration names: that is the user's, as this process is.
+    It may import the modules that the configuration names: the user trusts them here.
     """
     command = [sys.executable, "-m", "worker.cli", "--coordinator", address]
     command += ["--name", name, "--once", "--tied"]
     params = config.task_distribution.task_params
-    for named in (config.model.backbone, params.get("entry_point")):
-        module = module_of(named)
+    for entry_point in (config.model.backbone, params.get("entry_point")):
+        module = module_of(entry_point)
         if module is not None:
             command += ["--allow-module", module]
     return command
 
 
 class Supervisor:
-    """Keeps one process alive. Lives on one event loop.
+    """Starts a process and restarts it when it dies. Runs on one event loop.
 
     Args:
-        name: What the log calls it.
-        command: What to start.
-        given_up: Called, with the reason, if it will not be started again.
-        restarts: When it is.
+        name: Its name in the log.
+        command: The command to start.
+        given_up: Called with the reason when it will not be restarted.
+        restarts: When to restart it.
     """
 
     def __init__(
@@ -110,12 +110,12 @@ class Supervisor:
         self._ending.set()
         await asyncio.wait([self._task], timeout=END_S)
         if not self._task.done() and self._process is not None:
-            # It has not heard that the run is over, such as one that only just began.
+            # It did not receive the end of the run, as when it has just started.
             if self._process.stdin is not None:
                 self._process.stdin.close()
             await asyncio.wait([self._task], timeout=END_S)
             if not self._task.done():
-                log.warning("local worker %s does not end; killed", self._name)
+                log.warning("killing local worker %s, which does not end", self._name)
                 with contextlib.suppress(ProcessLookupError):
                     self._process.kill()
         await self._task
@@ -123,30 +123,27 @@ class Supervisor:
     async def _keep(self) -> None:
         deaths = 0
         while not self._ending.is_set():
-            began = time.monotonic()
-            end = await self._run_once()
-            if end is None or self._ending.is_set():
+            started_at = time.monotonic()
+            failure = await self._run_once()
+            if failure is None or self._ending.is_set():
                 return
-            deaths = (
-                1
-                if time.monotonic() - began > self._restarts.steady_s
-                else (deaths + 1)
-            )
+            lifetime_s = time.monotonic() - started_at
+            deaths = 1 if lifetime_s > self._restarts.steady_s else deaths + 1
             delay_s = self._restarts.delay_s(deaths)
             if delay_s is None:
-                reason = f"{end}; {deaths} times in a row, it is not started again"
+                reason = f"{failure}; {deaths} times in a row, giving it up"
                 log.error("local worker %s %s", self._name, reason)
                 self._given_up(f"local worker {self._name} {reason}")
                 return
             log.warning(
-                "local worker %s %s; started again in %g s (%d of %d)",
-                *(self._name, end, delay_s, deaths, self._restarts.most),
+                "local worker %s %s; restarting it in %g s (%d of %d)",
+                *(self._name, failure, delay_s, deaths, self._restarts.most),
             )
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._ending.wait(), delay_s)
 
     async def _run_once(self) -> str | None:
-        """Start the process and wait for its end; what that was, None: in order."""
+        """Start the process and wait for its end; how it failed, or None."""
         try:
             process = await asyncio.create_subprocess_exec(
                 *self._command,
@@ -154,29 +151,31 @@ class Supervisor:
                 stdout=asyncio.subprocess.DEVNULL,
                 stderr=asyncio.subprocess.PIPE,
                 env=os.environ | ONE_THREAD,
-                # A terminal's Ctrl-C is for the coordinator, which ends its workers.
+                # Ctrl-C goes to the coordinator only, which then ends its workers.
                 start_new_session=True,
             )
         except OSError as error:
             return f"cannot be started ({error})"
         self._process = process
         log.info("local worker %s is process %d", self._name, process.pid)
-        last = await self._listen(process)
+        last_lines = await self._log_output(process)
         code = await process.wait()
         if code == 0:
             return None
-        end = f"was ended by {_signal_name(-code)}" if code < 0 else f"failed ({code})"
-        return f"{end}: {' / '.join(last)}" if last and code > 0 else end
+        if code < 0:
+            return f"was killed by {_signal_name(-code)}"
+        output = f": {' / '.join(last_lines)}" if last_lines else ""
+        return f"failed with exit code {code}{output}"
 
-    async def _listen(self, process: asyncio.subprocess.Process) -> Sequence[str]:
-        """Pass on what the process says until it ends; its last lines."""
-        last: deque[str] = deque(maxlen=LAST_LINES)
+    async def _log_output(self, process: asyncio.subprocess.Process) -> Sequence[str]:
+        """Log the process's output until it ends; returns the last lines."""
+        last_lines: deque[str] = deque(maxlen=LAST_LINES)
         assert process.stderr is not None  # noqa: S101 - it is a pipe
         async for raw in process.stderr:
             line = raw.decode(errors="replace").rstrip()
             log.debug("%s: %s", self._name, line)
-            last.append(line)
-        return last
+            last_lines.append(line)
+        return last_lines
 
 
 def _signal_name(number: int) -> str:

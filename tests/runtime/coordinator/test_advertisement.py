@@ -1,12 +1,18 @@
-"""The command that a coordinator prints for its workers."""
+"""How workers find a coordinator: the command that it prints, and announcements."""
 
 import socket
 from types import SimpleNamespace
 
 import pytest
 
-from mlpeft.runtime.coordinator.advertisement import advice, join_command
+from mlpeft.config import RunConfig
+from mlpeft.runtime.coordinator.advertisement import (
+    advice,
+    is_advertised,
+    join_command,
+)
 
+EVERYWHERE = "0.0.0.0"  # noqa: S104 - as a user would type it
 AUTHORITY = SimpleNamespace(names=("head.local", "localhost"))
 
 
@@ -34,3 +40,18 @@ def test_who_needs_a_certificate_is_told_how_to_get_one():
     assert told.startswith("`mlpeft-worker --coordinator head.local:1`; ")
     assert "`mlpeft-worker join TOKEN`" in told
     assert "`mlpeft-coordinator token`" in told
+
+
+@pytest.mark.parametrize(
+    ("host", "setting", "advertised"),
+    [
+        ("127.0.0.1", None, False),
+        (EVERYWHERE, None, True),
+        ("head.local", None, True),
+        ("127.0.0.1", True, True),
+        (EVERYWHERE, False, False),
+    ],
+)
+def test_it_announces_itself_off_loopback_or_as_it_is_told(host, setting, advertised):
+    config = RunConfig.from_dict({"cluster": {"discovery": setting}})
+    assert is_advertised(config, host) is advertised

@@ -74,7 +74,7 @@ def test_while_paused_nothing_is_computed_and_afterwards_the_bytes_are_the_same(
     said, paused, theta = bounded(scenario())
     assert said[0] == said[1]
     assert said[0].startswith("paused: ")
-    assert said[2] == said[3] == "shards are given out"
+    assert said[2] == said[3] == "resumed: shards are leased again"
     assert paused.paused == "by a user"
     assert paused.leases == ()
     assert theta.tobytes() == serial_result(2).tobytes()
@@ -93,7 +93,7 @@ def test_a_worker_that_is_drained_ends_and_the_others_go_on():
             return said, stop, theta, again
 
     said, stop, theta, again = bounded(scenario())
-    assert said == "ada finishes the shard in hand and ends"
+    assert said == "ada finishes its shard and ends"
     assert not stop.failed
     assert "by a user" in stop.reason
     assert theta.tobytes() == serial_result(2).tobytes()
@@ -110,7 +110,7 @@ def test_a_worker_is_released_by_name():
             return said, await refusal(steered.ask(Action.RELEASE, "eve"))
 
     said, unknown = bounded(scenario())
-    assert said == "ada gets shards"
+    assert said == "ada gets shards again"
     assert unknown[0] is grpc.StatusCode.NOT_FOUND
 
 
@@ -128,7 +128,7 @@ def test_asked_to_stop_it_says_so_and_goes_on_if_it_was_paused():
     before, said, stopping, paused = bounded(scenario())
     assert (before, stopping, paused) == (False, True, "")
     (text,) = said
-    assert text.startswith("run run is saved and ends after the round under way; ")
+    assert text.startswith("run run is saved and ends after this round; ")
 
 
 def test_an_action_that_there_is_not_is_refused():

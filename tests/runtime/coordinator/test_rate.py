@@ -33,7 +33,7 @@ def test_a_long_rest_gives_no_more_than_the_burst():
 
 
 def test_very_many_peers_cost_bounded_memory(monkeypatch):
-    monkeypatch.setattr(enrolment, "MOST_PEERS", 10)
+    monkeypatch.setattr(enrolment, "MAX_PEERS", 10)
     limit = RateLimit(burst=1, every_s=1, total_burst=1000)
     for index in range(100):
         limit.wait_s(f"peer {index}", index * 0.001)

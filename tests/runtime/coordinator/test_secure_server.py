@@ -94,9 +94,9 @@ def test_a_worker_is_always_called_by_the_name_in_its_certificate(tmp_path, capl
 
 
 def test_a_name_that_could_forge_log_lines_is_left_out():
-    visitor = Caller("ada", "1f")
-    assert visitor.call("ada\n12:00:00 worker bob joined") == "ada"
-    assert visitor.call("\x1b[2J") == "ada"
+    caller = Caller("ada", "1f")
+    assert caller.worker_name("ada\n12:00:00 worker bob joined") == "ada"
+    assert caller.worker_name("\x1b[2J") == "ada"
 
 
 def test_the_private_key_does_not_travel(tmp_path, monkeypatch):
@@ -132,7 +132,7 @@ def test_a_wrong_token_is_refused_on_both_sides(tmp_path, caplog):
     with caplog.at_level(logging.WARNING, "mlpeft.coordinator"):
         logging.getLogger("mlpeft").propagate = True
         assert bounded(scenario()) == ()
-    assert "a join from ipv4:127.0.0.1 was refused" in caplog.text
+    assert "refused a join from ipv4:127.0.0.1" in caplog.text
     assert not identity.exists(tmp_path / "ada")
 
 

@@ -49,15 +49,15 @@ def test_waits_grow_up_to_the_longest_and_then_there_is_an_end():
 def test_one_that_dies_is_started_again_a_bounded_number_of_times(caplog):
     caplog.set_level(logging.INFO, "mlpeft")
     (reason,) = supervised("import os; os.kill(os.getpid(), 9)")
-    assert "was ended by SIGKILL; 3 times in a row" in reason
+    assert "was killed by SIGKILL; 3 times in a row" in reason
     assert caplog.text.count("is process") == 3
-    assert "local-0 was ended by SIGKILL; started again in 0 s (1 of 2)" in caplog.text
+    assert "local-0 was killed by SIGKILL; restarting it in 0 s (1 of 2)" in caplog.text
     assert "(2 of 2)" in caplog.text
 
 
 def test_what_a_failed_one_said_last_is_told():
     (reason,) = supervised("raise SystemExit('error: no such model')")
-    assert "failed (1): error: no such model" in reason
+    assert "failed with exit code 1: error: no such model" in reason
 
 
 def test_one_that_cannot_be_started_is_given_up():
@@ -91,7 +91,7 @@ def test_all_end_with_the_run_and_none_is_started_again(code, monkeypatch, caplo
 
     bounded(scenario())
     assert caplog.text.count("is process") == 1
-    assert ("killed" in caplog.text) == ("99" in code)
+    assert ("killing local worker" in caplog.text) == ("99" in code)
 
 
 def test_a_local_worker_may_import_what_the_users_configuration_names():
