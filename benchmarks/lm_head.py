@@ -14,13 +14,15 @@ from __future__ import annotations
 
 import argparse
 import time
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, NamedTuple
 
 from mlpeft.config import RunConfig
 from mlpeft.meta.functional import Functional, get_params
-from mlpeft.meta.inner import InnerLoop, grad_step
+from mlpeft.meta.inner import InnerLoop, inner_loop, last
+from mlpeft.meta.support import PreparedSupport, SupportPlan
 from mlpeft.models.losses import cross_entropy_loss
 from mlpeft.platform import set_blas_threads
 from mlpeft.training.plan import test_shards
@@ -100,16 +102,17 @@ def measured(call: Callable[[], None]) -> Cost:
 def _step(
     functional: Functional, inner: InnerLoop, x: np.ndarray, y: np.ndarray
 ) -> Callable[[], None]:
-    import mlx.core as mx
+    import mlx.core as mx  # not before mlpeft, which loads a faster BLAS
 
     theta = get_params(functional.model)
-    state = inner.make_optimizer().init(theta)
-    prepared, labels = functional.prepare(x, y), mx.array(y)
-    mx.eval(theta, state, prepared)
+    support = PreparedSupport.of(SupportPlan(x, y), functional.prepare)
+    mx.eval(theta, support.whole)
+    one_step = replace(inner, num_steps=1)
 
     def step() -> None:
         with functional.installed():
-            mx.eval(grad_step(functional, inner, theta, state, prepared, labels))
+            end = last(inner_loop(functional, one_step, theta, {}, support))
+            mx.eval(end)
 
     return step
 

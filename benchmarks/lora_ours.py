@@ -20,7 +20,7 @@ import numpy as np
 from benchmarks.step_server import serve
 from mlpeft.config import PeftSection
 from mlpeft.meta.functional import Functional, get_params
-from mlpeft.meta.inner import InnerLoop, grad_step
+from mlpeft.meta.inner import InnerLoop, batch_gradients
 from mlpeft.models.losses import cross_entropy_loss
 from mlpeft.models.pretrained.encoder import read_encoder
 from mlpeft.models.pretrained.sentence_classifier import SentenceClassifier
@@ -56,8 +56,8 @@ def main() -> None:
             params: dict[str, mx.array],
         ) -> tuple[dict[str, mx.array], mx.array]:
             with functional.installed():
-                adapted, _, loss = grad_step(functional, inner, params, {}, x, y)
-            return adapted, loss
+                loss, grads = batch_gradients(functional, inner, params, x, y)
+            return inner.make_optimizer().step(params, grads, {})[0], loss
 
         def step() -> float:
             adapted, loss = compiled(params)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,13 +16,12 @@ from mlpeft.adapters.start import start_history, start_theta
 from mlpeft.adapters.store import adapter_class, save
 from mlpeft.adapters.support import read_support
 from mlpeft.meta import state
-from mlpeft.meta.dropout import step_keys
 from mlpeft.meta.functional import Functional
-from mlpeft.meta.inner import InnerLoop, grad_step
+from mlpeft.meta.inner import InnerLoop, inner_loop
+from mlpeft.meta.support import PreparedSupport
 from mlpeft.models.losses import cross_entropy_loss
 from mlpeft.platform import set_blas_threads
 from mlpeft.seeds import Purpose, generator
-from mlpeft.training.runner import eval_steps
 from mlpeft.training.trained import load_trained
 
 if TYPE_CHECKING:
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from mlpeft.adapters.classifier import Classifier
     from mlpeft.adapters.completer import Completer
     from mlpeft.adapters.support import Support
-    from mlpeft.config import RunConfig
     from mlpeft.params import ParamTree
     from mlpeft.training.trained import Trained
 
@@ -79,7 +78,9 @@ def adapt(
     model = bare_model(run)
     theta = _as_mlx(start_theta(trained, model))
     inner_state = _as_mlx(state.split(trained.meta)[1])
-    inner = _inner_loop(run, steps)
+    inner = InnerLoop.for_evaluation(run)
+    if steps is not None:
+        inner = replace(inner, num_steps=steps)
     leaves, losses = _inner_steps(model, inner, theta, inner_state, given)
     history = {
         "examples": given.examples,
@@ -104,16 +105,6 @@ def _as_mlx(tree: ParamTree) -> ParamTree:
     return {name: mx.array(leaf) for name, leaf in tree.items()}
 
 
-def _inner_loop(config: RunConfig, steps: int | None) -> InnerLoop:
-    """The inner loop of the run's evaluation."""
-    inner = InnerLoop.from_config(config.meta_learning)
-    return replace(
-        inner,
-        num_steps=eval_steps(config)[-1] if steps is None else steps,
-        batch_size=config.evaluation.inner_batch_size or inner.batch_size,
-    )
-
-
 def _inner_steps(
     model: nn.Module,
     inner: InnerLoop,
@@ -130,36 +121,14 @@ def _inner_steps(
         cross_entropy_loss,
         gradient_checkpointing=given.config.compute.gradient_checkpointing,
     )
-    x, y, seed = given.x, given.y, given.config.run.seed
-    order = inner.batches(len(x), lambda: generator(seed, Purpose.BATCH))
-    keys = None
-    if functional.dropouts:
-        drawn = step_keys(inner.num_steps, lambda: generator(seed, Purpose.BATCH))
-        keys = mx.array(drawn)
-    support_x, support_y = functional.prepare(x, y), mx.array(y)
-    every_x = functional.prepare_step(x, y, inner.micro_batch)
+    make_rng = partial(generator, given.config.run.seed, Purpose.BATCH)
+    support = PreparedSupport.of_task(functional, inner, given.x, given.y, make_rng)
     with functional.installed():
-        leaves = theta | functional.episode_leaves(theta, support_x, support_y)
-        own_state = inner.make_optimizer().init(leaves) | inner_state
-        before = functional.loss(leaves, support_x, support_y)
-        for step in range(inner.num_steps):
-            batch_x, batch_y = every_x, support_y
-            if order is not None:
-                some = y[order[step]]
-                batch_x = functional.prepare_step(
-                    x[order[step]], some, inner.micro_batch
-                )
-                batch_y = mx.array(some)
-            leaves, own_state, _ = grad_step(
-                functional,
-                inner,
-                leaves,
-                own_state,
-                batch_x,
-                batch_y,
-                None if keys is None else keys[step],
-            )
-            mx.eval(leaves, own_state)
-        after = functional.loss(leaves, support_x, support_y)
+        iterates = inner_loop(functional, inner, theta, inner_state, support)
+        end = start = next(iterates)
+        before = functional.loss(start.params, *support.whole)
+        for end in iterates:
+            mx.eval(end.params, end.state)
+        after = functional.loss(end.params, *support.whole)
         losses = np.array(mx.stack([before, after]))
-    return params.to_numpy(leaves), losses.tolist()
+    return params.to_numpy(end.params), losses.tolist()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import mlx.core as mx
@@ -11,7 +12,8 @@ import numpy as np
 from mlpeft.errors import ConfigError
 from mlpeft.meta import state
 from mlpeft.meta.functional import Functional
-from mlpeft.meta.inner import adapt
+from mlpeft.meta.inner import InnerLoop, inner_loop, last
+from mlpeft.meta.support import PreparedSupport
 from mlpeft.models.losses import mse_loss
 from mlpeft.seeds import Purpose, generator, seed_word
 from mlpeft.training.runner import ShardRunner
@@ -93,32 +95,16 @@ def _predict(
     runner: ShardRunner, meta: ParamTree, episode: Episode, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Predictions at the query inputs before and after the evaluation's inner loop."""
-    inner = replace(
-        runner.inner,
-        num_steps=runner.steps[-1],
-        batch_size=runner.config.evaluation.inner_batch_size or runner.inner.batch_size,
-    )
-    support_x, support_y, query_x = map(mx.array, episode[:3])
-    batches = inner.batches(
-        len(episode.support_x), lambda: generator(seed, Purpose.BATCH)
-    )
-    if batches is not None:
-        chosen = mx.array(batches)
-        support_x, support_y = support_x[chosen], support_y[chosen]
+    inner = InnerLoop.for_evaluation(runner.config)
     theta, inner_state = state.split(
         {name: mx.array(leaf) for name, leaf in meta.items()}
     )
     functional = Functional(runner.model, mse_loss)
-    adapted, _, _ = adapt(
-        functional,
-        inner,
-        theta,
-        inner_state,
-        support_x,
-        support_y,
-        batched=batches is not None,
-    )
+    make_rng = partial(generator, seed, Purpose.BATCH)
+    support = PreparedSupport.of_task(functional, inner, *episode[:2], make_rng)
+    query_x = functional.prepare(episode.query_x)
     with functional.installed():
+        adapted = last(inner_loop(functional, inner, theta, inner_state, support))
         before = np.array(functional.predict(theta, query_x))
-        after = np.array(functional.predict(adapted, query_x))
+        after = np.array(functional.predict(adapted.params, query_x))
     return before, after

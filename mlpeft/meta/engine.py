@@ -11,11 +11,11 @@ import numpy as np
 
 from mlpeft.errors import ConfigError, ShapeError
 from mlpeft.meta.algorithms import ALGORITHMS
-from mlpeft.meta.dropout import step_keys
 from mlpeft.meta.functional import Functional
 from mlpeft.meta.scoring import Scorer
 from mlpeft.meta.state import join, split
-from mlpeft.meta.strategies import InnerLoops, choose_strategy
+from mlpeft.meta.strategies import InnerLoops, TaskData, choose_strategy
+from mlpeft.meta.support import SupportPlan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from mlpeft.meta.algorithms import AlgorithmName
     from mlpeft.meta.functional import LossFn
     from mlpeft.meta.inner import InnerLoop
-    from mlpeft.meta.strategies import StrategyName, TaskArrays
+    from mlpeft.meta.strategies import StrategyName
     from mlpeft.params import Array, ParamTree
     from mlpeft.tasks.episode import Episode
 
@@ -151,15 +151,9 @@ class Engine:
                 once); it may raise to drop the rest.
         """
         theta, state = self._as_mlx(meta)
-        tasks, batched = _prepare(self.inner, episodes, rng)
-        keys = None
-        if self._functional.dropouts:
-            makers = [partial(rng, index) for index in range(len(episodes))]
-            keys = np.stack([step_keys(self.inner.num_steps, make) for make in makers])
+        tasks = self._planned(episodes, rng)
         try:
-            result = self._loops(
-                theta, state, tasks, keys, batched=batched, progress=progress
-            )
+            result = self._loops(theta, state, tasks, progress)
         except (ValueError, RuntimeError) as error:
             _fall_back(self._loops, error)
             self.strategy = self._loops.strategy
@@ -168,7 +162,7 @@ class Engine:
         return ShardTrainResult(
             {name: np.asarray(leaf) for name, leaf in total.items()},
             np.asarray(result.support_loss),
-            np.asarray(result.query_loss) if len(tasks[0]) == 4 else None,
+            None if tasks[0].query is None else np.asarray(result.query_loss),
         )
 
     def evaluate(
@@ -206,6 +200,25 @@ class Engine:
             scores = self._scorer(theta, state, episodes, make_rngs, steps, progress)
         return ShardScores(*scores)
 
+    def _planned(self, episodes: Sequence[Episode], rng: RngOf) -> list[TaskData]:
+        """What the inner loops of training see of each episode."""
+        steps = self.inner.num_steps
+        dropout = bool(self._functional.dropouts)
+        plans = [
+            SupportPlan.draw(
+                self.inner, *episode[:2], partial(rng, index), dropout=dropout
+            )
+            for index, episode in enumerate(episodes)
+        ]
+        if any(plan.order is not None for plan in plans):
+            plans = [plan.as_seen(steps) for plan in plans]
+        return [
+            TaskData(plan, (np.asarray(e.query_x), np.asarray(e.query_y)))
+            if len(e.query_x)
+            else TaskData(plan, None)
+            for plan, e in zip(plans, episodes, strict=True)
+        ]
+
     def _as_mlx(self, meta: Mapping[str, Array]) -> tuple[ParamTree, ParamTree]:
         """Theta and inner state as MLX leaves, converted once a meta-state."""
         if meta is not self._source:
@@ -220,25 +233,3 @@ def _fall_back(runner: InnerLoops | Scorer, error: Exception) -> None:
         raise error
     logger.warning("this model does not vmap (%s): compiled loop instead", error)
     runner.strategy = "compiled"
-
-
-def _prepare(
-    inner: InnerLoop,
-    episodes: Sequence[Episode],
-    rng: RngOf,
-) -> tuple[list[TaskArrays], bool]:
-    """Episodes as the inner loop takes them, and whether steps have own batches."""
-    sizes = [len(episode.support_x) for episode in episodes]
-    orders = [inner.batches(n, partial(rng, index)) for index, n in enumerate(sizes)]
-    batched = any(order is not None for order in orders)
-    tasks: list[TaskArrays] = []
-    for size, order, episode in zip(sizes, orders, episodes, strict=True):
-        support = (np.asarray(episode.support_x), np.asarray(episode.support_y))
-        if batched:
-            # Too few examples for a batch: each step sees all of them.
-            whole = np.tile(np.arange(size), (inner.num_steps, 1))
-            picked = whole if order is None else order
-            support = (support[0][picked], support[1][picked])
-        query = (np.asarray(episode.query_x), np.asarray(episode.query_y))
-        tasks.append(support + query if len(query[0]) else support)
-    return tasks, batched

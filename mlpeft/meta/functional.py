@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager, nullcontext
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import mlx.core as mx
 import mlx.nn as nn
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from mlpeft.params import Array, ParamTree
 
     LossFn: TypeAlias = Callable[[mx.array, mx.array], mx.array]
+
+ModelInput: TypeAlias = "mx.array | dict[str, mx.array]"
+"""A batch of inputs, or what `Functional.prepare` made of it: arrays by name."""
 
 
 def get_params(model: nn.Module) -> ParamTree:
@@ -90,7 +93,7 @@ class Functional:
         finally:
             self.model.update(own)
 
-    def prepare(self, x: Array, y: Array | None = None) -> Any:
+    def prepare(self, x: Array, y: Array | None = None) -> ModelInput:
         """Inputs as the model takes them, with what no inner step changes computed.
 
         A module that can prepare inputs has a method `prepare(x)`, x being NumPy's: it
@@ -113,27 +116,14 @@ class Functional:
             return mx.array(x)
         return {name: mx.array(part) for name, part in prepared.items()}
 
-    def prepare_step(self, x: Array, y: Array, micro_batch: int | None) -> Any:
-        """The inputs of an inner step; a list of them if it has several micro-batches.
-
-        Args:
-            x: (n, ...) inputs of the step's examples.
-            y: (n, ...) their targets.
-            micro_batch: Examples that are computed at a time; None: all.
-        """
-        if micro_batch is None or micro_batch >= len(x):
-            return self.prepare(x, y)
-        parts = (slice(i, i + micro_batch) for i in range(0, len(x), micro_batch))
-        return [self.prepare(x[part], y[part]) for part in parts]
-
-    def predict(self, params: ParamTree, x: Any) -> mx.array:
+    def predict(self, params: ParamTree, x: ModelInput) -> mx.array:
         """Outputs of the module with these parameters. Call inside `installed()`."""
         set_params(self.model, params)
         output: mx.array = self.model(x)
         return output
 
     def episode_leaves(
-        self, theta: ParamTree, support_x: Any, support_y: mx.array
+        self, theta: ParamTree, support_x: ModelInput, support_y: mx.array
     ) -> ParamTree:
         """Leaves that are no part of theta and that an episode adapts from anew.
 
@@ -147,7 +137,11 @@ class Functional:
         return leaves
 
     def loss(
-        self, params: ParamTree, x: Any, y: mx.array, key: mx.array | None = None
+        self,
+        params: ParamTree,
+        x: ModelInput,
+        y: mx.array,
+        key: mx.array | None = None,
     ) -> mx.array:
         """Loss of the module with these parameters. Call inside `installed()`.
 

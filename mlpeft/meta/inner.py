@@ -1,23 +1,50 @@
-"""The inner loop: a few gradient steps on one task, as a pure function."""
+"""The inner loop: a few gradient steps on one task, as a pure function.
+
+`inner_steps` is the loop itself, over batches and with any step. `inner_loop` is the
+one that tasks adapt with; who compiles single steps makes its own step of `grad_step`.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
+from itertools import accumulate
+from typing import TYPE_CHECKING, Literal, NamedTuple, Self, TypeAlias
 
 import mlx.core as mx
 import numpy as np
 
-from mlpeft.meta.micro_batches import accumulate
+from mlpeft.config import MetaLearningSection
+from mlpeft.meta.micro_batches import mean_gradient
 from mlpeft.meta.optimizers import SGD, Adam, InnerOptimizer, clip_by_global_norm
+from mlpeft.meta.support import Batch
+from mlpeft.meta.task_axis import OneTask
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from mlpeft.config import MetaLearningSection
+    from mlpeft.config import RunConfig
     from mlpeft.meta.functional import Functional
+    from mlpeft.meta.support import PreparedSupport, StepInput
+    from mlpeft.meta.task_axis import TaskAxis
     from mlpeft.params import ParamTree
+
+LEAST_EVAL_STEPS = 10
+"""Inner steps at evaluation where neither the configuration nor training has more."""
+
+_DEFAULTS = MetaLearningSection()
+
+
+def eval_steps(config: RunConfig) -> list[int]:
+    """Inner steps after which queries are scored: those asked for, and the last.
+
+    A meta-learned start goes on gaining after the steps that it was trained with, so
+    evaluation takes ten at least unless told otherwise.
+    """
+    trained = config.meta_learning.num_inner_steps
+    last = config.evaluation.num_inner_steps
+    if last is None:
+        last = max(trained, LEAST_EVAL_STEPS)
+    return sorted({k for k in config.evaluation.steps if k <= last} | {last})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,15 +66,15 @@ class InnerLoop:
         micro_batch: Examples of a step that are computed at a time; None: all.
     """
 
-    lr: float = 0.01
-    num_steps: int = 5
-    optimizer: Literal["sgd", "adam"] = "sgd"
-    beta1: float = 0.0
-    beta2: float = 0.999
-    state: Literal["reset", "carry"] = "reset"
-    batch_size: int | None = None
-    grad_clip: float | None = None
-    micro_batch: int | None = None
+    lr: float = _DEFAULTS.inner_lr
+    num_steps: int = _DEFAULTS.num_inner_steps
+    optimizer: Literal["sgd", "adam"] = _DEFAULTS.inner_optimizer
+    beta1: float = _DEFAULTS.inner_beta1
+    beta2: float = _DEFAULTS.inner_beta2
+    state: Literal["reset", "carry"] = _DEFAULTS.inner_state
+    batch_size: int | None = _DEFAULTS.inner_batch_size
+    grad_clip: float | None = _DEFAULTS.inner_grad_clip
+    micro_batch: int | None = _DEFAULTS.inner_micro_batch
 
     @classmethod
     def from_config(cls, config: MetaLearningSection) -> Self:
@@ -62,6 +89,16 @@ class InnerLoop:
             batch_size=config.inner_batch_size,
             grad_clip=config.inner_grad_clip,
             micro_batch=config.inner_micro_batch,
+        )
+
+    @classmethod
+    def for_evaluation(cls, config: RunConfig) -> Self:
+        """The settings of a run's evaluation: as in training but where it says."""
+        inner = cls.from_config(config.meta_learning)
+        return replace(
+            inner,
+            num_steps=eval_steps(config)[-1],
+            batch_size=config.evaluation.inner_batch_size or inner.batch_size,
         )
 
     @property
@@ -101,164 +138,108 @@ class InnerLoop:
         return order[:needed].reshape(self.num_steps, size)
 
 
-def grad_step(
-    functional: Functional,
-    inner: InnerLoop,
-    params: ParamTree,
-    state: ParamTree,
-    x: Any,
-    y: mx.array,
-    key: mx.array | None = None,
-) -> tuple[ParamTree, ParamTree, mx.array]:
-    """One inner step: parameters and state after it, and the loss before it."""
-    loss, grads = _gradients(functional, inner, params, x, y, key)
-    params, state = inner.make_optimizer().step(params, grads, state)
-    return params, state, loss
-
-
-def _gradients(
-    functional: Functional,
-    inner: InnerLoop,
-    params: ParamTree,
-    x: Any,
-    y: mx.array,
-    key: mx.array | None = None,
-) -> tuple[mx.array, ParamTree]:
-    """Loss and clipped gradients at these parameters."""
-    gradient = mx.value_and_grad(functional.loss)
-    if inner.micro_batch is not None and isinstance(x, list):
-        loss, grads = accumulate(gradient, params, x, y, inner.micro_batch, key)
-    else:
-        loss, grads = gradient(params, x, y, key)
-    if inner.grad_clip is not None:
-        grads = clip_by_global_norm(grads, inner.grad_clip)
-    return loss, grads
-
-
-class Adapted(NamedTuple):
-    """What an inner loop ends with.
+class Iterate(NamedTuple):
+    """Where an inner loop is between two steps.
 
     Attributes:
         params: Adapted parameters, with the episode's own leaves if it has such.
         state: The optimiser's state.
-        support_loss: Loss of the last step's examples before that step; 0 without one.
+        loss: Loss of the last step's examples before that step; 0 without one.
     """
 
     params: ParamTree
     state: ParamTree
-    support_loss: mx.array
+    loss: mx.array
 
 
-def adapt(
+Step: TypeAlias = Callable[[Iterate, Batch], Iterate]
+"""What one inner step makes of an iterate."""
+
+
+def inner_steps(
+    step: Step, start: Iterate, batches: Iterable[Batch]
+) -> Iterator[Iterate]:
+    """The start, then the iterate after each step; none is computed before its turn.
+
+    Args:
+        step: One step.
+        start: Where to start.
+        batches: What each step sees.
+    """
+    return accumulate(batches, step, initial=start)
+
+
+def inner_loop(
     functional: Functional,
     inner: InnerLoop,
     theta: ParamTree,
     state: ParamTree,
-    support_x: Any,
-    support_y: mx.array,
-    *,
-    batched: bool,
-    vectorised: bool = False,
-    start_x: Any = None,
-    keys: mx.array | None = None,
-) -> Adapted:
-    """`num_steps` inner steps from theta on one support set, or one for each task.
+    support: PreparedSupport,
+    axis: TaskAxis = OneTask(),  # noqa: B008 - it has no state
+) -> Iterator[Iterate]:
+    """The iterates of the inner loop from theta on one support set, or one a task.
+
+    Call and iterate inside `functional.installed()`.
 
     Args:
         functional: The model and its loss.
         inner: The settings.
         theta: Where to start.
         state: The inner optimiser's state to start with; {}: fresh.
-        support_x: (n, ...), or (num_steps, batch, ...) if `batched`; with an axis of
-            tasks in front if `vectorised`. Or what `Functional.prepare_step` gives, a
-            list of it if `batched`.
-        support_y: Likewise.
-        batched: Whether each step has a batch of its own.
-        vectorised: Whether there is an axis of tasks.
-        start_x: All of the support set, prepared, where `support_x` is in parts.
-        keys: (num_steps, 2), see `dropout.step_keys`, with an axis of tasks in front if
-            `vectorised`; None: there is no dropout.
-
-    Returns:
-        All with an axis of tasks in front if `vectorised`, but for the state's count of
-        steps, which all tasks share.
+        support: What the steps see.
+        axis: Whether there is an axis of tasks in front of the arrays. Leaves get it
+            with the first step; the state's count of steps has none, as all share it.
     """
     optimizer = inner.make_optimizer()
-    loss = mx.array(0.0)
-    gradients: Callable[..., Any] = partial(_gradients, functional, inner)
-    with functional.installed():
-        support = whole_support(
-            support_x, support_y, start_x, batched=batched, vectorised=vectorised
-        )
-        own = _own_leaves(functional, theta, support, vectorised=vectorised)
-        params = theta | own
-        if vectorised and inner.num_steps == 0:
-            tasks = len(support_y)
-            loss = mx.zeros((tasks,))
-            params = {
-                name: p if name in own else mx.broadcast_to(p, (tasks, *p.shape))
-                for name, p in params.items()
-            }
-        state = optimizer.init(params) | state
-        shared = {name: 0 if name in own else None for name in params} if own else None
-        for step in range(inner.num_steps):
-            x, y = support_x, support_y
-            if batched:
-                x, y = (x[:, step], y[:, step]) if vectorised else (x[step], y[step])
-            key: tuple[mx.array, ...] = ()
-            if keys is not None:
-                key = (keys[:, step] if vectorised else keys[step],)
-            run = gradients
-            if vectorised:
-                # Only the gradients: vmap would turn the optimiser's constants into
-                # arrays, and its kernels with them into strided loops. The first step
-                # starts from one theta, the later ones from each task's parameters.
-                axes = (0 if step else shared, 0, 0, *(0 for _ in key))
-                run = mx.vmap(gradients, in_axes=axes)
-            loss, grads = run(params, x, y, *key)
-            params, state = optimizer.step(params, grads, state)
-    return Adapted(params, state, loss)
+    own = axis.episode_leaves(functional, theta, support.whole)
+    params = theta | own
+    start = Iterate(params, optimizer.init(params) | state, mx.array(0.0))
+    gradients = axis.gradients(partial(batch_gradients, functional, inner), theta)
+    step = partial(grad_step, gradients, optimizer)
+    return inner_steps(step, start, support.steps(inner.num_steps))
 
 
-def whole_support(
-    support_x: Any,
-    support_y: mx.array,
-    start_x: Any,
-    *,
-    batched: bool,
-    vectorised: bool,
-) -> tuple[Any, mx.array]:
-    """Inputs and labels of all of the support set that an inner loop is given.
+def last(iterates: Iterable[Iterate]) -> Iterate:
+    """The last iterate; those before it are not kept."""
+    for iterate in iterates:
+        latest = iterate
+    return latest
 
-    With inner batches that is what the steps see of it, in their order.
+
+def grad_step(
+    gradients: Callable[..., tuple[mx.array, ParamTree]],
+    optimizer: InnerOptimizer,
+    iterate: Iterate,
+    batch: Batch,
+) -> Iterate:
+    """One inner step.
 
     Args:
-        support_x: As for `adapt`.
-        support_y: As for `adapt`.
-        start_x: As for `adapt`.
-        batched: As for `adapt`.
-        vectorised: As for `adapt`.
+        gradients: `(params, x, y, key) -> (loss, gradients)`.
+        optimizer: The inner optimiser.
+        iterate: Where to take it.
+        batch: What it sees.
     """
-    if not batched:
-        return (support_x if start_x is None else start_x), support_y
-    axis = 1 if vectorised else 0
-    labels = mx.flatten(support_y, axis, axis + 1)
-    if start_x is None:
-        start_x = mx.flatten(support_x, axis, axis + 1)
-    return start_x, labels
+    loss, grads = gradients(iterate.params, *batch)
+    params, state = optimizer.step(iterate.params, grads, iterate.state)
+    return Iterate(params, state, loss)
 
 
-def _own_leaves(
+def batch_gradients(
     functional: Functional,
-    theta: ParamTree,
-    support: tuple[Any, mx.array],
-    *,
-    vectorised: bool,
-) -> ParamTree:
-    """What the episode starts with beside theta, see `Functional.episode_leaves`."""
-    if not functional.starts_episodes:
-        return {}
-    make: Callable[..., ParamTree] = functional.episode_leaves
-    if vectorised:
-        make = mx.vmap(make, in_axes=(None, 0, 0))
-    return make(theta, *support)
+    inner: InnerLoop,
+    params: ParamTree,
+    x: StepInput,
+    y: mx.array,
+    key: mx.array | None = None,
+) -> tuple[mx.array, ParamTree]:
+    """Loss and clipped gradients of one task's batch at these parameters."""
+    gradient = mx.value_and_grad(functional.loss)
+    if isinstance(x, list):
+        size = inner.micro_batch or len(y)
+        loss, grads = mean_gradient(gradient, params, x, y, size, key)
+    else:
+        loss, grads = gradient(params, x, y, key)
+    if inner.grad_clip is not None:
+        grads = clip_by_global_norm(grads, inner.grad_clip)
+    return loss, grads

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     Gradient = Callable[..., tuple[mx.array, ParamTree]]
 
 
-def accumulate(
+def mean_gradient(
     gradient: Gradient,
     params: ParamTree,
     pieces: Sequence[Any],

@@ -4,24 +4,46 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias, cast
 
 import mlx.core as mx
 import numpy as np
 
-from mlpeft.meta.dropout import step_keys
-from mlpeft.meta.inner import grad_step
+from mlpeft.meta.inner import Iterate, batch_gradients, grad_step, inner_steps
+from mlpeft.meta.support import Examples, PreparedSupport, SupportPlan, as_arrays
+from mlpeft.meta.task_axis import AllTasks, OneTask
 from mlpeft.models.losses import accuracy
 from mlpeft.models.pretrained.loss_positions import at_loss_positions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from mlpeft.meta.functional import Functional
+    from mlpeft.meta.functional import Functional, ModelInput
     from mlpeft.meta.inner import InnerLoop
     from mlpeft.meta.strategies import StrategyName
+    from mlpeft.meta.support import Batch
+    from mlpeft.meta.task_axis import TaskAxis
     from mlpeft.params import ParamTree
     from mlpeft.tasks.episode import Episode
+
+    Scores: TypeAlias = tuple[np.ndarray, np.ndarray | None]
+    """Loss and accuracy; accuracy is None for regression."""
+
+
+class _Functions(NamedTuple):
+    """What is compiled, for one task's arrays or for all tasks' at once.
+
+    Attributes:
+        axis: Which of the two.
+        begin: `(theta, x, y) -> leaves` that episodes start with beside theta.
+        step: `(params, state, batch) -> (params, state)` after one inner step.
+        score: `(params, support_x, query_x, query_y) -> (loss,)` or `(loss, acc)`.
+    """
+
+    axis: TaskAxis
+    begin: Callable[..., ParamTree]
+    step: Callable[[ParamTree, ParamTree, Batch], tuple[ParamTree, ParamTree]]
+    score: Callable[..., tuple[mx.array, ...]]
 
 
 class Scorer:
@@ -50,7 +72,8 @@ class Scorer:
         self.inner = inner
         self.strategy: StrategyName = strategy
         self.alone = functional.uses_batch_statistics and not transductive
-        self._functions: dict[tuple[str, bool], Callable[..., Any]] = {}
+        self._one = self._functions(OneTask())
+        self._all = self._functions(AllTasks())
 
     def __call__(
         self,
@@ -60,24 +83,29 @@ class Scorer:
         make_rngs: Sequence[Callable[[], np.random.Generator]],
         steps: Sequence[int],
         progress: Callable[[int], None] = lambda _: None,
-    ) -> tuple[np.ndarray, np.ndarray | None]:
+    ) -> Scores:
         """Loss (tasks, steps) and accuracy (tasks, steps), None for regression.
 
         `progress` is called as that of `InnerLoops`.
         """
+        inner = replace(self.inner, num_steps=max(steps))
+        dropout = bool(self.functional.dropouts)
+        plans = [
+            SupportPlan.draw(inner, *episode[:2], make_rng, dropout=dropout)
+            for episode, make_rng in zip(episodes, make_rngs, strict=True)
+        ]
         shapes = {tuple(np.shape(part) for part in episode) for episode in episodes}
         if self.strategy == "vmap" and len(shapes) == 1:
-            columns = [np.stack(column) for column in zip(*episodes, strict=True)]
-            scores = self._adapt(
-                theta, state, columns, make_rngs, steps, vectorised=True
-            )
+            support = PreparedSupport.of(SupportPlan.stack(plans), as_arrays)
+            columns = zip(*(episode[2:] for episode in episodes), strict=True)
+            query = Examples(*(mx.array(np.stack(column)) for column in columns))
+            scores = self._scores(self._all, theta, state, support, query, steps)
             progress(len(episodes))
             return scores[0].T, None if scores[1] is None else scores[1].T
         rows = []
-        for episode, make_rng in zip(episodes, make_rngs, strict=True):
-            row = self._adapt(
-                theta, state, list(episode), [make_rng], steps, vectorised=False
-            )
+        for plan, episode in zip(plans, episodes, strict=True):
+            support, query = self._prepared(plan, *map(np.asarray, episode[2:]))
+            row = self._scores(self._one, theta, state, support, query, steps)
             rows.append(row)
             progress(len(rows))
         loss = np.stack([row[0] for row in rows])
@@ -85,158 +113,118 @@ class Scorer:
             return loss, None
         return loss, np.stack([row[1] for row in rows if row[1] is not None])
 
-    def _adapt(
+    def _prepared(
+        self, plan: SupportPlan, query_x: np.ndarray, query_y: np.ndarray
+    ) -> tuple[PreparedSupport, Examples]:
+        """One task as the model takes it; a query that is put to it alone as it is."""
+        prepare = as_arrays if self.alone else self.functional.prepare
+        support = PreparedSupport.of(plan, prepare, self.inner.micro_batch)
+        return support, Examples(prepare(query_x, query_y), mx.array(query_y))
+
+    def _scores(
         self,
+        functions: _Functions,
         theta: ParamTree,
         state: ParamTree,
-        arrays: list[np.ndarray],
-        make_rngs: Sequence[Callable[[], np.random.Generator]],
+        support: PreparedSupport,
+        query: Examples,
         steps: Sequence[int],
-        *,
-        vectorised: bool,
-    ) -> tuple[np.ndarray, np.ndarray | None]:
-        """Loss and accuracy, (steps,) or with a second axis of tasks if vectorised."""
-        support_x, support_y, query_x, query_y = (np.asarray(a) for a in arrays)
-        size = support_x.shape[1 if vectorised else 0]
-        inner = replace(self.inner, num_steps=max(*steps, 1))
-        orders = [inner.batches(size, make_rng) for make_rng in make_rngs]
-        keys = None
-        if self.functional.dropouts:
-            drawn = np.stack([step_keys(inner.num_steps, make) for make in make_rngs])
-            keys = mx.array(drawn if vectorised else drawn[0])
-        take = _as_it_is if vectorised or self.alone else self.functional.prepare
-        sx, sy = take(support_x, support_y), mx.array(support_y)
-        step_inputs = self._step_inputs(take, vectorised=vectorised)
-        every_x = sx if step_inputs is take else step_inputs(support_x, support_y)
-        qx, qy = take(query_x, query_y), mx.array(query_y)
-        params, state = self._start(theta, state, len(make_rngs), vectorised=vectorised)
-        if self.functional.starts_episodes:
-            own = self._begin(vectorised)(params, sx, sy)
-            params = params | own
-            state = self.inner.make_optimizer().init(own) | state
-        step, score = self._step(vectorised), self._score(vectorised)
+    ) -> Scores:
+        """Loss and accuracy, (steps,) or with a second axis of tasks."""
+
+        def step(iterate: Iterate, batch: Batch) -> Iterate:
+            # Without the loss, which would be computed for nobody.
+            return Iterate(*functions.step(*iterate[:2], batch), iterate.loss)
+
+        start = self._start(functions, theta, state, support.whole)
+        iterates = inner_steps(step, start, support.steps(max(steps)))
         scored = []
-        for number in range(max(steps) + 1):
+        for number, iterate in enumerate(iterates):
+            mx.async_eval(iterate.params, iterate.state)
             if number in steps:
-                scored.append(score(params, sx, sy, qx, qy))
+                scored.append(functions.score(iterate.params, support.whole.x, *query))
                 mx.async_eval(scored[-1])
-            if number == max(steps):
-                break
-            x, y = every_x, sy
-            if orders[0] is not None:
-                picked = np.stack(
-                    [order[number] for order in orders if order is not None]
-                )
-                if vectorised:
-                    rows = np.arange(len(picked))[:, None]
-                    x, y = (
-                        mx.array(support_x[rows, picked]),
-                        mx.array(support_y[rows, picked]),
-                    )
-                else:
-                    some = support_y[picked[0]]
-                    x, y = step_inputs(support_x[picked[0]], some), mx.array(some)
-            key: tuple[mx.array, ...] = ()
-            if keys is not None:
-                key = (keys[:, number] if vectorised else keys[number],)
-            params, state = step(params, state, x, y, *key)
-            mx.async_eval(params, state)
-        loss = np.stack([np.asarray(one[0]) for one in scored])
+        loss = np.stack([np.asarray(score[0]) for score in scored])
         if len(scored[0]) == 1:
             return loss, None
-        return loss, np.stack([np.asarray(one[1]) for one in scored])
-
-    def _step_inputs(
-        self, take: Callable[..., Any], *, vectorised: bool
-    ) -> Callable[..., Any]:
-        """How the examples of a step become its inputs; `take` if all at once."""
-        micro_batch = self.inner.micro_batch
-        if micro_batch is None or vectorised:
-            return take
-        return partial(self.functional.prepare_step, micro_batch=micro_batch)
+        return loss, np.stack([np.asarray(score[1]) for score in scored])
 
     def _start(
-        self, theta: ParamTree, state: ParamTree, tasks: int, *, vectorised: bool
-    ) -> tuple[ParamTree, ParamTree]:
-        """Parameters and optimiser state before the first step, one a task."""
-        state = state or self.inner.make_optimizer().init(theta)
-        state = {name: mx.array(leaf, dtype=mx.float32) for name, leaf in state.items()}
-        if not vectorised:
-            return theta, state
+        self,
+        functions: _Functions,
+        theta: ParamTree,
+        state: ParamTree,
+        support: Examples,
+    ) -> Iterate:
+        """Parameters and optimiser state before the first step.
 
-        def spread(tree: ParamTree) -> ParamTree:
-            return {k: mx.broadcast_to(v, (tasks, *v.shape)) for k, v in tree.items()}
+        All are arrays and have the axis of tasks, if there is one, as after each step:
+        so what is compiled serves for all steps.
+        """
+        tasks = len(support.y)
+        params = functions.axis.spread(theta, theta, tasks)
+        if self.functional.starts_episodes:
+            params = params | functions.begin(params, *support)
+        optimizer = self.inner.make_optimizer()
+        fresh = optimizer.init(params)
+        arrays = {name: mx.array(leaf) for name, leaf in (fresh | state).items()}
+        for name, leaf in fresh.items():
+            if isinstance(leaf, mx.array):
+                arrays[name] = mx.broadcast_to(arrays[name], leaf.shape)
+        return Iterate(params, arrays, mx.array(0.0))
 
-        return spread(theta), spread(state)
+    def _functions(self, axis: TaskAxis) -> _Functions:
+        """The functions for one task's arrays, or for all tasks' at once."""
+        functional = self.functional
+        optimizer = self.inner.make_optimizer()
+        gradients = axis.gradients(partial(batch_gradients, functional, self.inner), {})
 
-    def _begin(self, vectorised: bool) -> Callable[..., Any]:
-        """`(theta, sx, sy) -> leaves` that an episode starts with beside theta."""
-
-        def begin(theta: ParamTree, x: Any, y: mx.array) -> ParamTree:
-            with self.functional.installed():
-                return self.functional.episode_leaves(theta, x, y)
-
-        return self._function("begin", begin, vectorised)
-
-    def _step(self, vectorised: bool) -> Callable[..., Any]:
-        """`(params, state, x, y, [key]) -> (params, state)` after one inner step."""
+        def begin(theta: ParamTree, x: ModelInput, y: mx.array) -> ParamTree:
+            with functional.installed():
+                return axis.map(functional.episode_leaves)(theta, x, y)
 
         def step(
-            params: ParamTree,
-            state: ParamTree,
-            x: Any,
-            y: mx.array,
-            *key: mx.array,
+            params: ParamTree, state: ParamTree, batch: Batch
         ) -> tuple[ParamTree, ParamTree]:
-            with self.functional.installed():
-                return grad_step(
-                    self.functional, self.inner, params, state, x, y, *key
-                )[:2]
-
-        return self._function("step", step, vectorised)
-
-    def _score(self, vectorised: bool) -> Callable[..., Any]:
-        """`(params, sx, sy, qx, qy) -> (loss,)` or `(loss, acc)`."""
+            start = Iterate(params, state, mx.array(0.0))
+            with functional.installed():
+                return grad_step(gradients, optimizer, start, batch)[:2]
 
         def score(
-            params: ParamTree,
-            support_x: Any,
-            support_y: mx.array,  # noqa: ARG001 - one signature for all
-            query_x: Any,
-            query_y: mx.array,
+            params: ParamTree, support_x: ModelInput, *query: ModelInput
         ) -> tuple[mx.array, ...]:
-            with self.functional.installed():
-                outputs = self._predict(params, support_x, query_x)
-            query_y = at_loss_positions(query_y, query_x)
-            loss = self.functional.loss_fn(outputs, query_y)
-            if mx.issubdtype(query_y.dtype, mx.floating):
-                return (loss,)
-            return loss, accuracy(outputs, query_y)
+            with functional.installed():
+                return axis.map(self._score)(params, support_x, *query)
 
-        return self._function("score", score, vectorised)
+        if self.strategy == "loop":
+            return _Functions(axis, begin, step, score)
+        return _Functions(axis, mx.compile(begin), mx.compile(step), mx.compile(score))
 
-    def _predict(self, params: ParamTree, support_x: Any, query_x: Any) -> mx.array:
+    def _score(
+        self,
+        params: ParamTree,
+        support_x: ModelInput,
+        query_x: ModelInput,
+        query_y: mx.array,
+    ) -> tuple[mx.array, ...]:
+        """Loss and, of classes, accuracy of one task's queries."""
+        outputs = self._predict(params, support_x, query_x)
+        query_y = at_loss_positions(query_y, query_x)
+        loss = self.functional.loss_fn(outputs, query_y)
+        if mx.issubdtype(query_y.dtype, mx.floating):
+            return (loss,)
+        return loss, accuracy(outputs, query_y)
+
+    def _predict(
+        self, params: ParamTree, support_x: ModelInput, query_x: ModelInput
+    ) -> mx.array:
         if not self.alone:
             return self.functional.predict(params, query_x)
 
-        def one(query: mx.array) -> mx.array:
-            batch = mx.concatenate([support_x, query[None]])
+        companions, queries = cast("tuple[mx.array, mx.array]", (support_x, query_x))
+
+        def outputs_of(query: mx.array) -> mx.array:
+            batch = mx.concatenate([companions, query[None]])
             return self.functional.predict(params, batch)[-1]
 
-        return mx.stack([one(query_x[i]) for i in range(query_x.shape[0])])
-
-    def _function(
-        self, name: str, function: Callable[..., Any], vectorised: bool
-    ) -> Callable[..., Any]:
-        key = (name, vectorised)
-        if key not in self._functions:
-            if vectorised:
-                function = mx.vmap(function)
-            self._functions[key] = (
-                function if self.strategy == "loop" else mx.compile(function)
-            )
-        return self._functions[key]
-
-
-def _as_it_is(x: np.ndarray, _y: np.ndarray) -> mx.array:
-    return mx.array(x)
+        return mx.stack([outputs_of(queries[i]) for i in range(len(queries))])

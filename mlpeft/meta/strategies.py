@@ -12,14 +12,16 @@ float32 rounding, and each strategy repeats its own bits.
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 import mlx.core as mx
 import mlx.nn as nn
 import numpy as np
 
 from mlpeft.errors import ShapeError
-from mlpeft.meta.inner import adapt, whole_support
+from mlpeft.meta.inner import inner_loop, last
+from mlpeft.meta.support import Examples, PreparedSupport, SupportPlan, as_arrays
+from mlpeft.meta.task_axis import AllTasks, OneTask
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -27,13 +29,22 @@ if TYPE_CHECKING:
     from mlpeft.meta.algorithms import Algorithm
     from mlpeft.meta.functional import Functional
     from mlpeft.meta.inner import InnerLoop
-    from mlpeft.params import Array, ParamTree
+    from mlpeft.meta.task_axis import TaskAxis
+    from mlpeft.params import ParamTree
 
 StrategyName: TypeAlias = Literal["loop", "compiled", "vmap"]
 
-TaskArrays: TypeAlias = "tuple[Array, ...]"
-"""One task: support_x, support_y, and where there are queries query_x, query_y. With
-inner batches the support arrays are (num_steps, batch, ...), else (n, ...)."""
+
+class TaskData(NamedTuple):
+    """One task, before anything is computed.
+
+    Attributes:
+        support: What its inner steps see.
+        query: Inputs and labels of the queries, NumPy; None: there are none.
+    """
+
+    support: SupportPlan
+    query: tuple[np.ndarray, np.ndarray] | None
 
 
 class LoopResult(NamedTuple):
@@ -50,6 +61,13 @@ class LoopResult(NamedTuple):
     state: ParamTree
     support_loss: mx.array
     query_loss: mx.array
+
+
+if TYPE_CHECKING:
+    InnerLoopFunction: TypeAlias = Callable[
+        [ParamTree, ParamTree, PreparedSupport, Examples | None], LoopResult
+    ]
+    """`(theta, state, support, query)` of one task, or of all tasks at once."""
 
 
 def choose_strategy(model: nn.Module, *, plain: bool = True) -> StrategyName:
@@ -93,16 +111,14 @@ class InnerLoops:
         self.inner = inner
         self.algorithm = algorithm
         self.strategy = strategy
-        self._functions: dict[tuple[bool, bool, bool], Callable[..., LoopResult]] = {}
+        self._one = self._build(OneTask())
+        self._all = self._build(AllTasks())
 
     def __call__(
         self,
         theta: ParamTree,
         state: ParamTree,
-        tasks: Sequence[TaskArrays],
-        keys: np.ndarray | None,
-        *,
-        batched: bool,
+        tasks: Sequence[TaskData],
         progress: Callable[[int], None] = lambda _: None,
     ) -> LoopResult:
         """Adapt theta to each task; the result is evaluated.
@@ -111,34 +127,24 @@ class InnerLoops:
             theta: Meta-parameters, MLX leaves.
             state: Carried inner state; {}: fresh.
             tasks: At least one.
-            keys: (tasks, num_steps, 2) for dropout; None: there is none.
-            batched: Whether each inner step has a batch of its own.
             progress: Called with the number of tasks done whenever one is; it may raise
                 to drop the rest. Under vmap all tasks are done at once.
         """
-        query = len(tasks[0]) == 4
-        if self.algorithm.task_gradient is not None and not query:
+        if self.algorithm.task_gradient is not None and tasks[0].query is None:
             raise ShapeError(
                 "this algorithm learns from queries, and the episodes have none; set "
                 "task_distribution.train_query_size, or take algorithm reptile"
             )
         if self.strategy == "vmap" and _same_shapes(tasks):
-            run = self._function(vectorised=True, batched=batched, query=query)
-            columns = [
-                mx.array(np.stack(column)) for column in zip(*tasks, strict=True)
-            ]
-            drawn = None if keys is None else mx.array(keys)
-            result = run(theta, state, drawn, None, *columns)
+            result = self._all(theta, state, *_stacked(tasks))
             mx.eval(result)
             progress(len(tasks))
             return result
-        run = self._function(vectorised=False, batched=batched, query=query)
         total: ParamTree = {}
         carried: ParamTree = {}
         losses: list[tuple[mx.array, mx.array]] = []
-        for number, task in enumerate(tasks):
-            drawn = None if keys is None else mx.array(keys[number])
-            result = run(theta, state, drawn, *self._arrays(task, batched))
+        for task in tasks:
+            result = self._one(theta, state, *self._prepared(task))
             if losses:
                 total = {k: leaf + result.total[k] for k, leaf in total.items()}
                 carried = {k: leaf + result.state[k] for k, leaf in carried.items()}
@@ -153,102 +159,70 @@ class InnerLoops:
             total, carried, mx.stack(list(support)), mx.stack(list(query_losses))
         )
 
-    def _function(
-        self, *, vectorised: bool, batched: bool, query: bool
-    ) -> Callable[..., LoopResult]:
-        """The inner loop for arrays of one kind, built once."""
-        key = (vectorised, batched, query)
-        if key not in self._functions:
-            self._functions[key] = self._build(*key)
-        return self._functions[key]
+    def _prepared(self, task: TaskData) -> tuple[PreparedSupport, Examples | None]:
+        """One task as the model takes it."""
+        prepare = self.functional.prepare
+        plan, micro_batch = task.support, self.inner.micro_batch
+        support = PreparedSupport.of(plan, prepare, micro_batch).at_once()
+        if task.query is None:
+            return support, None
+        return support, Examples(prepare(*task.query), mx.array(task.query[1]))
 
-    def _arrays(self, task: TaskArrays, batched: bool) -> tuple[Any, ...]:
-        """A task as the compiled function takes it: `start_x` of `adapt` first."""
-        functional, micro_batch = self.functional, self.inner.micro_batch
-        support_x, support_y, *query = task
-        queries = [functional.prepare(*query), mx.array(query[1])] if query else []
-        labels = mx.array(support_y)
-        prepares = functional.prepares or functional.picks
-        if micro_batch is None and not (batched and prepares):
-            return None, functional.prepare(support_x, support_y), labels, *queries
-        step = partial(functional.prepare_step, micro_batch=micro_batch)
-        x, y = np.asarray(support_x), np.asarray(support_y)
-        if not batched:
-            return functional.prepare(x, y), step(x, y), labels, *queries
-        start_x = functional.prepare(x.reshape(-1, *x.shape[2:]))
-        steps = [step(*batch) for batch in zip(x, y, strict=True)]
-        return start_x, steps, labels, *queries
+    def _build(self, axis: TaskAxis) -> InnerLoopFunction:
+        """The inner loop of one task's arrays, or of all tasks' at once."""
+        functional, inner = self.functional, self.inner
+        task_gradient = self.algorithm.task_gradient
 
-    def _build(
-        self, vectorised: bool, batched: bool, query: bool
-    ) -> Callable[..., LoopResult]:
-        def inner_loops(
+        def run(
             theta: ParamTree,
             state: ParamTree,
-            keys: mx.array | None,
-            start_x: Any,
-            *arrays: Any,
-        ) -> tuple[ParamTree, ParamTree, mx.array, mx.array]:
-            adapted, new_state, support_loss = adapt(
-                self.functional,
-                self.inner,
-                theta,
-                state,
-                arrays[0],
-                arrays[1],
-                batched=batched,
-                vectorised=vectorised,
-                start_x=start_x,
-                keys=keys,
+            support: PreparedSupport,
+            query: Examples | None,
+        ) -> LoopResult:
+            tasks = len(support.whole.y)
+            with functional.installed():
+                end = last(inner_loop(functional, inner, theta, state, support, axis))
+                adapted = axis.spread(end.params, theta, tasks)
+                losses = {"support": end.loss, "query": mx.zeros_like(end.loss)}
+                # An episode's own leaves are for this episode only.
+                total = {name: adapted[name] for name in theta}
+                if task_gradient is not None:
+                    gradient = partial(task_gradient, functional, tuple(theta))
+                    losses["query"], total = axis.map(gradient)(
+                        adapted, tuple(support.whole), tuple(query or ())
+                    )
+                elif query is not None:
+                    losses["query"] = axis.map(functional.loss)(adapted, *query)
+            # Without a step there is one loss, 0, and no axis.
+            losses = axis.spread(losses, dict.fromkeys(losses, mx.array(0.0)), tasks)
+            carried = {}
+            if inner.carries:
+                carried = {name: end.state[name] for name in state if name in end.state}
+            return LoopResult(
+                axis.total(total, theta, tasks),
+                axis.total(carried, state, tasks),
+                losses["support"],
+                losses["query"],
             )
-            if not self.inner.carries:
-                new_state = {}
-            query_loss = mx.zeros_like(support_loss)
-            # An episode's own leaves are for this episode only.
-            total = {name: adapted[name] for name in theta}
-            new_state = {name: new_state[name] for name in state if name in new_state}
-            if self.algorithm.task_gradient is not None:
-                support = whole_support(
-                    arrays[0],
-                    arrays[1],
-                    start_x,
-                    batched=batched,
-                    vectorised=vectorised,
-                )
-                gradient: Callable[..., Any] = partial(
-                    self.algorithm.task_gradient, self.functional, tuple(theta)
-                )
-                if vectorised:
-                    gradient = mx.vmap(gradient)
-                with self.functional.installed():
-                    query_loss, total = gradient(adapted, support, arrays[2:])
-            elif query:
-                loss: Callable[..., mx.array] = self.functional.loss
-                if vectorised:
-                    loss = mx.vmap(loss, in_axes=(0, 0, 0))
-                with self.functional.installed():
-                    query_loss = loss(adapted, arrays[2], arrays[3])
-            if vectorised:
-                total = _sum_over_tasks(total, theta, len(arrays[1]))
-                new_state = _sum_over_tasks(new_state, state, len(arrays[1]))
-            return total, new_state, support_loss, query_loss
 
-        run = inner_loops if self.strategy == "loop" else mx.compile(inner_loops)
-        return lambda *args: LoopResult(*run(*args))
+        return run if self.strategy == "loop" else mx.compile(run)
 
 
-def _sum_over_tasks(tree: ParamTree, start: ParamTree, tasks: int) -> ParamTree:
-    """Sum over the axis of tasks, which a leaf has got since the start if it has one.
+def _stacked(tasks: Sequence[TaskData]) -> tuple[PreparedSupport, Examples | None]:
+    """All tasks side by side."""
+    plan = SupportPlan.stack([task.support for task in tasks])
+    support = PreparedSupport.of(plan, as_arrays).at_once()
+    queries = [task.query for task in tasks if task.query is not None]
+    if not queries:
+        return support, None
+    x, y = (mx.array(np.stack(column)) for column in zip(*queries, strict=True))
+    return support, Examples(x, y)
 
-    Adam's count of steps has none: it is the same for all tasks.
-    """
-    return {
-        name: mx.sum(leaf, axis=0) if leaf.ndim > start[name].ndim else leaf * tasks
-        for name, leaf in tree.items()
-    }
 
-
-def _same_shapes(tasks: Sequence[TaskArrays]) -> bool:
+def _same_shapes(tasks: Sequence[TaskData]) -> bool:
     """Whether the tasks' arrays can be stacked."""
-    shapes = [[array.shape for array in task] for task in tasks]
+    shapes = [
+        [array.shape for array in (task.support.x, task.support.y, *(task.query or ()))]
+        for task in tasks
+    ]
     return all(shape == shapes[0] for shape in shapes[1:])

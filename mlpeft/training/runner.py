@@ -6,7 +6,6 @@ the same bits.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Self
 
@@ -16,7 +15,7 @@ from mlpeft import params
 from mlpeft.meta import state
 from mlpeft.meta.engine import Engine
 from mlpeft.meta.functional import get_params
-from mlpeft.meta.inner import InnerLoop
+from mlpeft.meta.inner import InnerLoop, eval_steps
 from mlpeft.meta.strategies import choose_strategy
 from mlpeft.models.build import base_dtype, build_model
 from mlpeft.models.losses import cross_entropy_loss, mse_loss
@@ -36,23 +35,6 @@ if TYPE_CHECKING:
     from mlpeft.work import Shard
 
 
-LEAST_EVAL_STEPS = 10
-"""Inner steps at evaluation where neither the configuration nor training has more."""
-
-
-def eval_steps(config: RunConfig) -> list[int]:
-    """Inner steps after which queries are scored: those asked for, and the last.
-
-    A meta-learned start goes on gaining after the steps that it was trained with, so
-    evaluation takes ten at least unless told otherwise.
-    """
-    trained = config.meta_learning.num_inner_steps
-    last = config.evaluation.num_inner_steps
-    if last is None:
-        last = max(trained, LEAST_EVAL_STEPS)
-    return sorted({k for k in config.evaluation.steps if k <= last} | {last})
-
-
 class ShardRunner:
     """Computes the shards of one run.
 
@@ -67,23 +49,17 @@ class ShardRunner:
         self.model = model
         self.config = resolved(config, model)
         self.steps = eval_steps(config)
-        inner = InnerLoop.from_config(config.meta_learning)
-        evaluation = config.evaluation
+        self.inner = InnerLoop.from_config(config.meta_learning)
         strategy = self.config.compute.strategy
-        self.inner = inner
         self._warm: set[Kind] = set()  # kinds whose kernels there are
         set_blas_threads(config.compute.threads)
         self._engine = Engine(
             model,
             mse_loss if tasks.regression else cross_entropy_loss,
-            inner,
+            self.inner,
             None if strategy == "auto" else strategy,
             config.meta_learning.algorithm,
-            replace(
-                inner,
-                num_steps=self.steps[-1],
-                batch_size=evaluation.inner_batch_size or inner.batch_size,
-            ),
+            InnerLoop.for_evaluation(config),
             transductive=config.model.transductive,
             gradient_checkpointing=config.compute.gradient_checkpointing,
         )

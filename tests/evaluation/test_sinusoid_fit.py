@@ -11,8 +11,11 @@ from mlpeft.commands.plot import plot
 from mlpeft.config import RunConfig
 from mlpeft.errors import ConfigError
 from mlpeft.evaluation.sinusoid_fit import Fit, fit_sinusoid
+from mlpeft.seeds import Purpose, generator, seed_word
 from mlpeft.training.loop import train
+from mlpeft.training.runner import ShardRunner
 from mlpeft.training.trained import load_trained
+from mlpeft.work import Kind, Shard, TaskSpec
 
 
 def sinusoids(folder: Path, **tasks) -> RunConfig:
@@ -83,6 +86,26 @@ def test_inner_batches_are_honoured(run: Path) -> None:
     batched = fit_sinusoid(load_trained(run, overrides=overrides))
     assert batched.support_x.tolist() == whole.support_x.tolist()
     assert batched.after.tolist() != whole.after.tolist()
+
+
+def test_a_fit_ends_where_evaluation_does(tmp_path: Path) -> None:
+    """With dropout and inner batches: the loss of the curve, by both, is the same."""
+    config = sinusoids(tmp_path).with_changes(
+        model={"hidden_dim": 16},
+        peft={"method": "lora", "keys": ["0", "1"], "rank": 2, "dropout": 0.5},
+        meta_learning={"inner_batch_size": 3, "num_inner_steps": 4},
+        evaluation={"steps": [0, 4], "num_inner_steps": 4},
+    )
+    trained = load_trained(train(config).run_dir)
+    fit = fit_sinusoid(trained)
+    config = config.with_changes(task_distribution={"query_size": len(fit.x)})
+    runner = ShardRunner.from_config(config)
+    task = runner.tasks.test.choose(generator(config.run.seed, Purpose.TEST, 0))
+    spec = TaskSpec(task, seed_word(config.run.seed, Purpose.SAMPLE, 0))
+    shard = Shard(0, 0, Kind.TEST, (spec,))
+    ((before, after),) = runner.run(trained.meta, shard).per_task["loss"]
+    assert np.mean((fit.before - fit.truth) ** 2) == pytest.approx(before, rel=1e-4)
+    assert np.mean((fit.after - fit.truth) ** 2) == pytest.approx(after, rel=1e-4)
 
 
 def test_only_sinusoids_of_one_output_are_curves(run: Path) -> None:

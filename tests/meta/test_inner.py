@@ -1,5 +1,7 @@
 """The inner loop: gradient steps on one task, as a pure function."""
 
+from functools import partial
+
 import mlx.core as mx
 import mlx.nn as nn
 import numpy as np
@@ -7,8 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mlpeft.config import MetaLearningSection, RunConfig
 from mlpeft.meta.functional import Functional, get_params
-from mlpeft.meta.inner import InnerLoop, adapt
+from mlpeft.meta.inner import InnerLoop, inner_loop, last
+from mlpeft.meta.support import PreparedSupport, SupportPlan, as_arrays
 from mlpeft.models.conv4 import Conv4
 from mlpeft.models.losses import cross_entropy_loss, mse_loss
 from mlpeft.models.mlp import SimpleClassifier
@@ -25,17 +29,14 @@ class Line(nn.Module):
         return x @ self.w
 
 
-def run(model, inner, x, y, *, state=None, batched=False, loss=mse_loss):
+def run(model, inner, x, y, *, state=None, loss=mse_loss):
+    """The last iterate of an inner loop on one support set."""
     functional = Functional(model, loss)
-    return adapt(
-        functional,
-        inner,
-        get_params(model),
-        state or {},
-        mx.array(x),
-        mx.array(y),
-        batched=batched,
-    )
+    rng = partial(np.random.default_rng, 0)
+    support = PreparedSupport.of_task(functional, inner, x, y, rng)
+    with functional.installed():
+        theta = get_params(model)
+        return last(inner_loop(functional, inner, theta, state or {}, support))
 
 
 ONE = np.ones((1, 1), np.float32)
@@ -101,12 +102,26 @@ def test_a_clipped_gradient_has_the_norm_of_the_clip():
 
 def test_each_step_sees_its_own_batch():
     """From 0 with lr 0.5, one step goes all the way to its target: the last one's."""
-    x = np.ones((2, 1, 1), np.float32)
-    y = np.array([[[3.0]], [[7.0]]], np.float32)
-    inner = InnerLoop(lr=0.5, num_steps=2)
-    adapted, _, loss = run(Line(0.0), inner, x, y, batched=True)
-    assert adapted["w"].item() == pytest.approx(7.0)
-    assert loss.item() == pytest.approx(16.0)
+    x = np.ones((2, 1), np.float32)
+    y = np.array([[3.0], [7.0]], np.float32)
+    inner = InnerLoop(lr=0.5, num_steps=2, batch_size=1)
+    adapted, _, loss = run(Line(0.0), inner, x, y)
+    first, second = y[np.random.default_rng(0).permutation(2), 0]
+    assert adapted["w"].item() == pytest.approx(second)
+    assert loss.item() == pytest.approx((second - first) ** 2)
+
+
+def test_every_iterate_is_seen_from_the_start_on():
+    """As above by hand: 1, 1.6, 2.08."""
+    functional = Functional(Line(1.0), mse_loss)
+    inner = InnerLoop(lr=0.1, num_steps=2)
+    make_rng = np.random.default_rng
+    support = PreparedSupport.of_task(functional, inner, ONE, 4 * ONE, make_rng)
+    theta = get_params(functional.model)
+    with functional.installed():
+        iterates = list(inner_loop(functional, inner, theta, {}, support))
+    assert [i.params["w"].item() for i in iterates] == pytest.approx([1, 1.6, 2.08])
+    assert [i.loss.item() for i in iterates] == pytest.approx([0, 9, 5.76])
 
 
 @given(
@@ -126,6 +141,75 @@ def test_inner_batches_use_every_example_before_any_again(support, size, steps, 
     for start in range(0, len(flat), support):
         cycle = flat[start : start + support]
         assert len(set(cycle.tolist())) == len(cycle)
+
+
+@pytest.mark.parametrize("batch_size", [None, 2])
+def test_tasks_side_by_side_see_what_each_sees_alone(batch_size):
+    rng = np.random.default_rng(0)
+    inner = InnerLoop(num_steps=3, batch_size=batch_size)
+    plans = [
+        SupportPlan.draw(
+            inner,
+            rng.normal(size=(5, 2)),
+            rng.integers(0, 2, 5),
+            partial(np.random.default_rng, number),
+            dropout=True,
+        )
+        for number in range(4)
+    ]
+    stacked = PreparedSupport.of(SupportPlan.stack(plans), as_arrays)
+    for number, plan in enumerate(plans):
+        alone = PreparedSupport.of(plan, as_arrays)
+        np.testing.assert_array_equal(stacked.whole.x[number], alone.whole.x)
+        for together, batch in zip(stacked.steps(3), alone.steps(3), strict=True):
+            for column, part in zip(together, batch, strict=True):
+                np.testing.assert_array_equal(column[number], part)
+
+
+def test_a_plan_as_seen_has_the_same_batches_and_their_examples_as_its_set():
+    """Three batches of two out of three: each example is in the set twice."""
+    x, y = np.arange(3.0)[:, None], np.arange(3)
+    inner = InnerLoop(num_steps=3, batch_size=2)
+    plan = SupportPlan.draw(inner, x, y, np.random.default_rng, dropout=False)
+    seen = plan.as_seen(3)
+    assert sorted(seen.y.tolist()) == [0, 0, 1, 1, 2, 2]
+    for step in range(3):
+        for ours, theirs in zip(seen.seen_by(step), plan.seen_by(step), strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+
+
+def test_a_set_too_small_for_batches_is_seen_whole_by_every_step():
+    inner = InnerLoop(num_steps=2, batch_size=9)
+    x, y = np.arange(2.0)[:, None], np.arange(2)
+    plan = SupportPlan.draw(inner, x, y, np.random.default_rng, dropout=False)
+    assert plan.as_seen(2).y.tolist() == [0, 1, 0, 1]
+
+
+def test_micro_batches_are_the_parts_of_a_steps_inputs():
+    x, y = np.arange(5.0)[:, None], np.arange(5)
+    plan = SupportPlan(x, y)
+    support = PreparedSupport.of(plan, as_arrays, 2)
+    (batch,) = support.steps(1)
+    assert [part.shape[0] for part in batch.x] == [2, 2, 1]
+    assert batch.y.shape == support.whole.y.shape == (5,)
+
+
+def test_evaluation_has_steps_and_batches_of_its_own():
+    """Five steps in training: ten at evaluation, unless told otherwise."""
+    assert InnerLoop.for_evaluation(RunConfig()) == InnerLoop(num_steps=10)
+    config = RunConfig.from_dict(
+        {
+            "meta_learning": {"inner_lr": 0.5, "inner_batch_size": 4},
+            "evaluation": {"num_inner_steps": 3, "inner_batch_size": 7},
+        }
+    )
+    assert InnerLoop.for_evaluation(config) == InnerLoop(
+        lr=0.5, num_steps=3, batch_size=7
+    )
+
+
+def test_defaults_are_those_of_the_configuration():
+    assert InnerLoop() == InnerLoop.from_config(MetaLearningSection())
 
 
 def test_the_model_is_as_it_was_after_an_inner_loop():

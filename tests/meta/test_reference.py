@@ -17,8 +17,9 @@ from mlpeft import params
 from mlpeft.meta.aggregate import combine
 from mlpeft.meta.engine import Engine
 from mlpeft.meta.functional import Functional
-from mlpeft.meta.inner import InnerLoop, adapt
+from mlpeft.meta.inner import InnerLoop, inner_loop, last
 from mlpeft.meta.outer import OuterStep
+from mlpeft.meta.support import PreparedSupport, SupportPlan
 from mlpeft.models.conv4 import Conv4
 from mlpeft.models.losses import cross_entropy_loss, mse_loss
 from mlpeft.models.mlp import SimpleClassifier
@@ -103,14 +104,16 @@ def test_w2_after_two_iterations_is_that_of_other_frameworks(workloads):
         theta[f"blocks.{block}.gamma"], theta[f"blocks.{block}.beta"] = gamma, beta
     functional = Functional(Conv4(), cross_entropy_loss)
     inner = InnerLoop(lr=workloads.W2["inner_lr"], num_steps=5, optimizer="adam")
+    order = np.arange(50).reshape(5, 10)
     for images, labels in workloads.pool(settings)[:2]:
         start = {name: mx.array(leaf) for name, leaf in theta.items()}
         total = {}
         for x, y in zip(images, labels.astype(np.int32), strict=True):
-            arrays = mx.array(x[..., None]), mx.array(y)
-            adapted, _, _ = adapt(functional, inner, start, {}, *arrays, batched=True)
-            mx.eval(adapted)
-            adapted = params.to_numpy(adapted)
+            with functional.installed():
+                plan = SupportPlan(x.reshape(50, 28, 28, 1), y.ravel(), order)
+                support = PreparedSupport.of(plan, functional.prepare)
+                end = last(inner_loop(functional, inner, start, {}, support))
+            adapted = params.to_numpy(end.params)
             total = params.add(total, adapted) if total else adapted
         theta = outer(theta, (total, len(images)), workloads.W2["outer_lr"])
     assert params.global_norm(theta) == pytest.approx(21.466, abs=2e-3)
