@@ -129,7 +129,7 @@ class InnerLoop:
             (num_steps, batch_size) indices into the support set, or None.
         """
         size = self.batch_size
-        if size is None or size >= support_size:
+        if size is None or size >= support_size or self.num_steps == 0:
             return None
         rng = make_rng()
         needed = self.num_steps * size

@@ -89,6 +89,12 @@ def test_zero_steps_classify_by_the_nearest_example(run_dir):
     assert [one.label for one in adapter.predict(TEXTS[:2])] == ["delivery", "refund"]
 
 
+def test_zero_steps_need_no_inner_batches(make_run):
+    """A batch smaller than the support set: there is nothing to cut into batches."""
+    run_dir = make_run(meta_learning={"inner_batch_size": 2})
+    assert adapt(run_dir, EXAMPLES, steps=0).predict(TEXTS)
+
+
 def test_the_names_of_labels_can_be_examples_too(run_dir):
     """A name that is an example's words doubles that example, so nothing changes."""
     pairs = [("where is my", "where_is_my"), ("money back", "MoneyBack")]

@@ -89,6 +89,19 @@ def test_without_inner_steps_it_is_the_gradient_of_a_prototypical_network(strate
         assert gradient[place] == pytest.approx(slope, abs=2e-3)
 
 
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_without_inner_steps_a_size_of_inner_batches_changes_nothing(strategy):
+    model = prototypes()
+    theta = to_numpy(get_params(model))
+    with_batches, without = (
+        Engine(model, cross_entropy_loss, inner, strategy, "fomaml")
+        .train(theta, [points(1)], order)
+        .total["encoder.weight"]
+        for inner in (InnerLoop(num_steps=0, batch_size=2), InnerLoop(num_steps=0))
+    )
+    np.testing.assert_array_equal(with_batches, without)
+
+
 def test_strategies_agree_after_inner_steps_in_batches():
     model = prototypes()
     theta = to_numpy(get_params(model))

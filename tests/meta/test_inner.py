@@ -143,6 +143,14 @@ def test_inner_batches_use_every_example_before_any_again(support, size, steps, 
         assert len(set(cycle.tolist())) == len(cycle)
 
 
+def test_without_steps_there_are_no_batches():
+    """The start comes back, also where a step would have had a batch of its own."""
+    inner = InnerLoop(num_steps=0, batch_size=1)
+    assert inner.batches(3, np.random.default_rng) is None
+    x, y = np.ones((3, 1), np.float32), np.ones((3, 1), np.float32)
+    assert run(Line(2.0), inner, x, y).params["w"].item() == 2.0
+
+
 @pytest.mark.parametrize("batch_size", [None, 2])
 def test_tasks_side_by_side_see_what_each_sees_alone(batch_size):
     rng = np.random.default_rng(0)
