@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import zipfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -19,11 +19,22 @@ from mlpeft.errors import CheckpointError, ParamMismatch, nearest
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    import mlx.core as mx
+
 Array: TypeAlias = Any
 """An `np.ndarray` or an `mx.array`."""
 
+ArrayT = TypeVar("ArrayT", np.ndarray, "mx.array")
+"""One of the two, and the same throughout."""
+
 ParamTree: TypeAlias = dict[str, Array]
 """Dotted path of a leaf (as MLX names it) -> its array."""
+
+NumpyTree: TypeAlias = dict[str, np.ndarray]
+"""A tree on its way: what is saved, sent and averaged."""
+
+MlxTree: TypeAlias = "dict[str, mx.array]"
+"""A tree that is computed with."""
 
 Schema: TypeAlias = dict[str, tuple[tuple[int, ...], str]]
 """Dotted path of a leaf -> (shape, dtype name)."""
@@ -74,22 +85,24 @@ def check_schema(expected: Schema, tree: Mapping[str, Array], what: str) -> None
             )
 
 
-def to_numpy(tree: Mapping[str, Array]) -> ParamTree:
+def to_numpy(tree: Mapping[str, Array]) -> NumpyTree:
     """The same tree with NumPy leaves (views where the memory can be shared)."""
     return {name: np.asarray(tree[name]) for name in sorted(tree)}
 
 
-def add(left: Mapping[str, Array], right: Mapping[str, Array]) -> ParamTree:
+def add(left: Mapping[str, ArrayT], right: Mapping[str, ArrayT]) -> dict[str, ArrayT]:
     """`left + right`, leaf by leaf."""
     return {name: left[name] + right[name] for name in sorted(left)}
 
 
-def subtract(left: Mapping[str, Array], right: Mapping[str, Array]) -> ParamTree:
+def subtract(
+    left: Mapping[str, ArrayT], right: Mapping[str, ArrayT]
+) -> dict[str, ArrayT]:
     """`left - right`, leaf by leaf."""
     return {name: left[name] - right[name] for name in sorted(left)}
 
 
-def scale(tree: Mapping[str, Array], factor: Any) -> ParamTree:
+def scale(tree: Mapping[str, ArrayT], factor: Array) -> dict[str, ArrayT]:
     """`factor * tree`, leaf by leaf."""
     return {name: tree[name] * factor for name in sorted(tree)}
 
@@ -162,7 +175,7 @@ def write_npz(path: str | Path, tree: ParamTree) -> None:
     partial.replace(path)
 
 
-def read_npz(path: str | Path) -> ParamTree:
+def read_npz(path: str | Path) -> NumpyTree:
     """Read a tree; nothing in the file is unpickled.
 
     Raises:

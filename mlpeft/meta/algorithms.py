@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
     import mlx.core as mx
 
-    from mlpeft.params import ParamTree
+    from mlpeft.params import MlxTree, NumpyTree
 
-    TaskGradient: TypeAlias = Callable[..., tuple[mx.array, ParamTree]]
-    PseudoGradient: TypeAlias = Callable[[ParamTree, ParamTree], ParamTree]
+    TaskGradient: TypeAlias = Callable[..., tuple[mx.array, MlxTree]]
+    PseudoGradient: TypeAlias = Callable[[NumpyTree, NumpyTree], NumpyTree]
 
 AlgorithmName: TypeAlias = Literal["reptile", "fomaml"]
 

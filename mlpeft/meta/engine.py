@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from mlpeft.meta.functional import LossFn
     from mlpeft.meta.inner import InnerLoop
     from mlpeft.meta.strategies import StrategyName
-    from mlpeft.params import Array, ParamTree
+    from mlpeft.params import Array, MlxTree, NumpyTree
     from mlpeft.tasks.episode import Episode
 
     RngOf: TypeAlias = Callable[[int], np.random.Generator]
@@ -43,7 +43,7 @@ class ShardTrainResult(NamedTuple):
         query_loss: (tasks,), or None if the episodes have no queries.
     """
 
-    total: ParamTree
+    total: NumpyTree
     support_loss: np.ndarray
     query_loss: np.ndarray | None
 
@@ -123,7 +123,7 @@ class Engine:
             functional, self.eval_inner, self.strategy, transductive=transductive
         )
         self._source: Mapping[str, Array] | None = None
-        self._meta: tuple[ParamTree, ParamTree] = ({}, {})
+        self._meta: tuple[MlxTree, MlxTree] = ({}, {})
 
     def outputs(self, x: Array) -> int:
         """Outputs of the model for one input; a batch of inputs gives their shape."""
@@ -219,7 +219,7 @@ class Engine:
             for plan, e in zip(plans, episodes, strict=True)
         ]
 
-    def _as_mlx(self, meta: Mapping[str, Array]) -> tuple[ParamTree, ParamTree]:
+    def _as_mlx(self, meta: Mapping[str, Array]) -> tuple[MlxTree, MlxTree]:
         """Theta and inner state as MLX leaves, converted once a meta-state."""
         if meta is not self._source:
             self._meta = split({name: mx.array(leaf) for name, leaf in meta.items()})

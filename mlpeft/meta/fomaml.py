@@ -13,24 +13,24 @@ References:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import mlx.core as mx
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from mlpeft.meta.functional import Functional
-    from mlpeft.params import ParamTree
+    from mlpeft.meta.functional import Functional, ModelInput
+    from mlpeft.params import MlxTree, NumpyTree
 
 
 def task_gradient(
     functional: Functional,
     names: Iterable[str],
-    adapted: ParamTree,
-    support: tuple[Any, mx.array],
-    query: tuple[Any, mx.array],
-) -> tuple[mx.array, ParamTree]:
+    adapted: MlxTree,
+    support: tuple[ModelInput, mx.array],
+    query: tuple[ModelInput, mx.array],
+) -> tuple[mx.array, MlxTree]:
     """Loss of the queries at the adapted parameters, and its gradient there.
 
     The episode's own leaves are what they would be if made at the adapted parameters,
@@ -44,7 +44,7 @@ def task_gradient(
         query: Inputs and labels of the queries.
     """
 
-    def loss(params: ParamTree) -> mx.array:
+    def loss(params: MlxTree) -> mx.array:
         own = {
             name: leaf + mx.stop_gradient(adapted[name] - leaf)
             for name, leaf in functional.episode_leaves(params, *support).items()
@@ -55,6 +55,6 @@ def task_gradient(
     return value, gradient
 
 
-def pseudo_gradient(theta: ParamTree, mean: ParamTree) -> ParamTree:  # noqa: ARG001 - one signature for all algorithms
+def pseudo_gradient(theta: NumpyTree, mean: NumpyTree) -> NumpyTree:  # noqa: ARG001 - one signature for all algorithms
     """The mean gradient itself."""
     return mean

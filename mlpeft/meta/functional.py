@@ -22,7 +22,7 @@ from mlpeft.models.pretrained.loss_positions import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from mlpeft.params import Array, ParamTree
+    from mlpeft.params import Array, MlxTree
 
     LossFn: TypeAlias = Callable[[mx.array, mx.array], mx.array]
 
@@ -30,12 +30,12 @@ ModelInput: TypeAlias = "mx.array | dict[str, mx.array]"
 """A batch of inputs, or what `Functional.prepare` made of it: arrays by name."""
 
 
-def get_params(model: nn.Module) -> ParamTree:
+def get_params(model: nn.Module) -> MlxTree:
     """The trainable leaves of a module by their dotted path, in the order of names."""
     return dict(sorted(tree_flatten(model.trainable_parameters())))
 
 
-def set_params(model: nn.Module, params: ParamTree) -> None:
+def set_params(model: nn.Module, params: MlxTree) -> None:
     """Put leaves into a module."""
     model.update(tree_unflatten(list(params.items())))
 
@@ -116,15 +116,15 @@ class Functional:
             return mx.array(x)
         return {name: mx.array(part) for name, part in prepared.items()}
 
-    def predict(self, params: ParamTree, x: ModelInput) -> mx.array:
+    def predict(self, params: MlxTree, x: ModelInput) -> mx.array:
         """Outputs of the module with these parameters. Call inside `installed()`."""
         set_params(self.model, params)
         output: mx.array = self.model(x)
         return output
 
     def episode_leaves(
-        self, theta: ParamTree, support_x: ModelInput, support_y: mx.array
-    ) -> ParamTree:
+        self, theta: MlxTree, support_x: ModelInput, support_y: mx.array
+    ) -> MlxTree:
         """Leaves that are no part of theta and that an episode adapts from anew.
 
         A module that has such leaves (a head made from the support set) says so by a
@@ -133,12 +133,12 @@ class Functional:
         if not self.starts_episodes:
             return {}
         set_params(self.model, theta)
-        leaves: ParamTree = self.model.episode_start(support_x, support_y)
+        leaves: MlxTree = self.model.episode_start(support_x, support_y)
         return leaves
 
     def loss(
         self,
-        params: ParamTree,
+        params: MlxTree,
         x: ModelInput,
         y: mx.array,
         key: mx.array | None = None,

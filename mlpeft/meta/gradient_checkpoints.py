@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import mlx.core as mx
 
@@ -70,7 +70,7 @@ class GradientCheckpoints:
     def _checkpointed(self, kind: type[nn.Module]) -> type[nn.Module]:
         dropouts = self._dropouts
 
-        def call(layer: nn.Module, *args: Any, **kwargs: Any) -> Any:
+        def call(layer: nn.Module, *args: object, **kwargs: object) -> object:
             if kwargs.get("cache") is not None:
                 raise ConfigError(
                     "compute.gradient_checkpointing: a language model with a prefix "
@@ -79,7 +79,9 @@ class GradientCheckpoints:
                 )
             key = dropouts.key
 
-            def compute(leaves: Any, *args: Any, **kwargs: Any) -> Any:
+            def compute(
+                leaves: dict[str, object], *args: object, **kwargs: object
+            ) -> object:
                 layer.update(leaves)
                 # By the backward pass the key of the step is gone.
                 with dropouts.drawing(key):

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from mlpeft.meta.functional import Functional
     from mlpeft.meta.support import PreparedSupport, StepInput
     from mlpeft.meta.task_axis import TaskAxis
-    from mlpeft.params import ParamTree
+    from mlpeft.params import MlxTree, ParamTree
 
 LEAST_EVAL_STEPS = 10
 """Inner steps at evaluation where neither the configuration nor training has more."""
@@ -147,7 +147,7 @@ class Iterate(NamedTuple):
         loss: Loss of the last step's examples before that step; 0 without one.
     """
 
-    params: ParamTree
+    params: MlxTree
     state: ParamTree
     loss: mx.array
 
@@ -172,7 +172,7 @@ def inner_steps(
 def inner_loop(
     functional: Functional,
     inner: InnerLoop,
-    theta: ParamTree,
+    theta: MlxTree,
     state: ParamTree,
     support: PreparedSupport,
     axis: TaskAxis = OneTask(),  # noqa: B008 - it has no state
@@ -207,7 +207,7 @@ def last(iterates: Iterable[Iterate]) -> Iterate:
 
 
 def grad_step(
-    gradients: Callable[..., tuple[mx.array, ParamTree]],
+    gradients: Callable[..., tuple[mx.array, MlxTree]],
     optimizer: InnerOptimizer,
     iterate: Iterate,
     batch: Batch,
@@ -228,11 +228,11 @@ def grad_step(
 def batch_gradients(
     functional: Functional,
     inner: InnerLoop,
-    params: ParamTree,
+    params: MlxTree,
     x: StepInput,
     y: mx.array,
     key: mx.array | None = None,
-) -> tuple[mx.array, ParamTree]:
+) -> tuple[mx.array, MlxTree]:
     """Loss and clipped gradients of one task's batch at these parameters."""
     gradient = mx.value_and_grad(functional.loss)
     if isinstance(x, list):

@@ -7,7 +7,7 @@ activations are in memory at a time.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeAlias
 
 import mlx.core as mx
 
@@ -16,19 +16,23 @@ from mlpeft.models.losses import terms
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from mlpeft.params import ParamTree
+    from mlpeft.meta.functional import ModelInput
+    from mlpeft.params import MlxTree
 
-    Gradient = Callable[..., tuple[mx.array, ParamTree]]
+    Gradient: TypeAlias = Callable[
+        [MlxTree, ModelInput, mx.array, mx.array | None], tuple[mx.array, MlxTree]
+    ]
+    """`(params, x, y, key) -> (loss, gradients)` of one batch."""
 
 
 def mean_gradient(
     gradient: Gradient,
-    params: ParamTree,
-    pieces: Sequence[Any],
+    params: MlxTree,
+    pieces: Sequence[ModelInput],
     y: mx.array,
     size: int,
     key: mx.array | None = None,
-) -> tuple[mx.array, ParamTree]:
+) -> tuple[mx.array, MlxTree]:
     """Loss and gradient of a batch from those of its micro-batches.
 
     Args:
@@ -45,7 +49,7 @@ def mean_gradient(
     total = mx.maximum(sum(counts[1:], counts[0]), 1.0)
     names = sorted(params)
     loss = mx.array(0.0)
-    grads: ParamTree = {}
+    grads: MlxTree = {}
     for x, part, count, own in zip(pieces, labels, counts, keys, strict=True):
         start = params
         if grads:

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 from mlpeft import params
 
 if TYPE_CHECKING:
-    from mlpeft.params import ParamTree
+    from mlpeft.params import NumpyTree
 
 
-def pseudo_gradient(theta: ParamTree, mean_adapted: ParamTree) -> ParamTree:
+def pseudo_gradient(theta: NumpyTree, mean_adapted: NumpyTree) -> NumpyTree:
     """`theta - mean(theta_task)`, to be descended by the outer optimiser.
 
     With plain SGD of step size `outer_lr` this is Reptile's interpolation

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from mlpeft.meta.strategies import StrategyName
     from mlpeft.meta.support import Batch
     from mlpeft.meta.task_axis import TaskAxis
-    from mlpeft.params import ParamTree
+    from mlpeft.params import MlxTree, ParamTree
     from mlpeft.tasks.episode import Episode
 
     Scores: TypeAlias = tuple[np.ndarray, np.ndarray | None]
@@ -41,8 +41,8 @@ class _Functions(NamedTuple):
     """
 
     axis: TaskAxis
-    begin: Callable[..., ParamTree]
-    step: Callable[[ParamTree, ParamTree, Batch], tuple[ParamTree, ParamTree]]
+    begin: Callable[..., MlxTree]
+    step: Callable[[MlxTree, ParamTree, Batch], tuple[MlxTree, ParamTree]]
     score: Callable[..., tuple[mx.array, ...]]
 
 
@@ -77,7 +77,7 @@ class Scorer:
 
     def __call__(
         self,
-        theta: ParamTree,
+        theta: MlxTree,
         state: ParamTree,
         episodes: Sequence[Episode],
         make_rngs: Sequence[Callable[[], np.random.Generator]],
@@ -124,7 +124,7 @@ class Scorer:
     def _scores(
         self,
         functions: _Functions,
-        theta: ParamTree,
+        theta: MlxTree,
         state: ParamTree,
         support: PreparedSupport,
         query: Examples,
@@ -152,7 +152,7 @@ class Scorer:
     def _start(
         self,
         functions: _Functions,
-        theta: ParamTree,
+        theta: MlxTree,
         state: ParamTree,
         support: Examples,
     ) -> Iterate:
@@ -179,19 +179,19 @@ class Scorer:
         optimizer = self.inner.make_optimizer()
         gradients = axis.gradients(partial(batch_gradients, functional, self.inner), {})
 
-        def begin(theta: ParamTree, x: ModelInput, y: mx.array) -> ParamTree:
+        def begin(theta: MlxTree, x: ModelInput, y: mx.array) -> MlxTree:
             with functional.installed():
                 return axis.map(functional.episode_leaves)(theta, x, y)
 
         def step(
-            params: ParamTree, state: ParamTree, batch: Batch
-        ) -> tuple[ParamTree, ParamTree]:
+            params: MlxTree, state: ParamTree, batch: Batch
+        ) -> tuple[MlxTree, ParamTree]:
             start = Iterate(params, state, mx.array(0.0))
             with functional.installed():
                 return grad_step(gradients, optimizer, start, batch)[:2]
 
         def score(
-            params: ParamTree, support_x: ModelInput, *query: ModelInput
+            params: MlxTree, support_x: ModelInput, *query: ModelInput
         ) -> tuple[mx.array, ...]:
             with functional.installed():
                 return axis.map(self._score)(params, support_x, *query)
@@ -202,7 +202,7 @@ class Scorer:
 
     def _score(
         self,
-        params: ParamTree,
+        params: MlxTree,
         support_x: ModelInput,
         query_x: ModelInput,
         query_y: mx.array,
@@ -216,7 +216,7 @@ class Scorer:
         return loss, accuracy(outputs, query_y)
 
     def _predict(
-        self, params: ParamTree, support_x: ModelInput, query_x: ModelInput
+        self, params: MlxTree, support_x: ModelInput, query_x: ModelInput
     ) -> mx.array:
         if not self.alone:
             return self.functional.predict(params, query_x)

@@ -13,21 +13,21 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from mlpeft.meta.inner import InnerLoop
-    from mlpeft.params import Array, ParamTree
+    from mlpeft.params import Array, ArrayT, NumpyTree
 
 INNER_STATE = "inner_state/"
 
 
-def join(theta: Mapping[str, Array], state: Mapping[str, Array]) -> ParamTree:
+def join(theta: Mapping[str, ArrayT], state: Mapping[str, ArrayT]) -> dict[str, ArrayT]:
     """One tree of theta's leaves and the inner state's, in the order of names."""
     tree = dict(theta) | {INNER_STATE + name: leaf for name, leaf in state.items()}
     return {name: tree[name] for name in sorted(tree)}
 
 
-def split(meta: Mapping[str, Array]) -> tuple[ParamTree, ParamTree]:
+def split(meta: Mapping[str, ArrayT]) -> tuple[dict[str, ArrayT], dict[str, ArrayT]]:
     """Theta and the inner state of a meta-state."""
-    theta: ParamTree = {}
-    state: ParamTree = {}
+    theta: dict[str, ArrayT] = {}
+    state: dict[str, ArrayT] = {}
     for name, leaf in meta.items():
         if name.startswith(INNER_STATE):
             state[name.removeprefix(INNER_STATE)] = leaf
@@ -41,7 +41,7 @@ def carried(meta: Mapping[str, Array]) -> frozenset[str]:
     return frozenset(name for name in meta if name.startswith(INNER_STATE))
 
 
-def initial(theta: Mapping[str, Array], inner: InnerLoop) -> ParamTree:
+def initial(theta: Mapping[str, Array], inner: InnerLoop) -> NumpyTree:
     """The meta-state of a run that starts with this theta, as float32 NumPy leaves."""
     state = inner.make_optimizer().init(dict(theta)) if inner.carries else {}
     # A count of steps has an axis, too: NumPy makes no-axis arrays into plain numbers.

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from mlpeft.meta.functional import Functional
     from mlpeft.meta.inner import InnerLoop
     from mlpeft.meta.task_axis import TaskAxis
-    from mlpeft.params import ParamTree
+    from mlpeft.params import MlxTree, ParamTree
 
 StrategyName: TypeAlias = Literal["loop", "compiled", "vmap"]
 
@@ -57,7 +57,7 @@ class LoopResult(NamedTuple):
         query_loss: (tasks,) loss of the queries after adaptation; zeros without.
     """
 
-    total: ParamTree
+    total: MlxTree
     state: ParamTree
     support_loss: mx.array
     query_loss: mx.array
@@ -65,7 +65,7 @@ class LoopResult(NamedTuple):
 
 if TYPE_CHECKING:
     InnerLoopFunction: TypeAlias = Callable[
-        [ParamTree, ParamTree, PreparedSupport, Examples | None], LoopResult
+        [MlxTree, ParamTree, PreparedSupport, Examples | None], LoopResult
     ]
     """`(theta, state, support, query)` of one task, or of all tasks at once."""
 
@@ -116,7 +116,7 @@ class InnerLoops:
 
     def __call__(
         self,
-        theta: ParamTree,
+        theta: MlxTree,
         state: ParamTree,
         tasks: Sequence[TaskData],
         progress: Callable[[int], None] = lambda _: None,
@@ -140,8 +140,8 @@ class InnerLoops:
             mx.eval(result)
             progress(len(tasks))
             return result
-        total: ParamTree = {}
-        carried: ParamTree = {}
+        total: MlxTree = {}
+        carried: MlxTree = {}
         losses: list[tuple[mx.array, mx.array]] = []
         for task in tasks:
             result = self._one(theta, state, *self._prepared(task))
@@ -174,7 +174,7 @@ class InnerLoops:
         task_gradient = self.algorithm.task_gradient
 
         def run(
-            theta: ParamTree,
+            theta: MlxTree,
             state: ParamTree,
             support: PreparedSupport,
             query: Examples | None,

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
     from mlpeft.meta.functional import Functional
     from mlpeft.meta.support import Examples
-    from mlpeft.params import ParamTree
+    from mlpeft.params import MlxTree
 
-    Gradients: TypeAlias = Callable[..., tuple[mx.array, ParamTree]]
+    Gradients: TypeAlias = Callable[..., tuple[mx.array, MlxTree]]
     """`(params, x, y, key) -> (loss, gradients)` of one batch."""
 
 ResultT = TypeVar("ResultT")
@@ -32,12 +32,12 @@ class TaskAxis(Protocol):
         ...
 
     def episode_leaves(
-        self, functional: Functional, theta: ParamTree, support: Examples
-    ) -> ParamTree:
+        self, functional: Functional, theta: MlxTree, support: Examples
+    ) -> MlxTree:
         """`Functional.episode_leaves`, made of one theta."""
         ...
 
-    def gradients(self, gradients: Gradients, theta: ParamTree) -> Gradients:
+    def gradients(self, gradients: Gradients, theta: MlxTree) -> Gradients:
         """The gradients at parameters of which some may still be those of all tasks.
 
         Args:
@@ -46,11 +46,11 @@ class TaskAxis(Protocol):
         """
         ...
 
-    def spread(self, tree: ParamTree, theta: ParamTree, tasks: int) -> ParamTree:
+    def spread(self, tree: MlxTree, theta: MlxTree, tasks: int) -> MlxTree:
         """The tree with the axis on those leaves, too, that are like theta's."""
         ...
 
-    def total(self, tree: ParamTree, theta: ParamTree, tasks: int) -> ParamTree:
+    def total(self, tree: MlxTree, theta: MlxTree, tasks: int) -> MlxTree:
         """Sum over tasks; a leaf like theta's is the same for all of them."""
         ...
 
@@ -63,20 +63,20 @@ class OneTask:
         return function
 
     def episode_leaves(
-        self, functional: Functional, theta: ParamTree, support: Examples
-    ) -> ParamTree:
+        self, functional: Functional, theta: MlxTree, support: Examples
+    ) -> MlxTree:
         """Those of the one task."""
         return functional.episode_leaves(theta, *support)
 
-    def gradients(self, gradients: Gradients, theta: ParamTree) -> Gradients:
+    def gradients(self, gradients: Gradients, theta: MlxTree) -> Gradients:
         """Those of the one task."""
         return gradients
 
-    def spread(self, tree: ParamTree, theta: ParamTree, tasks: int) -> ParamTree:
+    def spread(self, tree: MlxTree, theta: MlxTree, tasks: int) -> MlxTree:
         """The tree itself."""
         return tree
 
-    def total(self, tree: ParamTree, theta: ParamTree, tasks: int) -> ParamTree:
+    def total(self, tree: MlxTree, theta: MlxTree, tasks: int) -> MlxTree:
         """The tree itself."""
         return tree
 
@@ -90,21 +90,21 @@ class AllTasks:
         return mapped
 
     def episode_leaves(
-        self, functional: Functional, theta: ParamTree, support: Examples
-    ) -> ParamTree:
+        self, functional: Functional, theta: MlxTree, support: Examples
+    ) -> MlxTree:
         """Those of each task, of one theta."""
         if not functional.starts_episodes:
             return {}
         make = mx.vmap(functional.episode_leaves, in_axes=(None, 0, 0))
-        leaves: ParamTree = make(theta, *support)
+        leaves: MlxTree = make(theta, *support)
         return leaves
 
-    def gradients(self, gradients: Gradients, theta: ParamTree) -> Gradients:
+    def gradients(self, gradients: Gradients, theta: MlxTree) -> Gradients:
         """Those of each task; the first step starts from one theta for all."""
 
         def of_tasks(
-            params: ParamTree, x: mx.array, y: mx.array, key: mx.array | None = None
-        ) -> tuple[mx.array, ParamTree]:
+            params: MlxTree, x: mx.array, y: mx.array, key: mx.array | None = None
+        ) -> tuple[mx.array, MlxTree]:
             arrays = (x, y) if key is None else (x, y, key)
             axes = {
                 name: None if _is_shared(name, leaf, theta) else 0
@@ -115,7 +115,7 @@ class AllTasks:
 
         return of_tasks
 
-    def spread(self, tree: ParamTree, theta: ParamTree, tasks: int) -> ParamTree:
+    def spread(self, tree: MlxTree, theta: MlxTree, tasks: int) -> MlxTree:
         """Leaves like theta's are repeated for each task."""
         return {
             name: mx.broadcast_to(leaf, (tasks, *leaf.shape))
@@ -124,7 +124,7 @@ class AllTasks:
             for name, leaf in tree.items()
         }
 
-    def total(self, tree: ParamTree, theta: ParamTree, tasks: int) -> ParamTree:
+    def total(self, tree: MlxTree, theta: MlxTree, tasks: int) -> MlxTree:
         """Sum over the axis. Adam's count of steps has none: all tasks share it."""
         return {
             name: leaf * tasks
@@ -134,6 +134,6 @@ class AllTasks:
         }
 
 
-def _is_shared(name: str, leaf: mx.array, theta: ParamTree) -> bool:
+def _is_shared(name: str, leaf: mx.array, theta: MlxTree) -> bool:
     """Whether all tasks share a leaf: it has as many axes as theta's, and no more."""
     return name in theta and leaf.ndim == theta[name].ndim

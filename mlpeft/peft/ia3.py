@@ -11,7 +11,7 @@ References:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import mlx.core as mx
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from mlpeft.config import PeftSection
     from mlpeft.peft.linear import Linear
+    from mlpeft.peft.method import Setting
 
 FEEDFORWARD_KEYS = ("layers.[0-9].output", "layers.[0-9][0-9].output", "down_proj")
 """The last layer of each feed-forward network."""
@@ -101,14 +102,14 @@ class IA3(Method):
 
     def hf_settings(
         self, section: PeftSection, layers: Mapping[str, AdaptedLinear]
-    ) -> dict[str, Any]:
+    ) -> dict[str, Setting]:
         """The feed-forward layers."""
         inputs = [path for path, layer in layers.items() if layer.feedforward]
         return {"feedforward_modules": inputs, "fan_in_fan_out": False}
 
     def hf_section(
-        self, settings: Mapping[str, Any], leaves: Mapping[str, np.ndarray]
-    ) -> dict[str, Any]:
+        self, settings: Mapping[str, Setting], leaves: Mapping[str, np.ndarray]
+    ) -> dict[str, Setting]:
         """The feed-forward layers: those whose vector is a row."""
         rows = [path for path, leaf in leaves.items() if leaf.shape[0] == 1]
         return {"feedforward_keys": [path.rpartition(".")[0] for path in rows]}

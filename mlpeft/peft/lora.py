@@ -14,7 +14,7 @@ References:
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import mlx.core as mx
 import mlx.nn as nn
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from mlpeft.config import PeftSection
     from mlpeft.peft.linear import Linear
+    from mlpeft.peft.method import Setting
 
 DEFAULT_KEYS = ("query", "value", "q_proj", "v_proj")
 """As in the paper: the projections to queries and values."""
@@ -117,7 +118,7 @@ class LoRA(Method):
 
     def hf_settings(
         self, section: PeftSection, layers: Mapping[str, AdaptedLinear]
-    ) -> dict[str, Any]:
+    ) -> dict[str, Setting]:
         """Rank and factor."""
         root = math.sqrt(section.rank) if section.rslora else section.rank
         return {
@@ -131,8 +132,8 @@ class LoRA(Method):
         }
 
     def hf_section(
-        self, settings: Mapping[str, Any], leaves: Mapping[str, np.ndarray]
-    ) -> dict[str, Any]:
+        self, settings: Mapping[str, Setting], leaves: Mapping[str, np.ndarray]
+    ) -> dict[str, Setting]:
         """Rank and factor."""
         return {
             "rank": settings["r"],

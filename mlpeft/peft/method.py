@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
 import mlx.nn as nn
 
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     import numpy as np
 
     from mlpeft.config import PeftSection
+
+    Setting: TypeAlias = bool | int | float | str | list[str] | None
+    """A value of an adapter_config.json, or of a `peft` section."""
 
 
 class Method:
@@ -68,7 +71,7 @@ class Method:
 
     def hf_settings(
         self, section: PeftSection, layers: Mapping[str, AdaptedLinear]
-    ) -> dict[str, Any]:
+    ) -> dict[str, Setting]:
         """The method's part of an adapter_config.json.
 
         Args:
@@ -78,8 +81,8 @@ class Method:
         return {}
 
     def hf_section(
-        self, settings: Mapping[str, Any], leaves: Mapping[str, np.ndarray]
-    ) -> dict[str, Any]:
+        self, settings: Mapping[str, Setting], leaves: Mapping[str, np.ndarray]
+    ) -> dict[str, Setting]:
         """The method's keys of a `peft` section.
 
         Args:

@@ -24,8 +24,7 @@ _TANH_BOTTOM: Final = (1.0, 0.462676466, 0.0238540899, 0.000240012261, 2.4925523
 
 def relu(x: mx.array) -> mx.array:
     """`max(x, 0)`."""
-    output: mx.array = _RELU(x)
-    return output
+    return _RELU(x)
 
 
 def tanh(x: mx.array) -> mx.array:
@@ -35,8 +34,7 @@ def tanh(x: mx.array) -> mx.array:
     rational function stands in for it, within 8 units in the last place, which
     `mx.compile` fuses into one vectorised loop.
     """
-    output: mx.array = _TANH(x)
-    return output
+    return _TANH(x)
 
 
 def _relu(x: mx.array) -> mx.array:
@@ -136,8 +134,7 @@ def gelu(x: mx.array) -> mx.array:
     On Linux's CPU a rational function stands in for the error function, within 1e-6
     for |x| <= 5 and within 2e-7 of |x| beyond.
     """
-    output: mx.array = _GELU(x)
-    return output
+    return _GELU(x)
 
 
 def _gelu(x: mx.array) -> mx.array:

@@ -27,8 +27,7 @@ def conv3x3_stride2(x: mx.array, weight: mx.array) -> mx.array:
         (n, ceil(h / 2), ceil(w / 2), filters). Odd sizes are padded by one on both
         sides, even ones at the end, as TensorFlow's "same" does.
     """
-    output: mx.array = _CONV(x, weight)
-    return output
+    return _CONV(x, weight)
 
 
 def _conv(x: mx.array, weight: mx.array) -> mx.array:

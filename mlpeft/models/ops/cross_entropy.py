@@ -19,8 +19,7 @@ def cross_entropy(logits: mx.array, labels: mx.array) -> mx.array:
         logits: (n, classes).
         labels: (n,) integers 0 .. classes - 1.
     """
-    output: mx.array = _CROSS_ENTROPY(logits, labels)
-    return output
+    return _CROSS_ENTROPY(logits, labels)
 
 
 def _cross_entropy(logits: mx.array, labels: mx.array) -> mx.array:

@@ -30,8 +30,7 @@ def linear(x: mx.array, weight: mx.array, bias: mx.array) -> mx.array:
     if x.ndim != 2:
         rows = linear(x.reshape(-1, x.shape[-1]), weight, bias)
         return rows.reshape(*x.shape[:-1], weight.shape[0])
-    output: mx.array = _LINEAR(x, weight, bias)
-    return output
+    return _LINEAR(x, weight, bias)
 
 
 def _linear(x: mx.array, weight: mx.array, bias: mx.array) -> mx.array:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeAlias, TypeVar, cast
 
 import mlx.core as mx
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    Outputs: TypeAlias = tuple[mx.array, ...]
+    Gradients: TypeAlias = mx.array | tuple[mx.array, ...]
+    """One for each argument."""
 
-def differentiable(
-    function: Callable[..., Any], vjp: Callable[..., Any]
-) -> Callable[..., Any]:
+FunctionT = TypeVar("FunctionT", bound="Callable[..., mx.array | Outputs]")
+
+
+def differentiable(function: FunctionT, vjp: Callable[..., Gradients]) -> FunctionT:
     """Give a function a gradient of its own.
 
     Args:
@@ -21,12 +25,12 @@ def differentiable(
     """
     custom = mx.custom_function(function)
     custom.vjp(vjp)
-    return custom
+    return cast("FunctionT", custom)
 
 
 def batched(
-    function: Callable[..., Any], vjp: Callable[..., Any] | None = None
-) -> Callable[..., Any]:
+    function: FunctionT, vjp: Callable[..., Gradients] | None = None
+) -> FunctionT:
     """Make a function that vmaps by being called once, on arrays with an axis more.
 
     `mx.vmap` rewrites a function primitive by primitive and puts reshapes, squeezes and
@@ -45,7 +49,7 @@ def batched(
     @custom.vmap
     def vectorised(
         inputs: mx.array | Sequence[mx.array], axes: int | Sequence[int | None]
-    ) -> tuple[Any, Any]:
+    ) -> tuple[mx.array | Outputs, int | tuple[int, ...]]:
         if isinstance(inputs, mx.array):  # MLX unpacks a single argument
             inputs = [inputs]
         if isinstance(axes, int):
@@ -59,4 +63,4 @@ def batched(
             return outputs, (0,) * len(outputs)
         return outputs, 0
 
-    return custom
+    return cast("FunctionT", custom)
