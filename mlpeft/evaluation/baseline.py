@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from mlpeft.meta.functional import LossFn
     from mlpeft.params import Array
 
+_META = MetaLearningSection()
+
 
 class BaselineComparison:
     """Compares two starting points on the same episodes."""
@@ -36,8 +38,8 @@ class BaselineComparison:
         episodes: Iterable[Sequence[Array]],
         k_shots: Sequence[int] = (1, 5, 10),
         *,
-        inner_lr: float = 0.01,
-        num_inner_steps: int = 5,
+        inner_lr: float = _META.inner_lr,
+        num_inner_steps: int = _META.num_inner_steps,
         loss_fn: LossFn = cross_entropy_loss,
     ) -> dict[int, dict[str, float]]:
         """Accuracy of both models after adapting to k examples.

@@ -20,19 +20,22 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 
+from mlpeft.config import MetaLearningSection
 from mlpeft.config.aggregation import trimmed
 from mlpeft.work import SeparateTotals, SummedTotals
 
 if TYPE_CHECKING:
-    from mlpeft.params import Array, ParamTree
+    from mlpeft.params import Array, NumpyTree
     from mlpeft.work import Totals
 
 Rule: TypeAlias = Literal["mean", "trimmed_mean", "coordinate_median"]
 
+_DEFAULTS = MetaLearningSection()
+
 
 def combine(
-    totals: Totals, rule: Rule = "mean", trim_fraction: float = 0.25
-) -> ParamTree:
+    totals: Totals, rule: Rule = "mean", trim_fraction: float = _DEFAULTS.trim_fraction
+) -> NumpyTree:
     """One tree from the totals of all shards.
 
     mean: `sum_shards(total) / sum_shards(count)`, so each task weighs the same.
@@ -66,7 +69,7 @@ def combine(
             )
 
 
-def _by_value(separate: SeparateTotals, first: int, end: int) -> ParamTree:
+def _by_value(separate: SeparateTotals, first: int, end: int) -> NumpyTree:
     """Means of the values from place `first` to before `end`, sorted by value."""
 
     def kept(name: str) -> Array:

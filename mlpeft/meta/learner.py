@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING
 import mlx.core as mx
 
 from mlpeft import params
-from mlpeft.config import ComputeSection, MetaLearningSection, RunSection, checked
+from mlpeft.config import (
+    ComputeSection,
+    EvaluationSection,
+    MetaLearningSection,
+    ModelSection,
+    RunSection,
+    checked,
+)
 from mlpeft.meta import state
 from mlpeft.meta.aggregate import combine
 from mlpeft.meta.engine import Engine
@@ -29,10 +36,12 @@ if TYPE_CHECKING:
 
     from mlpeft.meta.functional import LossFn
     from mlpeft.meta.strategies import StrategyName
-    from mlpeft.params import Array, ParamTree
+    from mlpeft.params import Array, NumpyTree
 
-STANDARD_STEPS = (0, 1, 5, 10)
+STANDARD_STEPS = tuple(EvaluationSection().steps)
 """Inner steps after which `evaluate` always scores."""
+
+_META = MetaLearningSection()
 
 
 class ReptileLearner:
@@ -66,17 +75,17 @@ class ReptileLearner:
     def __init__(
         self,
         model: nn.Module,
-        inner_lr: float = 0.01,
-        outer_lr: float = 0.001,
-        num_inner_steps: int = 5,
+        inner_lr: float = _META.inner_lr,
+        outer_lr: float = _META.outer_lr,
+        num_inner_steps: int = _META.num_inner_steps,
         *,
-        inner_optimizer: str = "sgd",
-        inner_beta1: float = 0.0,
-        inner_batch_size: int | None = None,
-        inner_state: str = "reset",
+        inner_optimizer: str = _META.inner_optimizer,
+        inner_beta1: float = _META.inner_beta1,
+        inner_batch_size: int | None = _META.inner_batch_size,
+        inner_state: str = _META.inner_state,
         strategy: StrategyName | None = None,
-        transductive: bool = True,
-        seed: int = 0,
+        transductive: bool = ModelSection().transductive,
+        seed: int = RunSection().seed,
     ) -> None:
         settings = checked(
             MetaLearningSection,
@@ -97,7 +106,7 @@ class ReptileLearner:
         self.transductive = transductive
         self.seed = seed
         self.iteration = 0
-        self._inner_state: ParamTree = state.split(
+        self._inner_state: NumpyTree = state.split(
             state.initial(get_params(model), self.inner)
         )[1]
         self._engines: dict[int, tuple[LossFn, Engine]] = {}

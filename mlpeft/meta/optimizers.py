@@ -11,20 +11,27 @@ from typing import TYPE_CHECKING, Protocol
 
 import mlx.core as mx
 
+from mlpeft.config import MetaLearningSection
+
 if TYPE_CHECKING:
-    from mlpeft.params import ParamTree
+    from mlpeft.params import MlxTree, ParamTree
+
+_DEFAULTS = MetaLearningSection()
 
 
 class InnerOptimizer(Protocol):
-    """One gradient step, without side effects."""
+    """One gradient step, without side effects.
 
-    def init(self, params: ParamTree) -> ParamTree:
+    A state's leaves are arrays, but for a count of steps that starts as a number.
+    """
+
+    def init(self, params: MlxTree) -> ParamTree:
         """The state before the first step: leaves named after what they belong to."""
         ...
 
     def step(
-        self, params: ParamTree, grads: ParamTree, state: ParamTree
-    ) -> tuple[ParamTree, ParamTree]:
+        self, params: MlxTree, grads: MlxTree, state: ParamTree
+    ) -> tuple[MlxTree, ParamTree]:
         """Parameters and state after one step."""
         ...
 
@@ -35,13 +42,13 @@ class SGD:
 
     lr: float
 
-    def init(self, params: ParamTree) -> ParamTree:
+    def init(self, params: MlxTree) -> ParamTree:
         """SGD has no state."""
         return {}
 
     def step(
-        self, params: ParamTree, grads: ParamTree, state: ParamTree
-    ) -> tuple[ParamTree, ParamTree]:
+        self, params: MlxTree, grads: MlxTree, state: ParamTree
+    ) -> tuple[MlxTree, ParamTree]:
         """One step of gradient descent."""
         return {k: p - self.lr * grads[k] for k, p in params.items()}, state
 
@@ -60,11 +67,11 @@ class Adam:
     """
 
     lr: float
-    beta1: float = 0.0
-    beta2: float = 0.999
+    beta1: float = _DEFAULTS.inner_beta1
+    beta2: float = _DEFAULTS.inner_beta2
     eps: float = 1e-8
 
-    def init(self, params: ParamTree) -> ParamTree:
+    def init(self, params: MlxTree) -> ParamTree:
         """Zero moments. `step` is a Python number until the first carried step."""
         state: ParamTree = {"step": 0.0}
         state |= {f"v/{name}": mx.zeros_like(p) for name, p in params.items()}
@@ -73,14 +80,14 @@ class Adam:
         return state
 
     def step(
-        self, params: ParamTree, grads: ParamTree, state: ParamTree
-    ) -> tuple[ParamTree, ParamTree]:
+        self, params: MlxTree, grads: MlxTree, state: ParamTree
+    ) -> tuple[MlxTree, ParamTree]:
         """`p <- p - lr m_hat / (sqrt(v_hat) + eps)`."""
         step = state["step"] + 1.0
         unbias1 = 1.0 / (1.0 - self.beta1**step)
         unbias2 = 1.0 / (1.0 - self.beta2**step)
         new_state: ParamTree = {"step": step}
-        new_params: ParamTree = {}
+        new_params: MlxTree = {}
         for name, p in params.items():
             g = grads[name]
             v = self.beta2 * state[f"v/{name}"] + (1.0 - self.beta2) * mx.square(g)
@@ -94,7 +101,7 @@ class Adam:
         return new_params, new_state
 
 
-def clip_by_global_norm(grads: ParamTree, max_norm: float) -> ParamTree:
+def clip_by_global_norm(grads: MlxTree, max_norm: float) -> MlxTree:
     """`g min(1, max_norm / |g|)` with the Euclidean norm over all leaves."""
     squares = [mx.sum(mx.square(grads[name])) for name in sorted(grads)]
     norm = mx.sqrt(sum(squares[1:], squares[0]))

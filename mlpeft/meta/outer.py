@@ -13,15 +13,17 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, Self
 import numpy as np
 
 from mlpeft import params
+from mlpeft.config import MetaLearningSection
 from mlpeft.meta.algorithms import ALGORITHMS
 from mlpeft.meta.state import join, split
 
 if TYPE_CHECKING:
-    from mlpeft.config import MetaLearningSection
     from mlpeft.meta.algorithms import AlgorithmName
-    from mlpeft.params import ParamTree
+    from mlpeft.params import NumpyTree
 
 Schedule = Literal["constant", "linear", "cosine"]
+
+_DEFAULTS = MetaLearningSection()
 
 
 def scheduled(
@@ -58,7 +60,7 @@ class OuterResult(NamedTuple):
         outer_lr: The step size that was used.
     """
 
-    meta: ParamTree
+    meta: NumpyTree
     param_diff: float
     outer_lr: float
 
@@ -78,14 +80,14 @@ class OuterStep:
         state: The optimiser's moments: `m/<leaf>`, `v/<leaf>`.
     """
 
-    algorithm: AlgorithmName = "reptile"
-    lr: float = 0.001
-    optimizer: Literal["sgd", "adam"] = "sgd"
-    schedule: Schedule = "constant"
-    lr_final: float = 0.0
-    iterations: int = 1
-    clip: float | None = None
-    state: ParamTree
+    algorithm: AlgorithmName = _DEFAULTS.algorithm
+    lr: float = _DEFAULTS.outer_lr
+    optimizer: Literal["sgd", "adam"] = _DEFAULTS.outer_optimizer
+    schedule: Schedule = _DEFAULTS.outer_schedule
+    lr_final: float = _DEFAULTS.outer_lr_final
+    iterations: int = _DEFAULTS.num_meta_iterations
+    clip: float | None = _DEFAULTS.update_clip
+    state: NumpyTree
 
     @classmethod
     def from_config(cls, config: MetaLearningSection) -> Self:
@@ -101,7 +103,7 @@ class OuterStep:
             state={},
         )
 
-    def step(self, meta: ParamTree, mean: ParamTree, done: int) -> OuterResult:
+    def step(self, meta: NumpyTree, mean: NumpyTree, done: int) -> OuterResult:
         """One outer step.
 
         Args:
@@ -125,13 +127,13 @@ class OuterStep:
         new_theta = params.subtract(theta, change)
         return OuterResult(join(new_theta, mean_state), params.global_norm(change), lr)
 
-    def _adam(self, gradient: ParamTree, lr: float, done: int) -> ParamTree:
+    def _adam(self, gradient: NumpyTree, lr: float, done: int) -> NumpyTree:
         """The change `lr m_hat / (sqrt(v_hat) + eps)` (Kingma and Ba, algorithm 1)."""
         beta1, beta2, eps = np.float32(0.9), np.float32(0.999), np.float32(1e-8)
         bias1 = np.float32(1.0 - 0.9 ** (done + 1))
         bias2 = np.float32(1.0 - 0.999 ** (done + 1))
         one = np.float32(1.0)
-        change: ParamTree = {}
+        change: NumpyTree = {}
         for name, g in gradient.items():
             zero = np.zeros_like(g)
             m = beta1 * self.state.get(f"m/{name}", zero) + (one - beta1) * g

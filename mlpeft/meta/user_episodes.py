@@ -22,21 +22,21 @@ if TYPE_CHECKING:
 
 
 def as_episodes(
-    given: Iterable[Sequence[Array]],
+    arrays: Iterable[Sequence[Array]],
     loss_fn: LossFn,
     outputs_of: Callable[[Array], int],
 ) -> list[Episode]:
     """Episodes of four arrays each, whose labels the model has outputs for.
 
     Args:
-        given: (support_x, support_y, query_x, query_y) each.
+        arrays: (support_x, support_y, query_x, query_y) each.
         loss_fn: What they are for; labels are checked for `cross_entropy_loss`.
         outputs_of: The model's outputs for one input, by a batch of inputs.
 
     Raises:
         ShapeError: If an episode has other parts, or a label is not a possible one.
     """
-    episodes = [_as_episode(parts) for parts in given]
+    episodes = [_as_episode(parts) for parts in arrays]
     if loss_fn is cross_entropy_loss and episodes:
         _check_labels(episodes, outputs_of(episodes[0].support_x))
     return episodes
@@ -53,7 +53,7 @@ def _as_episode(parts: Sequence[Array]) -> Episode:
 
 def _check_labels(episodes: Sequence[Episode], outputs: int) -> None:
     labels = np.concatenate(
-        [np.ravel(y) for one in episodes for y in (one.support_y, one.query_y)]
+        [np.ravel(y) for e in episodes for y in (e.support_y, e.query_y)]
     )
     labels = labels[labels != IGNORED] if _sequences(episodes) else labels
     if labels.dtype.kind == "f":
@@ -71,4 +71,4 @@ def _check_labels(episodes: Sequence[Episode], outputs: int) -> None:
 
 def _sequences(episodes: Iterable[Episode]) -> bool:
     """Whether labels are of tokens; then some may be of none."""
-    return all(np.ndim(one.support_y) == 2 for one in episodes)
+    return all(np.ndim(episode.support_y) == 2 for episode in episodes)

@@ -1,5 +1,7 @@
 """ReptileLearner: the Python API of the guide."""
 
+import inspect
+
 import mlx.core as mx
 import mlx.nn as nn
 import numpy as np
@@ -14,6 +16,7 @@ from mlpeft import (
     mse_loss,
     params,
 )
+from mlpeft.config import MetaLearningSection
 from mlpeft.errors import CheckpointError, ConfigError
 from mlpeft.meta.functional import get_params
 from mlpeft.models.build import seeded
@@ -58,6 +61,15 @@ def test_a_step_moves_the_model_and_says_how_far():
     assert metrics["param_diff"] == pytest.approx(distance, rel=1e-3)
     assert distance > 0
     assert 0 < metrics["query_loss"] < 2
+
+
+def test_defaults_are_those_of_the_configuration():
+    signature = inspect.signature(ReptileLearner).parameters
+    section = MetaLearningSection()
+    shared = signature.keys() & MetaLearningSection.model_fields.keys()
+    assert {"inner_lr", "outer_lr", "num_inner_steps", "inner_state"} < shared
+    for name in shared:
+        assert signature[name].default == getattr(section, name)
 
 
 def test_evaluation_leaves_the_model_and_scores_the_promised_steps():

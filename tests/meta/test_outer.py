@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from mlpeft import params
+from mlpeft.config import MetaLearningSection
 from mlpeft.meta.aggregate import combine
 from mlpeft.meta.outer import OuterStep, scheduled
 from mlpeft.work import SummedTotals
@@ -76,3 +77,7 @@ def test_a_schedule_starts_at_the_first_value_and_ends_at_the_last(schedule, hal
 
 def test_the_cosine_schedule_stays_above_the_linear_one_at_first():
     assert scheduled("cosine", 1.0, 0.0, 2, 10) > scheduled("linear", 1.0, 0.0, 2, 10)
+
+
+def test_defaults_are_those_of_the_configuration():
+    assert OuterStep(state={}) == OuterStep.from_config(MetaLearningSection())
