@@ -11,6 +11,7 @@ from mlpeft.meta.functional import set_params
 from mlpeft.models.build import build_model
 from mlpeft.models.pretrained.source import model_file
 from mlpeft.models.pretrained.tokenizers import TOKENIZER, Tokeniser
+from mlpeft.tasks.families.intents.family import MAX_TOKENS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -62,12 +63,8 @@ def bare_model(config: RunConfig) -> nn.Module:
     )
 
 
-MAX_TOKENS = 64
-"""Default of `task_distribution.input_dim`, as in the tasks that read text."""
-
-
 def max_tokens(config: RunConfig) -> int:
-    """Tokens after which a text is truncated."""
+    """Tokens after which a text is truncated; by default as in tasks that read text."""
     return config.task_distribution.input_dim or MAX_TOKENS
 
 

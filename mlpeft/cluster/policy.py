@@ -9,19 +9,21 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
-
-from mlpeft.work import Displacement
+from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mlpeft.cluster.protocol import WorkerId
+    from mlpeft.config import ClusterSection
+    from mlpeft.work import Displacement
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
     """The parameters of decisions.
+
+    Those that a run can configure have no default here: the `cluster` section has it.
 
     Attributes:
         lost_after_s: Seconds without a message until a worker counts as lost.
@@ -46,21 +48,47 @@ class Policy:
         room_bytes: Memory for updates that wait to be summed; at least two are held.
     """
 
-    lost_after_s: float = 4.0
-    lease_s: float = 600.0
-    least_lease_s: float = 60.0
-    deadline_factor: float = 10.0
-    backup_factor: float = 4.0
+    lost_after_s: float
+    lease_s: float
+    least_lease_s: float
+    deadline_factor: float
+    backup_factor: float
     least_backup_s: float = 1.0
-    max_attempts: int = 4
-    quarantine_after: int = 3
-    quarantine_s: float = 600.0
+    max_attempts: int
+    quarantine_after: int
+    quarantine_s: float
     announce_s: float = 5.0
-    min_workers: int = 1
-    norm_factor: float = 0.0
-    displacement: Displacement = Displacement.FROM_THETA
-    ordered_sum: bool = False
+    min_workers: int
+    norm_factor: float
+    displacement: Displacement
+    ordered_sum: bool
     room_bytes: int = 256 << 20
+
+    @classmethod
+    def from_config(
+        cls, cluster: ClusterSection, *, displacement: Displacement, ordered_sum: bool
+    ) -> Self:
+        """The policy of a run.
+
+        Args:
+            cluster: The run's `cluster` section.
+            displacement: As its algorithm says.
+            ordered_sum: Whether its updates are summed as they come in.
+        """
+        return cls(
+            lost_after_s=cluster.lost_after_s,
+            lease_s=cluster.lease_s,
+            least_lease_s=cluster.least_lease_s,
+            deadline_factor=cluster.deadline_factor,
+            backup_factor=cluster.backup_factor,
+            max_attempts=cluster.max_attempts,
+            quarantine_after=cluster.quarantine_after,
+            quarantine_s=cluster.quarantine_s,
+            min_workers=cluster.min_workers,
+            norm_factor=cluster.norm_factor,
+            displacement=displacement,
+            ordered_sum=ordered_sum,
+        )
 
 
 class Cause(StrEnum):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from mlpeft.config import ClusterSection
 from mlpeft.errors import MlpeftError
 from mlpeft.transport.rpc.address import (
     is_loopback,
@@ -84,7 +85,8 @@ def ask(address: str, shown: Identity | None, method: str, question: bytes) -> b
     return answer
 
 
-DEFAULT = "127.0.0.1:50051"
+DEFAULT = ClusterSection().listen
+"""Where a coordinator is dialled that nobody named."""
 
 
 def choose(

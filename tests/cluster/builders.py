@@ -7,12 +7,25 @@ import numpy as np
 from mlpeft.cluster import protocol as p
 from mlpeft.cluster.coordinator import messages as cm
 from mlpeft.cluster.coordinator.machine import CoordinatorMachine
+from mlpeft.cluster.policy import Policy
 from mlpeft.cluster.sim import toy_shards, toy_update
 from mlpeft.cluster.worker import messages as wm
 from mlpeft.cluster.worker.machine import WorkerMachine, WorkerPolicy
+from mlpeft.config import ClusterSection
+from mlpeft.work import Displacement
 
 THETA = np.ones(5, dtype=np.float32)
 META = {"w": THETA}
+
+
+def policy_with(**changes):
+    """The default policy, without outlier checks unless a test asks for them."""
+    usual = Policy.from_config(
+        ClusterSection(norm_factor=0),
+        displacement=Displacement.FROM_THETA,
+        ordered_sum=False,
+    )
+    return dataclasses.replace(usual, **changes)
 
 
 class Machine:

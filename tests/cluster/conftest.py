@@ -2,13 +2,14 @@
 
 import pytest
 
-from mlpeft.cluster.policy import Policy
-from tests.cluster.builders import Hand, Machine
+from tests.cluster.builders import Hand, Machine, policy_with
 
 
 @pytest.fixture
 def machine():
-    return Machine(Policy(lost_after_s=4, lease_s=10, max_attempts=3, announce_s=5))
+    return Machine(
+        policy_with(lost_after_s=4, lease_s=10, max_attempts=3, announce_s=5)
+    )
 
 
 @pytest.fixture

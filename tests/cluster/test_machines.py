@@ -21,7 +21,6 @@ from mlpeft.cluster import protocol as p
 from mlpeft.cluster.coordinator import messages as cm
 from mlpeft.cluster.coordinator import transitions as coordinator
 from mlpeft.cluster.coordinator.machine import CoordinatorMachine
-from mlpeft.cluster.policy import Policy
 from mlpeft.cluster.sim import toy_shards, toy_update
 from mlpeft.cluster.worker import messages as wm
 from mlpeft.cluster.worker import transitions as worker_transitions
@@ -29,7 +28,7 @@ from mlpeft.cluster.worker.machine import WorkerMachine, WorkerPolicy
 from mlpeft.cluster.worker.transitions import Phase
 from mlpeft.errors import LocalProtocolError
 from mlpeft.work import ShardUpdate
-from tests.cluster.builders import META, THETA, key, lease, theta
+from tests.cluster.builders import META, THETA, key, lease, policy_with, theta
 
 NAMES = st.sampled_from(["ada", "bob", "cyd"])
 KEYS = st.builds(
@@ -64,7 +63,7 @@ class CoordinatorRules(RuleBasedStateMachine):
         super().__init__()
         self.state = CoordinatorMachine(
             "s",
-            Policy(
+            policy_with(
                 lost_after_s=4,
                 lease_s=6,
                 least_lease_s=0.5,

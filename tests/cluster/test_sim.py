@@ -5,7 +5,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mlpeft.cluster.policy import Policy
 from mlpeft.cluster.sim import (
     Faults,
     Simulation,
@@ -15,6 +14,7 @@ from mlpeft.cluster.sim import (
     toy_update,
 )
 from mlpeft.work import RoundResult
+from tests.cluster.builders import policy_with
 
 SEEDS_A_TEST = 50
 NOTHING = dict.fromkeys(
@@ -64,7 +64,7 @@ def test_frozen_workers_are_noticed_and_their_shards_run_elsewhere():
 
 
 def test_leases_that_run_out_are_given_to_others_and_count_once():
-    policy = Policy(lease_s=0.4, max_attempts=10_000)
+    policy = policy_with(lease_s=0.4, max_attempts=10_000)
     for seed in range(20):
         assert_serial(Simulation(seed, policy=policy), rounds=6)
 

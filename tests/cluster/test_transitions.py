@@ -9,13 +9,21 @@ from mlpeft.cluster import messages as m
 from mlpeft.cluster import protocol as p
 from mlpeft.cluster.coordinator import messages as cm
 from mlpeft.cluster.coordinator import transitions as coordinator
-from mlpeft.cluster.policy import Policy
 from mlpeft.cluster.sim import toy_shards, toy_update
 from mlpeft.cluster.transitions import IGNORED, Transitions, to
 from mlpeft.cluster.worker import messages as wm
 from mlpeft.cluster.worker import transitions as worker
 from mlpeft.errors import LocalProtocolError
-from tests.cluster.builders import META, THETA, Hand, Machine, key, lease, theta
+from tests.cluster.builders import (
+    META,
+    THETA,
+    Hand,
+    Machine,
+    key,
+    lease,
+    policy_with,
+    theta,
+)
 
 ADA = p.WorkerId("ada-id")
 UPDATE = toy_update(THETA, lease(0).shard)
@@ -73,7 +81,7 @@ def worker_in(phase):
 
 def coordinator_in(phase):
     """A coordinator in a phase, with one worker if the run goes on."""
-    machine = Machine(Policy())
+    machine = Machine(policy_with())
     machine.join("ada")
     if phase is coordinator.Phase.ROUND:
         machine.open(shards=1)

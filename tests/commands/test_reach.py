@@ -9,7 +9,6 @@ import pytest
 
 from mlpeft.cluster.coordinator.machine import CoordinatorMachine
 from mlpeft.cluster.overview import Bytes, Overview, RunProgress
-from mlpeft.cluster.policy import Policy
 from mlpeft.cluster.validation import Versions
 from mlpeft.commands import reach
 from mlpeft.commands.checks import Status
@@ -18,6 +17,7 @@ from mlpeft.runtime import fingerprint
 from mlpeft.transport.discovery.announcement import Announcement
 from mlpeft.transport.security import certificates
 from mlpeft.transport.security.identity import Identity
+from tests.cluster.builders import policy_with
 
 HOST = "192.168.1.20:50051"
 PRIVACY = "Local Network Privacy"
@@ -57,7 +57,7 @@ def overview(**changes):
         "progress": RunProgress(),
         "stopping": False,
         "bytes_moved": Bytes(),
-        "cluster": CoordinatorMachine("s", Policy()).status(0.0),
+        "cluster": CoordinatorMachine("s", policy_with()).status(0.0),
         "clock_s": 1000.0,
         "versions": fingerprint.own_versions(),
     }

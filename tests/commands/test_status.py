@@ -6,7 +6,6 @@ import pytest
 
 from mlpeft.cluster.coordinator.machine import CoordinatorMachine
 from mlpeft.cluster.overview import Bytes, Overview, RunProgress
-from mlpeft.cluster.policy import Policy
 from mlpeft.cluster.sim import TOY_SIZE, toy_shards
 from mlpeft.commands import status as command
 from mlpeft.commands.status import status
@@ -19,6 +18,7 @@ from mlpeft.runtime.worker.enrol import enrol
 from mlpeft.transport.security import identity
 from mlpeft.transport.security.authority import Authority
 from mlpeft.transport.security.folders import SecurityError, worker_folder
+from tests.cluster.builders import policy_with
 from tests.runtime.toy import CONFIG, VERSIONS, ToyRunner
 
 
@@ -131,7 +131,7 @@ def overview(iteration=0, session="s"):
         progress=RunProgress(iteration, 600),
         stopping=False,
         bytes_moved=Bytes(),
-        cluster=CoordinatorMachine(session, Policy()).status(0.0),
+        cluster=CoordinatorMachine(session, policy_with()).status(0.0),
     )
 
 

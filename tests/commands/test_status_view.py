@@ -10,10 +10,10 @@ from rich.console import Console
 from mlpeft.cluster.coordinator.machine import CoordinatorMachine
 from mlpeft.cluster.coordinator.messages import MessageReceived, WorkerJoined
 from mlpeft.cluster.overview import Bytes, Overview, RunProgress
-from mlpeft.cluster.policy import Policy
 from mlpeft.cluster.protocol import Draining, LeaseKey, WorkerId
 from mlpeft.cluster.status import LeaseStatus
 from mlpeft.commands.status_view import record, steady, view
+from tests.cluster.builders import policy_with
 
 ADA = WorkerId("1")
 
@@ -21,7 +21,7 @@ ADA = WorkerId("1")
 @pytest.fixture
 def overview():
     """A run with the workers ada and bob, who is leaving; seen a second later."""
-    state = CoordinatorMachine("s", Policy())
+    state = CoordinatorMachine("s", policy_with())
     state.handle(WorkerJoined(ADA, "ada", "p1", 1, "M2 Ultra"), 0.0)
     state.handle(WorkerJoined(WorkerId("2"), "bob", "p2", 1, "M1"), 0.0)
     state.handle(MessageReceived(WorkerId("2"), Draining()), 0.5)

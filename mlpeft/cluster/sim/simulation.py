@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mlpeft.cluster.coordinator.messages import (
@@ -16,17 +17,26 @@ from mlpeft.cluster.sim.event_queue import EventQueue
 from mlpeft.cluster.sim.fault_injector import FaultInjector, Faults
 from mlpeft.cluster.sim.worker import Process
 from mlpeft.cluster.worker.messages import Started, StopRequested
+from mlpeft.config import ClusterSection
+from mlpeft.work import Displacement
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mlpeft.cluster.sim.toy import Vector
 
-PATIENT = Policy(
-    lease_s=20.0,
-    least_lease_s=3.0,
-    quarantine_s=15.0,
-    max_attempts=10_000,
+PATIENT = replace(
+    Policy.from_config(
+        ClusterSection(
+            lease_s=20.0,
+            least_lease_s=3.0,
+            quarantine_s=15.0,
+            max_attempts=10_000,
+            norm_factor=0.0,
+        ),
+        displacement=Displacement.FROM_THETA,
+        ordered_sum=False,
+    ),
     announce_s=1.0,
 )
 """Shards fail often here, and no run is to end for it; short waits are told, too."""

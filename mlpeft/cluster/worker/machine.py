@@ -108,7 +108,7 @@ class WorkerMachine:
         self.version: int | None = None
         """The version of theta that is held for leases to come."""
         self._session: str | None = None
-        self._heartbeat_s = 1.0
+        self._heartbeat_s = 0.0  # as the coordinator says when it is joined
         self._heartbeat_due = 0.0
         self._queued: dict[LeaseKey, Lease] = {}  # waits for theta
         self._running: dict[LeaseKey, Lease] = {}  # with the computing thread

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 import mlx.core as mx
 import mlx.nn as nn
 
+from mlpeft.config import ModelSection
 from mlpeft.models.pretrained.encoder import unit
 
 if TYPE_CHECKING:
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from mlpeft.params import ParamTree
 
 HeadStart: TypeAlias = Literal["prototype", "cosine", "zero", "learned"]
+
+_USUAL = ModelSection()
 
 ABSENT = -1e4
 """Bias of a class that has no examples, so that it is never predicted: an episode may
@@ -77,8 +80,8 @@ class SentenceClassifier(nn.Module):
         encoder: nn.Module,
         dims: int,
         num_classes: int,
-        start: HeadStart = "prototype",
-        scale: float = 10.0,
+        start: HeadStart = _USUAL.head,
+        scale: float = _USUAL.logit_scale,
         *,
         projected: bool = False,
     ) -> None:

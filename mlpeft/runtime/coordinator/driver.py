@@ -86,20 +86,11 @@ class CoordinatorDriver:
         versions: Versions,
         offer: Offer | None = None,
     ) -> None:
-        cluster = config.cluster
-        policy = Policy(
-            lost_after_s=cluster.lost_after_s,
-            lease_s=cluster.lease_s,
-            least_lease_s=cluster.least_lease_s,
-            deadline_factor=cluster.deadline_factor,
-            backup_factor=cluster.backup_factor,
-            max_attempts=cluster.max_attempts,
-            quarantine_after=cluster.quarantine_after,
-            quarantine_s=cluster.quarantine_s,
-            min_workers=cluster.min_workers,
-            norm_factor=cluster.norm_factor,
-            displacement=ALGORITHMS[config.meta_learning.algorithm].displacement,
-            ordered_sum=config.meta_learning.aggregation == "mean",
+        meta = config.meta_learning
+        policy = Policy.from_config(
+            config.cluster,
+            displacement=ALGORITHMS[meta.algorithm].displacement,
+            ordered_sum=meta.aggregation == "mean",
         )
         self.config = config
         self.session = uuid.uuid4().hex[:16]

@@ -7,9 +7,8 @@ import pytest
 from mlpeft.cluster import protocol as p
 from mlpeft.cluster.coordinator import messages as cm
 from mlpeft.cluster.messages import Announce, TimePassed
-from mlpeft.cluster.policy import Policy
 from mlpeft.cluster.protocol import WorkerId
-from tests.cluster.builders import Machine, granted, key, of_type
+from tests.cluster.builders import Machine, granted, key, of_type, policy_with
 
 ADA, BOB = WorkerId("ada-id"), WorkerId("bob-id")
 
@@ -46,7 +45,7 @@ def seasoned():
     """
     return season(
         Machine(
-            Policy(
+            policy_with(
                 lost_after_s=100,
                 lease_s=500,
                 least_lease_s=0,
@@ -59,7 +58,7 @@ def seasoned():
 
 
 def test_the_first_leases_last_as_long_as_any_may():
-    machine = Machine(Policy(lease_s=500))
+    machine = Machine(policy_with(lease_s=500))
     machine.join("ada")
     (grant,) = of_type(machine.open(shards=1), p.Lease)
     assert grant.message.lease_s == 500
@@ -112,7 +111,7 @@ def test_a_backup_waits_for_an_idle_worker(seasoned):
 
 def test_nothing_is_backed_up_while_a_shard_waits():
     """Bob failed at shard 1, which waits for ada, and is idle; ada is slow at 0."""
-    machine = season(Machine(Policy(lost_after_s=100, announce_s=1000)))
+    machine = season(Machine(policy_with(lost_after_s=100, announce_s=1000)))
     machine.update("ada", 0, round_id=2, version=1)
     machine.join("bob")
     machine.open(shards=2, version=2)
@@ -138,7 +137,7 @@ def test_a_shard_with_a_backup_is_not_leased_again_when_one_of_them_is_lost(seas
 
 
 def test_without_a_factor_there_are_no_backups():
-    machine = season(Machine(Policy(lost_after_s=100, backup_factor=0)))
+    machine = season(Machine(policy_with(lost_after_s=100, backup_factor=0)))
     machine.join("bob")
     assert granted(machine(TimePassed(), at=60)) == []
 
@@ -168,7 +167,7 @@ def test_a_computing_thread_that_goes_on_is_slow_without_a_warning(seasoned):
 
 
 def test_a_first_lease_that_stands_still_shows_after_half_its_longest_time():
-    machine = Machine(Policy(lost_after_s=1000, lease_s=500, announce_s=1000))
+    machine = Machine(policy_with(lost_after_s=1000, lease_s=500, announce_s=1000))
     machine.join("ada")
     machine.open(shards=1)
     assert machine.state.next_wakeup() == 250

@@ -6,11 +6,18 @@ import pytest
 from mlpeft.cluster import messages as m
 from mlpeft.cluster import protocol as p
 from mlpeft.cluster.coordinator import messages as cm
-from mlpeft.cluster.policy import Policy
 from mlpeft.cluster.sim import toy_shards, toy_update
 from mlpeft.errors import LocalProtocolError
 from mlpeft.work import ShardUpdate
-from tests.cluster.builders import META, THETA, Machine, granted, key, of_type
+from tests.cluster.builders import (
+    META,
+    THETA,
+    Machine,
+    granted,
+    key,
+    of_type,
+    policy_with,
+)
 
 ADA, BOB = p.WorkerId("ada-id"), p.WorkerId("bob-id")
 
@@ -267,7 +274,7 @@ def test_a_wait_names_the_workers_that_get_ready(machine):
 
 
 def test_a_start_with_too_few_workers_names_those_that_get_ready():
-    machine = Machine(Policy(min_workers=2))
+    machine = Machine(policy_with(min_workers=2))
     machine.join("ada")
     machine.open(shards=1)
     machine(cm.WorkerExpected("bob", "bob-process"))
@@ -276,7 +283,7 @@ def test_a_start_with_too_few_workers_names_those_that_get_ready():
 
 
 def test_the_first_lease_waits_for_as_many_workers_as_asked_for():
-    machine = Machine(Policy(min_workers=2))
+    machine = Machine(policy_with(min_workers=2))
     machine.join("ada")
     assert granted(machine.open(shards=2)) == []
     wait = machine.state.status(0).wait

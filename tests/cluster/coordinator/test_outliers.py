@@ -15,11 +15,10 @@ from mlpeft.cluster.coordinator.outliers import (
     OutlierCheck,
     displacement_norm,
 )
-from mlpeft.cluster.policy import Policy
 from mlpeft.cluster.sim import Faults, Simulation, serial_result, toy_shards
 from mlpeft.params import global_norm, subtract
 from mlpeft.work import Displacement, Kind, Shard, ShardUpdate, TaskSpec
-from tests.cluster.builders import META, THETA, Machine, of_type
+from tests.cluster.builders import META, THETA, Machine, of_type, policy_with
 
 FROM_THETA, AS_IT_IS = Displacement.FROM_THETA, Displacement.AS_IT_IS
 
@@ -166,7 +165,7 @@ def test_a_displacement_that_overflows_is_an_outlier():
 
 def season(**policy):
     """A coordinator with two workers, to which norms of about 2 are usual."""
-    made = Machine(Policy(norm_factor=20, max_attempts=3, **policy))
+    made = Machine(policy_with(norm_factor=20, max_attempts=3, **policy))
     made.join("ada")
     made.join("bob")
     for version in range(LEAST_NORMS // 2):
@@ -265,7 +264,7 @@ def test_scores_of_validation_have_no_norm(seasoned):
 
 def test_the_limit_does_not_depend_on_the_order_of_arrival():
     def limit_after(order):
-        made = Machine(Policy(norm_factor=20))
+        made = Machine(policy_with(norm_factor=20))
         made.join("ada", slots=3)
         for version in range(8):
             made.open(shards=3, version=version)
@@ -281,7 +280,7 @@ def test_the_limit_does_not_depend_on_the_order_of_arrival():
 
 
 def test_a_factor_of_zero_turns_the_check_off():
-    made = Machine(Policy(norm_factor=0))
+    made = Machine(policy_with(norm_factor=0))
     made.join("ada")
     for version in range(LEAST_NORMS + 1):
         made.open(shards=1, version=version)
@@ -315,7 +314,7 @@ def test_a_gradient_a_hundred_times_too_large_is_refused_and_an_honest_one_never
     Measured from theta all of them would look alike: usual ones are 0.999 sqrt(5) =
     2.23 away, so that the limit would be 8.93, and the liar 0.9 sqrt(5) = 2.01.
     """
-    machine = Machine(Policy(norm_factor=30, displacement=displacement))
+    machine = Machine(policy_with(norm_factor=30, displacement=displacement))
     machine.join("ada")
     sizes = [0.001] * LEAST_NORMS + [0.0005, 0.003, 0.1]
     for version, size in enumerate(sizes):
@@ -333,7 +332,7 @@ def test_a_gradient_a_hundred_times_too_large_is_refused_and_an_honest_one_never
 
 
 def test_carried_optimiser_state_may_move_as_it_likes():
-    machine = Machine(Policy(norm_factor=20))
+    machine = Machine(policy_with(norm_factor=20))
     machine.join("ada")
     meta = META | {"state": np.zeros(1, dtype=np.float32)}
     for version in range(LEAST_NORMS + 1):
@@ -355,7 +354,7 @@ def test_carried_optimiser_state_may_move_as_it_likes():
 
 def test_exaggerating_workers_do_no_harm_and_honest_outliers_do_not_stop_the_run():
     """Tasks of the toy run differ by powers of three, so the check often objects."""
-    policy = Policy(lease_s=8.0, max_attempts=10_000, norm_factor=2)
+    policy = policy_with(lease_s=8.0, max_attempts=10_000, norm_factor=2)
     refused = agreed = 0
     for seed in range(10):
         simulation = Simulation(

@@ -6,9 +6,9 @@ from mlpeft.cluster import protocol as p
 from mlpeft.cluster.coordinator import messages as cm
 from mlpeft.cluster.coordinator.quarantine import Quarantine
 from mlpeft.cluster.messages import Announce, TimePassed
-from mlpeft.cluster.policy import Candidate, Cause, Failure, Policy, too_many_failures
+from mlpeft.cluster.policy import Candidate, Cause, Failure, too_many_failures
 from mlpeft.cluster.protocol import WorkerId
-from tests.cluster.builders import Machine, granted, key, of_type
+from tests.cluster.builders import Machine, granted, key, of_type, policy_with
 
 ADA, BOB, CYD = WorkerId("ada-id"), WorkerId("bob-id"), WorkerId("cyd-id")
 
@@ -29,7 +29,9 @@ def fail(machine, worker, shard, attempt=1, round_id=1):
 @pytest.fixture
 def machine():
     return Machine(
-        Policy(lost_after_s=1e6, quarantine_after=2, quarantine_s=60, max_attempts=3)
+        policy_with(
+            lost_after_s=1e6, quarantine_after=2, quarantine_s=60, max_attempts=3
+        )
     )
 
 
@@ -152,7 +154,7 @@ def test_an_update_that_counts_sets_a_worker_free(machine):
 
 
 def test_late_leases_count_towards_quarantine():
-    machine = Machine(Policy(lost_after_s=1e6, lease_s=10, quarantine_after=1))
+    machine = Machine(policy_with(lost_after_s=1e6, lease_s=10, quarantine_after=1))
     machine.join("ada")
     machine.open(shards=1)
     assert "ada is quarantined" in texts(machine(TimePassed(), at=10))
@@ -180,10 +182,13 @@ def failures(*names):
 )
 def test_a_shard_stops_the_run_when_it_has_failed_everywhere(tried, connected, stops):
     workers = [candidate(name) for name in connected]
-    assert too_many_failures(failures(*tried), workers, Policy(max_attempts=3)) is stops
+    assert (
+        too_many_failures(failures(*tried), workers, policy_with(max_attempts=3))
+        is stops
+    )
 
 
 @pytest.mark.parametrize("change", ["draining", "quarantined"])
 def test_who_takes_no_shards_keeps_no_run_waiting(change):
     workers = [candidate("a"), candidate("b", **{change: True})]
-    assert too_many_failures(failures(*"aaa"), workers, Policy(max_attempts=3))
+    assert too_many_failures(failures(*"aaa"), workers, policy_with(max_attempts=3))

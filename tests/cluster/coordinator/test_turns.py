@@ -7,7 +7,6 @@ from mlpeft.cluster import messages as m
 from mlpeft.cluster import protocol as p
 from mlpeft.cluster.coordinator import messages as cm
 from mlpeft.cluster.coordinator.updates import Turn
-from mlpeft.cluster.policy import Policy
 from mlpeft.cluster.sim import (
     Faults,
     Simulation,
@@ -15,7 +14,7 @@ from mlpeft.cluster.sim import (
     toy_shards,
     toy_update,
 )
-from tests.cluster.builders import THETA, Machine, key, of_type
+from tests.cluster.builders import THETA, Machine, key, of_type, policy_with
 
 ADA, BOB, EVE = p.WorkerId("ada-id"), p.WorkerId("bob-id"), p.WorkerId("eve-id")
 
@@ -24,7 +23,7 @@ ADA, BOB, EVE = p.WorkerId("ada-id"), p.WorkerId("bob-id"), p.WorkerId("eve-id")
 def machine():
     """Each of three workers computes a shard of four; updates are summed."""
     made = Machine(
-        Policy(ordered_sum=True, room_bytes=0, lease_s=10.0, lost_after_s=4.0)
+        policy_with(ordered_sum=True, room_bytes=0, lease_s=10.0, lost_after_s=4.0)
     )
     for name in ("ada", "bob", "eve"):
         made.join(name)
@@ -57,14 +56,14 @@ def m_left(worker):
 
 def test_small_updates_never_wait():
     """A quarter of a gigabyte has room for more than four of them."""
-    made = Machine(Policy(ordered_sum=True))
+    made = Machine(policy_with(ordered_sum=True))
     made.join("ada", slots=4)
     made.open(shards=4)
     assert turn(made, ADA, 3) is Turn.NOW
 
 
 def test_updates_that_are_kept_apart_never_wait():
-    made = Machine(Policy(room_bytes=0))
+    made = Machine(policy_with(room_bytes=0))
     made.join("ada", slots=4)
     made.open(shards=4)
     assert turn(made, ADA, 3) is Turn.NOW
@@ -114,7 +113,7 @@ def test_the_sum_is_what_the_training_loop_gets(machine):
 
 # --- in the simulator -----------------------------------------------------------------
 
-SUMMING = Policy(lease_s=8.0, max_attempts=10_000, ordered_sum=True, room_bytes=0)
+SUMMING = policy_with(lease_s=8.0, max_attempts=10_000, ordered_sum=True, room_bytes=0)
 
 
 def test_updates_that_wait_for_their_turn_change_no_bytes_under_any_faults():

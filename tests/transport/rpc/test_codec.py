@@ -9,7 +9,6 @@ from hypothesis import given, settings
 from mlpeft.cluster import protocol as p
 from mlpeft.cluster.coordinator.machine import CoordinatorMachine
 from mlpeft.cluster.overview import Bytes, Overview, RunProgress
-from mlpeft.cluster.policy import Policy
 from mlpeft.cluster.protocol import LeaseKey, WorkerId
 from mlpeft.cluster.status import ClusterStatus, LeaseStatus, WorkerStatus
 from mlpeft.cluster.validation import Versions
@@ -19,6 +18,7 @@ from mlpeft.transport.rpc import codec, control_codec, join_codec
 from mlpeft.transport.rpc.status_codec import decode_overview, encode_overview
 from mlpeft.transport.rpc.tensors import BFLOAT16, CHUNK_BYTES, INLINE_BYTES
 from mlpeft.work import Kind, Shard, ShardUpdate, TaskSpec
+from tests.cluster.builders import policy_with
 
 KEY = LeaseKey("session", 3, 2, 1)
 SHARD = Shard(9, 2, Kind.TRAIN, (TaskSpec("linear-0", 2**64 - 1), TaskSpec("b", 0)))
@@ -374,7 +374,7 @@ def test_a_status_comes_through(version):
 
 def test_what_is_not_known_of_a_run_is_none_on_the_other_side():
     progress = RunProgress(5, 20, None, None)
-    nothing = CoordinatorMachine("s", Policy()).status(0.0)
+    nothing = CoordinatorMachine("s", policy_with()).status(0.0)
     overview = Overview("run", "s", progress, False, Bytes(), nothing)
     again = decode_overview(encode_overview(overview))
     assert again.progress == progress
