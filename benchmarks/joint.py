@@ -11,13 +11,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+# Before mlx.core: mlpeft loads a BLAS that MLX then uses.
+from mlpeft import cross_entropy_loss
+
+# isort: split
 import mlx.core as mx
 import numpy as np
 
 from mlpeft.meta.functional import Functional, get_params, set_params
 from mlpeft.meta.optimizers import Adam
 from mlpeft.meta.outer import scheduled
-from mlpeft.models.losses import cross_entropy_loss
 from mlpeft.models.pretrained.encoder import unit
 from mlpeft.params import to_numpy
 from mlpeft.seeds import Purpose, generator

@@ -9,6 +9,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+# Before mlx.core: mlpeft loads a BLAS that MLX then uses.
+from mlpeft import cross_entropy_loss
+
+# isort: split
 import mlx.core as mx
 import numpy as np
 
@@ -17,7 +21,6 @@ from mlpeft.datasets.completions import read_completions
 from mlpeft.meta.functional import Functional, get_params
 from mlpeft.meta.optimizers import Adam, clip_by_global_norm
 from mlpeft.meta.outer import scheduled
-from mlpeft.models.losses import cross_entropy_loss
 from mlpeft.models.pretrained.tokenizers import read_language_tokenizer
 from mlpeft.params import to_numpy, write_npz
 from mlpeft.seeds import Purpose, generator

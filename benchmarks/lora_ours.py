@@ -5,13 +5,10 @@ from __future__ import annotations
 import json
 import sys
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
 # Before mlx.core: mlpeft loads a BLAS that MLX then uses.
-import mlpeft  # noqa: F401 - for that alone
+from mlpeft import cross_entropy_loss
 
 # isort: split
 import mlx.core as mx
@@ -21,7 +18,6 @@ from benchmarks.step_server import serve
 from mlpeft.config import PeftSection
 from mlpeft.meta.functional import Functional, get_params
 from mlpeft.meta.inner import InnerLoop, batch_gradients
-from mlpeft.models.losses import cross_entropy_loss
 from mlpeft.models.pretrained.encoder import read_encoder
 from mlpeft.models.pretrained.sentence_classifier import SentenceClassifier
 from mlpeft.peft.wrap import wrap

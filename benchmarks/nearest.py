@@ -9,12 +9,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+# Before mlx.core: mlpeft loads a BLAS that MLX then uses.
+from mlpeft import cross_entropy_loss
+
+# isort: split
 import mlx.core as mx
 import numpy as np
 
 from mlpeft.meta import state
 from mlpeft.meta.functional import Functional, set_params
-from mlpeft.models.losses import cross_entropy_loss
 
 if TYPE_CHECKING:
     from mlpeft.params import ParamTree

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-# Import it before mlx.core: on Linux mlpeft loads a fast BLAS that MLX then uses.
+# Before mlx.core: what is taken from mlpeft loads a fast BLAS on Linux.
 from mlpeft import RunConfig, TaskConfig
 
 # isort: split

@@ -2,16 +2,16 @@
 
     from mlpeft import ReptileLearner, SimpleClassifier, TaskConfig, TaskDistribution
 
-Names are imported when first used, so that a command which needs no MLX starts without
-it. Import mlpeft before `mlx.core`: on Linux it loads a fast BLAS that MLX then uses.
+`import mlpeft` alone changes nothing. A name is imported when it is first taken from
+the package, and the first one makes MLX ready (`prepare`): on Linux that loads a fast
+BLAS, which MLX uses only if it is there before `mlx.core` is imported. So take a name
+from mlpeft, or call `mlpeft.prepare()`, before that.
 """
 
 from __future__ import annotations
 
 import importlib
 from typing import TYPE_CHECKING, Any
-
-from mlpeft.platform import prepare
 
 if TYPE_CHECKING:
     from mlpeft.adapters.adapt import adapt as adapt
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from mlpeft.models.losses import mse_loss as mse_loss
     from mlpeft.models.mlp import LinearClassifier as LinearClassifier
     from mlpeft.models.mlp import SimpleClassifier as SimpleClassifier
+    from mlpeft.platform import prepare as prepare
     from mlpeft.reporting import setup_logger as setup_logger
     from mlpeft.results import EvalResult as EvalResult
     from mlpeft.tasks.distribution import TaskDistribution as TaskDistribution
@@ -73,6 +74,7 @@ _HOMES = {
     "import_adapter": "mlpeft.exchange.export",
     "load_adapter": "mlpeft.adapters.store",
     "mse_loss": "mlpeft.models.losses",
+    "prepare": "mlpeft.platform",
     "setup_logger": "mlpeft.reporting",
 }
 
@@ -81,14 +83,13 @@ __all__ = [  # noqa: PLE0604 - the keys are strings
     *_HOMES,
 ]
 
-prepare()
-
 
 def __getattr__(name: str) -> Any:
-    """Import a public name from its home when it is first asked for."""
+    """Import a public name from its home when it is first asked for, and prepare."""
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module 'mlpeft' has no attribute {name!r}")
+    importlib.import_module("mlpeft.platform").prepare()
     value = getattr(importlib.import_module(home), name)
     globals()[name] = value
     return value

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 import os
-import signal
 import socket
 import threading
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mlpeft.cluster.worker.machine import WorkerPolicy
-from mlpeft.cluster.worker.messages import Stop, WorkerEvent
 from mlpeft.commands.entry import FAILED, run
 from mlpeft.commands.options import (
     DEFAULT_CACHE_GB,
@@ -27,26 +21,14 @@ from mlpeft.commands.options import (
     MaybeCoordinator,
     RunName,
 )
-from mlpeft.platform import NoSleepGuard, SleepGuard, cache_folder, wakefulness
-from mlpeft.reporting import setup_logger
-from mlpeft.reporting.logs import log_to_file
-from mlpeft.reporting.terminal import printable
-from mlpeft.runtime import fingerprint
-from mlpeft.runtime.client import choose
-from mlpeft.runtime.compute import ComputeThread, prepare
-from mlpeft.runtime.worker.driver import WorkerDriver
-from mlpeft.runtime.worker.grpc_link import GrpcLink
-from mlpeft.runtime.worker.link import Link
-from mlpeft.transport.blobs.asset_fetcher import AssetFetcher
-from mlpeft.transport.blobs.cache import BlobCache
-from mlpeft.transport.rpc.address import join_address, split_address
-from mlpeft.transport.security.identity import Identity
-from mlpeft.transport.security.token import JoinToken
 from worker.service import AllowModule, AllowSleep, WorkerName, install, uninstall
 from worker.storage import cache
 
-INTERRUPTED = 130
-"""Exit code of a worker that was told twice to stop."""
+if TYPE_CHECKING:
+    from mlpeft.transport.security.identity import Identity
+
+TIED = 130
+"""Exit code of a worker whose supervisor has gone."""
 
 app = typer.Typer(
     add_completion=False,
@@ -113,26 +95,28 @@ def worker(
         threading.Thread(target=_end_with_input, name="tie", daemon=True).start()
     if coordinator is not None and run_name is not None:
         raise typer.BadParameter("--coordinator names one already", param_hint="--run")
-    address, shown = choose(coordinator, identity, insecure=insecure)
-    link: Link = GrpcLink(address, shown)
-    if coordinator is None and discovery:
-        from mlpeft.runtime.worker.seeking_link import SeekingLink
+    from mlpeft.platform import cache_folder
+    from mlpeft.reporting import setup_logger
+    from mlpeft.reporting.logs import log_to_file
+    from mlpeft.reporting.terminal import printable
+    from mlpeft.runtime.client import choose
+    from mlpeft.transport.blobs.cache import BlobCache
+    from worker.session import link_to, work
 
-        link = SeekingLink(address, shown, run=run_name, insecure=insecure)
+    address, shown = choose(coordinator, identity, insecure=insecure)
+    search = coordinator is None and discovery
+    link = link_to(address, shown, search=search, run=run_name, insecure=insecure)
     called = name or _default_name(shown)
-    blobs = BlobCache(cache_dir or cache_folder(), round(cache_gb * 1e9))
     setup_logger("mlpeft")
     if log_file is not None:
         log_to_file("mlpeft", log_file, worker=called)
-    stop = asyncio.run(
-        _work(
-            link,
-            called,
-            WorkerPolicy(once=once),
-            tuple(allow_module or ()),
-            AssetFetcher(blobs),
-            NoSleepGuard() if allow_sleep else wakefulness(),
-        )
+    stop = work(
+        link,
+        called,
+        BlobCache(cache_dir or cache_folder(), round(cache_gb * 1e9)),
+        once=once,
+        allow_modules=tuple(allow_module or ()),
+        allow_sleep=allow_sleep,
     )
     # The reason may be the coordinator's words, whoever that is.
     typer.echo(f"worker ends: {printable(stop.reason)}", err=True)
@@ -158,7 +142,9 @@ def join(
 ) -> None:
     """Join a cluster: get a certificate for a key that never leaves this machine."""
     from mlpeft.runtime.worker.enrol import enrol
+    from mlpeft.transport.rpc.address import join_address, split_address
     from mlpeft.transport.security.folders import worker_folder
+    from mlpeft.transport.security.token import JoinToken
 
     ticket = JoinToken.parse(token)
     if address is not None:
@@ -184,43 +170,7 @@ def _end_with_input() -> None:
     # Not sys.stdin: its lock would be held when the interpreter ends.
     while os.read(0, 1 << 12):
         pass
-    os._exit(INTERRUPTED)
-
-
-async def _work(
-    link: Link,
-    name: str,
-    policy: WorkerPolicy,
-    allow_modules: tuple[str, ...],
-    fetcher: AssetFetcher,
-    kept_awake: SleepGuard,
-) -> Stop:
-    def make_compute(post: Callable[[WorkerEvent], None]) -> ComputeThread:
-        return ComputeThread(partial(prepare, allow_modules=allow_modules), post)
-
-    driver = WorkerDriver(
-        link,
-        make_compute,
-        policy=policy,
-        name=name,
-        versions=fingerprint.own_versions(),
-        obtain=fetcher.fetch_assets,
-        wakefulness=kept_awake,
-    )
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, _stop, driver, number)
-    return await driver.run()
-
-
-def _stop(driver: WorkerDriver, number: signal.Signals) -> None:
-    """Stop in order; a second signal ends the process, whatever it is at."""
-    loop = asyncio.get_running_loop()
-    for other in (signal.SIGINT, signal.SIGTERM):
-        loop.remove_signal_handler(other)
-        signal.signal(other, lambda *_: os._exit(INTERRUPTED))
-    typer.echo(f"{number.name}: finishing the shard in hand", err=True)
-    driver.request_stop(f"stopped by {number.name}")
+    os._exit(TIED)
 
 
 def main() -> None:

@@ -128,6 +128,7 @@ def check_dependencies() -> Iterator[Check]:
 
 def check_device() -> Check:
     """MLX is there and computes."""
+    platform.prepare()
     import mlx.core as mx
 
     machine = platform.describe_machine()

@@ -46,8 +46,8 @@ def info(json_output: Json = False) -> None:
 
 def gather() -> dict[str, Any]:
     """Everything that `info` shows, as plain values for JSON."""
+    blas = platform.prepare()
     machine = platform.describe_machine()
-    blas = platform.load_blas()
     cache = platform.private_compile_cache()
     return {
         "versions": {

@@ -1,1 +1,5 @@
 """What was learned: scores with intervals, comparisons, pictures."""
+
+from mlpeft.platform import prepare
+
+prepare()  # before any module in here imports mlx.core

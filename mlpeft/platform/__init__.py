@@ -1,7 +1,8 @@
 """The one place for differences between machines.
 
 Nothing in here imports mlx before it must: `prepare()` has to run before the first
-`import mlx.core`, and does nothing on macOS.
+`import mlx.core`, and does nothing on macOS. The packages whose modules import MLX call
+it when they are imported, so that only what computes changes the process.
 """
 
 from __future__ import annotations

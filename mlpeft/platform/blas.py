@@ -178,8 +178,9 @@ def _search(named: str) -> BlasInfo:
         return preloaded
     if "mlx.core" in sys.modules:
         return _slow(
-            "mlx.core was imported before mlpeft and keeps its slow reference BLAS; "
-            "import mlpeft before mlx"
+            "mlx.core was imported before mlpeft had loaded a fast BLAS, so it keeps "
+            "its slow one; take a name from mlpeft (from mlpeft import ...), or call "
+            "mlpeft.prepare(), before you import mlx"
         )
     found = _lent_by_numpy() if named in {"", "numpy"} else None
     problems: list[str] = []

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from mlpeft import __version__
 from mlpeft.cluster.protocol import PROTOCOL_VERSION
 from mlpeft.cluster.validation import Versions
-from mlpeft.models.pretrained.source import weights_digest
 
 if TYPE_CHECKING:
     from mlpeft.training.runner import ShardRunner
@@ -23,6 +22,7 @@ def run_fingerprint(runner: ShardRunner) -> str:
     theta and the digests of the data sets and of pretrained weights. Versions are
     compared by themselves, so that a mismatch can be named.
     """
+    from mlpeft.models.pretrained.source import weights_digest
     from mlpeft.training.run_folder import identity
 
     weights = runner.config.model.weights

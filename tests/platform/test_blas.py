@@ -133,7 +133,7 @@ def test_importing_mlx_first_is_told_with_the_order_that_works(
 
     monkeypatch.setattr(blas, "_preloaded", after_mlx)
     _, said = loader({"libopenblas.so.0": FakeLibrary("cblas_sgemm")})
-    assert "import mlpeft before mlx" in said[0]
+    assert "mlpeft.prepare(), before you import mlx" in said[0]
 
 
 def test_on_macos_nothing_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
