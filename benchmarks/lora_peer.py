@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 import warnings
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,7 +12,6 @@ import torch
 from peft import LoraConfig, get_peft_model
 from transformers import AutoModel
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks.step_server import serve
 
 if TYPE_CHECKING:

@@ -4,9 +4,9 @@ The workloads, their initial parameters, their episodes and the clock are those 
 peers' `common.py`, so that the figures can be held side by side; ours go through
 `ReptileLearner.meta_train_step`, as a user's do. One JSON line on standard output.
 
-    python benchmarks/meta.py --peers DIR W1 --hidden 64 --iters 2000
-    python benchmarks/meta.py --peers DIR W2 --threads 2 --iters 60
-    python benchmarks/meta.py --peers DIR W3 --meta-batch 32 --check 1
+    python -m benchmarks.meta --peers DIR W1 --hidden 64 --iters 2000
+    python -m benchmarks.meta --peers DIR W2 --threads 2 --iters 60
+    python -m benchmarks.meta --peers DIR W3 --meta-batch 32 --check 1
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ def test_the_floor_leaves_out_what_nothing_needs():
 def test_our_side_has_a_fast_blas_and_the_same_loss_packed_and_padded(
     minilm, tmp_path, monkeypatch
 ):
-    """Imported after mlx.core, mlpeft could not lend it a BLAS, and warns."""
+    """Taken from after mlx.core, mlpeft could not lend it a BLAS, and warns."""
     monkeypatch.setenv("PYTHONWARNINGS", "error:mlx.core was imported")
     file = tmp_path / "episode.npz"
     tokens = np.random.default_rng(0).integers(1000, 2000, (CLASSES, 6))
@@ -42,7 +42,7 @@ def test_our_side_has_a_fast_blas_and_the_same_loss_packed_and_padded(
     losses = []
     for packed in (True, False):
         given = {"threads": 1, "layers": 1, "packed": packed}
-        with Peer(Path(sys.executable), "lora_ours.py", given) as side:
+        with Peer(Path(sys.executable), "lora_ours", given) as side:
             losses.append(side.ask(episode=str(file))["loss"])
             assert len(side.ask(seconds=0.0)["ms"]) == 1
     assert losses[0] == pytest.approx(losses[1], abs=1e-5)
