@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import importlib
+import inspect
+import pkgutil
 import re
 import tomllib
 from pathlib import Path
@@ -76,6 +78,22 @@ def test_every_console_script_can_be_called() -> None:
 def test_every_public_name_can_be_imported() -> None:
     missing = [name for name in mlpeft.__all__ if not hasattr(mlpeft, name)]
     assert missing == []
+
+
+def test_no_public_name_can_be_hidden_by_a_module_that_is_imported_later() -> None:
+    modules = {found.name for found in pkgutil.iter_modules(mlpeft.__path__)}
+    assert modules & set(mlpeft.__all__) == set()
+    importlib.import_module("mlpeft.training.loop")
+    importlib.import_module("mlpeft.evaluation.evaluate")
+    for name in ("train", "evaluate", "compare", "load_trained", "adapt", "wrap"):
+        assert inspect.isfunction(getattr(mlpeft, name)), name
+
+
+def test_the_public_names_are_listed_for_people_too() -> None:
+    assert dir(mlpeft) == sorted(mlpeft.__all__)
+    assert {"train", "ReptileLearner", "text_tasks", "load_encoder"} <= set(dir(mlpeft))
+    with pytest.raises(AttributeError, match="no attribute 'learner'"):
+        _ = mlpeft.learner
 
 
 def test_a_commit_is_checked_by_the_same_tools_as_make_test() -> None:

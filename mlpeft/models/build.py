@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import mlx.core as mx
 import mlx.nn as nn
 
-from mlpeft.config import entry_points
+from mlpeft.config import ModelSection, checked, entry_points
 from mlpeft.errors import ConfigError, nearest
 from mlpeft.models.conv4 import Conv4
 from mlpeft.models.mlp import LinearClassifier, SimpleClassifier
@@ -21,9 +21,10 @@ from mlpeft.platform import best_base_dtype
 from mlpeft.seeds import Purpose, seed_word
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterator
+    from collections.abc import Container, Iterator, Mapping
+    from pathlib import Path
 
-    from mlpeft.config import ModelSection, PeftSection
+    from mlpeft.config import PeftSection
     from mlpeft.platform import BaseDtype
 
 BACKBONES = ("linear", "tanh", "logistic", "conv4", "encoder", "causal_lm")
@@ -61,6 +62,56 @@ def build_model(
         if peft is not None:
             wrap(model, peft)
         mx.eval(model.parameters())
+    return model
+
+
+def load_encoder(weights: str | Path, num_classes: int, **settings: Any) -> nn.Module:
+    """A pretrained sentence encoder with a head for episodes, from Python.
+
+    The head is made anew from the support set of each episode; `wrap` says which few
+    parameters of the encoder are meta-learned.
+
+    Args:
+        weights: A Hugging Face folder, OWNER/NAME of the hub, or
+            package:NAME/FOLDER inside an installed package.
+        num_classes: Classes of an episode, at most.
+        **settings: Other keys of the `model` section: `head`, `logit_scale`,
+            `projected`.
+
+    Returns:
+        A module from token numbers (n, length) to logits (n, num_classes).
+
+    Raises:
+        ConfigError: If a setting is not a possible one.
+        DataError: If the weights are missing or of another architecture.
+    """
+    return _load("encoder", weights, num_classes, settings)
+
+
+def load_language_model(weights: str | Path, **settings: Any) -> nn.Module:
+    """A pretrained causal language model, from Python.
+
+    Args:
+        weights: As for `load_encoder`, or a GGUF file.
+        **settings: Other keys of the `model` section: `base_dtype`.
+
+    Returns:
+        mlx-lm's module, from token numbers (n, length) to logits (n, length,
+        vocabulary).
+
+    Raises:
+        ConfigError: If a setting is not a possible one.
+        DataError: If mlx-lm or the weights are missing, or it does not know the model.
+    """
+    return _load("causal_lm", weights, 0, settings)
+
+
+def _load(
+    backbone: str, weights: str | Path, num_outputs: int, settings: Mapping[str, Any]
+) -> nn.Module:
+    keys = {"backbone": backbone, "weights": str(weights)} | dict(settings)
+    model = _pretrained(backbone, checked(ModelSection, **keys), num_outputs)
+    mx.eval(model.parameters())
     return model
 
 

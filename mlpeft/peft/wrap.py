@@ -6,10 +6,11 @@ over the wire; everything else is frozen and stays byte for byte what it was.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mlx.utils import tree_flatten
 
+from mlpeft.config import PeftSection, checked
 from mlpeft.errors import ConfigError
 from mlpeft.peft.bitfit import BitFit
 from mlpeft.peft.bottleneck import Bottleneck
@@ -22,9 +23,10 @@ from mlpeft.peft.targets import inside
 from mlpeft.peft.whole import Full, Head
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import mlx.nn as nn
 
-    from mlpeft.config import PeftSection
     from mlpeft.peft.method import Method
 
 METHODS: dict[str, Method] = {
@@ -44,20 +46,30 @@ METHODS: dict[str, Method] = {
 """By `peft.method`; `none`, which changes nothing, is not among them."""
 
 
-def wrap(model: nn.Module, section: PeftSection) -> None:
+def wrap(model: nn.Module, section: PeftSection | str, **settings: Any) -> nn.Module:
     """Freeze a model but for `train_also`, and give it the method's leaves.
 
-    New leaves are drawn from MLX's generator. A leaf that was frozen stays frozen.
+        wrap(model, "lora", rank=8)
+
+    New leaves are drawn from MLX's generator (`mx.random.seed`). A leaf that was frozen
+    stays frozen.
 
     Args:
         model: Any module; changed in place.
-        section: The `peft` section; with method `none` nothing is done.
+        section: The `peft` section, or the name of a method; with `none` nothing is
+            done.
+        **settings: With the name of a method, other keys of the section.
+
+    Returns:
+        The model that was given.
 
     Raises:
-        ConfigError: If no layer fits `keys`, or nothing would be left to learn.
+        ConfigError: If a setting is not a possible one, no layer fits `keys`, or
+            nothing would be left to learn.
     """
+    section = _section(section, settings)
     if section.method == "none":
-        return
+        return model
     method = METHODS[section.method]
     kept = method.keeps(model, section)
     for path, module in model.named_modules():
@@ -70,20 +82,25 @@ def wrap(model: nn.Module, section: PeftSection) -> None:
             f"peft.train_also {section.train_also} names no trainable module; take "
             "another method, or model.head: learned"
         )
+    return model
 
 
-def merge(model: nn.Module, section: PeftSection) -> None:
+def merge(model: nn.Module, section: PeftSection | str) -> nn.Module:
     """Fold a method's leaves into the base, in place.
 
     Args:
         model: What `wrap` was given, with any values in its leaves.
         section: What `wrap` was given.
 
+    Returns:
+        The model that was given.
+
     Raises:
         ConfigError: If no plain model computes the same.
     """
+    section = _section(section, {})
     if section.method == "none":
-        return
+        return model
     method = METHODS[section.method]
     if not method.merges:
         names = ", ".join(name for name, other in METHODS.items() if other.merges)
@@ -92,3 +109,15 @@ def merge(model: nn.Module, section: PeftSection) -> None:
             f"so it cannot be merged; keep the adapter, or take one of {names}"
         )
     method.merge(model)
+    return model
+
+
+def _section(section: PeftSection | str, settings: Mapping[str, Any]) -> PeftSection:
+    if isinstance(section, PeftSection):
+        if settings:
+            raise TypeError(
+                f"wrap got a section and {', '.join(settings)}; put these into the "
+                "section, or give the name of a method"
+            )
+        return section
+    return checked(PeftSection, method=section, **settings)

@@ -10,7 +10,7 @@ from mlpeft.config import RunConfig
 from mlpeft.errors import ConfigError
 from mlpeft.meta.functional import get_params
 from mlpeft.models.mlp import SimpleClassifier
-from mlpeft.peft.wrap import wrap
+from mlpeft.peft.wrap import merge, wrap
 from tests.peft.models import encoder, peft
 
 
@@ -101,3 +101,36 @@ def test_full_leaves_what_was_frozen_frozen(tmp_path):
     assert "head.weight" not in get_params(encoder(tmp_path, peft(method="full")))
     whole = get_params(encoder(tmp_path, peft(method="full")))
     assert set(whole) == set(get_params(encoder(tmp_path, peft())))
+
+
+def test_a_method_may_be_named_with_its_settings_and_merged_again():
+    """What the `peft` section leaves open, the name of a method leaves open too."""
+    model = SimpleClassifier(2, 4, 2)
+    x = mx.array([[1.0, -2.0]])
+    before = model(x)
+    assert wrap(model, "lora", rank=2, keys=["layers.0"]) is model
+    assert {name: leaf.shape for name, leaf in get_params(model).items()} == {
+        "layers.0.lora_a": (2, 2),
+        "layers.0.lora_b": (2, 4),
+    }
+    assert merge(model, "lora") is model
+    assert mx.allclose(model(x), before)
+
+
+@pytest.mark.parametrize(
+    ("method", "settings", "told"),
+    [
+        ("lorra", {}, "method: "),
+        ("lora", {"rnak": 2}, "did you mean 'rank'?"),
+        ("lora", {"rank": 0}, "rank: "),
+    ],
+)
+def test_a_setting_that_is_none_is_told(method, settings, told):
+    with pytest.raises(ConfigError) as refused:
+        wrap(SimpleClassifier(2, 4, 2), method, **settings)
+    assert told in str(refused.value)
+
+
+def test_a_section_takes_no_further_settings():
+    with pytest.raises(TypeError, match="put these into the section"):
+        wrap(SimpleClassifier(2, 4, 2), peft(method="lora"), rank=2)
