@@ -15,13 +15,9 @@ the digests; the newest step that verifies is taken, and broken ones are named.
 
 from __future__ import annotations
 
-import errno
-import hashlib
 import json
 import os
-import re
 import shutil
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -29,10 +25,10 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from mlpeft.errors import CheckpointError
-from mlpeft.files import write_atomically
+from mlpeft.files import file_digest
+from mlpeft.training.run_files import explained, write_error, write_whole
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from mlpeft.params import ParamTree
@@ -139,7 +135,7 @@ def load(path: Path) -> Checkpoint:
     trees = []
     for file in ("theta.safetensors", "outer.safetensors"):
         try:
-            digest = _digest(path / file)
+            digest = file_digest(path / file)
             trees.append(load_file(path / file))
         except (OSError, SafetensorError) as error:
             raise CheckpointError(f"{path / file} cannot be read: {error}") from error
@@ -209,7 +205,7 @@ def set_aside_after(run_dir: Path, step: Path) -> None:
     for path in step_folders(run_dir):
         if path.name > step.name:
             broken = path.with_name(f"{path.name}.broken")
-            with _explained(path):
+            with explained(path):
                 if broken.exists():
                     shutil.rmtree(broken)
                 path.rename(broken)
@@ -221,51 +217,11 @@ def clear_partial(run_dir: Path) -> None:
         shutil.rmtree(path, ignore_errors=True)
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write a small file, whole or not at all.
-
-    Raises:
-        CheckpointError: If it cannot be written, with what to do.
-    """
-    with _explained(path):
-        write_atomically(path, text.encode())
-
-
-def write_error(path: Path, error: OSError | SafetensorError) -> CheckpointError:
-    """What the system said when a path was written, and what to do about it."""
-    number, reason = _number_of(error), str(error)
-    if number is not None:
-        reason = os.strerror(number)
-    remedy = {
-        errno.ENOSPC: "free some space",
-        errno.EDQUOT: "free some space: your quota is used up",
-        errno.EACCES: "choose a paths.checkpoint_dir that you may write",
-        errno.EROFS: "choose a paths.checkpoint_dir that may be written",
-    }.get(number or 0, "put that right and try again")
-    return CheckpointError(
-        f"cannot write {path.absolute()} ({reason}); {remedy}. What was written before "
-        "is whole"
-    )
-
-
-def _number_of(error: OSError | SafetensorError) -> int | None:
-    """The system's number of an error; safetensors has it in its text alone."""
-    if isinstance(error, OSError):
-        return error.errno
-    found = re.search(r"os error (\d+)", str(error))
-    return int(found[1]) if found else None
-
-
 def _flush(path: Path) -> str:
     """Force a file to disk; its SHA-256."""
     with path.open("rb") as file:
         os.fsync(file.fileno())
-    return _digest(path)
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return file_digest(path)
 
 
 def _flush_folder(path: Path) -> None:
@@ -275,11 +231,3 @@ def _flush_folder(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-@contextmanager
-def _explained(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise write_error(path, error) from error

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlpeft.errors import CheckpointError
 from mlpeft.tasks.families import FAMILIES
-from mlpeft.training.checkpoint import write_whole
+from mlpeft.training.run_files import write_whole
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -20,6 +20,7 @@ from mlpeft.errors import CheckpointError
 from mlpeft.meta.outer import OuterStep
 from mlpeft.training import checkpoint, run_data
 from mlpeft.training.checkpoint import Checkpoint, Progress
+from mlpeft.training.run_files import write_whole
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -191,7 +192,7 @@ def create_run(config: RunConfig, meta: ParamTree) -> Path:
     run_dir = run_folder(config)
     checkpoint.clear_partial(run_dir)
     _check_no_run(run_dir, *checkpoint.newest(run_dir))
-    checkpoint.write_whole(run_dir / "config.yaml", config.to_yaml())
+    write_whole(run_dir / "config.yaml", config.to_yaml())
     outer = OuterStep.from_config(config.meta_learning)
     checkpoint.save(run_dir, meta, outer.state, _first_progress(config))
     return run_dir
@@ -227,7 +228,7 @@ def identity(config: RunConfig) -> dict[str, Any]:
 
 
 def _create(config: RunConfig, runner: ShardRunner, run_dir: Path) -> Run:
-    checkpoint.write_whole(run_dir / "config.yaml", config.to_yaml())
+    write_whole(run_dir / "config.yaml", config.to_yaml())
     run_data.record(run_dir, runner)
     return Run(
         config=config,

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING
 
 from mlpeft.errors import CheckpointError
-from mlpeft.training.checkpoint import write_error
+from mlpeft.training.run_files import explained
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,21 +24,16 @@ def locked(run_dir: Path) -> Iterator[None]:
         CheckpointError: If another process holds the lock, or the folder is not
             writable.
     """
-    try:
+    with explained(run_dir):
         run_dir.mkdir(parents=True, exist_ok=True)
         # Not truncated: until we hold the lock it names another process. Unbuffered: a
         # write that failed for want of space would be retried on closing, and raise.
         file = (run_dir / "lock").open("a+b", buffering=0)
-    except OSError as error:
-        raise write_error(run_dir, error) from error
     with file:
         _acquire(file, run_dir)
-        try:
-            # An old lock file opens even where the folder is now read-only.
-            with tempfile.TemporaryFile(dir=run_dir):
-                pass
-        except OSError as error:
-            raise write_error(run_dir, error) from error
+        # An old lock file opens even where the folder is now read-only.
+        with explained(run_dir), tempfile.TemporaryFile(dir=run_dir):
+            pass
         yield
 
 
@@ -52,8 +47,6 @@ def _acquire(file: IO[bytes], run_dir: Path) -> None:
             f"{run_dir} is in use by {holder}; wait for it, stop it, or use another "
             "folder with --set run.name=NAME"
         ) from error
-    try:
+    with explained(run_dir):
         file.truncate(0)
         file.write(f"process {os.getpid()}".encode())
-    except OSError as error:
-        raise write_error(run_dir, error) from error
