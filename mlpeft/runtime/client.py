@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from typing import TYPE_CHECKING
 
 import typer
 
 from mlpeft.config import ClusterSection
 from mlpeft.errors import MlpeftError
+from mlpeft.transport.discovery import find as discovery
 from mlpeft.transport.rpc.address import (
     is_loopback,
     is_socket,
@@ -27,13 +27,10 @@ from mlpeft.transport.security.folders import (
 from mlpeft.transport.security.operator import operator_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
     from pathlib import Path
 
-    from mlpeft.transport.discovery.announcement import Announcement
+    from mlpeft.transport.discovery.find import Look
     from mlpeft.transport.security.identity import Identity
-
-    Look = Callable[[], Awaitable[tuple[Announcement, ...]]]
 
 TIMEOUT_S = 5.0
 
@@ -170,10 +167,6 @@ def _warn_of_end(held: Identity) -> None:
         )
 
 
-REACH_S = 1.0
-"""How long an address may take to answer before the network is searched."""
-
-
 def find(
     coordinator: str | None,
     folder: Path | None,
@@ -202,50 +195,15 @@ def find(
     if coordinator is not None and run is not None:
         raise typer.BadParameter("--coordinator names one already", param_hint="--run")
     address, shown = choose_to_steer(coordinator, folder, insecure=insecure)
-    if coordinator is not None or (run is None and _answers(address)):
+    if coordinator is not None:
         return address, shown
-    nobody = "" if run else f"no coordinator answers at {address}, and "
-    chosen, reason = _on_the_network(look, run, shown, insecure=insecure)
-    if chosen is None:
-        raise CoordinatorGoneError(f"{nobody}{reason}; {BY_HAND}")
-    for at in chosen.endpoints:
-        if _answers(at):
-            typer.echo(f"{reason}; asking it at {at}", err=True)
-            return at, shown
-    tried = ", ".join(chosen.endpoints)
-    raise CoordinatorGoneError(
-        f"{nobody}{reason}, but it does not answer at {tried}: is a firewall between? "
-        f"{BY_HAND}"
-    )
-
-
-BY_HAND = "--coordinator host:port dials without looking"
-
-
-def _on_the_network(
-    look: Look | None, run: str | None, shown: Identity | None, *, insecure: bool
-) -> tuple[Announcement | None, str]:
-    """The one to dial and why, or None and why not."""
-    from mlpeft.transport.discovery import search
-    from mlpeft.transport.discovery.search import select
-
-    try:
-        found = asyncio.run(_all(look or search.browse))
-    except search.NetworkClosedError as error:
-        return None, f"there is no looking for others ({error})"
     ca = None if shown is None else fingerprint(shown.ca)
-    return select(found, run=run, ca=ca, insecure=insecure)
-
-
-async def _all(look: Look) -> tuple[Announcement, ...]:
-    return await look()
-
-
-def _answers(address: str) -> bool:
-    """Whether somebody takes connections there."""
-    host, port = split_address(address, "the coordinator")
     try:
-        socket.create_connection((host, port), REACH_S).close()
-    except OSError:
-        return False
-    return True
+        found = asyncio.run(
+            discovery.find(address, look, run=run, ca=ca, insecure=insecure)
+        )
+    except discovery.NobodyFoundError as error:
+        raise CoordinatorGoneError(str(error)) from error
+    if found.announcement is not None:
+        typer.echo(f"{found.reason}; asking it at {found.address}", err=True)
+    return found.address, shown

@@ -10,11 +10,11 @@ from mlpeft.cluster.sim import TOY_SIZE, toy_shards
 from mlpeft.commands import status as command
 from mlpeft.commands.status import status
 from mlpeft.errors import ConfigError, MlpeftError
-from mlpeft.runtime import client
 from mlpeft.runtime.client import CoordinatorGoneError
 from mlpeft.runtime.compute import Prepared
 from mlpeft.runtime.coordinator.executor import ClusterExecutor, Runtime
 from mlpeft.runtime.worker.enrol import enrol
+from mlpeft.transport.discovery import find
 from mlpeft.transport.security import identity
 from mlpeft.transport.security.authority import Authority
 from mlpeft.transport.security.folders import SecurityError, worker_folder
@@ -111,8 +111,11 @@ class Glances:
     def __init__(self, monkeypatch, answers):
         self.answers = iter(answers)
         monkeypatch.setattr(command, "_ask", self.ask)
-        monkeypatch.setattr(client, "_answers", lambda _: True)
+        monkeypatch.setattr(find, "reach", self.reach)
         monkeypatch.setattr(command.time, "sleep", lambda _: None)
+
+    async def reach(self, address):
+        return "127.0.0.1"
 
     def ask(self, address, shown):
         answer = next(self.answers, KeyboardInterrupt())

@@ -7,6 +7,7 @@ import typer
 
 from mlpeft.runtime import client
 from mlpeft.runtime.client import CoordinatorGoneError, find
+from mlpeft.transport.discovery import find as discovery
 from mlpeft.transport.discovery.search import NetworkClosedError
 from mlpeft.transport.rpc.address import split_address
 from tests.runtime.worker.test_seeking_link import NOBODY, Network
@@ -25,7 +26,11 @@ def nobody_at_the_usual_address(tmp_path, monkeypatch):
 def answering(monkeypatch):
     """Addresses at which somebody takes connections."""
     found = set()
-    monkeypatch.setattr(client, "_answers", found.__contains__)
+
+    async def reach(address):
+        return "127.0.0.1" if address in found else None
+
+    monkeypatch.setattr(discovery, "reach", reach)
     return found
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 from typing import TYPE_CHECKING
@@ -10,25 +9,21 @@ from typing import TYPE_CHECKING
 from mlpeft.platform.network import interface_of
 from mlpeft.runtime.worker.grpc_link import GrpcLink, WrongPeerError
 from mlpeft.runtime.worker.link import LinkLostError
-from mlpeft.transport.discovery.search import NetworkClosedError, browse, select
-from mlpeft.transport.rpc.address import split_address
+from mlpeft.transport.discovery.find import NobodyFoundError, find
 from mlpeft.transport.security.certificates import fingerprint
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable
+    from collections.abc import AsyncGenerator
 
     from mlpeft.cluster.protocol import Hello
     from mlpeft.runtime.worker.grpc_link import GrpcStream
     from mlpeft.transport.discovery.announcement import Announcement
+    from mlpeft.transport.discovery.find import Look
     from mlpeft.transport.rpc.join_codec import JoinRequest, JoinResponse
     from mlpeft.transport.security.identity import Identity
 
-    Look = Callable[[], Awaitable[tuple[Announcement, ...]]]
-
 log = logging.getLogger("mlpeft.worker")
 
-REACH_S = 1.0
-"""How long an address may take to answer before the next is tried."""
 PASS_OVER_S = 60.0
 """How long one who was not the coordinator that they said is passed over."""
 
@@ -36,16 +31,14 @@ PASS_OVER_S = 60.0
 class SeekingLink:
     """A way to whichever coordinator there is for this worker.
 
-    Dialled is the usual address if somebody answers there, else the one coordinator on
-    the network that `discovery.choice` lets through. When the line breaks, it is found
-    anew. Who is found is trusted no more than an address that somebody typed.
+    It is found as `discovery.find` says, and anew when the line breaks.
 
     Args:
         usual: host:port to try first.
         identity: See `GrpcLink`.
         run: Name of the run to look for; then the usual address is left out.
         insecure: Whether everybody on the network is trusted.
-        look: Who announces themselves.
+        look: Who announces themselves; None: those on the local network.
     """
 
     def __init__(
@@ -55,7 +48,7 @@ class SeekingLink:
         *,
         run: str | None = None,
         insecure: bool = False,
-        look: Look = browse,
+        look: Look | None = None,
     ) -> None:
         self._usual = usual
         self._identity = identity
@@ -109,61 +102,28 @@ class SeekingLink:
             await self._link.close()
             self._link = None
 
-    # --- finding ----------------------------------------------------------------------
-
     async def _find(self) -> tuple[GrpcLink, Announcement | None]:
         """A link to dial, and the announcement that led to it, if one did.
 
         Raises:
             LinkLostError: If there is none yet, with what the user can do.
         """
-        if self._run is None and await _reach(self._usual) is not None:
-            return GrpcLink(self._usual, self._identity), None
-        nobody = f"nobody answers at {self._usual}, and " if self._run is None else ""
-        try:
-            found = await self._look()
-        except NetworkClosedError as error:
-            raise LinkLostError(
-                f"{nobody}there is no looking for others ({error}); {_BY_HAND}"
-            ) from error
         now = time.monotonic()
-        able = [
-            one
-            for one in found
-            if not any(now < self._passed_over.get(at, now) for at in one.endpoints)
-        ]
-        chosen, reason = select(
-            able, run=self._run, ca=self._ca, insecure=self._insecure
-        )
-        if chosen is None:
-            hint = "" if found else f"; {_BY_HAND}"
-            raise LinkLostError(f"{nobody}{reason}{hint}")
-        for address in chosen.endpoints:
-            own = await _reach(address)
-            if own is not None:
-                log.info(
-                    "%s; dialling %s from %s (%s)",
-                    *(reason, address, own, interface_of(own) or "interface unknown"),
-                )
-                return GrpcLink(address, self._identity), chosen
-        tried = ", ".join(chosen.endpoints)
-        raise LinkLostError(
-            f"{reason}, but it does not answer at {tried}: is a firewall between? "
-            f"{_BY_HAND}"
-        )
-
-
-_BY_HAND = "--coordinator host:port dials without looking"
-
-
-async def _reach(address: str) -> str | None:
-    """The address of ours from which another is reached; None if nobody answers."""
-    host, port = split_address(address, "the coordinator")
-    try:
-        async with asyncio.timeout(REACH_S):
-            _, writer = await asyncio.open_connection(host, port)
-    except OSError:  # TimeoutError is one
-        return None
-    own = str(writer.get_extra_info("sockname")[0])
-    writer.close()
-    return own
+        try:
+            found = await find(
+                self._usual,
+                self._look,
+                run=self._run,
+                ca=self._ca,
+                insecure=self._insecure,
+                passed_over={at for at, end in self._passed_over.items() if now < end},
+            )
+        except NobodyFoundError as error:
+            raise LinkLostError(str(error)) from error
+        if found.announcement is not None:
+            log.info(
+                "%s; dialling %s from %s (%s)",
+                *(found.reason, found.address, found.own),
+                interface_of(found.own) or "interface unknown",
+            )
+        return GrpcLink(found.address, self._identity), found.announcement

@@ -131,8 +131,8 @@ def test_nobody_anywhere_is_said_with_what_to_do():
     with pytest.raises(LinkLostError) as told:
         bounded(SeekingLink(NOBODY, look=Network().look).join(REQUEST))
     assert str(told.value) == (
-        "nobody answers at 127.0.0.1:1, and no coordinator announces itself on this "
-        "network (_mlpeft._tcp); --coordinator host:port dials without looking"
+        "no coordinator answers at 127.0.0.1:1, and no coordinator announces itself on "
+        "this network (_mlpeft._tcp); --coordinator host:port dials without looking"
     )
 
 
