@@ -18,7 +18,7 @@ from benchmarks.step_server import serve
 from mlpeft.config import PeftSection
 from mlpeft.meta.functional import Functional, get_params
 from mlpeft.meta.inner import InnerLoop, batch_gradients
-from mlpeft.models.pretrained.encoder import read_encoder
+from mlpeft.models.pretrained.encoder_weights import read_encoder
 from mlpeft.models.pretrained.sentence_classifier import SentenceClassifier
 from mlpeft.peft.wrap import wrap
 from mlpeft.platform import set_blas_threads

@@ -37,9 +37,9 @@ class Completer(Adapter):
         template = template_of(self.config)
         completions = []
         for prompt in prompts:
-            start = tokenizer.start(template.replace(PROMPT, prompt))
+            start = tokenizer.encode_prompt(template.replace(PROMPT, prompt))
             completions.append(
-                tokenizer.text(list(self._tokens(start, tokenizer.end, max_tokens)))
+                tokenizer.decode(list(self._tokens(start, tokenizer.end, max_tokens)))
             )
         return completions
 

@@ -15,7 +15,7 @@ from mlx.utils import tree_flatten
 
 from mlpeft.exchange import files
 from mlpeft.exchange.names import ENCODER, layer_names
-from mlpeft.models.pretrained.bert_names import is_used, our_name
+from mlpeft.models.pretrained.encoder_weights import is_used, our_name
 from mlpeft.models.pretrained.gguf import read_gguf_tokenizer
 from mlpeft.models.pretrained.source import model_folder, model_path, weight_files
 from mlpeft.peft.wrap import merge
@@ -92,7 +92,9 @@ def _write_gguf_texts(model: nn.Module, file: Path, folder: Path) -> dict[str, A
     """Write the tokenizer of a GGUF file; its model's config.json."""
     tokenizer, end = read_gguf_tokenizer(file)
     tokenizer.save(str(folder / "tokenizer.json"))
-    tokenizer_config = {"tokenizer_class": "PreTrainedTokenizerFast"}
+    tokenizer_config: dict[str, str | None] = {
+        "tokenizer_class": "PreTrainedTokenizerFast"
+    }
     if end is not None:
         tokenizer_config["eos_token"] = tokenizer.id_to_token(end)
     files.write_json(folder, "tokenizer_config.json", tokenizer_config)

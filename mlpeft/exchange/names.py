@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from safetensors import safe_open
 
 from mlpeft.errors import ConfigError, DataError, nearest
-from mlpeft.models.pretrained.bert_names import is_used, our_name
+from mlpeft.models.pretrained.encoder_weights import is_used, our_name
 from mlpeft.models.pretrained.source import weight_files
 
 if TYPE_CHECKING:

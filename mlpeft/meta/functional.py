@@ -73,7 +73,7 @@ class Functional:
         self.prepares = hasattr(model, "prepare")
         # Another loss may look at any output.
         self.picks = loss_fn is cross_entropy_loss and getattr(
-            model, "takes_places", False
+            model, "takes_loss_positions", False
         )
         self.dropouts = Dropouts(model)
         self._checkpoints = (
@@ -103,7 +103,7 @@ class Functional:
         Args:
             x: (n, ...) inputs.
             y: Their targets, if outputs are wanted for the loss of these alone: a model
-                that `takes_places` is then asked for those that count.
+                that `takes_loss_positions` is then asked for those that count.
         """
         given = np.asarray(x)
         prepared = self.model.prepare(given) if self.prepares else None

@@ -1,4 +1,4 @@
-"""From configuration to model, with parameters that depend on the run's seed alone."""
+"""Build the configured model, with parameters that depend only on the run's seed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mlpeft.errors import ConfigError, nearest
 from mlpeft.models.conv4 import Conv4
 from mlpeft.models.mlp import LinearClassifier, SimpleClassifier
 from mlpeft.models.pretrained.causal_lm import read_causal_lm
-from mlpeft.models.pretrained.encoder import read_encoder
+from mlpeft.models.pretrained.encoder_weights import read_encoder
 from mlpeft.models.pretrained.sentence_classifier import SentenceClassifier
 from mlpeft.peft.wrap import wrap
 from mlpeft.platform import best_base_dtype
@@ -53,7 +53,7 @@ def build_model(
         peft: The `peft` section: which parameters are trainable; None: all.
 
     Raises:
-        ConfigError: If the backbone is unknown or does not take such inputs, or the
+        ConfigError: If the backbone is unknown or does not accept such inputs, or the
             PEFT method finds nothing to change in it.
         DataError: If pretrained weights are missing or of another architecture.
     """
@@ -110,13 +110,13 @@ def _load(
     backbone: str, weights: str | Path, num_outputs: int, settings: Mapping[str, Any]
 ) -> nn.Module:
     keys = {"backbone": backbone, "weights": str(weights)} | dict(settings)
-    model = _pretrained(backbone, checked(ModelSection, **keys), num_outputs)
+    model = _build_pretrained(backbone, checked(ModelSection, **keys), num_outputs)
     mx.eval(model.parameters())
     return model
 
 
 def base_dtype(config: ModelSection) -> BaseDtype:
-    """How the base is held: as configured, or for `auto` as suits this machine."""
+    """The dtype of the base: as configured, or for `auto` the best on this machine."""
     if config.base_dtype == "auto":
         return best_base_dtype().dtype
     return config.base_dtype
@@ -144,12 +144,12 @@ def _construct(
             if len(input_shape) != 3 or input_shape[0] != input_shape[1]:
                 raise ConfigError(
                     "model.backbone: conv4 takes square images (height, width, "
-                    f"channels), but the tasks have inputs {input_shape}; take "
+                    f"channels), but the tasks have inputs {input_shape}; use "
                     "an image family or backbone linear"
                 )
             return Conv4(num_outputs, input_shape[0], input_shape[2], config.hidden_dim)
         case "encoder" | "causal_lm" as name:
-            return _pretrained(name, config, num_outputs)
+            return _build_pretrained(name, config, num_outputs)
         case name if ":" in name:
             module = name.partition(":")[0]
             if allow_modules is not None and module not in allow_modules:
@@ -157,7 +157,7 @@ def _construct(
                     f"model.backbone: this process may not import {module!r}; "
                     f"start it with --allow-module {module} if you trust it"
                 )
-            return _own_model(name, input_shape, num_outputs)
+            return _call_entry_point(name, input_shape, num_outputs)
         case name:
             raise ConfigError(
                 f"model.backbone: unknown backbone {name!r}; "
@@ -165,12 +165,12 @@ def _construct(
             )
 
 
-def _pretrained(name: str, config: ModelSection, num_outputs: int) -> nn.Module:
-    """A pretrained sentence encoder with a head, or a language model as it is."""
+def _build_pretrained(name: str, config: ModelSection, num_outputs: int) -> nn.Module:
+    """A pretrained sentence encoder with a head, or a language model unchanged."""
     if config.weights is None:
         raise ConfigError(
             f"model.weights: backbone {name} needs a pretrained model: a Hugging Face "
-            "folder, or OWNER/NAME of the hub, such as "
+            "folder, or OWNER/NAME on the hub, such as "
             + (
                 "sentence-transformers/all-MiniLM-L6-v2"
                 if name == "encoder"
@@ -190,7 +190,9 @@ def _pretrained(name: str, config: ModelSection, num_outputs: int) -> nn.Module:
     )
 
 
-def _own_model(name: str, input_shape: tuple[int, ...], num_outputs: int) -> nn.Module:
+def _call_entry_point(
+    name: str, input_shape: tuple[int, ...], num_outputs: int
+) -> nn.Module:
     """Call the user's `module:callable` with (input_shape, num_outputs)."""
     make = entry_points.load(name, "model.backbone")
     try:
@@ -213,38 +215,38 @@ def _own_model(name: str, input_shape: tuple[int, ...], num_outputs: int) -> nn.
 def _check_outputs(
     name: str, model: nn.Module, input_shape: tuple[int, ...], num_outputs: int
 ) -> None:
-    """A model with other outputs would learn something, and in silence."""
-    own = model.parameters()
+    """Refuse other output shapes: such a model would silently learn nonsense."""
+    parameters = model.parameters()
     inputs = mx.zeros((2, *input_shape))
     try:
-        # Only its shape is looked at, so nothing is computed.
+        # MLX is lazy: reading the shape computes nothing.
         try:
-            given = tuple(model(inputs).shape)
-        except ValueError:  # an embedding looks up whole numbers only
-            given = tuple(model(inputs.astype(mx.int32)).shape)
+            shape = tuple(model(inputs).shape)
+        except ValueError:  # an embedding accepts integers only
+            shape = tuple(model(inputs.astype(mx.int32)).shape)
     except Exception as error:  # whatever the user's own code may raise
         raise ConfigError(
-            f"model.backbone: the model of {name} does not take inputs "
+            f"model.backbone: the model of {name} does not accept inputs "
             f"{inputs.shape}: {type(error).__name__}: {error}"
         ) from error
     finally:
-        model.update(own)
+        model.update(parameters)
     # A language model has logits for each token of its inputs.
-    if given != (2, num_outputs) and given[:-1] != inputs.shape:
+    if shape != (2, num_outputs) and shape[:-1] != inputs.shape:
         raise ConfigError(
-            f"model.backbone: the model of {name} gives outputs {given} for inputs "
+            f"model.backbone: the model of {name} gives outputs {shape} for inputs "
             f"{inputs.shape}, expected {(2, num_outputs)}"
         )
 
 
 @contextmanager
 def seeded(word: int) -> Iterator[None]:
-    """Seed MLX's global generator for the constructors inside, then put it back.
+    """Seed MLX's global generator for the constructors inside, then restore it.
 
-    MLX's layers draw their initial parameters from that generator; this is the only
-    place that touches it.
+    MLX's layers draw their initial parameters from that generator. Nothing else in
+    mlpeft touches it.
     """
-    # A key is the seed's high and low 32 bits, so the state can be put back as a seed.
+    # A key is the seed's high and low 32 bits, so a seed can restore the state.
     state: Any = mx.random.state
     high, low = (int(part) for part in state[0].tolist())
     mx.random.seed(word)

@@ -15,8 +15,8 @@ from mlpeft.models.ops.linear import Linear
 class ConvBlock(nn.Module):
     """3x3 convolution of stride 2, batch norm on batch statistics, ReLU.
 
-    The convolution has no bias: batch norm takes it away again, and Adam would turn
-    the rounding noise of its zero gradient into steps.
+    The convolution has no bias: batch norm cancels it, and Adam would turn the rounding
+    noise of its zero gradient into steps.
 
     Args:
         inputs: Channels of the input.
@@ -39,9 +39,9 @@ class ConvBlock(nn.Module):
 class Conv4(nn.Module):
     """Four `ConvBlock`s and a linear layer: the Omniglot network of the Reptile paper.
 
-    Batch norm uses the statistics of the batch that it is given, in training and at
-    test alike, so what shares a batch matters: `uses_batch_statistics` tells the
-    evaluation, which has an explicit switch for it (`model.transductive`).
+    Batch norm uses the statistics of the current batch, in training and at test alike,
+    so predictions depend on the rest of the batch. `uses_batch_statistics` tells the
+    evaluation, which has a switch for it (`model.transductive`).
 
     Args:
         num_classes: Outputs.

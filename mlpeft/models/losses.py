@@ -1,4 +1,4 @@
-"""Loss and score of predictions against targets."""
+"""Losses and scores of predictions against targets."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from mlpeft.errors import ShapeError
 from mlpeft.models.ops import cross_entropy
 
 IGNORED = -1
-"""The label of a token that does not count: a part of a prompt, or padding."""
+"""The label of a token without a loss: part of a prompt, or padding."""
 
 
 def cross_entropy_loss(logits: mx.array, labels: mx.array) -> mx.array:
     """Mean of `-log softmax(logits)[label]`, in nats.
 
-    Over examples, or for sequences over all tokens whose label is not IGNORED: the
-    longer of two completions weighs more.
+    The mean is over examples, or for sequences over all tokens whose label is not
+    IGNORED, so the longer of two completions weighs more.
 
     Args:
         logits: (n, classes) unnormalised log-probabilities, or (n, length, vocabulary).
-        labels: (n,) integers 0 .. classes - 1, or (n, length) with IGNORED, too.
+        labels: (n,) integers 0 .. classes - 1, or (n, length) integers or IGNORED.
 
     Raises:
         ShapeError: Naming both shapes if they do not fit.
     """
-    if _sequences(logits, labels):
+    if _are_sequences(logits, labels):
         return _token_loss(logits, labels)
     if logits.ndim != 2 or labels.shape != logits.shape[:1]:
         raise ShapeError(
@@ -54,7 +54,7 @@ def mse_loss(predictions: mx.array, targets: mx.array) -> mx.array:
 
 
 def terms(labels: mx.array) -> mx.array:
-    """How many terms the mean of these losses is over: examples, or tokens that count.
+    """The number of terms in the mean of these losses: examples, or labelled tokens.
 
     Args:
         labels: (n,) or (n, outputs) targets, or (n, length) integers of tokens.
@@ -67,8 +67,8 @@ def terms(labels: mx.array) -> mx.array:
 def accuracy(logits: mx.array, labels: mx.array) -> mx.array:
     """Share of examples whose largest logit is the label's, 0 .. 1.
 
-    Of sequences, the share in which that holds for every label that is not IGNORED.
-    This is exact match: greedy decoding from the prompt gives these tokens, because
+    For sequences, the share in which this holds for every label that is not IGNORED.
+    That is exact match: greedy decoding from the prompt gives these tokens, because
     each of them is the likeliest after those before it.
 
     Args:
@@ -78,7 +78,7 @@ def accuracy(logits: mx.array, labels: mx.array) -> mx.array:
     Raises:
         ShapeError: Naming both shapes if they do not fit.
     """
-    if _sequences(logits, labels):
+    if _are_sequences(logits, labels):
         hits = (mx.argmax(logits, axis=-1) == labels) | (labels == IGNORED)
         return mx.mean(mx.all(hits, axis=-1).astype(mx.float32))
     if logits.ndim != 2 or labels.shape != logits.shape[:1]:
@@ -90,15 +90,15 @@ def accuracy(logits: mx.array, labels: mx.array) -> mx.array:
     return mx.mean((mx.argmax(logits, axis=-1) == labels).astype(mx.float32))
 
 
-def _sequences(logits: mx.array, labels: mx.array) -> bool:
-    """Whether these are a label for each token of sequences."""
+def _are_sequences(logits: mx.array, labels: mx.array) -> bool:
+    """Whether there is a label for each token of a sequence."""
     return logits.ndim == 3 and labels.shape == logits.shape[:2]
 
 
 def _token_loss(logits: mx.array, labels: mx.array) -> mx.array:
-    """Mean loss of the tokens that count; in float32 whatever the model computes in."""
+    """Mean loss of the labelled tokens; in float32 whatever the model's dtype."""
     logits = logits.astype(mx.float32)
-    counts = labels != IGNORED
-    chosen = mx.take_along_axis(logits, mx.maximum(labels, 0)[..., None], axis=-1)
-    losses = mx.where(counts, mx.logsumexp(logits, axis=-1) - chosen[..., 0], 0.0)
-    return mx.sum(losses) / mx.maximum(mx.sum(counts.astype(mx.float32)), 1.0)
+    labelled = labels != IGNORED
+    target = mx.take_along_axis(logits, mx.maximum(labels, 0)[..., None], axis=-1)
+    losses = mx.where(labelled, mx.logsumexp(logits, axis=-1) - target[..., 0], 0.0)
+    return mx.sum(losses) / mx.maximum(mx.sum(labelled.astype(mx.float32)), 1.0)

@@ -1,4 +1,4 @@
-"""Fully connected models: the guide's classifier, and one without hidden layers."""
+"""Fully connected models: a multilayer perceptron and a linear classifier."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ ACTIVATIONS: dict[str, Callable[[mx.array], mx.array]] = {
 class SimpleClassifier(nn.Module):
     """A multilayer perceptron: `num_layers` hidden layers, then a linear one.
 
-    `y = W_L f(... f(W_0 x + b_0) ...) + b_L`. With one output per class it gives
-    logits; with targets for outputs it is the regressor of the sinusoid tasks.
+    `y = W_L f(... f(W_0 x + b_0) ...) + b_L`. The outputs are logits of classes, or
+    the predictions of a regression such as the sinusoid tasks.
 
     Args:
-        input_dim: Numbers in one input; inputs of more axes are flattened to it.
+        input_dim: Numbers in one input; inputs with more axes are flattened.
         hidden_dim: Units of each hidden layer.
         num_classes: Outputs.
         num_layers: Hidden layers; 0 makes it linear.
@@ -58,7 +58,7 @@ class SimpleClassifier(nn.Module):
             ShapeError: If the inputs do not hold `input_dim` numbers each.
         """
         activate = ACTIVATIONS[self.activation]
-        h = _flat(x, self.input_dim)
+        h = _flatten(x, self.input_dim)
         for layer in self.layers[:-1]:
             h = activate(layer(h))
         output: mx.array = self.layers[-1](h)
@@ -69,7 +69,7 @@ class LinearClassifier(nn.Module):
     """Multinomial logistic regression: `y = W x + b`.
 
     Args:
-        input_dim: Numbers in one input; inputs of more axes are flattened to it.
+        input_dim: Numbers in one input; inputs with more axes are flattened.
         num_classes: Outputs.
     """
 
@@ -84,17 +84,17 @@ class LinearClassifier(nn.Module):
         Raises:
             ShapeError: If the inputs do not hold `input_dim` numbers each.
         """
-        output: mx.array = self.linear(_flat(x, self.input_dim))
+        output: mx.array = self.linear(_flatten(x, self.input_dim))
         return output
 
 
-def _flat(x: mx.array, input_dim: int) -> mx.array:
+def _flatten(x: mx.array, input_dim: int) -> mx.array:
     """(n, ...) -> (n, input_dim), or an error that names both shapes."""
     flat = x.reshape(x.shape[0], -1) if x.ndim > 2 else x
     if flat.ndim != 2 or flat.shape[1] != input_dim:
         raise ShapeError(
             f"invalid shape: inputs {tuple(x.shape)} for a model of "
-            f"input_dim={input_dim}, expected (n, {input_dim}); make the model's "
-            "input_dim and the task's the same"
+            f"input_dim={input_dim}, expected (n, {input_dim}); set the model's "
+            "input_dim to the task's"
         )
     return flat

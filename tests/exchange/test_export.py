@@ -18,7 +18,7 @@ from mlpeft.adapters.start import as_adapter
 from mlpeft.config import RunConfig
 from mlpeft.errors import CheckpointError, ConfigError, DataError
 from mlpeft.exchange.export import export_adapter, import_adapter
-from mlpeft.models.pretrained.encoder import read_encoder
+from mlpeft.models.pretrained.encoder_weights import read_encoder
 from mlpeft.training.trained import load_trained
 from tests.adapters.runs import EXAMPLES, write_run
 from tests.models.pretrained import tiny_lm

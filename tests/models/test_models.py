@@ -244,7 +244,7 @@ def test_a_model_of_ones_own_is_imported_only_where_allowed(tmp_path, monkeypatc
     ("make", "told"),
     [
         ("one_output", r"outputs \(2, 1\).*expected \(2, 3\)"),
-        ("other_inputs", r"does not take inputs \(2, 4\)"),
+        ("other_inputs", r"does not accept inputs \(2, 4\)"),
         ("broken", "failed with KeyError"),
     ],
 )

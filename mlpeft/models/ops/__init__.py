@@ -1,11 +1,11 @@
-"""Operations whose gradients and vectorisation are written out by hand.
+"""Operations with hand-written gradients and vectorisation.
 
-Autodiff and `mx.vmap` are right but wordy: a vmapped step of a small perceptron is 311
-primitives, of which 125 compute something, and its weight gradients come out as
-transposed views, which every kernel after them walks element by element. On the CPU
-backend a primitive costs microseconds to launch, on Metal a kernel launch. The
-operations here keep to a rule: few primitives, contiguous results, the same numbers.
-Each is differentiable any number of times, and all but convolution and attention vmap.
+Autodiff and `mx.vmap` are correct but verbose: a vmapped step of a small perceptron is
+311 primitives, of which only 125 compute something. Its weight gradients come out as
+transposed views, which every later kernel reads element by element. A primitive costs
+microseconds on the CPU backend, a kernel launch on Metal. The operations here use few
+primitives and give contiguous results with the same values. Each is differentiable any
+number of times, and all but convolution and attention vmap.
 """
 
 from mlpeft.models.ops.activations import gelu, relu, tanh

@@ -1,4 +1,4 @@
-"""Activations, with gradients and vectorisation written out by hand."""
+"""Activations with hand-written gradients and vectorisation."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from mlpeft.models.ops.transforms import batched
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-# tanh(x) / x as a ratio of polynomials in x^2, the largest relative error over
-# |x| <= 7.9 made least (Lawson's algorithm): 1.3e-7, about one rounding. Constants
-# first. From 7.9 on tanh is 1 to float32 precision.
+# tanh(x) / x as a ratio of polynomials in x^2, minimax in the relative error over
+# |x| <= 7.9 (Lawson's algorithm): 1.3e-7, about one rounding. Lowest order first.
+# Beyond 7.9 tanh is 1 in float32.
 _TANH_END: Final = 7.9
 _TANH_TOP: Final = (0.999999881, 0.129344195, 0.00296047493, 1.15318535e-05)
 _TANH_BOTTOM: Final = (1.0, 0.462676466, 0.0238540899, 0.000240012261, 2.49255237e-07)
@@ -30,9 +30,9 @@ def relu(x: mx.array) -> mx.array:
 def tanh(x: mx.array) -> mx.array:
     """Hyperbolic tangent.
 
-    On Linux's CPU `mx.tanh` calls the C library for one element after another; there a
-    rational function stands in for it, within 8 units in the last place, which
-    `mx.compile` fuses into one vectorised loop.
+    On a Linux CPU `mx.tanh` calls the C library element by element. There we use a
+    rational approximation, within 8 units in the last place, which `mx.compile` fuses
+    into one vectorised loop.
     """
     return _TANH(x)
 
@@ -53,7 +53,7 @@ def _tanh(x: mx.array) -> mx.array:
     t2 = mx.square(t)
     p0, p1, p2, p3 = _TANH_TOP
     q0, q1, q2, q3, q4 = _TANH_BOTTOM
-    # Estrin's scheme: Horner's is deeper than what mx.compile fuses into one kernel.
+    # Estrin's scheme: Horner's is too deep for mx.compile to fuse into one kernel.
     top = (p0 + p1 * t) + (p2 + p3 * t) * t2
     bottom = (q0 + q1 * t) + (q2 + q3 * t) * t2 + q4 * mx.square(t2)
     return x * top / bottom
@@ -67,33 +67,35 @@ _RELU = batched(_relu, _relu_vjp)
 _TANH = batched(_tanh, _tanh_vjp)
 
 
-Six: TypeAlias = tuple[float, float, float, float, float, float]
+Coefficients: TypeAlias = tuple[float, float, float, float, float, float]
 
 
 def has_vector_functions() -> bool:
-    """Whether MLX's own tanh, erf and exp are vectorised: Metal, Accelerate, CUDA."""
+    """Whether MLX vectorises tanh, erf and exp: on Metal, Accelerate and CUDA."""
     return sys.platform == "darwin" or mx.default_device().type != mx.DeviceType.cpu
 
 
-def odd_ratio(x: mx.array, end: float, top: Six, bottom: Six) -> mx.array:
-    """`x top(x^2) / bottom(x^2)`, x held to |x| <= end; constants first."""
+def odd_ratio(
+    x: mx.array, end: float, top: Coefficients, bottom: Coefficients
+) -> mx.array:
+    """`x top(x^2) / bottom(x^2)`, x clipped to |x| <= end; lowest order first."""
     x = mx.minimum(mx.maximum(x, -end), end)
     t = mx.square(x)
     t2 = mx.square(t)
     t4 = mx.square(t2)
-    return x * _sextic(top, t, t2, t4) / _sextic(bottom, t, t2, t4)
+    return x * _quintic(top, t, t2, t4) / _quintic(bottom, t, t2, t4)
 
 
-def _sextic(c: Six, t: mx.array, t2: mx.array, t4: mx.array) -> mx.array:
-    # Estrin's scheme: Horner's is deeper than what mx.compile fuses into one kernel.
+def _quintic(c: Coefficients, t: mx.array, t2: mx.array, t4: mx.array) -> mx.array:
+    # Estrin's scheme: Horner's is too deep for mx.compile to fuse into one kernel.
     return (c[0] + c[1] * t) + (c[2] + c[3] * t) * t2 + (c[4] + c[5] * t) * t4
 
 
-# Phi(x) - 1/2, and the derivative of x Phi(x) less 1/2, both odd, as x times a ratio in
-# x^2 with the largest error made least (Lawson's algorithm): 7e-9 and 1.1e-7, in
-# float32 arithmetic 2e-7 and 4e-7. From the ends on they are 1/2 to float32 precision.
+# Phi(x) - 1/2, and the derivative of x Phi(x) minus 1/2, are odd. Each is x times a
+# ratio in x^2, minimax in the absolute error (Lawson's algorithm): 7e-9 and 1.1e-7, in
+# float32 arithmetic 2e-7 and 4e-7. Beyond the ends they are 1/2 in float32.
 _PHI_END: Final = 5.5
-_PHI_TOP: Final[Six] = (
+_PHI_TOP: Final[Coefficients] = (
     0.398942235,
     0.0338527394,
     0.00467726623,
@@ -101,7 +103,7 @@ _PHI_TOP: Final[Six] = (
     6.35212382e-06,
     2.27493292e-08,
 )
-_PHI_BOTTOM: Final[Six] = (
+_PHI_BOTTOM: Final[Coefficients] = (
     1.0,
     0.251522152,
     0.0286459245,
@@ -110,7 +112,7 @@ _PHI_BOTTOM: Final[Six] = (
     1.19750332e-06,
 )
 _SLOPE_END: Final = 5.8
-_SLOPE_TOP: Final[Six] = (
+_SLOPE_TOP: Final[Coefficients] = (
     0.797885361,
     -0.0309957348,
     0.0142302945,
@@ -118,7 +120,7 @@ _SLOPE_TOP: Final[Six] = (
     3.5955848e-05,
     1.92927835e-07,
 )
-_SLOPE_BOTTOM: Final[Six] = (
+_SLOPE_BOTTOM: Final[Coefficients] = (
     1.0,
     0.294494191,
     0.0409802487,
@@ -129,10 +131,10 @@ _SLOPE_BOTTOM: Final[Six] = (
 
 
 def gelu(x: mx.array) -> mx.array:
-    """`x Phi(x)`, Phi the distribution function of the standard normal.
+    """`x Phi(x)`, Phi being the distribution function of the standard normal.
 
-    On Linux's CPU a rational function stands in for the error function, within 1e-6
-    for |x| <= 5 and within 2e-7 of |x| beyond.
+    On a Linux CPU a rational function approximates the error function: within 1e-6 for
+    |x| <= 5, within 2e-7 of |x| beyond.
     """
     return _GELU(x)
 

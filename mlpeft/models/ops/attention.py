@@ -20,14 +20,14 @@ _MASKED: Final = -1e30
 def attention(
     queries: mx.array, keys: mx.array, values: mx.array, mask: mx.array
 ) -> mx.array:
-    """`softmax(queries keys^T / sqrt(size)) values` over what the mask lets through.
+    """`softmax(queries keys^T / sqrt(size)) values` over the unmasked keys.
 
     Args:
         queries: (n, heads, length, size).
         keys: (n, heads, length, size).
         values: (n, heads, length, size).
-        mask: Broadcasts to (n, heads, length, length); True: is attended to. Each query
-            attends to something.
+        mask: Broadcasts to (n, heads, length, length); True where a query attends to a
+            key. Each query attends to at least one.
 
     Returns:
         (n, heads, length, size).
@@ -61,8 +61,8 @@ def _softmax_vjp(
 def _exp(x: mx.array) -> mx.array:
     """`exp(x)` for x <= 0 within 1e-6, in operations that vectorise.
 
-    With u = x / 32, `exp(u) - 1` is Pade's approximation of order 4, and five times
-    `(1 + d)^2 - 1 = d (2 + d)`; kept less 1, the rounding errors do not grow.
+    d = `exp(x / 32) - 1` is a Pade approximation of order 4, squared five times as
+    `(1 + d)^2 - 1 = d (2 + d)`. Working with `exp - 1` keeps rounding errors small.
     """
     u = mx.maximum(x, _LOWEST) * 2.0**-_HALVINGS
     u2 = mx.square(u)

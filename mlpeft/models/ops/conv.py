@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 def conv3x3_stride2(x: mx.array, weight: mx.array) -> mx.array:
     """3x3 convolution of stride 2 with "same" padding, no bias.
 
-    One copy lays the patches out and one matrix product does the rest, in the gradients
-    too: the same numbers as `mx.conv2d`, several times faster on the CPU backend. Like
+    One copy collects the patches and one matrix product does the rest, in the gradients
+    too: the same values as `mx.conv2d`, several times faster on the CPU backend. Like
     the gradient of `mx.conv2d` it does not vmap.
 
     Args:
@@ -25,7 +25,7 @@ def conv3x3_stride2(x: mx.array, weight: mx.array) -> mx.array:
 
     Returns:
         (n, ceil(h / 2), ceil(w / 2), filters). Odd sizes are padded by one on both
-        sides, even ones at the end, as TensorFlow's "same" does.
+        sides, even sizes at the end, as by TensorFlow's "same".
     """
     return _CONV(x, weight)
 
@@ -42,18 +42,17 @@ def _conv_vjp(
 ) -> tuple[mx.array, mx.array]:
     x, weight = primals
     rows = dy.reshape(-1, dy.shape[-1])
-    # The same patches as in the forward pass: mx.compile lays them out once.
+    # The same patches as in the forward pass: mx.compile computes them once.
     dweight = (rows.T @ _patches(x)).reshape(weight.shape)
     return _input_gradient(x, weight, dy), dweight
 
 
 def _input_gradient(x: mx.array, weight: mx.array, dy: mx.array) -> mx.array:
-    """As a 2x2 convolution of dy whose outputs are 2x2 blocks of pixels.
+    """The gradient as a 2x2 convolution of dy whose outputs are 2x2 blocks of pixels.
 
-    Pixel 2k + a of the padded image, a in {0, 1}, is seen by the outputs k - i, i in
-    {0, 1}, through the taps 2i + a, tap 3 being zero; and likewise along the width. The
-    zero taps cost 16/9 of the arithmetic. That is less than nine overlapping images
-    cost to add up.
+    Pixel 2k + a of the padded image, a in {0, 1}, contributes to the outputs k - i, i
+    in {0, 1}, through the taps 2i + a, tap 3 being zero; likewise along the width. The
+    zero taps cost 16/9 of the arithmetic, less than adding nine overlapping images.
     """
     _, height, width, channels = x.shape
     n, rows, columns, _ = dy.shape
@@ -65,7 +64,7 @@ def _input_gradient(x: mx.array, weight: mx.array, dy: mx.array) -> mx.array:
 
 
 def _block_taps(weight: mx.array) -> mx.array:
-    """(f, 3, 3, c) -> (4 f, 4 c): from a window of dy to a block of pixels.
+    """(f, 3, 3, c) -> (4 f, 4 c): maps a window of dy to a block of pixels.
 
     Tap 2i + a becomes i, a; a window begins with the earlier output, i = 1.
     """
@@ -87,12 +86,12 @@ def _windows(
 ) -> mx.array:
     """All windows of padded images, each as one row.
 
-    A strided view and one copy: the pixels of a window's line lie side by side.
+    A strided view and one copy: the pixels of a window's line are contiguous.
 
     Args:
         x: (n, h, w, c).
         size: Height and width of a window.
-        stride: From one window to the next.
+        stride: Pixels from one window to the next.
         low: Zeros before height and width.
         high: Zeros after height and width.
 

@@ -23,8 +23,8 @@ def cross_entropy(logits: mx.array, labels: mx.array) -> mx.array:
 
 
 def _cross_entropy(logits: mx.array, labels: mx.array) -> mx.array:
-    chosen = mx.sum(mx.where(_hits(logits, labels), logits, 0.0), axis=-1)
-    return mx.mean(mx.logsumexp(logits, axis=-1) - chosen, axis=-1)
+    target = mx.sum(mx.where(_one_hot(logits, labels), logits, 0.0), axis=-1)
+    return mx.mean(mx.logsumexp(logits, axis=-1) - target, axis=-1)
 
 
 def _cross_entropy_vjp(
@@ -36,14 +36,14 @@ def _cross_entropy_vjp(
 
 @batched
 def _gradient(logits: mx.array, labels: mx.array, dy: mx.array) -> mx.array:
-    """`(softmax(logits) - onehot(labels)) dy / n`, without a scatter."""
-    share = dy[..., None, None] * (1.0 / logits.shape[-2])
-    return (mx.softmax(logits, axis=-1) - _hits(logits, labels)) * share
+    """`(softmax(logits) - one_hot(labels)) dy / n`, without a scatter."""
+    factor = dy[..., None, None] * (1.0 / logits.shape[-2])
+    return (mx.softmax(logits, axis=-1) - _one_hot(logits, labels)) * factor
 
 
-def _hits(logits: mx.array, labels: mx.array) -> mx.array:
+def _one_hot(logits: mx.array, labels: mx.array) -> mx.array:
     """True at the label of each example: (..., n, classes)."""
-    # A constant, where mx.arange would be an operation.
+    # A constant; mx.arange would add an operation.
     classes = mx.array(list(range(logits.shape[-1])), labels.dtype)
     return labels[..., None] == classes
 

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 def linear(x: mx.array, weight: mx.array, bias: mx.array) -> mx.array:
     """`x weight^T + bias`.
 
-    Its weight gradient is `dy^T x`, contiguous in the layout of `weight`; autodiff
-    gives `(x^T dy)^T`, a view that makes the update after it several times slower.
+    The weight gradient is `dy^T x`, contiguous in the layout of `weight`. Autodiff
+    gives the view `(x^T dy)^T`, which makes the following update several times slower.
 
     Args:
         x: (..., inputs).
@@ -34,7 +34,7 @@ def linear(x: mx.array, weight: mx.array, bias: mx.array) -> mx.array:
 
 
 def _linear(x: mx.array, weight: mx.array, bias: mx.array) -> mx.array:
-    # Not addmm: the bias is better added in one kernel with the activation.
+    # Not addmm: mx.compile fuses the bias with the activation into one kernel.
     return x @ weight.swapaxes(-1, -2) + bias[..., None, :]
 
 
@@ -57,9 +57,9 @@ _LINEAR = batched(_linear, _linear_vjp)
 
 
 class Linear(nn.Linear):
-    """`mlx.nn.Linear` with a bias, on an operation that adapts faster.
+    """`mlx.nn.Linear` with a bias, whose gradients are faster.
 
-    An `nn.Linear` to all who look for one, such as the PEFT methods that wrap it.
+    It is an `nn.Linear`, so the PEFT methods can wrap it.
 
     Args:
         input_dims: Numbers in one input.

@@ -72,7 +72,7 @@ def _gradients(
 
     For x (M, c), gamma and beta; z is the standardised x.
     """
-    # The same terms as in the forward pass: mx.compile computes them once.
+    # The forward pass has the same terms: mx.compile computes them once.
     centred, inverse = _standardise(x)
     scale = 1.0 / len(x)
     dbeta = mx.sum(dy, axis=0, keepdims=True)

@@ -1,4 +1,4 @@
-"""Functions with a gradient of their own, and such as `mx.vmap` need not rewrite."""
+"""Functions with a custom gradient, or with vectorisation by one call."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ FunctionT = TypeVar("FunctionT", bound="Callable[..., mx.array | Outputs]")
 
 
 def differentiable(function: FunctionT, vjp: Callable[..., Gradients]) -> FunctionT:
-    """Give a function a gradient of its own.
+    """Give a function a custom gradient.
 
     Args:
-        function: Takes arrays and gives one.
+        function: Takes arrays and returns an array.
         vjp: `(arguments, gradient of the output, output) -> gradients of arguments`.
     """
     custom = mx.custom_function(function)
@@ -31,16 +31,16 @@ def differentiable(function: FunctionT, vjp: Callable[..., Gradients]) -> Functi
 def batched(
     function: FunctionT, vjp: Callable[..., Gradients] | None = None
 ) -> FunctionT:
-    """Make a function that vmaps by being called once, on arrays with an axis more.
+    """Make `mx.vmap` call a function once, on arrays with one more leading axis.
 
-    `mx.vmap` rewrites a function primitive by primitive and puts reshapes, squeezes and
-    broadcasts between them. A function that is written for any number of leading axes
+    `mx.vmap` rewrites a function primitive by primitive and inserts reshapes, squeezes
+    and broadcasts. A function written for any number of leading axes
     (`swapaxes(-1, -2)`, `axis=-1`) needs none of that.
 
     Args:
-        function: Takes arrays and gives one array or a tuple. Where some arguments have
-            a leading axis and others have not, it must broadcast them.
-        vjp: As for `differentiable`; None: the gradient is taken through the code.
+        function: Takes arrays and returns an array or a tuple. It must broadcast
+            arguments with a leading axis against those without.
+        vjp: As for `differentiable`; None: autodiff of the function.
     """
     custom = mx.custom_function(function)
     if vjp is not None:

@@ -1,1 +1,1 @@
-"""Pretrained encoders and language models, from folders, the hub and GGUF files."""
+"""Pretrained encoders and language models from folders, the hub and GGUF files."""

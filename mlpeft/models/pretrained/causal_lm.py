@@ -1,8 +1,8 @@
 """Causal language models: mlx-lm's modules, from a folder, the hub or a GGUF file.
 
-The module is mlx-lm's own, so its layers have mlx-lm's names
-(`model.layers.0.self_attn.q_proj`), which are the names in the adapters that mlx-lm
-reads. It takes token numbers (n, length) and gives logits (n, length, vocabulary).
+The module is mlx-lm's own, so its layers (`model.layers.0.self_attn.q_proj`) have the
+names that mlx-lm expects in an adapter. It maps token ids (n, length) to logits
+(n, length, vocabulary).
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ import mlx.nn as nn
 from mlx.utils import tree_map
 
 from mlpeft.errors import DataError
-from mlpeft.models.pretrained.frozen_layers import prepare_texts
-from mlpeft.models.pretrained.loss_positions import take_loss_positions
+from mlpeft.models.pretrained.frozen_layers import enable_frozen_layers
+from mlpeft.models.pretrained.loss_positions import enable_loss_positions
 from mlpeft.models.pretrained.source import model_file, model_path
-from mlpeft.models.pretrained.virtual_tokens import take_virtual_tokens
+from mlpeft.models.pretrained.virtual_tokens import enable_virtual_tokens
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,34 +28,34 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-def read_causal_lm(where: str, base_dtype: BaseDtype = "float32") -> nn.Module:
-    """The language model that a folder, a hub name or a GGUF file holds.
+def read_causal_lm(source: str, base_dtype: BaseDtype = "float32") -> nn.Module:
+    """Read a language model from a folder, the hub or a GGUF file.
 
     Args:
-        where: See `mlpeft.models.pretrained.source`.
-        base_dtype: "stored": dtypes and quantisation as the files have them;
-            "float32" or "bfloat16": dequantised, every weight of this type.
+        source: See `mlpeft.models.pretrained.source`.
+        base_dtype: "stored": the files' dtypes and quantisation; "float32" or
+            "bfloat16": dequantised, every weight of this dtype.
 
     Raises:
-        DataError: If mlx-lm is not installed, files are missing, or it is of a kind
-            that mlx-lm does not know.
+        DataError: If mlx-lm is not installed or does not know the architecture, or
+            files are missing.
     """
     try:
-        import mlx_lm  # noqa: F401 - is it there?
+        import mlx_lm  # noqa: F401 - is it installed?
     except ImportError as error:
         raise DataError(
             "a causal language model needs the package mlx-lm; install it with: "
             "pip install 'mlpeft[lm]'"
         ) from error
-    path = model_path(where)
-    model = _from_gguf(path) if path.is_file() else _from_folder(where, path)
-    # Adaptation must not depend on who computes it: no dropout.
+    path = model_path(source)
+    model = _read_gguf(path) if path.is_file() else _read_folder(source, path)
+    # Adaptation must not depend on the machine: no dropout.
     model.eval()
     if base_dtype != "stored":
         _convert(model, mx.float32 if base_dtype == "float32" else mx.bfloat16)
-    take_virtual_tokens(model)
-    take_loss_positions(model)
-    prepare_texts(model)
+    enable_virtual_tokens(model)
+    enable_loss_positions(model)
+    enable_frozen_layers(model)
     mx.eval(model.parameters())
     return model
 
@@ -66,36 +66,36 @@ def is_quantised(model: nn.Module) -> bool:
     return any(isinstance(module, kinds) for module in model.modules())
 
 
-def _from_gguf(path: Path) -> nn.Module:
+def _read_gguf(path: Path) -> nn.Module:
     from mlpeft.models.pretrained.gguf_llama import read_gguf_llama
 
     return read_gguf_llama(path)
 
 
-def _from_folder(where: str, path: Path) -> nn.Module:
+def _read_folder(source: str, path: Path) -> nn.Module:
     from mlx_lm.utils import load_model
 
-    model_file(where, "config.json")
+    model_file(source, "config.json")
+    model: nn.Module
     try:
-        # Never the model's own Python: no code travels.
+        # Never run the model's own Python: no code travels.
         model, _ = load_model(path, lazy=True, trust_remote_code=False)
     except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
         raise DataError(
-            f"{path} cannot be read as a language model by mlx-lm "
+            f"mlx-lm cannot read {path} as a language model "
             f"({type(error).__name__}: {error}); expected config.json and "
-            "model*.safetensors of a kind that mlx-lm knows"
+            "model*.safetensors of an architecture that mlx-lm knows"
         ) from error
-    found: nn.Module = model
-    return found
+    return model
 
 
 def _convert(model: nn.Module, dtype: mx.Dtype) -> None:
-    """Every weight as `dtype`, quantised ones dequantised; in place."""
+    """Dequantise weights and cast them to `dtype`, in place."""
     from mlx_lm.utils import dequantize_model
 
     def cast(leaf: mx.array) -> mx.array:
         return leaf.astype(dtype) if mx.issubdtype(leaf.dtype, mx.floating) else leaf
 
-    # Scales first: a weight is then computed in the precision that it is kept in.
+    # Scales first, so that weights are dequantised in their final precision.
     model.update(tree_map(cast, model.parameters()))
     dequantize_model(model)

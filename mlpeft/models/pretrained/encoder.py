@@ -1,34 +1,31 @@
-"""A BERT-type sentence encoder: token numbers in, one vector a sentence out.
+"""A BERT-type sentence encoder: from token ids to one vector per sentence.
 
-The architecture of Devlin et al. 2019 (arXiv 1810.04805), layer norm after each
+The architecture is that of Devlin et al. 2019 (arXiv 1810.04805), layer norm after each
 sublayer, with the mean over tokens of Reimers and Gurevych 2019 (arXiv 1908.10084).
-`read_encoder` fills it from a Hugging Face folder; the names of its parts follow that
-format's, shortened (`layers.0.attention.query`).
+Module names are those of Hugging Face's format, shortened (`layers.0.attention.query`).
 """
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 import mlx.core as mx
 import mlx.nn as nn
 import numpy as np
-from mlx.utils import tree_flatten, tree_unflatten
+from mlx.utils import tree_flatten
 
 from mlpeft.errors import DataError, ShapeError
 from mlpeft.models.ops import attention, gelu
-from mlpeft.models.pretrained.bert_names import is_used, our_name
-from mlpeft.models.pretrained.packing import Features, Hidden, Prepared, pack
-from mlpeft.models.pretrained.pooling import Pooling, read_pooling
-from mlpeft.models.pretrained.source import model_file
+from mlpeft.models.pretrained.packing import FeatureCache, pack
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-WEIGHTS = "model.safetensors"
-_ONLY = {
+    from mlpeft.models.pretrained.packing import Batch, Hidden, Prepared
+    from mlpeft.models.pretrained.pooling import Pooling
+
+_SUPPORTED = {
     "model_type": "bert",
     "hidden_act": "gelu",
     "position_embedding_type": "absolute",
@@ -51,28 +48,27 @@ class EncoderConfig:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], source: str) -> Self:
-        """The sizes in a config.json, if it describes such an encoder.
+        """The sizes in a config.json.
 
         Raises:
-            DataError: Naming each setting that is missing or that this encoder does
-                not compute.
+            DataError: Naming each setting that is missing or not supported.
         """
         problems = [
             f"{key} is {values[key]!r}, expected {expected!r}"
-            for key, expected in _ONLY.items()
+            for key, expected in _SUPPORTED.items()
             if values.get(key, expected) != expected
         ]
         if "model_type" not in values:
             problems.append("model_type is missing, expected 'bert'")
-        needed = list(cls.__dataclass_fields__)[:5]
-        problems += [f"{key} is missing" for key in needed if key not in values]
+        required = list(cls.__dataclass_fields__)[:5]
+        problems += [f"{key} is missing" for key in required if key not in values]
         if problems:
             raise DataError(
-                f"{source} is not of a BERT-type encoder: {'; '.join(problems)}; "
-                "take a model such as all-MiniLM-L6-v2"
+                f"{source} does not describe a BERT-type encoder: "
+                f"{'; '.join(problems)}; use a model such as all-MiniLM-L6-v2"
             )
-        known = {key: values[key] for key in cls.__dataclass_fields__ if key in values}
-        return cls(**known)
+        sizes = {key: values[key] for key in cls.__dataclass_fields__ if key in values}
+        return cls(**sizes)
 
 
 class Embeddings(nn.Module):
@@ -89,9 +85,9 @@ class Embeddings(nn.Module):
     def __call__(
         self, tokens: mx.array, soft_prompt: mx.array | None = None
     ) -> mx.array:
-        """(n, length) token numbers -> (n, length, hidden_size).
+        """(n, length) token ids -> (n, length, hidden_size).
 
-        A soft prompt (count, hidden_size) comes before the words: length + count then.
+        With a soft prompt (count, hidden_size) in front: (n, count + length, ...).
         """
         words = self.word(tokens)
         if soft_prompt is not None:
@@ -104,7 +100,7 @@ class Embeddings(nn.Module):
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention of all tokens to the tokens that are not padding."""
+    """Multi-head self-attention to the tokens that are not padding."""
 
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
@@ -119,30 +115,30 @@ class Attention(nn.Module):
     def __call__(self, x: mx.array, mask: mx.array) -> mx.array:
         """(n, length, hidden_size), mask (n, 1, 1 or length, length) -> the same."""
         queries, keys, values = (
-            self._heads(part(x)) for part in (self.query, self.key, self.value)
+            self._split_heads(layer(x)) for layer in (self.query, self.key, self.value)
         )
         if "prefix_keys" in self:
-            keys = self._after(self.prefix_keys, keys)
-            values = self._after(self.prefix_values, values)
-            mask = _seen(mask, len(self.prefix_keys))
+            keys = self._prepend(self.prefix_keys, keys)
+            values = self._prepend(self.prefix_values, values)
+            mask = _prepend_true(mask, len(self.prefix_keys))
         joined = attention(queries, keys, values, mask).swapaxes(1, 2).reshape(x.shape)
         output: mx.array = self.output(joined)
         return output
 
-    def _after(self, prefix: mx.array, heads: mx.array) -> mx.array:
-        """Put (count, hidden_size) of a prefix before (n, heads, length, head_size)."""
-        own = self._heads(prefix[None]).astype(heads.dtype)
-        own = mx.broadcast_to(own, (len(heads), *own.shape[1:]))
-        return mx.concatenate([own, heads], axis=2)
+    def _prepend(self, prefix: mx.array, heads: mx.array) -> mx.array:
+        """Put a prefix (count, hidden_size) before (n, heads, length, head_size)."""
+        split = self._split_heads(prefix[None]).astype(heads.dtype)
+        split = mx.broadcast_to(split, (len(heads), *split.shape[1:]))
+        return mx.concatenate([split, heads], axis=2)
 
-    def _heads(self, x: mx.array) -> mx.array:
+    def _split_heads(self, x: mx.array) -> mx.array:
         n, length, size = x.shape
         split = x.reshape(n, length, self.num_heads, size // self.num_heads)
         return split.swapaxes(1, 2)
 
 
-def _seen(mask: mx.array, count: int) -> mx.array:
-    """The mask (..., count + length) of keys that have so many more before them."""
+def _prepend_true(mask: mx.array, count: int) -> mx.array:
+    """The mask (..., count + length) for keys with `count` more in front."""
     shape = (*mask.shape[:-1], count)
     return mx.concatenate([mx.ones(shape, dtype=mask.dtype), mask], axis=-1)
 
@@ -167,13 +163,12 @@ class EncoderLayer(nn.Module):
 
 
 class SentenceEncoder(nn.Module):
-    """Sentences to unit vectors, from the tokens of the last layer.
+    """Encodes sentences as unit vectors, pooled from the tokens of the last layer.
 
-    That is their normalised mean, or the first token alone, which is then one that
-    stands for the sentence ([CLS]). The vectors of a `soft_prompt`, if there is one,
-    are tokens like others.
+    Pooling takes their normalised mean, or the first token ([CLS]). The vectors of a
+    `soft_prompt`, if there is one, count as tokens.
 
-    There is no dropout: adaptation must not depend on who computes it.
+    There is no dropout: adaptation must not depend on the machine.
     """
 
     def __init__(self, config: EncoderConfig, pooling: Pooling = "mean") -> None:
@@ -182,45 +177,47 @@ class SentenceEncoder(nn.Module):
         self.pooling = pooling
         self.embeddings = Embeddings(config)
         self.layers = [EncoderLayer(config) for _ in range(config.num_hidden_layers)]
-        self._features = Features()
+        self._features = FeatureCache()
 
     @property
     def vocab_size(self) -> int:
-        """How many tokens there are."""
+        """The number of tokens in the vocabulary."""
         return self.config.vocab_size
 
     def word_vectors(self, tokens: mx.array) -> mx.array:
-        """(n,) token numbers -> (n, hidden_size), before positions are added."""
+        """(n,) token ids -> (n, hidden_size), before positions are added."""
         vectors: mx.array = self.embeddings.word(tokens)
         return vectors
 
-    def __call__(self, sentences: mx.array | Prepared) -> mx.array:
-        """Embeddings (n, hidden_size), float32 of length 1.
+    def __call__(self, sentences: mx.array | Batch) -> mx.array:
+        """Embeddings (n, hidden_size): float32 unit vectors.
 
         Args:
-            sentences: (n, length) integers, `pad_token_id` being padding; or what
-                `prepare` made of them.
+            sentences: (n, length) token ids, `pad_token_id` being padding; or the
+                result of `prepare`.
 
         Raises:
-            ShapeError: If they are not of that shape, or longer than the model's
+            ShapeError: If they have another shape, or are longer than the model's
                 positions.
         """
         if isinstance(sentences, dict):
-            return self._packed(sentences)
+            return self._encode_packed(sentences)
         prompt = self.get("soft_prompt")
         count = 0 if prompt is None else len(prompt)
         longest = self.config.max_position_embeddings - count
-        whole = mx.issubdtype(sentences.dtype, mx.integer)
-        if not whole or sentences.ndim != 2 or not 1 <= sentences.shape[1] <= longest:
+        integers = mx.issubdtype(sentences.dtype, mx.integer)
+        fits = sentences.ndim == 2 and 1 <= sentences.shape[1] <= longest
+        if not (integers and fits):
             raise ShapeError(
                 f"invalid shape: tokens {tuple(sentences.shape)} of {sentences.dtype}, "
                 "expected integers (sentences, length) with a length of 1 to "
-                f"{longest}; take tasks of text, such as the family intents"
+                f"{longest}; use a family of texts, such as intents"
             )
         present = sentences != self.config.pad_token_id
         if count:
-            present = _seen(present, count)
-        h = self._through(self.embeddings(sentences, prompt), present[:, None, None, :])
+            present = _prepend_true(present, count)
+        embedded = self.embeddings(sentences, prompt)
+        h = self._run_layers(embedded, present[:, None, None, :])
         if self.pooling == "cls":
             return unit(h[:, count])
         weight = present[..., None].astype(h.dtype)
@@ -228,51 +225,51 @@ class SentenceEncoder(nn.Module):
         return unit((h * weight).sum(axis=1) / total)
 
     def prepare(self, tokens: np.ndarray) -> Prepared | None:
-        """What does not change while theta does: computed once, outside the inner loop.
+        """Compute once, outside the inner loop, what inner steps do not change.
 
-        That is how sentences are packed into rows, and their hidden states below the
-        first layer that adapts, which are remembered by sentence. Each is computed from
-        its sentence alone: its bits do not hang on the batch that it is first met in.
+        This packs sentences into rows and computes their hidden states below the first
+        layer that adapts; those are cached by sentence. Each sentence is computed by
+        itself, so its bits do not depend on the batch in which it first appears.
 
         Args:
             tokens: (n, length) integers, padded at the end.
 
         Returns:
-            None where embeddings adapt, or attention is not our own.
+            None if embeddings adapt, or attention is not our own.
         """
         first = self._first_adapted()
         if first is None:
             return None
         lengths = _lengths(tokens, self.config.pad_token_id)
         rows = [row[:n] for row, n in zip(tokens, lengths, strict=True)]
-        hidden = [self._features(row, first, self._frozen) for row in rows]
+        hidden = [self._features(row, first, self._run_frozen_layers) for row in rows]
         return pack(hidden, self.pooling)
 
-    def _packed(self, prepared: Prepared) -> mx.array:
-        h, segment = prepared["hidden"], prepared["segment"]
+    def _encode_packed(self, batch: Batch) -> mx.array:
+        h, segment = batch["hidden"], batch["segment"]
         mask = segment[:, None, :, None] == segment[:, None, None, :]
-        h = self._through(h, mask, self._first_adapted() or 0)
-        return unit(prepared["pool"] @ h.reshape(-1, h.shape[-1]))
+        h = self._run_layers(h, mask, self._first_adapted() or 0)
+        return unit(batch["pool"] @ h.reshape(-1, h.shape[-1]))
 
-    def _frozen(self, row: np.ndarray, count: int) -> Hidden:
-        """(length,) tokens -> (length, hidden_size) below layer `count`."""
+    def _run_frozen_layers(self, row: np.ndarray, count: int) -> Hidden:
+        """(length,) token ids -> (length, hidden_size) below layer `count`."""
         h = self.embeddings(mx.array(row)[None])
         mask = mx.ones((1, 1, 1, len(row)), mx.bool_)
-        return np.array(self._through(h, mask, 0, count)[0])
+        return np.array(self._run_layers(h, mask, 0, count)[0])
 
-    def _through(
+    def _run_layers(
         self, h: mx.array, mask: mx.array, first: int = 0, end: int | None = None
     ) -> mx.array:
-        """What layers `first` to `end` make of hidden states."""
+        """Pass hidden states through layers `first` to `end`, which is not included."""
         for layer in self.layers[first:end]:
             h = layer(h, mask)
         return h
 
     def _first_adapted(self) -> int | None:
-        """The first layer with leaves that adapt; None if all of it must be run.
+        """The first layer with trainable leaves; None if the whole model must run.
 
-        That is where embeddings or a prompt adapt, or where a layer's attention has
-        been replaced by one that may want to know where a sentence begins.
+        It must if embeddings or a prompt adapt, or if another attention module, which
+        may depend on where a sentence begins, has replaced a layer's.
         """
         if "soft_prompt" in self or tree_flatten(
             self.embeddings.trainable_parameters()
@@ -292,61 +289,8 @@ def unit(x: mx.array) -> mx.array:
     return x * mx.rsqrt(mx.maximum(square, 1e-24))
 
 
-def read_encoder(where: str) -> SentenceEncoder:
-    """The encoder of a Hugging Face folder, in float32.
-
-    Args:
-        where: The folder, OWNER/NAME of the hub or `package:NAME/FOLDER` (see
-            `mlpeft.models.pretrained.source`).
-
-    Raises:
-        DataError: If files or weights are missing, or it is another architecture.
-    """
-    config_file = model_file(where, "config.json")
-    try:
-        values = json.loads(config_file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise DataError(f"{config_file} is not valid JSON: {error}") from error
-    encoder = SentenceEncoder(
-        EncoderConfig.from_dict(values, str(config_file)),
-        read_pooling(config_file.parent),
-    )
-    file = model_file(where, WEIGHTS)
-    try:
-        loaded: Any = mx.load(str(file))
-    except RuntimeError as error:
-        raise DataError(f"{file} cannot be read as safetensors: {error}") from error
-    weights = {our_name(name): leaf for name, leaf in loaded.items()}
-    weights = {k: w.astype(mx.float32) for k, w in weights.items() if is_used(k)}
-    _check_weights(encoder, weights, str(file))
-    encoder.update(tree_unflatten(list(weights.items())))
-    mx.eval(encoder.parameters())
-    return encoder
-
-
-def _check_weights(
-    encoder: SentenceEncoder, weights: Mapping[str, mx.array], source: str
-) -> None:
-    """The file has the encoder's leaves, no others, each of its shape."""
-    expected = {name: leaf.shape for name, leaf in tree_flatten(encoder.parameters())}
-    found = {name: leaf.shape for name, leaf in weights.items()}
-    wrong = sorted(
-        name
-        for name in expected.keys() | found.keys()
-        if expected.get(name) != found.get(name)
-    )
-    if wrong:
-        name = wrong[0]
-        raise DataError(
-            f"{source} does not fit its config.json: {len(wrong)} weights differ, "
-            f"first {name}, expected {expected.get(name)}, got {found.get(name)}"
-        )
-
-
 def _lengths(tokens: np.ndarray, pad: int) -> list[int]:
-    """Tokens of each row up to the last that is not padding, 1 at least."""
+    """Tokens of each row up to the last that is not padding, at least 1."""
     present = tokens != pad
     ends = tokens.shape[1] - present[:, ::-1].argmax(axis=1)
-    return [
-        int(n) if some else 1 for n, some in zip(ends, present.any(axis=1), strict=True)
-    ]
+    return [int(n) for n in np.where(present.any(axis=1), ends, 1)]

@@ -1,8 +1,8 @@
-"""GGUF files: weights and metadata, and the tokenizer that the metadata holds.
+"""GGUF files: weights, metadata, and the tokenizer in the metadata.
 
-The format is that of ggml (its docs/gguf.md). MLX reads it: Q4_0, Q4_1 and Q8_0 tensors
-become MLX's quantised triples NAME.weight, NAME.scales, NAME.biases with groups of 32;
-other types become float16.
+The format is ggml's (its docs/gguf.md). MLX reads Q4_0, Q4_1 and Q8_0 tensors as its
+quantised triples NAME.weight, NAME.scales, NAME.biases with groups of 32, and other
+types as float16.
 """
 
 from __future__ import annotations
@@ -19,24 +19,26 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from tokenizers import Tokenizer
+
 GROUP_SIZE = 32
-"""Weights that share a scale, in every quantised type of ggml that MLX keeps."""
+"""Weights that share a scale, in every ggml type that MLX keeps quantised."""
 _CONTROL = 3
 _USER_DEFINED = 4
-"""Token types whose text is one token wherever it stands."""
-_DIGITS_APART = ("smollm", "refact", "starcoder", "command-r")
+"""Token types whose text is never split."""
+_SPLIT_DIGITS = ("smollm", "refact", "starcoder", "command-r")
 """Values of tokenizer.ggml.pre that split numbers into digits, else as GPT-2 does."""
 _LIKE_GPT2 = ("gpt-2", "default", "")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Gguf:
-    """What a GGUF file holds.
+    """The contents of a GGUF file.
 
     Attributes:
         path: The file.
         weights: Tensors by ggml's names.
-        metadata: Values by their keys; numbers as Python's, lists of text as such.
+        metadata: Values by key: Python numbers, strings and lists of them.
     """
 
     path: Path
@@ -47,10 +49,10 @@ class Gguf:
         """A value of the metadata.
 
         Raises:
-            DataError: If the file does not have it.
+            DataError: If it is missing.
         """
         if key not in self.metadata:
-            raise DataError(f"{self.path} has no {key}; it is not a whole model")
+            raise DataError(f"{self.path} has no {key}; it is not a complete model")
         return self.metadata[key]
 
 
@@ -61,25 +63,25 @@ def read_gguf(path: Path) -> Gguf:
         DataError: If it cannot be read.
     """
     try:
-        loaded: Any = mx.load(str(path), return_metadata=True)
+        contents: Any = mx.load(str(path), return_metadata=True)
     except (RuntimeError, ValueError) as error:
         raise DataError(f"{path} cannot be read as GGUF: {error}") from error
-    weights, metadata = loaded
-    return Gguf(path, weights, {key: _plain(metadata[key]) for key in metadata})
+    weights, metadata = contents
+    return Gguf(path, weights, {key: _to_python(metadata[key]) for key in metadata})
 
 
 @lru_cache(maxsize=4)
-def read_gguf_tokenizer(path: Path) -> tuple[Any, int | None]:
-    """The file's tokenizer, as of the package tokenizers, and its end-of-text number.
+def read_gguf_tokenizer(path: Path) -> tuple[Tokenizer, int | None]:
+    """Read the file's tokenizer and the id of its end-of-text token.
 
     Raises:
-        DataError: If it is not a byte-level BPE, or of a kind not known here.
+        DataError: If it is not a byte-level BPE, or of an unsupported kind.
     """
     gguf = read_gguf(path)
-    return _byte_level_bpe(gguf), gguf.metadata.get("tokenizer.ggml.eos_token_id")
+    return _build_byte_level_bpe(gguf), gguf.metadata.get("tokenizer.ggml.eos_token_id")
 
 
-def _byte_level_bpe(gguf: Gguf) -> Any:
+def _build_byte_level_bpe(gguf: Gguf) -> Tokenizer:
     from tokenizers import (
         AddedToken,
         Tokenizer,
@@ -91,18 +93,18 @@ def _byte_level_bpe(gguf: Gguf) -> Any:
 
     kind = gguf.value("tokenizer.ggml.model")
     split = gguf.metadata.get("tokenizer.ggml.pre", "")
-    if kind != "gpt2" or split not in _DIGITS_APART + _LIKE_GPT2:
+    if kind != "gpt2" or split not in _SPLIT_DIGITS + _LIKE_GPT2:
         raise DataError(
-            f"{gguf.path} has a tokenizer of kind {kind!r}, {split!r}; only byte-level "
-            "BPE that splits text as GPT-2 or SmolLM does is read from GGUF: take the "
-            "model's Hugging Face folder"
+            f"{gguf.path} has a tokenizer of kind {kind!r}, {split!r}; from GGUF only "
+            "byte-level BPE that splits text as GPT-2 or SmolLM does is supported: use "
+            "the model's Hugging Face folder"
         )
     texts: list[str] = gguf.value("tokenizer.ggml.tokens")
     merges = [tuple(pair.split(" ", 1)) for pair in gguf.value("tokenizer.ggml.merges")]
     vocabulary = {text: number for number, text in enumerate(texts)}
     tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=merges))
     steps: list[Any] = [pre_tokenizers.ByteLevel(add_prefix_space=False)]
-    if split in _DIGITS_APART:
+    if split in _SPLIT_DIGITS:
         steps.insert(0, pre_tokenizers.Digits(individual_digits=True))
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(steps)
     tokenizer.decoder = decoders.ByteLevel()
@@ -111,8 +113,8 @@ def _byte_level_bpe(gguf: Gguf) -> Any:
         tokenizer.add_tokens(
             [
                 AddedToken(text, special=special, normalized=False)
-                for text, its_type in zip(texts, types, strict=True)
-                if its_type == token_type
+                for text, text_type in zip(texts, types, strict=True)
+                if text_type == token_type
             ]
         )
     if gguf.metadata.get("tokenizer.ggml.add_bos_token", False):
@@ -123,15 +125,15 @@ def _byte_level_bpe(gguf: Gguf) -> Any:
     return tokenizer
 
 
-def _plain(value: Any) -> Any:
-    """A number for an array of one, a list for others."""
+def _to_python(value: Any) -> Any:
+    """A number for a scalar array, a list for any other."""
     if not isinstance(value, mx.array):
         return value
     return value.item() if value.size == 1 and value.ndim == 0 else value.tolist()
 
 
 def quantised_bits(weights: Mapping[str, mx.array], name: str) -> int | None:
-    """Bits of a weight that is quantised in groups of 32; None: it is not."""
+    """Bits of a weight quantised in groups of 32; None if it is not quantised."""
     scales = weights.get(f"{name}.scales")
     if scales is None:
         return None

@@ -1,8 +1,8 @@
 """A Llama-type language model from a GGUF file, as mlx-lm's module.
 
-ggml stores the rows of the query and key projections in the order that rotary
-positions in adjacent pairs need. Here they go back to the order of the Hugging Face
-checkpoint, so that an adapter learned on the GGUF file fits the checkpoint, too.
+ggml permutes the rows of the query and key projections so that rotary positions act on
+adjacent pairs. Here they return to the order of the Hugging Face checkpoint, so that an
+adapter learned on the GGUF file also fits the checkpoint.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ _UNUSED = ("rope_freqs.weight",)
 
 
 def read_gguf_llama(path: Path) -> nn.Module:
-    """The model of a GGUF file, quantised as the file is.
+    """Read the model of a GGUF file, with the file's quantisation.
 
     Raises:
-        DataError: If it is not a Llama-type model, or its weights do not fit its
+        DataError: If it is not a Llama-type model, or its weights do not match its
             metadata.
     """
     from mlx_lm.models.llama import Model, ModelArgs
@@ -46,20 +46,20 @@ def read_gguf_llama(path: Path) -> nn.Module:
     if gguf.value("general.architecture") != "llama":
         raise DataError(
             f"{path} is a {gguf.value('general.architecture')!r} model; only the "
-            "architecture 'llama' is read from GGUF: take the model's Hugging Face "
-            "folder, of which mlx-lm knows many kinds"
+            "architecture 'llama' is supported from GGUF: use the model's Hugging "
+            "Face folder, from which mlx-lm reads many architectures"
         )
-    settings = _settings(gguf)
+    settings = _read_settings(gguf)
     heads = {
         "q_proj": settings["num_attention_heads"],
         "k_proj": settings["num_key_value_heads"],
     }
     weights = {
-        name: _unpermuted(name, leaf, heads)
+        name: _unpermute(name, leaf, heads)
         for name, leaf in (
-            (_renamed(stored), leaf)
-            for stored, leaf in gguf.weights.items()
-            if stored not in _UNUSED
+            (_rename(ggml_name), leaf)
+            for ggml_name, leaf in gguf.weights.items()
+            if ggml_name not in _UNUSED
         )
     }
     settings["tie_word_embeddings"] = "lm_head.weight" not in weights
@@ -76,22 +76,22 @@ def read_gguf_llama(path: Path) -> nn.Module:
         model.load_weights(list(weights.items()))
     except ValueError as error:
         raise DataError(
-            f"the weights of {path} do not fit its metadata: {error}"
+            f"the weights of {path} do not match its metadata: {error}"
         ) from error
     return model
 
 
-def _settings(gguf: Gguf) -> dict[str, Any]:
-    """mlx-lm's settings of the model, by the names of Hugging Face's config.json."""
+def _read_settings(gguf: Gguf) -> dict[str, Any]:
+    """mlx-lm's settings of the model, named as in Hugging Face's config.json."""
     heads = int(gguf.value("llama.attention.head_count"))
     vocabulary = gguf.metadata.get("llama.vocab_size")
     if vocabulary is None:
         vocabulary = len(gguf.value("tokenizer.ggml.tokens"))
-    unread = [key for key in gguf.metadata if key.startswith("llama.rope.scaling.")]
-    if unread:
+    scaling = [key for key in gguf.metadata if key.startswith("llama.rope.scaling.")]
+    if scaling:
         raise DataError(
-            f"{gguf.path} scales its rotary positions ({unread[0]}), which is not read "
-            "from GGUF; take the model's Hugging Face folder"
+            f"{gguf.path} scales its rotary positions ({scaling[0]}), which is not "
+            "supported from GGUF; use the model's Hugging Face folder"
         )
     return {
         "model_type": "llama",
@@ -109,14 +109,14 @@ def _settings(gguf: Gguf) -> dict[str, Any]:
     }
 
 
-def _renamed(name: str) -> str:
+def _rename(name: str) -> str:
     for pattern, replacement in _RENAMED:
         name = re.sub(pattern, replacement, name)
     return name
 
 
-def _unpermuted(name: str, leaf: mx.array, heads: dict[str, int]) -> mx.array:
-    """Rows of a query or key projection from adjacent pairs to halves of a head."""
+def _unpermute(name: str, leaf: mx.array, heads: dict[str, int]) -> mx.array:
+    """Reorder rows of a query or key projection from pairs to halves of a head."""
     count = heads.get(name.split(".")[-2])
     if count is None:
         return leaf

@@ -1,8 +1,8 @@
-"""Logits of a language model at the tokens that count, and nowhere else.
+"""Logits of a language model only where the loss needs them.
 
-A loss on completions looks at few of a text's tokens, and a head over 49,152 words
-costs as much as eight layers of a small model. Hidden states are computed everywhere,
-then those of the tokens that count are picked out, and the head sees no others.
+A loss on completions uses few of a text's tokens, and a head over 49,152 words costs as
+much as eight layers of a small model. Hidden states are computed for every token; the
+head then gets only those at positions with a label.
 """
 
 from __future__ import annotations
@@ -14,29 +14,29 @@ import mlx.nn as nn
 import numpy as np
 
 from mlpeft.models.losses import IGNORED
-from mlpeft.models.pretrained.module_proxy import ModuleProxy, parts_replaced
+from mlpeft.models.pretrained.module_proxy import ModuleProxy, submodules_replaced
 from mlpeft.models.pretrained.packing import bucket
 
 if TYPE_CHECKING:
-    from mlpeft.models.pretrained.packing import Prepared
+    from mlpeft.models.pretrained.packing import Batch
 
-LOSS_POSITIONS = "places"
-"""Under this name they are with the tokens in what a model takes."""
+LOSS_POSITIONS = "loss_positions"
+"""Their name in a batch, beside the tokens."""
 
 
 def loss_positions(labels: np.ndarray) -> np.ndarray | None:
-    """Where the labels of each row count, before some places where they do not.
+    """The labelled positions of each row, padded with positions without a label.
 
     Args:
-        labels: (n, length) integers, IGNORED where a token does not count.
+        labels: (n, length) integers, IGNORED where a token has no loss.
 
     Returns:
-        (n, width) int32, the same number of places for each row, a size that is reused;
-        None if that is no fewer than all.
+        (n, width) int32, width being one of few sizes so that compiled code is reused;
+        None if width would be length.
     """
     ignored = labels == IGNORED
-    most = int((~ignored).sum(axis=1).max(initial=1))
-    width = bucket(max(most, 1))
+    largest = int((~ignored).sum(axis=1).max(initial=1))
+    width = bucket(max(largest, 1))
     if width >= labels.shape[1]:
         return None
     order = np.argsort(ignored, axis=1, kind="stable")
@@ -47,61 +47,63 @@ def at_loss_positions(labels: mx.array, x: Any) -> mx.array:
     """The labels that belong to a model's outputs for x.
 
     Args:
-        labels: (n, length) integers, or any targets where x names no places.
-        x: What the model takes.
+        labels: (n, length) integers, or any targets if x has no loss positions.
+        x: The model's input.
     """
     if not isinstance(x, dict) or LOSS_POSITIONS not in x:
         return labels
     return mx.take_along_axis(labels, x[LOSS_POSITIONS], axis=1)
 
 
-class _Picks(ModuleProxy):
-    """Stands for a model without its head, and gives hidden states at places alone."""
+class _SelectedStates(ModuleProxy):
+    """Wraps a model without its head; keeps the hidden states of some positions."""
 
-    def __init__(self, inner: nn.Module, places: mx.array) -> None:
+    def __init__(self, inner: nn.Module, positions: mx.array) -> None:
         super().__init__(inner)
-        self._places = places
+        self._positions = positions
 
     def __call__(self, *args: Any, **kwargs: Any) -> mx.array:
-        hidden: mx.array = self._stood_for(*args, **kwargs)
-        return mx.take_along_axis(hidden, self._places[..., None], axis=1)
+        hidden: mx.array = self._module(*args, **kwargs)
+        return mx.take_along_axis(hidden, self._positions[..., None], axis=1)
 
 
-class _TakesLossPositions(nn.Module):
-    """Goes before the class of an mlx-lm model."""
+class _LossPositionsMixin(nn.Module):
+    """A mixin in front of the class of an mlx-lm model."""
 
-    takes_places = True
+    takes_loss_positions = True
 
-    def __call__(self, inputs: mx.array | Prepared, *args: Any, **kwargs: Any) -> Any:
-        """(n, length) token numbers -> logits (n, length, vocabulary).
+    def __call__(self, inputs: mx.array | Batch, *args: Any, **kwargs: Any) -> Any:
+        """(n, length) token ids -> logits (n, length, vocabulary).
 
-        Of `tokens` with `places` (n, width): (n, width, vocabulary).
+        For `tokens` with `loss_positions` (n, width): (n, width, vocabulary).
         """
         call = super().__call__
         if not isinstance(inputs, dict):
             return call(inputs, *args, **kwargs)
-        with parts_replaced(self, model=_Picks(self.model, inputs[LOSS_POSITIONS])):
+        selected = _SelectedStates(self.model, inputs[LOSS_POSITIONS])
+        with submodules_replaced(self, model=selected):
             return call(inputs["tokens"], *args, **kwargs)
 
 
-def take_loss_positions(model: nn.Module) -> None:
-    """Let an mlx-lm model take places, if its kind can, in place.
+def enable_loss_positions(model: nn.Module) -> None:
+    """Let an mlx-lm model accept loss positions, in place, if its architecture allows.
 
     Args:
-        model: A model as mlx-lm loads it; one whose head is no function of what its
-            part `model` gives for each token is left as it is.
+        model: A model as mlx-lm loads it; left unchanged if its head is not a function
+            of each token's output of the submodule `model`.
     """
     if not isinstance(getattr(model, "model", None), nn.Module):
         return
-    kind = type(model)
-    # The instance alone becomes another, as for virtual tokens.
-    model.__class__ = type(kind.__name__, (_TakesLossPositions, kind), {})
+    architecture = type(model)
+    # Only this instance changes its class, as for virtual tokens.
+    bases = (_LossPositionsMixin, architecture)
+    model.__class__ = type(architecture.__name__, bases, {})
     tokens = mx.zeros((1, 3), mx.int32)
     try:
-        # Shapes are all that is asked for, so nothing is computed.
-        whole = model(tokens).shape
-        picked = model({"tokens": tokens, LOSS_POSITIONS: tokens[:, :2]}).shape
+        # MLX is lazy: reading shapes computes nothing.
+        every = model(tokens).shape
+        selected = model({"tokens": tokens, LOSS_POSITIONS: tokens[:, :2]}).shape
     except (TypeError, ValueError, AttributeError, IndexError):
-        whole = picked = None
-    if picked is None or (1, 2, *whole[2:]) != picked:
-        model.__class__ = kind
+        every = selected = None
+    if selected is None or (1, 2, *every[2:]) != selected:
+        model.__class__ = architecture

@@ -1,7 +1,6 @@
-"""Puts others in the place of a module's parts while it is called.
+"""Wraps submodules so that one call of a model can behave differently.
 
-mlx-lm's models are taken as they are; what is to go differently inside of one goes so
-by a part that stands for its own.
+mlx-lm's models are used unmodified; proxies replace their submodules during a call.
 """
 
 from __future__ import annotations
@@ -16,23 +15,23 @@ if TYPE_CHECKING:
 
 
 class ModuleProxy:
-    """Stands for a part: its settings and its own parts are those of that one."""
+    """Wraps a module and forwards every attribute to it."""
 
-    def __init__(self, part: nn.Module) -> None:
-        self._stood_for = part
+    def __init__(self, module: nn.Module) -> None:
+        self._module = module
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._stood_for, name)
+        return getattr(self._module, name)
 
 
 @contextmanager
-def parts_replaced(module: nn.Module, **parts: Any) -> Iterator[None]:
-    """Other parts of a module, by name, until the block ends."""
-    own = {name: module[name] for name in parts}
+def submodules_replaced(module: nn.Module, **substitutes: Any) -> Iterator[None]:
+    """Replace submodules, by name, until the block ends."""
+    originals = {name: module[name] for name in substitutes}
     try:
-        for name, part in parts.items():
-            module[name] = part
+        for name, substitute in substitutes.items():
+            module[name] = substitute
         yield
     finally:
-        for name, part in own.items():
-            module[name] = part
+        for name, original in originals.items():
+            module[name] = original

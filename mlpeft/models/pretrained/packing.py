@@ -1,15 +1,15 @@
-"""Sentences of different lengths packed into rows of one length.
+"""Packs sentences of different lengths into rows of one length.
 
 Padded to the longest sentence of an episode, two of three tokens are padding. Packed,
-several short sentences share a row, each attending to itself alone; what is left of
-padding is the end of a row. The number of rows is the only size that differs between
+several short sentences share a row, each attending only to itself, and padding is left
+at the end of rows only. The number of rows is the only size that differs between
 episodes, so compiled code is reused.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -17,47 +17,52 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    import mlx.core as mx
+
     from mlpeft.models.pretrained.pooling import Pooling
 
 ROW = 64
-"""Tokens of a row; a multiple of it if a sentence is longer."""
+"""Tokens per row; a multiple of it if a sentence is longer."""
 LIMIT_BYTES = 512 << 20
-"""Of remembered hidden states; 24 KiB for a sentence of 16 tokens and 384 numbers."""
+"""Of cached hidden states; a sentence of 16 tokens and 384 dims takes 24 KiB."""
 
 Hidden: TypeAlias = npt.NDArray[np.float32]
+"""(length, dims) hidden states of a sentence."""
 
+Prepared: TypeAlias = "dict[str, npt.NDArray[np.generic]]"
+"""What a model's `prepare` returns: arrays by name."""
 
-Prepared: TypeAlias = dict[str, Any]
-"""A batch of sentences, as arrays by name:
-
-hidden   (rows, width, dims) float32; zeros where there is no token
-segment  (rows, width) int32: number of the token's sentence; -1: no token
-pool     (n, rows width) float32: `pool @ tokens` is each sentence's vector
-"""
+Batch: TypeAlias = "dict[str, mx.array]"
+"""The same arrays as MLX's: what the model takes in place of token ids."""
 
 
 def pack(sentences: Sequence[Hidden], pooling: Pooling = "mean") -> Prepared:
-    """Put sentences into rows, the longest first, each where it fits first.
+    """Pack sentences into rows: the longest first, each into the first row with room.
 
     Args:
         sentences: At least one; each (length, dims) float32, length at least 1.
-        pooling: What `pool` makes of a sentence: its mean, or its first token.
+        pooling: How `pool` represents a sentence: by its mean, or its first token.
+
+    Returns:
+        hidden: (rows, width, dims) float32; zeros where there is no token.
+        segment: (rows, width) int32: number of the token's sentence; -1: no token.
+        pool: (n, rows width) float32: `pool @ tokens` is each sentence's vector.
     """
     lengths = [len(sentence) for sentence in sentences]
     width = -(-max(lengths) // ROW) * ROW
     free: list[int] = []
-    places: list[tuple[int, int]] = [(0, 0)] * len(sentences)
+    positions: list[tuple[int, int]] = [(0, 0)] * len(sentences)
     for number in sorted(range(len(sentences)), key=lambda i: (-lengths[i], i)):
         row = next((r for r, f in enumerate(free) if f >= lengths[number]), len(free))
         if row == len(free):
             free.append(width)
-        places[number] = (row, width - free[row])
+        positions[number] = (row, width - free[row])
         free[row] -= lengths[number]
     count, rows = len(sentences), bucket(len(free))
     hidden = np.zeros((rows, width, sentences[0].shape[1]), np.float32)
     segment = np.full((rows, width), -1, np.int32)
     pool = np.zeros((count, rows, width), np.float32)
-    for number, (row, start) in enumerate(places):
+    for number, (row, start) in enumerate(positions):
         end = start + lengths[number]
         hidden[row, start:end] = sentences[number]
         segment[row, start:end] = number
@@ -70,39 +75,39 @@ def pack(sentences: Sequence[Hidden], pooling: Pooling = "mean") -> Prepared:
 
 
 def bucket(size: int) -> int:
-    """The next number with three leading binary digits: compiled code is reused."""
+    """Round up to three significant binary digits, so that compiled code is reused."""
     step = 1 << max(size.bit_length() - 3, 0)
     return -(-size // step) * step
 
 
-class Features:
-    """Remembers what frozen layers make of a sentence: those used last.
+class FeatureCache:
+    """A least-recently-used cache of the frozen layers' hidden states.
 
     Args:
-        limit_bytes: Of hidden states to keep.
+        limit_bytes: Size of the hidden states to keep.
     """
 
     def __init__(self, limit_bytes: int = LIMIT_BYTES) -> None:
-        self._limit = limit_bytes
-        self._held = 0
-        self._known: OrderedDict[tuple[int, bytes], Hidden] = OrderedDict()
+        self._limit_bytes = limit_bytes
+        self._size_bytes = 0
+        self._entries: OrderedDict[tuple[int, bytes], Hidden] = OrderedDict()
 
     def __call__(
-        self, row: np.ndarray, layers: int, make: Callable[[np.ndarray, int], Hidden]
+        self, row: np.ndarray, layers: int, compute: Callable[[np.ndarray, int], Hidden]
     ) -> Hidden:
         """Hidden states (length, dims) of a sentence.
 
         Args:
-            row: (length,) token numbers without padding.
+            row: (length,) token ids without padding.
             layers: How many layers are frozen.
-            make: Computes them, if they are not known.
+            compute: Computes them, if they are not cached.
         """
         key = (layers, row.tobytes())
-        if key in self._known:
-            self._known.move_to_end(key)
-            return self._known[key]
-        made = self._known[key] = make(row, layers)
-        self._held += made.nbytes
-        while self._held > self._limit and len(self._known) > 1:
-            self._held -= self._known.popitem(last=False)[1].nbytes
-        return made
+        if key in self._entries:
+            self._entries.move_to_end(key)
+            return self._entries[key]
+        hidden = self._entries[key] = compute(row, layers)
+        self._size_bytes += hidden.nbytes
+        while self._size_bytes > self._limit_bytes and len(self._entries) > 1:
+            self._size_bytes -= self._entries.popitem(last=False)[1].nbytes
+        return hidden

@@ -1,7 +1,7 @@
-"""How a sentence encoder makes one vector of a sentence's tokens.
+"""How a sentence encoder pools a sentence's tokens into one vector.
 
-A sentence-transformers folder says so in modules.json and its pooling module's
-config.json; a plain Hugging Face folder does not, and is taken to want the mean.
+A sentence-transformers folder says so in modules.json and in the config.json of its
+pooling module. A plain Hugging Face folder does not; the default is the mean.
 """
 
 from __future__ import annotations
@@ -17,55 +17,55 @@ if TYPE_CHECKING:
 Pooling: TypeAlias = Literal["mean", "cls"]
 """The mean over tokens, or the first token alone."""
 
-_KNOWN: dict[str, Pooling] = {"mean_tokens": "mean", "cls_token": "cls"}
+_MODES: dict[str, Pooling] = {"mean_tokens": "mean", "cls_token": "cls"}
 _PREFIX = "pooling_mode_"
 _MODULES = ("Transformer", "Pooling", "Normalize")
-"""Classes of modules.json that are computed here; our vectors are always normalised."""
+"""Supported classes in modules.json; our vectors are always normalised."""
 
 
 def read_pooling(folder: Path) -> Pooling:
-    """How the model of a folder pools.
+    """Read how the model of a folder pools.
 
     Raises:
-        DataError: If it does so in a way that is not computed here, or has modules
-            that are not, such as a dense layer behind the pooling.
+        DataError: If its pooling or one of its modules is not supported, such as a
+            dense layer after the pooling.
     """
     file = folder / _pooling_folder(folder) / "config.json"
     if not file.is_file():
         return "mean"
-    settings = _read(file)
-    asked = [
+    settings = _read_json(file)
+    modes = [
         key.removeprefix(_PREFIX)
         for key, value in settings.items()
         if key.startswith(_PREFIX) and value is True
     ]
-    if len(asked) != 1 or asked[0] not in _KNOWN:
+    if len(modes) != 1 or modes[0] not in _MODES:
         raise DataError(
-            f"{file} asks for {', '.join(asked) or 'no pooling'}; this encoder pools "
-            f"by one of {', '.join(_KNOWN)}, so take a model that does"
+            f"{file} asks for {', '.join(modes) or 'no pooling'}; this encoder pools "
+            f"by one of {', '.join(_MODES)}, so use a model that does"
         )
-    return _KNOWN[asked[0]]
+    return _MODES[modes[0]]
 
 
 def _pooling_folder(folder: Path) -> str:
-    """Where the pooling's settings are, if every module is one that is computed."""
+    """The subfolder with the settings of the pooling; checks that modules are known."""
     file = folder / "modules.json"
-    found = "1_Pooling"
+    subfolder = "1_Pooling"
     if not file.is_file():
-        return found
-    for module in _read(file):
+        return subfolder
+    for module in _read_json(file):
         kind = str(module["type"]).rpartition(".")[2]
         if kind not in _MODULES:
             raise DataError(
                 f"{file} has a module {module['type']}; this encoder has only "
-                f"{', '.join(_MODULES)}, so take a model without it"
+                f"{', '.join(_MODULES)}, so use a model without it"
             )
         if kind == "Pooling":
-            found = str(module["path"])
-    return found
+            subfolder = str(module["path"])
+    return subfolder
 
 
-def _read(file: Path) -> Any:
+def _read_json(file: Path) -> Any:
     try:
         return json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:

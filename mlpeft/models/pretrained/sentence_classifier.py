@@ -1,4 +1,4 @@
-"""A sentence encoder with a head for episodes whose classes are always new."""
+"""A sentence encoder with a head for episodes with new classes each time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mlpeft.models.pretrained.encoder import unit
 if TYPE_CHECKING:
     import numpy as np
 
-    from mlpeft.models.pretrained.packing import Prepared
+    from mlpeft.models.pretrained.packing import Batch, Prepared
     from mlpeft.params import ParamTree
 
 HeadStart: TypeAlias = Literal["prototype", "cosine", "zero", "learned"]
@@ -21,20 +21,19 @@ HeadStart: TypeAlias = Literal["prototype", "cosine", "zero", "learned"]
 _USUAL = ModelSection()
 
 ABSENT = -1e4
-"""Bias of a class that has no examples, so that it is never predicted: an episode may
-have fewer classes than the head has outputs."""
+"""Bias of a class without examples, so that it is never predicted: an episode may have
+fewer classes than the head has outputs."""
 
 
 class FewShotHead(nn.Module):
-    """`y = scale W e + b` for embeddings e of length 1.
+    """`y = scale W e + b` for embeddings e, which are unit vectors.
 
     Args:
         dims: Numbers in one embedding.
         num_classes: Classes of an episode.
         scale: Inverse temperature of the logits.
-        cosine: Whether the length of W's rows counts for nothing and b does not adapt,
-            so that logits stay cosines, times `scale` (Gidaris and Komodakis 2018,
-            arXiv 1804.09458).
+        cosine: Whether W's rows are normalised and b does not adapt, so that logits
+            stay `scale` times a cosine (Gidaris and Komodakis 2018, arXiv 1804.09458).
     """
 
     def __init__(
@@ -57,22 +56,22 @@ class FewShotHead(nn.Module):
 class SentenceClassifier(nn.Module):
     """Encoder and head.
 
-    Which label a class has in an episode is chance, so a head that is part of theta can
-    learn nothing but that. By default the head is no part of theta: every episode
-    starts with one made from its own support set, and it adapts from there.
+    An episode assigns labels to classes at random, so a head in theta could learn
+    nothing useful. By default the head is not part of theta: every episode builds one
+    from its support set and adapts it.
 
     Args:
-        encoder: (n, length) integers -> (n, dims) of length 1.
+        encoder: (n, length) integers -> (n, dims) unit vectors.
         dims: Numbers in one embedding.
         num_classes: Classes of an episode.
         start: "prototype": W is the normalised mean embedding of each class, so that
             zero inner steps classify by the nearest centroid (Snell et al. 2017, arXiv
             1703.05175, with the cosine); "cosine": likewise, and logits stay cosines
-            while it adapts; "zero": the head starts from zeros; "learned": it is a part
-            of theta like any other.
+            while it adapts; "zero": W and b start from zeros; "learned": the head is
+            part of theta.
         scale: Inverse temperature of the logits.
-        projected: Whether embeddings go through a linear layer before the head, their
-            length made one again. It starts as the identity and is a part of theta.
+        projected: Whether a linear layer maps embeddings before the head; the result is
+            normalised. The layer starts as the identity and is part of theta.
     """
 
     def __init__(
@@ -96,30 +95,30 @@ class SentenceClassifier(nn.Module):
         if start != "learned":
             self.head.freeze()
 
-    def __call__(self, sentences: mx.array | Prepared) -> mx.array:
-        """Logits (n, num_classes) of what the encoder takes."""
+    def __call__(self, sentences: mx.array | Batch) -> mx.array:
+        """Logits (n, num_classes) of the encoder's inputs."""
         output: mx.array = self.head(self.embed(sentences))
         return output
 
-    def embed(self, sentences: mx.array | Prepared) -> mx.array:
-        """What the head sees: (n, dims) of length 1."""
+    def embed(self, sentences: mx.array | Batch) -> mx.array:
+        """The head's inputs: (n, dims) unit vectors."""
         embeddings: mx.array = self.encoder(sentences)
         if "projection" not in self:
             return embeddings
         return unit(self.projection(embeddings))
 
     def prepare(self, tokens: np.ndarray) -> Prepared | None:
-        """What the encoder can do before the inner loop; None: nothing."""
+        """The encoder's `prepare`; None if it has none."""
         prepare = getattr(self.encoder, "prepare", None)
         return None if prepare is None else prepare(tokens)
 
     def episode_start(
-        self, support_x: mx.array | Prepared, support_y: mx.array
+        self, support_x: mx.array | Batch, support_y: mx.array
     ) -> ParamTree:
-        """The leaves that an episode starts with in place of the module's own.
+        """The leaves with which an episode starts, in place of the module's.
 
         Args:
-            support_x: What the encoder takes.
+            support_x: The encoder's inputs.
             support_y: (n,) labels.
 
         Returns:
@@ -131,7 +130,7 @@ class SentenceClassifier(nn.Module):
         weight, bias = mx.zeros((classes, dims)), mx.zeros((classes,))
         if self.start != "zero":
             member = support_y[None, :] == mx.arange(classes)[:, None]
-            # A mean and a sum have the same direction.
+            # The sum has the direction of the mean.
             weight = unit(member.astype(mx.float32) @ self.embed(support_x))
             bias = mx.where(member.any(axis=1), 0.0, ABSENT)
         return {"head.weight": weight, "head.bias": bias}

@@ -1,8 +1,8 @@
-"""Prompts and completions as token numbers, and which of them a model learns.
+"""Prompts and completions as token ids, and which of them a model learns.
 
-A row of x is the prompt, put into the template, and then the completion. y has at each
-place the token that comes next, and IGNORED where that is a part of the prompt or
-padding. The token that ends a completion is learned, too.
+A row of x is the prompt, put into the template, followed by the completion. y has the
+next token at each position, and IGNORED where that is part of the prompt or padding.
+The model also learns the token that ends a completion.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from mlpeft.models.pretrained.tokenizers import LanguageTokenizer
 
 BUCKET = 8
-"""Lengths are multiples of it: compiled code is used again for those of one length."""
+"""Lengths are multiples of it, so that compiled code is reused."""
 PROMPT = "{prompt}"
 TEMPLATE = PROMPT + "\n"
 
@@ -32,11 +32,11 @@ Rows = npt.NDArray[np.int32]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TokenisedTask:
-    """The examples of a task as token numbers.
+    """The examples of a task as token ids.
 
     Attributes:
         x: (examples, longest) inputs, padded with the end token.
-        y: (examples, longest) next tokens, IGNORED where they do not count.
+        y: (examples, longest) next tokens, IGNORED where they have no loss.
         lengths: (examples,) inputs of each.
     """
 
@@ -45,47 +45,54 @@ class TokenisedTask:
     lengths: npt.NDArray[np.int64]
 
     def rows(self, picked: npt.NDArray[np.int64]) -> tuple[Rows, Rows]:
-        """X and y of some examples, as long as the longest of them needs.
+        """X and y of some examples, no longer than the longest of them needs.
 
         Args:
-            picked: Their numbers.
+            picked: Their indices.
 
         Returns:
             Two arrays (len(picked), length), length being a multiple of BUCKET.
         """
         length = -(-int(self.lengths[picked].max()) // BUCKET) * BUCKET
-        return _wide(self.x[picked], length, 0), _wide(self.y[picked], length, IGNORED)
+        return _resize(self.x[picked], length, 0), _resize(
+            self.y[picked], length, IGNORED
+        )
 
 
 def tokenise(
     examples: Sequence[Example], template: str, tokenizer: LanguageTokenizer
 ) -> TokenisedTask:
-    """The examples of one task.
+    """Tokenise the examples of one task.
 
     Raises:
-        DataError: If a prompt is no token at all.
+        DataError: If a prompt has no tokens.
     """
     prompts = [
-        tokenizer.start(template.replace(PROMPT, one.prompt)) for one in examples
+        tokenizer.encode_prompt(template.replace(PROMPT, example.prompt))
+        for example in examples
     ]
     if not all(prompts):
         raise DataError(
-            "a prompt is no token at all: a completion needs something to follow; "
+            "a prompt has no tokens, so a completion has nothing to follow; "
             "put some text into task_params.template"
         )
-    answers = [[*tokenizer.go_on(one.completion), tokenizer.end] for one in examples]
-    lengths = [len(p) + len(a) - 1 for p, a in zip(prompts, answers, strict=True)]
+    completions = [
+        [*tokenizer.encode_continuation(example.completion), tokenizer.end]
+        for example in examples
+    ]
+    pairs = list(zip(prompts, completions, strict=True))
+    lengths = [len(prompt) + len(completion) - 1 for prompt, completion in pairs]
     x = np.full((len(examples), max(lengths)), tokenizer.end, np.int32)
     y = np.full_like(x, IGNORED)
-    for row, (prompt, answer) in enumerate(zip(prompts, answers, strict=True)):
-        whole, first = prompt + answer, len(prompt) - 1
-        x[row, : len(whole) - 1] = whole[:-1]
-        y[row, first : len(whole) - 1] = answer
+    for row, (prompt, completion) in enumerate(pairs):
+        text, first = prompt + completion, len(prompt) - 1
+        x[row, : len(text) - 1] = text[:-1]
+        y[row, first : len(text) - 1] = completion
     return TokenisedTask(x, y, np.array(lengths))
 
 
-def _wide(rows: Rows, length: int, fill: int) -> Rows:
-    """Rows cut or filled up to a length. What the fill is in x, no target sees."""
-    kept = rows[:, :length]
-    missing = length - kept.shape[1]
-    return np.pad(kept, ((0, 0), (0, missing)), constant_values=fill)
+def _resize(rows: Rows, length: int, fill: int) -> Rows:
+    """Cut or pad rows to a length. No target depends on the padding of x."""
+    cut = rows[:, :length]
+    missing = length - cut.shape[1]
+    return np.pad(cut, ((0, 0), (0, missing)), constant_values=fill)

@@ -36,7 +36,7 @@ def test_smollm2_continues_texts_as_the_reference_implementation_does(smollm2):
         for number, prompt in enumerate(reference["prompts"].tolist()):
             tokens = reference[f"tokens_{number}"]
             length = int(reference[f"length_{number}"])
-            assert tokenizer.start(prompt) == tokens[:length].tolist()
+            assert tokenizer.encode_prompt(prompt) == tokens[:length].tolist()
             logits = model(mx.array(tokens)[None])[0]
             continued = mx.argmax(logits, axis=-1)[length - 1 : -1].tolist()
             assert continued == tokens[length:].tolist()
@@ -140,7 +140,7 @@ def test_a_models_own_python_is_never_run(tmp_path):
     [
         ({"general.architecture": "mamba"}, "'mamba' model; only"),
         ({"llama.rope.scaling.type": "linear"}, "scales its rotary positions"),
-        ({"llama.block_count": mx.array(3, mx.uint32)}, "do not fit"),
+        ({"llama.block_count": mx.array(3, mx.uint32)}, "do not match"),
     ],
 )
 def test_a_gguf_file_of_another_kind_is_refused_by_name(tmp_path, metadata, told):

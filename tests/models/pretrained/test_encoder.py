@@ -10,7 +10,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from mlpeft.errors import DataError, ShapeError
-from mlpeft.models.pretrained.encoder import read_encoder
+from mlpeft.models.pretrained.encoder_weights import read_encoder
 from mlpeft.models.pretrained.source import model_file
 from mlpeft.models.pretrained.tokenizers import TOKENIZER, Tokeniser
 from tests.models.pretrained import tiny

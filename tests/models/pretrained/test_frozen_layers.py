@@ -15,7 +15,7 @@ from mlpeft.meta.functional import get_params
 from mlpeft.meta.inner import InnerLoop
 from mlpeft.models.build import build_model
 from mlpeft.models.losses import cross_entropy_loss
-from mlpeft.models.pretrained.frozen_layers import prepare_texts
+from mlpeft.models.pretrained.frozen_layers import enable_frozen_layers
 from mlpeft.tasks.episode import Episode
 from tests.models.pretrained import tiny_lm
 
@@ -141,7 +141,7 @@ def test_a_kind_whose_layers_share_more_than_hidden_states_is_left_alone():
             self.model = Inner()
 
     model = Model()
-    prepare_texts(model)
+    enable_frozen_layers(model)
     assert type(model) is Model
 
 

@@ -18,8 +18,8 @@ from mlpeft.models.build import build_model
 from mlpeft.models.losses import IGNORED, accuracy, cross_entropy_loss
 from mlpeft.models.pretrained.loss_positions import (
     at_loss_positions,
+    enable_loss_positions,
     loss_positions,
-    take_loss_positions,
 )
 from mlpeft.tasks.episode import Episode
 from tests.models.pretrained import tiny_lm
@@ -72,8 +72,9 @@ def test_nothing_is_picked_where_all_counts_or_nearly():
 
 
 def test_labels_go_with_the_outputs_that_are_asked_for():
-    found = at_loss_positions(mx.array([[5, 6, 7]]), {"places": mx.array([[2, 0]])})
-    assert found.tolist() == [[7, 5]]
+    batch = {"loss_positions": mx.array([[2, 0]])}
+    picked = at_loss_positions(mx.array([[5, 6, 7]]), batch)
+    assert picked.tolist() == [[7, 5]]
     labels = mx.array([0, 1])
     assert at_loss_positions(labels, mx.zeros((2, 3))) is labels
     assert at_loss_positions(labels, {"hidden": mx.zeros((2, 3))}) is labels
@@ -131,9 +132,9 @@ def test_heads_of_many_kinds_give_the_same_logits(kind, keys, quantised):
     if quantised:
         nn.quantize(model, group_size=32, bits=4)
     whole = np.array(model(mx.array(TOKENS)))
-    take_loss_positions(model)
+    enable_loss_positions(model)
     places = loss_positions(LABELS)
-    found = model({"tokens": mx.array(TOKENS), "places": mx.array(places)})
+    found = model({"tokens": mx.array(TOKENS), "loss_positions": mx.array(places)})
     expected = np.take_along_axis(whole, places[..., None], axis=1)
     np.testing.assert_allclose(found, expected, atol=1e-5)
     np.testing.assert_array_equal(model(mx.array(TOKENS)), whole)
@@ -157,7 +158,7 @@ def test_the_head_sees_nothing_but_the_places(tmp_path, monkeypatch):
 def test_a_model_that_keeps_its_layers_elsewhere_computes_all_logits():
     model = tiny_lm.of_kind("exaone", num_layers=2, layer_norm_epsilon=1e-5)
     kind = type(model)
-    take_loss_positions(model)
+    enable_loss_positions(model)
     assert type(model) is kind
     assert not Functional(model, cross_entropy_loss).picks
 
@@ -184,7 +185,7 @@ def test_a_model_of_another_build_is_left_alone(inside, outside):
             return outside(self.model(tokens))
 
     model = Model()
-    take_loss_positions(model)
+    enable_loss_positions(model)
     assert type(model) is Model
 
 
@@ -242,10 +243,10 @@ def test_exact_match_is_that_of_whole_completions():
     labels = np.full((2, 8), IGNORED)
     labels[0, 5:7], labels[1, 5] = [3, 4], 3
     model = tiny_lm.of_kind("llama")
-    take_loss_positions(model)
+    enable_loss_positions(model)
     functional = Functional(model, cross_entropy_loss)
     x = functional.prepare(np.ones((2, 8), np.int32), labels)
-    assert x["places"].shape == (2, 2)
+    assert x["loss_positions"].shape == (2, 2)
     logits = np.zeros((2, 2, 5), np.float32)
     logits[0, 0, 3] = logits[0, 1, 4] = logits[1, 0, 2] = 1
     assert (

@@ -12,8 +12,8 @@ from mlpeft.meta.engine import Engine
 from mlpeft.meta.functional import get_params
 from mlpeft.meta.inner import InnerLoop
 from mlpeft.models.losses import cross_entropy_loss
-from mlpeft.models.pretrained.encoder import read_encoder
-from mlpeft.models.pretrained.packing import ROW, Features, pack
+from mlpeft.models.pretrained.encoder_weights import read_encoder
+from mlpeft.models.pretrained.packing import ROW, FeatureCache, pack
 from mlpeft.models.pretrained.sentence_classifier import SentenceClassifier
 from mlpeft.params import to_numpy
 from mlpeft.peft.wrap import wrap
@@ -51,7 +51,7 @@ def test_remembered_sentences_are_bounded_and_the_latest_are_kept():
         made.append(int(row[0]))
         return np.zeros((len(row), 4), np.float32)
 
-    features = Features(limit_bytes=2 * 16)
+    features = FeatureCache(limit_bytes=2 * 16)
     for number in (1, 2, 1, 3, 1, 2):
         features(np.array([number]), 1, make)
     assert made == [1, 2, 3, 2]

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from mlpeft.errors import DataError
-from mlpeft.models.pretrained.encoder import read_encoder, unit
+from mlpeft.models.pretrained.encoder import unit
+from mlpeft.models.pretrained.encoder_weights import read_encoder
 from mlpeft.models.pretrained.pooling import read_pooling
 from tests.models.pretrained import tiny
 

@@ -68,7 +68,7 @@ def test_a_revision_may_be_named(downloads):
 
 
 def test_without_a_network_the_error_says_what_to_do(downloads):
-    with pytest.raises(DataError, match=r"did not give.*no network\).*folder") as told:
+    with pytest.raises(DataError, match=r"could not be.*no network\).*folder") as told:
         model_path("anna/other")
     assert "\n" not in str(told.value)
 

@@ -22,18 +22,18 @@ def where(request, tmp_path) -> str:
 
 def test_text_becomes_numbers_and_text_again(where):
     tokenizer = read_language_tokenizer(where)
-    numbers = tokenizer.start("abc, why?")
+    numbers = tokenizer.encode_prompt("abc, why?")
     assert [tiny_lm.TOKENS[number] for number in numbers] == [
         *("ab", "c", ",", "Ġ", "w", "h", "y", "?")
     ]
-    assert tokenizer.text(numbers) == "abc, why?"
+    assert tokenizer.decode(numbers) == "abc, why?"
 
 
 def test_the_end_is_one_token_that_text_does_not_show(where):
     tokenizer = read_language_tokenizer(where)
     assert tokenizer.end == 0
-    assert tokenizer.go_on("b<end>") == [2, 0]
-    assert tokenizer.text([2, 0]) == "b"
+    assert tokenizer.encode_continuation("b<end>") == [2, 0]
+    assert tokenizer.decode([2, 0]) == "b"
 
 
 def test_the_file_of_the_tokenizer_is_known(where, tmp_path):
@@ -49,7 +49,7 @@ def test_gguf_numbers_are_split_into_digits(tmp_path):
             "tokenizer.ggml.merges": ["1 2"],
         },
     )
-    assert read_language_tokenizer(str(file)).go_on("12") == [1, 2]
+    assert read_language_tokenizer(str(file)).encode_continuation("12") == [1, 2]
 
 
 def test_a_model_may_begin_each_text_with_a_token(tmp_path):
@@ -57,8 +57,8 @@ def test_a_model_may_begin_each_text_with_a_token(tmp_path):
     start = {"tokenizer.ggml.bos_token_id": tiny_lm.mx.array(0)}
     file = tiny_lm.write_gguf(tmp_path / "t.gguf", **flag, **start)
     tokenizer = read_language_tokenizer(str(file))
-    assert tokenizer.start("b") == [0, 2]
-    assert tokenizer.go_on("b") == [2]
+    assert tokenizer.encode_prompt("b") == [0, 2]
+    assert tokenizer.encode_continuation("b") == [2]
 
 
 def test_a_gguf_tokenizer_of_another_kind_is_refused(tmp_path):

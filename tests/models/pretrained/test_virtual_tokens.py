@@ -11,7 +11,7 @@ from mlpeft.errors import ConfigError
 from mlpeft.meta.functional import get_params
 from mlpeft.models.build import build_model
 from mlpeft.models.pretrained.causal_lm import read_causal_lm
-from mlpeft.models.pretrained.virtual_tokens import take_virtual_tokens
+from mlpeft.models.pretrained.virtual_tokens import enable_virtual_tokens
 from mlpeft.peft.wrap import wrap
 from tests.models.pretrained import reference_lm, tiny_lm
 from tests.peft.models import move, peft
@@ -130,7 +130,7 @@ def test_later_tokens_and_padding_change_nothing_before_them(
 )
 def test_kinds_that_look_through_a_window_take_prompts_but_no_prefixes(kind, sizes):
     model = tiny_lm.of_kind(kind, num_hidden_layers=3, sliding_window=4, **sizes)
-    take_virtual_tokens(model)
+    enable_virtual_tokens(model)
     with pytest.raises(ConfigError, match="prefix needs a model"):
         wrap(model, peft(method="prefix", num_layers=1))
     wrap(model, peft(method="prompt", num_virtual_tokens=3))
@@ -144,7 +144,7 @@ def test_a_kind_that_counts_positions_by_tokens_takes_a_prompt():
         "llama_4_scaling_beta": 0.1,
     }
     model = tiny_lm.of_kind("ministral3", rope_parameters=rope)
-    take_virtual_tokens(model)
+    enable_virtual_tokens(model)
     wrap(model, peft(method="prompt", num_virtual_tokens=2))
     model.model.soft_prompt = model.model.word_vectors(mx.array([8, 11]))
     prompted = model(TOKENS)

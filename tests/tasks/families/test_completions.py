@@ -148,7 +148,7 @@ def test_a_prompt_of_no_token_is_an_error(folder):
     params = {"template": "{prompt}", "path": str(folder / "empty.jsonl")}
     empty = {"task": "a", "prompt": "", "completion": "b"}
     (folder / "empty.jsonl").write_text(json.dumps(empty))
-    with pytest.raises(DataError, match="no token at all"):
+    with pytest.raises(DataError, match="has no tokens"):
         draw(task(folder, task_params=params))
 
 
