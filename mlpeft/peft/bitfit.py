@@ -22,12 +22,12 @@ DEFAULT_KEYS = ("*",)
 
 
 class BitFit(Method):
-    """The biases of the chosen linear layers; they are the layers' own."""
+    """Trains the biases of the chosen linear layers; adds no leaves."""
 
     name = "bitfit"
 
     def apply(self, model: nn.Module, section: PeftSection) -> None:
-        """Let the biases adapt. Those of quantised layers cannot.
+        """Unfreeze the biases, except those of quantised layers.
 
         Raises:
             ConfigError: If no linear layer is chosen, or none has such a bias.
@@ -41,7 +41,7 @@ class BitFit(Method):
         if not with_bias:
             raise ConfigError(
                 "peft.method: bitfit needs biases, but the chosen linear layers have "
-                "none that could adapt (a quantised layer's are frozen); take lora"
+                "none that can adapt (a quantised layer's are frozen); use lora"
             )
         for layer in with_bias:
             layer.unfreeze(recurse=False, keys="bias")

@@ -35,7 +35,7 @@ class BottleneckLinear(AdaptedLinear):
     """`y = h + relu(h D + d) U + u` for `h = linear(x)`; U, u zero at the start.
 
     Args:
-        linear: The layer to change; frozen here.
+        linear: The layer to wrap; frozen here.
         rank: Units of the bottleneck.
     """
 
@@ -57,13 +57,13 @@ class BottleneckLinear(AdaptedLinear):
 
 
 class Bottleneck(Method):
-    """A BottleneckLinear in the place of each chosen linear layer."""
+    """Wraps each chosen linear layer in a BottleneckLinear."""
 
     name = "adapter"
     merges = False
 
     def apply(self, model: nn.Module, section: PeftSection) -> None:
-        """Put the layers in.
+        """Wrap the layers.
 
         Raises:
             ConfigError: If no linear layer is chosen.

@@ -1,6 +1,6 @@
-"""DoRA: LoRA of a weight's direction, with its magnitude as a leaf of its own.
+"""DoRA: LoRA of a weight's direction, with its magnitude as a separate leaf.
 
-Names and layout are mlx-lm's; Hugging Face PEFT calls `m` the `lora_magnitude_vector`.
+Names and layout are mlx-lm's; Hugging Face PEFT calls `m` `lora_magnitude_vector`.
 
 References:
     Liu et al., "DoRA: Weight-Decomposed Low-Rank Adaptation", 2024, arXiv 2402.09353.
@@ -27,12 +27,12 @@ class DoRALinear(LoRALinear):
     """`y = x W'^T + b` with `W' = m V / |V|`, `V = W + scale (A B)^T`.
 
     |V| is the Euclidean norm of each row and, as in the paper (section 4.3), has no
-    gradient. m is |W| at the start, so that nothing is changed.
+    gradient. m starts as |W|, so the layer starts unchanged.
 
     Args:
-        linear: The layer to change; frozen here.
+        linear: The layer to wrap; frozen here.
         rank: Inner dimension of the product A B.
-        scale: Factor of the change of direction.
+        scale: Factor of the low-rank change.
         dropout: As for `LoRALinear`.
     """
 
@@ -49,18 +49,19 @@ class DoRALinear(LoRALinear):
     def __call__(self, x: mx.array) -> mx.array:
         """(..., input_dims) -> (..., output_dims)."""
         base = x @ weight(self.linear).T
-        output: mx.array = (self._shrink() * (base + self.change(x))).astype(base.dtype)
+        scaled = self._magnitude_ratio() * (base + self.low_rank_output(x))
+        output: mx.array = scaled.astype(base.dtype)
         return output + self.linear.bias if "bias" in self.linear else output
 
     def merged(self) -> nn.Linear:
-        """A plain linear layer that computes the same."""
-        changed = self.changed_weight()
-        matrix = (self._shrink()[:, None] * changed).astype(changed.dtype)
+        """An equivalent plain linear layer."""
+        adapted = self.adapted_weight()
+        matrix = (self._magnitude_ratio()[:, None] * adapted).astype(adapted.dtype)
         return plain(matrix, self.linear.get("bias"))
 
-    def _shrink(self) -> mx.array:
+    def _magnitude_ratio(self) -> mx.array:
         """`m / |V|`, (output_dims,)."""
-        ratio: mx.array = self.m / mx.stop_gradient(_row_norms(self.changed_weight()))
+        ratio: mx.array = self.m / mx.stop_gradient(_row_norms(self.adapted_weight()))
         return ratio
 
 
@@ -69,7 +70,7 @@ def _row_norms(matrix: mx.array) -> mx.array:
 
 
 class DoRA(LoRA):
-    """A DoRALinear in the place of each chosen linear layer."""
+    """Wraps each chosen linear layer in a DoRALinear."""
 
     name = "dora"
     hf_leaves: ClassVar[dict[str, str]] = LoRA.hf_leaves | {
@@ -77,7 +78,7 @@ class DoRA(LoRA):
     }
 
     def apply(self, model: nn.Module, section: PeftSection) -> None:
-        """Put the layers in.
+        """Wrap the layers.
 
         Raises:
             ConfigError: If no linear layer is chosen.

@@ -1,8 +1,7 @@
-"""IA3: each chosen linear layer's output, or input, times a learned vector.
+"""IA3: scales each chosen linear layer's output, or input, by a learned vector.
 
-Keys and values are scaled as they come out, the feed-forward network's hidden units as
-they go into its last layer: Hugging Face PEFT's `target_modules` and
-`feedforward_modules`.
+It scales the outputs of keys and values, and the inputs of the feed-forward network's
+last layer: Hugging Face PEFT's `target_modules` and `feedforward_modules`.
 
 References:
     Liu et al., "Few-Shot Parameter-Efficient Fine-Tuning is Better and Cheaper than
@@ -37,10 +36,10 @@ DEFAULT_KEYS = ("key", "value", "k_proj", "v_proj", *FEEDFORWARD_KEYS)
 class IA3Linear(AdaptedLinear):
     """`y = l * linear(x)`, or for a feed-forward layer `y = linear(l * x)`.
 
-    l is one at the start, so that nothing is changed.
+    l starts as ones, so the layer starts unchanged.
 
     Args:
-        linear: The layer to change; frozen here.
+        linear: The layer to wrap; frozen here.
         feedforward: Whether the input is scaled instead of the output.
     """
 
@@ -58,54 +57,54 @@ class IA3Linear(AdaptedLinear):
         return output
 
     def merged(self) -> nn.Linear:
-        """A plain linear layer that computes the same."""
-        own, bias = weight(self.linear), self.linear.get("bias")
-        scale = self.ia3_l.astype(own.dtype)
+        """An equivalent plain linear layer."""
+        matrix, bias = weight(self.linear), self.linear.get("bias")
+        scale = self.ia3_l.astype(matrix.dtype)
         if self.feedforward:
-            return plain(own * scale, bias)
-        return plain(own * scale[:, None], None if bias is None else bias * scale)
+            return plain(matrix * scale, bias)
+        return plain(matrix * scale[:, None], None if bias is None else bias * scale)
 
 
 class IA3(Method):
-    """An IA3Linear in the place of each chosen linear layer."""
+    """Wraps each chosen linear layer in an IA3Linear."""
 
     name = "ia3"
     hf_type = "IA3"
     hf_leaves: ClassVar[dict[str, str]] = {"ia3_l": "ia3_l"}
 
     def apply(self, model: nn.Module, section: PeftSection) -> None:
-        """Put the layers in.
+        """Wrap the layers.
 
         Raises:
             ConfigError: If no linear layer is chosen.
         """
         chosen = linear_layers(model, section.keys, DEFAULT_KEYS, section.num_layers)
-        inputs = section.feedforward_keys
-        if inputs is None:
-            inputs = list(FEEDFORWARD_KEYS)
+        feedforward = section.feedforward_keys
+        if feedforward is None:
+            feedforward = list(FEEDFORWARD_KEYS)
         replace(
             model,
             {
-                path: IA3Linear(layer, feedforward=matches(path, inputs))
+                path: IA3Linear(layer, feedforward=matches(path, feedforward))
                 for path, layer in chosen.items()
             },
         )
 
     def to_hf(self, layer: AdaptedLinear, name: str) -> mx.array:
-        """A column there, for a feed-forward layer a row."""
+        """Hugging Face PEFT has a column, for a feed-forward layer a row."""
         leaf: mx.array = layer[name]
         return leaf[None] if layer.feedforward else leaf[:, None]
 
     def from_hf(self, name: str, leaf: np.ndarray) -> np.ndarray:
-        """A column there, for a feed-forward layer a row."""
+        """Hugging Face PEFT has a column, for a feed-forward layer a row."""
         return leaf.ravel()
 
     def hf_settings(
         self, section: PeftSection, layers: Mapping[str, AdaptedLinear]
     ) -> dict[str, Setting]:
         """The feed-forward layers."""
-        inputs = [path for path, layer in layers.items() if layer.feedforward]
-        return {"feedforward_modules": inputs, "fan_in_fan_out": False}
+        paths = [path for path, layer in layers.items() if layer.feedforward]
+        return {"feedforward_modules": paths, "fan_in_fan_out": False}
 
     def hf_section(
         self, settings: Mapping[str, Setting], leaves: Mapping[str, np.ndarray]

@@ -1,4 +1,4 @@
-"""Linear layers as the methods see them: quantised or not, merged or not."""
+"""Linear layers, quantised or not: their sizes, weights and merged equivalents."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ Linear: TypeAlias = nn.Linear | nn.QuantizedLinear
 
 @runtime_checkable
 class Mergeable(Protocol):
-    """A layer of a method that a plain linear layer can stand in for."""
+    """An adapted layer with an equivalent plain linear layer."""
 
     def merged(self) -> nn.Linear:
-        """A plain layer that computes the same."""
+        """The equivalent plain layer."""
         ...
 
 
@@ -25,7 +25,7 @@ def mergeable(module: object) -> TypeGuard[Mergeable]:
 
 
 def sizes(linear: Linear) -> tuple[int, int]:
-    """Numbers in one output and in one input of the layer."""
+    """The layer's output and input dimensions."""
     outputs, inputs = linear.weight.shape
     if isinstance(linear, nn.QuantizedLinear):
         inputs = inputs * 32 // linear.bits
@@ -33,10 +33,10 @@ def sizes(linear: Linear) -> tuple[int, int]:
 
 
 def weight(linear: Linear) -> mx.array:
-    """The (outputs, inputs) weight; that of a quantised layer dequantised."""
+    """The (outputs, inputs) weight; dequantised if the layer is quantised."""
     if not isinstance(linear, nn.QuantizedLinear):
-        found: mx.array = linear.weight
-        return found
+        matrix: mx.array = linear.weight
+        return matrix
     return mx.dequantize(
         linear.weight,
         linear.scales,
@@ -48,7 +48,7 @@ def weight(linear: Linear) -> mx.array:
 
 
 def plain(matrix: mx.array, bias: mx.array | None) -> nn.Linear:
-    """A linear layer of this (outputs, inputs) weight and this bias."""
+    """A linear layer with this (outputs, inputs) weight and this bias."""
     layer = nn.Linear(1, 1, bias=bias is not None)
     layer.weight = matrix
     if bias is not None:

@@ -1,8 +1,8 @@
-"""LoRA: a low-rank change beside each chosen linear layer.
+"""LoRA: adds a low-rank change to each chosen linear layer.
 
 Names and layout are mlx-lm's. Its `scale` multiplies directly; Hugging Face PEFT's is
-`lora_alpha / r`, or `lora_alpha / sqrt(r)` where it is rank-stabilised (rsLoRA), and
-its `lora_A` is (r, input_dims), ours transposed.
+`lora_alpha / r`, or `lora_alpha / sqrt(r)` if rank-stabilised (rsLoRA). PEFT's `lora_A`
+(r, input_dims) and `lora_B` are the transposes of ours.
 
 References:
     Hu et al., "LoRA: Low-Rank Adaptation of Large Language Models", 2021,
@@ -36,14 +36,14 @@ DEFAULT_KEYS = ("query", "value", "q_proj", "v_proj")
 
 
 class LoRALinear(AdaptedLinear):
-    """`y = linear(x) + scale (x A) B`, with A at random and B zero at the start.
+    """`y = linear(x) + scale (x A) B`, with A random and B zero at the start.
 
     Args:
-        linear: The layer to change; frozen here.
+        linear: The layer to wrap; frozen here.
         rank: Inner dimension of the product A B.
-        scale: Factor of the change.
-        dropout: Probability of each of the change's inputs to be left out; active in
-            training mode alone.
+        scale: Factor of the low-rank change.
+        dropout: Probability of dropping an input of the low-rank change; in training
+            mode only.
     """
 
     def __init__(
@@ -64,26 +64,26 @@ class LoRALinear(AdaptedLinear):
     def __call__(self, x: mx.array) -> mx.array:
         """(..., input_dims) -> (..., output_dims)."""
         base = self.linear(x)
-        output: mx.array = base + self.change(x).astype(base.dtype)
+        output: mx.array = base + self.low_rank_output(x).astype(base.dtype)
         return output
 
-    def change(self, x: mx.array) -> mx.array:
-        """`scale (x A) B`, which is added to the layer's own output."""
-        change: mx.array = self.scale * ((self.dropout(x) @ self.lora_a) @ self.lora_b)
-        return change
+    def low_rank_output(self, x: mx.array) -> mx.array:
+        """`scale (x A) B`, (..., output_dims)."""
+        output: mx.array = self.scale * ((self.dropout(x) @ self.lora_a) @ self.lora_b)
+        return output
 
-    def changed_weight(self) -> mx.array:
+    def adapted_weight(self) -> mx.array:
         """`W + scale (A B)^T`, (output_dims, input_dims)."""
-        own = weight(self.linear)
-        return own + (self.scale * (self.lora_a @ self.lora_b).T).astype(own.dtype)
+        base = weight(self.linear)
+        return base + (self.scale * (self.lora_a @ self.lora_b).T).astype(base.dtype)
 
     def merged(self) -> nn.Linear:
-        """A plain linear layer that computes the same."""
-        return plain(self.changed_weight(), self.linear.get("bias"))
+        """An equivalent plain linear layer."""
+        return plain(self.adapted_weight(), self.linear.get("bias"))
 
 
 class LoRA(Method):
-    """A LoRALinear in the place of each chosen linear layer."""
+    """Wraps each chosen linear layer in a LoRALinear."""
 
     name = "lora"
     hf_type = "LORA"
@@ -93,7 +93,7 @@ class LoRA(Method):
     }
 
     def apply(self, model: nn.Module, section: PeftSection) -> None:
-        """Put the layers in.
+        """Wrap the layers.
 
         Raises:
             ConfigError: If no linear layer is chosen.
@@ -108,12 +108,12 @@ class LoRA(Method):
         )
 
     def to_hf(self, layer: AdaptedLinear, name: str) -> mx.array:
-        """A and B are transposed there."""
+        """Hugging Face PEFT transposes A and B."""
         leaf: mx.array = layer[name]
         return leaf.T
 
     def from_hf(self, name: str, leaf: np.ndarray) -> np.ndarray:
-        """A and B are transposed there."""
+        """Hugging Face PEFT transposes A and B."""
         return np.ascontiguousarray(leaf.T)
 
     def hf_settings(

@@ -1,4 +1,4 @@
-"""What every PEFT method is: few leaves beside, or of, a frozen model."""
+"""The interface of a PEFT method, which trains few leaves of a frozen model."""
 
 from __future__ import annotations
 
@@ -24,33 +24,32 @@ if TYPE_CHECKING:
 class Method:
     """A way to adapt a frozen model by few leaves.
 
-    `wrap` freezes the model, then `apply` makes the method's leaves, which are the
-    trainable ones from then on. The defaults are those of a method without layers of
-    its own.
+    `wrap` freezes the model, then `apply` adds the method's leaves, the only trainable
+    ones from then on. The defaults are those of a method that adds no layers.
     """
 
     name: ClassVar[str]
-    """As `peft.method` has it."""
+    """Its value of `peft.method`."""
     merges: ClassVar[bool] = True
-    """Whether a plain model can compute the same, see `merge`."""
+    """Whether an equivalent plain model exists, see `merge`."""
     hf_type: ClassVar[str | None] = None
-    """Its `peft_type` in Hugging Face PEFT; None: it is not exchanged with that."""
+    """Its `peft_type` in Hugging Face PEFT; None: not exchanged with PEFT."""
     hf_leaves: ClassVar[Mapping[str, str]] = {}
     """Our name of each leaf of a layer -> Hugging Face PEFT's."""
 
-    def keeps(self, model: nn.Module, section: PeftSection) -> frozenset[str]:
-        """Paths of modules that are not frozen; their own leaves stay trainable."""
+    def unfrozen(self, model: nn.Module, section: PeftSection) -> frozenset[str]:
+        """Paths of modules that stay trainable, submodules not included."""
         return frozenset()
 
     def apply(self, model: nn.Module, section: PeftSection) -> None:
-        """Make the method's leaves in a frozen model.
+        """Add the method's leaves to a frozen model.
 
         Raises:
-            ConfigError: If the model has nothing that the method could change.
+            ConfigError: If the method applies to nothing in the model.
         """
 
     def merge(self, model: nn.Module) -> None:
-        """Fold the leaves into the base: the same function, without the method."""
+        """Merge the leaves into the base: the same function, without the method."""
         replace(
             model,
             {
@@ -66,7 +65,7 @@ class Method:
         return leaf
 
     def from_hf(self, name: str, leaf: np.ndarray) -> np.ndarray:
-        """A leaf as we have it, from the layout of Hugging Face PEFT."""
+        """A leaf in our layout, from that of Hugging Face PEFT."""
         return leaf
 
     def hf_settings(
@@ -76,7 +75,7 @@ class Method:
 
         Args:
             section: The `peft` section.
-            layers: The changed layers by Hugging Face's paths.
+            layers: The adapted layers by Hugging Face's paths.
         """
         return {}
 
@@ -93,12 +92,12 @@ class Method:
 
 
 class AdaptedLinear(nn.Module):
-    """A frozen linear layer, and the leaves that a method puts beside it.
+    """A frozen linear layer and the leaves that a method adds.
 
-    A subclass that has an equivalent plain layer says so by a method `merged()`.
+    A subclass with an equivalent plain layer has a method `merged()`.
 
     Args:
-        linear: The layer to change; frozen here.
+        linear: The layer to wrap; frozen here.
     """
 
     def __init__(self, linear: Linear) -> None:

@@ -1,7 +1,7 @@
-"""Prefix tuning: learned keys and values before those of each attention.
+"""Prefix tuning: learned keys and values in front of those of each attention.
 
-The leaves are the keys and values themselves, not made by a perceptron from a smaller
-table: the paper's reparametrisation is for long training runs.
+The leaves are the keys and values themselves. The paper computes them by a perceptron
+from a smaller table; that reparametrisation is for long training runs.
 
 References:
     Li and Liang, "Prefix-Tuning: Optimizing Continuous Prompts for Generation", 2021,
@@ -29,45 +29,45 @@ START_STD = 0.02
 
 @runtime_checkable
 class TakesPrefix(Protocol):
-    """An attention that attends to keys and values of a prefix, if it is given one.
+    """An attention that accepts a prefix.
 
-    Its call must honour `prefix_keys` and `prefix_values`, arrays (num_virtual_tokens,
-    dims) that `apply` sets as attributes and that are not there before.
+    Once `apply` has set its attributes `prefix_keys` and `prefix_values`, arrays
+    (num_virtual_tokens, dims), its call must attend to them.
     """
 
     prefix_dims: int
-    """Numbers in one token's keys, and in its values, of all heads."""
+    """Numbers in one token's keys, and in its values, over all heads."""
 
 
 class Prefix(Method):
-    """`prefix_keys` and `prefix_values` in each attention that takes them."""
+    """Adds `prefix_keys` and `prefix_values` to each attention that accepts them."""
 
     name = "prefix"
     merges = False
     hf_type = "PREFIX_TUNING"
 
     def apply(self, model: nn.Module, section: PeftSection) -> None:
-        """Give the attentions of the chosen layers their prefixes.
+        """Add the prefixes to the attentions of the chosen layers.
 
         Raises:
-            ConfigError: If no attention takes one.
+            ConfigError: If no attention accepts one.
         """
-        takers = {
+        attentions = {
             path: module
             for path, module in sorted(model.named_modules())
             if isinstance(module, TakesPrefix)
         }
-        last = last_blocks(takers, section.num_layers)
+        last = last_blocks(attentions, section.num_layers)
         chosen = [
             module
-            for path, module in takers.items()
+            for path, module in attentions.items()
             if last is None or block(path) in last
         ]
         if not chosen:
             raise ConfigError(
-                "peft.method: prefix needs a model whose attentions take keys and "
-                "values (mlpeft.peft.prefix.TakesPrefix), such as backbone encoder or "
-                "causal_lm; take lora"
+                "peft.method: prefix needs a model whose attentions accept a prefix "
+                "(mlpeft.peft.prefix.TakesPrefix), such as backbone encoder or "
+                "causal_lm; use lora"
             )
         for module in chosen:
             shape = (section.num_virtual_tokens, module.prefix_dims)

@@ -1,4 +1,4 @@
-"""Prompt tuning: learned vectors before those of a text's tokens.
+"""Prompt tuning: learned vectors in front of a text's token embeddings.
 
 References:
     Lester, Al-Rfou and Constant, "The Power of Scale for Parameter-Efficient Prompt
@@ -22,24 +22,24 @@ if TYPE_CHECKING:
 
 @runtime_checkable
 class TakesPrompt(Protocol):
-    """A module that puts vectors before the embedded tokens, if it is given any.
+    """A module that accepts a soft prompt.
 
-    Its call must honour `soft_prompt`, an array (num_virtual_tokens, dims) that `apply`
-    sets as an attribute and that is not there before.
+    Once `apply` has set its attribute `soft_prompt`, an array (num_virtual_tokens,
+    dims), its call must put these vectors in front of the token embeddings.
     """
 
     vocab_size: int
-    """How many tokens there are."""
+    """The number of tokens in the vocabulary."""
 
     def word_vectors(self, tokens: mx.array) -> mx.array:
-        """(n,) token numbers -> (n, dims), what a prompt is put before."""
+        """(n,) token ids -> (n, dims) embeddings."""
         ...
 
 
 class Prompt(Method):
-    """A `soft_prompt` in the module that takes one.
+    """Adds a `soft_prompt` to the module that accepts one.
 
-    It starts as the vectors of tokens drawn at random, where the model knows its way.
+    It starts as the embeddings of random tokens, which the model has seen in training.
     """
 
     name = "prompt"
@@ -47,21 +47,21 @@ class Prompt(Method):
     hf_type = "PROMPT_TUNING"
 
     def apply(self, model: nn.Module, section: PeftSection) -> None:
-        """Give the model its prompt.
+        """Add the prompt.
 
         Raises:
-            ConfigError: If no module takes one.
+            ConfigError: If no module accepts one.
         """
-        takers = [
+        modules = [
             module for module in model.modules() if isinstance(module, TakesPrompt)
         ]
-        if not takers:
+        if not modules:
             raise ConfigError(
-                "peft.method: prompt needs a model that takes vectors before its "
-                "tokens (mlpeft.peft.prompt.TakesPrompt), such as backbone encoder or "
-                "causal_lm; take lora"
+                "peft.method: prompt needs a model that accepts a soft prompt "
+                "(mlpeft.peft.prompt.TakesPrompt), such as backbone encoder or "
+                "causal_lm; use lora"
             )
-        for module in takers:
+        for module in modules:
             count = (section.num_virtual_tokens,)
             tokens = mx.random.randint(0, module.vocab_size, count)
             start = module.word_vectors(tokens).astype(mx.float32)

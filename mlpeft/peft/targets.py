@@ -1,4 +1,4 @@
-"""Which layers of a model a method changes: by name, and by how far up they are."""
+"""Select the layers of a model that a method adapts, by name and by depth."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _BLOCK = re.compile(r"(?:^|\.)layers\.(\d+)(?:\.|$)")
 
 
 def matches(path: str, patterns: Iterable[str]) -> bool:
-    """Whether a dotted path, or the end of it from a dot on, fits a pattern.
+    """Whether a dotted path, or a suffix of it after a dot, matches a pattern.
 
-    `query` fits `layers.0.attention.query`; `layers.0.*` and `*` are patterns too.
+    `query` matches `layers.0.attention.query`; `layers.0.*` and `*` are patterns too.
     """
     return any(
         fnmatchcase(path, pattern) or fnmatchcase(path, f"*.{pattern}")
@@ -31,7 +31,7 @@ def matches(path: str, patterns: Iterable[str]) -> bool:
 
 
 def inside(path: str, patterns: Iterable[str]) -> bool:
-    """Whether a module, or one that it is part of, fits a pattern."""
+    """Whether a module, or one that contains it, matches a pattern."""
     parts = path.split(".")
     prefixes = (".".join(parts[: end + 1]) for end in range(len(parts)))
     patterns = list(patterns)
@@ -44,18 +44,17 @@ def linear_layers(
     default: Sequence[str],
     num_layers: int | None = None,
 ) -> dict[str, Linear]:
-    """The linear layers that a method shall change, in the order of their paths.
+    """The linear layers that a method adapts, sorted by path.
 
     Args:
         model: Any module.
-        keys: Patterns of their paths, see `matches`; each must fit a layer.
-        default: The method's own patterns, taken where `keys` is None; any of them may
-            fit nothing, as models have different names.
-        num_layers: Only in so many of the last blocks (`layers.N`); None: all.
+        keys: Patterns of their paths, see `matches`; each must match a layer.
+        default: The method's patterns if `keys` is None; some may match nothing, as
+            models have different names.
+        num_layers: Only in the last `num_layers` blocks (`layers.N`); None: all.
 
     Raises:
-        ConfigError: If there is none, or a key fits none; with the names that there
-            are.
+        ConfigError: If there is none, or a key matches none; suggests valid names.
     """
     linear = {
         path: module
@@ -70,9 +69,9 @@ def linear_layers(
         chosen = {path: layer for path, layer in chosen.items() if block(path) in last}
     if not chosen:
         raise ConfigError(
-            f"peft.keys: {list(patterns)} fits no linear layer of this model"
+            f"peft.keys: {list(patterns)} matches no linear layer of this model"
             + (f" in its last {num_layers} layers" if num_layers else "")
-            + f"; {nearest(patterns[0], _ends(linear))}"
+            + f"; {nearest(patterns[0], _last_names(linear))}"
         )
     return chosen
 
@@ -80,15 +79,15 @@ def linear_layers(
 def chosen_modules(
     model: nn.Module, keys: Sequence[str] | None, num_layers: int | None = None
 ) -> frozenset[str]:
-    """The paths of modules of any kind that are chosen, with all inside of them.
+    """The paths of the chosen modules of any kind and of their submodules.
 
     Args:
         model: Any module.
-        keys: Patterns of their paths, see `matches`; None: all of the model.
-        num_layers: Only in so many of the last blocks (`layers.N`); None: all.
+        keys: Patterns of their paths, see `matches`; None: the whole model.
+        num_layers: Only in the last `num_layers` blocks (`layers.N`); None: all.
 
     Raises:
-        ConfigError: If a key fits none, or no chosen one is in these blocks.
+        ConfigError: If a key matches none, or no chosen one is in these blocks.
     """
     paths = sorted(path for path, _ in model.named_modules())
     _check_keys(keys, paths, "module")
@@ -105,7 +104,7 @@ def chosen_modules(
 
 
 def last_blocks(paths: Iterable[str], num_layers: int | None) -> set[int] | None:
-    """The numbers of the last so many blocks; None: all are meant."""
+    """The indices of the last `num_layers` blocks; None: all blocks."""
     if num_layers is None:
         return None
     numbers = {number for path in paths if (number := block(path)) is not None}
@@ -113,29 +112,29 @@ def last_blocks(paths: Iterable[str], num_layers: int | None) -> set[int] | None
 
 
 def block(path: str) -> int | None:
-    """N where a module is in `layers.N`."""
-    found = _BLOCK.search(path)
-    return int(found[1]) if found else None
+    """N of a module in `layers.N`; None for others."""
+    match = _BLOCK.search(path)
+    return int(match[1]) if match else None
 
 
 def replace(model: nn.Module, modules: Mapping[str, nn.Module]) -> None:
-    """Put modules in the place of those at these paths."""
+    """Replace the modules at these paths."""
     model.update_modules(tree_unflatten(list(modules.items())))
 
 
 def _check_keys(keys: Sequence[str] | None, paths: Iterable[str], kind: str) -> None:
-    """Every key that was given fits something: a typo must not pass in silence."""
+    """Every key must match something: a typo must not be ignored silently."""
     paths = list(paths)
-    idle = [
+    unmatched = [
         key for key in keys or () if not any(matches(path, [key]) for path in paths)
     ]
-    if idle:
+    if unmatched:
         raise ConfigError(
-            f"peft.keys: {key!r} fits no {kind} of this model; "
-            f"{nearest(key, _ends(paths))}"
-            for key in idle
+            f"peft.keys: {key!r} matches no {kind} of this model; "
+            f"{nearest(key, _last_names(paths))}"
+            for key in unmatched
         )
 
 
-def _ends(paths: Iterable[str]) -> set[str]:
+def _last_names(paths: Iterable[str]) -> set[str]:
     return {path.rpartition(".")[2] for path in paths if path}

@@ -1,4 +1,4 @@
-"""Methods without leaves of their own: the head alone, or whole layers."""
+"""Methods that add no leaves: they train the head alone, or whole layers."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ if TYPE_CHECKING:
 
 
 class Head(Method):
-    """Nothing adapts but what `peft.train_also` names."""
+    """Trains only the modules in `peft.train_also`."""
 
     name = "head"
 
 
 class Full(Method):
-    """Every parameter of the chosen layers adapts.
+    """Trains every parameter of the chosen layers.
 
-    With all layers chosen, the default, this is what `none` does. Quantised layers stay
-    frozen, as MLX has no gradient for them.
+    With all layers, the default, this equals `none`. Quantised layers stay frozen, as
+    MLX has no gradient for them.
     """
 
     name = "full"
 
-    def keeps(self, model: nn.Module, section: PeftSection) -> frozenset[str]:
-        """The modules that `keys` and `num_layers` choose, and all inside of them.
+    def unfrozen(self, model: nn.Module, section: PeftSection) -> frozenset[str]:
+        """The modules chosen by `keys` and `num_layers`, and their submodules.
 
         Raises:
             ConfigError: If there is none.

@@ -1,7 +1,7 @@
-"""The one door to every method: wrap a model, merge it again.
+"""Wrap a model with a PEFT method, and merge it again.
 
-After `wrap`, the module's trainable leaves are what is meta-learned, adapted and sent
-over the wire; everything else is frozen and stays byte for byte what it was.
+After `wrap`, only the module's trainable leaves are meta-learned, adapted and sent over
+the network. Everything else is frozen and keeps its bytes.
 """
 
 from __future__ import annotations
@@ -43,70 +43,69 @@ METHODS: dict[str, Method] = {
         Prefix(),
     )
 }
-"""By `peft.method`; `none`, which changes nothing, is not among them."""
+"""By `peft.method`, without `none`, which changes nothing."""
 
 
 def wrap(model: nn.Module, section: PeftSection | str, **settings: Any) -> nn.Module:
-    """Freeze a model but for `train_also`, and give it the method's leaves.
+    """Freeze a model except `train_also`, and add the method's leaves.
 
         wrap(model, "lora", rank=8)
 
-    New leaves are drawn from MLX's generator (`mx.random.seed`). A leaf that was frozen
-    stays frozen.
+    New leaves are sampled from MLX's generator (`mx.random.seed`). A leaf that was
+    frozen stays frozen.
 
     Args:
         model: Any module; changed in place.
-        section: The `peft` section, or the name of a method; with `none` nothing is
-            done.
+        section: The `peft` section, or the name of a method; `none` changes nothing.
         **settings: With the name of a method, other keys of the section.
 
     Returns:
-        The model that was given.
+        The same model.
 
     Raises:
-        ConfigError: If a setting is not a possible one, no layer fits `keys`, or
-            nothing would be left to learn.
+        ConfigError: If a setting is invalid, no layer matches `keys`, or nothing would
+            be trainable.
     """
     section = _section(section, settings)
     if section.method == "none":
         return model
     method = METHODS[section.method]
-    kept = method.keeps(model, section)
+    unfrozen = method.unfrozen(model, section)
     for path, module in model.named_modules():
-        if path not in kept and not inside(path, section.train_also):
+        if path not in unfrozen and not inside(path, section.train_also):
             module.freeze(recurse=False)
     method.apply(model, section)
     if not tree_flatten(model.trainable_parameters()):
         raise ConfigError(
             f"peft.method: with {section.method} nothing is left to meta-learn: "
-            f"peft.train_also {section.train_also} names no trainable module; take "
+            f"peft.train_also {section.train_also} names no trainable module; use "
             "another method, or model.head: learned"
         )
     return model
 
 
 def merge(model: nn.Module, section: PeftSection | str) -> nn.Module:
-    """Fold a method's leaves into the base, in place.
+    """Merge a method's leaves into the base, in place.
 
     Args:
-        model: What `wrap` was given, with any values in its leaves.
-        section: What `wrap` was given.
+        model: A model that `wrap` has changed, with any values in its leaves.
+        section: The section it was wrapped with.
 
     Returns:
         The model that was given.
 
     Raises:
-        ConfigError: If no plain model computes the same.
+        ConfigError: If there is no equivalent plain model.
     """
     section = _section(section, {})
     if section.method == "none":
         return model
     method = METHODS[section.method]
     if not method.merges:
-        names = ", ".join(name for name, other in METHODS.items() if other.merges)
+        mergeable = ", ".join(name for name, entry in METHODS.items() if entry.merges)
         raise ConfigError(
-            f"peft.method: what {section.method} adds is no part of any plain layer, "
-            f"so it cannot be merged; keep the adapter, or take one of {names}"
+            f"peft.method: {section.method} has no equivalent plain layer, so it "
+            f"cannot be merged; keep the adapter, or use one of {mergeable}"
         )
     method.merge(model)
     return model

@@ -167,7 +167,7 @@ def test_a_merged_model_computes_the_same_without_the_method(tmp_path, name):
     section = peft(method=name, **CASES[name].keys)
     model = wrapped(tmp_path, name)
     if not METHODS[name].merges:
-        with pytest.raises(ConfigError, match=r"cannot be merged.*take one of"):
+        with pytest.raises(ConfigError, match=r"cannot be merged.*use one of"):
             merge(model, section)
         return
     plain = encoder(tmp_path, peft(), **CASES[name].model)

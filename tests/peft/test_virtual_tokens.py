@@ -16,7 +16,7 @@ from tests.peft.models import TOKENS, encoder, move, peft
 
 @pytest.mark.parametrize("method", ["prompt", "prefix"])
 def test_a_model_that_takes_none_is_told(method):
-    with pytest.raises(ConfigError, match=f"{method} needs a model .*take lora"):
+    with pytest.raises(ConfigError, match=f"{method} needs a model .*use lora"):
         wrap(SimpleClassifier(3, 8, 2), peft(method=method))
 
 

@@ -68,7 +68,7 @@ def test_every_key_that_fits_nothing_is_told(tmp_path):
     section = peft(method="lora", keys=["query", "valve", "intermedate"])
     with pytest.raises(ConfigError) as error:
         encoder(tmp_path, section)
-    assert "'valve' fits no linear layer" in str(error.value)
+    assert "'valve' matches no linear layer" in str(error.value)
     assert "did you mean 'intermediate'" in str(error.value)
     assert len(error.value.problems) == 2
 
