@@ -1,16 +1,16 @@
 """Every error that mlpeft raises on purpose.
 
 MlpeftError
-├── ConfigError            a configuration that cannot be used; lists every problem
+├── ConfigError            an invalid configuration; lists every problem
 │                          (also a ValueError)
-├── TaskSamplingError      a task that is not there, or cannot be drawn from
-├── DataError              a data set that is missing, damaged or not what was said
-├── ShapeError             arrays that do not fit (also a ValueError)
-│   └── ParamMismatch      a tree of parameters with other leaves than expected
+├── TaskSamplingError      a task that does not exist, or cannot be sampled
+├── DataError              a data set that is missing, damaged or not as expected
+├── ShapeError             arrays whose shapes do not match (also a ValueError)
+│   └── ParamMismatch      a parameter tree whose leaves are not the expected ones
 ├── CheckpointError        a checkpoint that cannot be written, read or trusted
-└── ProtocolError          a breach of the cluster's protocol
+└── ProtocolError          a violation of the cluster's protocol
     ├── LocalProtocolError     by this side: a bug here
-    └── RemoteProtocolError    by the peer: refused, nothing changed
+    └── RemoteProtocolError    by the peer: rejected, state unchanged
 
 A message says what was given, what was expected, and what to do.
 """
@@ -29,10 +29,10 @@ class MlpeftError(Exception):
 
 
 class ConfigError(MlpeftError, ValueError):
-    """A configuration that cannot be used.
+    """An invalid configuration.
 
     Args:
-        problems: One line each, with the key's path; or a single one.
+        problems: One line each, with the key's path; or a single line.
         source: Where the configuration came from (a file, `--set`).
     """
 
@@ -47,19 +47,19 @@ class ConfigError(MlpeftError, ValueError):
 
 
 class TaskSamplingError(MlpeftError):
-    """A task that is not in the distribution, or cannot be drawn from."""
+    """A task that is not in the distribution, or cannot be sampled."""
 
 
 class DataError(MlpeftError):
-    """A data set that is missing, damaged or not what was said."""
+    """A data set that is missing, damaged or not as expected."""
 
 
 class ShapeError(MlpeftError, ValueError):
-    """Arrays whose shapes or types do not fit together."""
+    """Arrays whose shapes or dtypes do not match."""
 
 
 class ParamMismatch(ShapeError):  # noqa: N818 - named for what happened
-    """A tree of parameters whose leaves are not the expected ones."""
+    """A parameter tree whose leaves are not the expected ones."""
 
 
 class CheckpointError(MlpeftError):
@@ -67,19 +67,19 @@ class CheckpointError(MlpeftError):
 
 
 class ProtocolError(MlpeftError):
-    """A breach of the cluster's protocol."""
+    """A violation of the cluster's protocol."""
 
 
 class LocalProtocolError(ProtocolError):
-    """This side broke the protocol: a bug here."""
+    """This side violated the protocol: a bug here."""
 
 
 class RemoteProtocolError(ProtocolError):
-    """The peer broke the protocol; what it sent was refused and changed nothing."""
+    """The peer violated the protocol; its message was rejected, state is unchanged."""
 
 
 def nearest(word: str, valid: Iterable[str]) -> str:
-    """A hint that names the valid word nearest to the one given, or all of them."""
+    """A hint with the valid word nearest to this one, or with all valid words."""
     names = sorted(valid)
     close = difflib.get_close_matches(word, names, n=1, cutoff=0.5)
     if close:

@@ -1,4 +1,4 @@
-"""Files: written whole or not at all, their digests and sizes, and where they lie."""
+"""Atomic writes, digests and sizes of files, and overrides of asset paths."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
 
 def write_atomically(path: Path, content: bytes, mode: int = 0o666) -> None:
-    """Write a file under a temporary name beside it, flush it to disk and rename it.
+    """Write a temporary file in the same folder, flush it to disk and rename it.
 
     Args:
-        path: Where; replaced if it is there.
-        content: What.
-        mode: Permissions, less the umask. The file never has others, not even while it
-            is written.
+        path: The file; replaced if it exists.
+        content: Its bytes.
+        mode: Permissions, less the umask. The file never has others, even while it is
+            being written.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     temporary.unlink(missing_ok=True)
@@ -36,7 +36,7 @@ def write_atomically(path: Path, content: bytes, mode: int = 0o666) -> None:
 
 
 def size_text(size_bytes: float) -> str:
-    """A number of bytes for people: three figures, in powers of ten."""
+    """A size in readable form: three figures, in powers of ten."""
     for unit in ("B", "kB", "MB", "GB"):
         if size_bytes < 1000:
             decimals = 0 if unit == "B" or size_bytes >= 100 else 1
@@ -46,13 +46,13 @@ def size_text(size_bytes: float) -> str:
 
 
 def file_digest(path: Path, algorithm: str = "sha256") -> str:
-    """The digest of a file's bytes, as hexadecimal."""
+    """The digest of a file's bytes, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, algorithm).hexdigest()
 
 
 def file_sha256(path: Path) -> str:
-    """SHA-256 of a file's bytes; computed again only when the file has changed."""
+    """SHA-256 of a file's bytes; recomputed only if the file has changed."""
     status = path.stat()
     return _file_sha256(path.absolute(), (status.st_size, status.st_mtime_ns))
 
@@ -63,26 +63,26 @@ def _file_sha256(path: Path, version: tuple[int, int]) -> str:  # noqa: ARG001
 
 
 AssetOverrides = tuple[tuple[str, "Path"], ...]
-"""(name, place) pairs, sorted: can be a key of a cache."""
+"""(name, path) pairs, sorted, so that they can be the key of a cache."""
 
-_current: ContextVar[AssetOverrides] = ContextVar("provided", default=())
+_current: ContextVar[AssetOverrides] = ContextVar("asset_overrides", default=())
 
 
 def override_assets(files: Mapping[str, Path]) -> None:
-    """From now on, in this context, these files are found under these names.
+    """Resolve these names to these paths from now on, in this context.
 
     Args:
-        files: Place of each file or folder, by the name that a configuration or a
-            family has for it; replaces what was provided before.
+        files: Path of each file or folder, by its name in a configuration or a family;
+            replaces earlier overrides.
     """
     _current.set(tuple(sorted(files.items())))
 
 
 def asset_overrides() -> AssetOverrides:
-    """All that is provided in this context."""
+    """All overrides in this context."""
     return _current.get()
 
 
 def override_of(name: str) -> Path | None:
-    """Where the file or folder of this name is, if it was provided."""
-    return next((path for known, path in _current.get() if known == name), None)
+    """The path that overrides this file or folder, if there is one."""
+    return dict(_current.get()).get(name)

@@ -1,8 +1,8 @@
-"""Trees of parameters: flat dicts from a leaf's dotted path to its array.
+"""Parameter trees: flat dicts from a leaf's dotted path to its array.
 
-A `ParamTree` is what travels, what is averaged and what is saved. The arithmetic uses
-operators only, so that NumPy arrays and `mx.array` both pass, and goes through leaves
-in the order of their names, so that a sum has one result.
+Trees are sent, averaged and saved. The arithmetic uses operators only, so it works on
+NumPy arrays and `mx.array` alike, and visits leaves sorted by name, so that a sum has
+one result.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def dtype_name(array: Array) -> str:
 
 
 def schema(tree: Mapping[str, Array]) -> Schema:
-    """Shape and dtype of every leaf, in the order of their names."""
+    """Shape and dtype of every leaf, sorted by name."""
     return {
         name: (tuple(tree[name].shape), dtype_name(tree[name])) for name in sorted(tree)
     }
@@ -56,13 +56,13 @@ def check_schema(expected: Schema, tree: Mapping[str, Array], what: str) -> None
     """Check that a tree has exactly the expected leaves.
 
     Args:
-        expected: The schema to hold it against.
-        tree: The tree that was given.
+        expected: The schema it must have.
+        tree: The tree to check.
         what: What the tree is, for the message ("checkpoint a.npz", "update of w1").
 
     Raises:
-        ParamMismatch: Naming the first leaf that is missing, is not expected, or has
-            another shape or dtype, with both.
+        ParamMismatch: Naming the first leaf that is missing, unexpected, or of another
+            shape or dtype, with both.
     """
     for name in sorted(expected.keys() - tree.keys()):
         raise ParamMismatch(
@@ -86,7 +86,7 @@ def check_schema(expected: Schema, tree: Mapping[str, Array], what: str) -> None
 
 
 def to_numpy(tree: Mapping[str, Array]) -> NumpyTree:
-    """The same tree with NumPy leaves (views where the memory can be shared)."""
+    """Convert leaves to NumPy (views where memory can be shared)."""
     return {name: np.asarray(tree[name]) for name in sorted(tree)}
 
 
@@ -151,22 +151,22 @@ def global_norm(tree: Mapping[str, Array]) -> float:
 
 
 def count(tree: Mapping[str, Array]) -> int:
-    """How many numbers the tree holds."""
+    """The number of elements in all leaves."""
     return sum(int(np.prod(leaf.shape)) for leaf in tree.values())
 
 
 def digest(tree: Mapping[str, Array]) -> str:
-    """SHA-256 over names, shapes, dtypes and bytes of all leaves, as hexadecimal."""
-    seen = hashlib.sha256()
+    """SHA-256 over names, shapes, dtypes and bytes of all leaves, in hexadecimal."""
+    sha256 = hashlib.sha256()
     for name in sorted(tree):
         leaf = np.ascontiguousarray(np.asarray(tree[name]))
-        seen.update(f"{name}\0{leaf.dtype.str}\0{leaf.shape}\0".encode())
-        seen.update(leaf.data)
-    return seen.hexdigest()
+        sha256.update(f"{name}\0{leaf.dtype.str}\0{leaf.shape}\0".encode())
+        sha256.update(leaf.data)
+    return sha256.hexdigest()
 
 
 def write_npz(path: str | Path, tree: ParamTree) -> None:
-    """Write a tree of NumPy leaves, whole or not at all; folders are made."""
+    """Write a tree of NumPy leaves atomically; missing folders are created."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
@@ -176,10 +176,10 @@ def write_npz(path: str | Path, tree: ParamTree) -> None:
 
 
 def read_npz(path: str | Path) -> NumpyTree:
-    """Read a tree; nothing in the file is unpickled.
+    """Read a tree, without unpickling anything.
 
     Raises:
-        FileNotFoundError: Naming the absolute path that was looked at.
+        FileNotFoundError: Naming the absolute path.
         CheckpointError: If it is not such a file.
     """
     path = Path(path)

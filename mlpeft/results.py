@@ -1,4 +1,4 @@
-"""What an evaluation found: means over episodes, with 95 % intervals."""
+"""Results of an evaluation: means over episodes, with 95 % intervals."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ Z95 = 1.96
 
 @dataclass(frozen=True, slots=True)
 class EvalResult:
-    """Accuracy and loss on query sets, after some numbers of inner steps.
+    """Accuracy and loss on query sets after several numbers of inner steps.
 
-    Sequences have no accuracy but exact match, and are judged by their loss a token:
-    few completions are ever matched.
+    Sequences have exact match instead of accuracy, and are judged by their loss per
+    token, since few completions match exactly.
 
     The half width of an interval is `1.96 * s / sqrt(n)`, s being the sample standard
     deviation over n episodes; NaN for a single episode.
@@ -35,10 +35,10 @@ class EvalResult:
         steps: Inner steps after which queries were scored, ascending.
         loss: Mean query loss after each of them.
         loss_ci95: Half width of its 95 % interval.
-        episodes: How many episodes the means are over.
+        episodes: The number of episodes.
         acc: Mean accuracy (0 to 1) after each; None for regression and sequences.
         acc_ci95: Half width of its 95 % interval.
-        exact: Mean share of sequences matched exactly after each; None for others.
+        exact: Mean exact match (0 to 1) after each; None unless sequences.
         exact_ci95: Half width of its 95 % interval.
     """
 
@@ -59,13 +59,13 @@ class EvalResult:
         acc: np.ndarray | None = None,
         exact: np.ndarray | None = None,
     ) -> Self:
-        """Summarise one number per episode and step.
+        """Summarise scores of each episode after each step.
 
         Args:
             steps: s inner steps, ascending.
             loss: (n, s) query losses.
             acc: (n, s) accuracies from 0 to 1, or None.
-            exact: (n, s) shares of sequences matched, or None.
+            exact: (n, s) exact matches from 0 to 1, or None.
 
         Raises:
             ShapeError: If an array is not (n, s), n being at least 1.
@@ -78,8 +78,8 @@ class EvalResult:
                 continue
             if len(share) != episodes:
                 raise ShapeError(
-                    f"{name} has {len(share)} episodes but loss has {episodes}; give "
-                    "both of the same episodes"
+                    f"{name} has {len(share)} episodes but loss has {episodes}; both "
+                    "must be of the same episodes"
                 )
             mean, ci95 = _mean_and_interval(name, share, len(steps))
             shares |= {name: mean, f"{name}_ci95": ci95}
@@ -102,14 +102,14 @@ class EvalResult:
 
     @property
     def score(self) -> float:
-        """The last step's accuracy, or minus its loss: the larger the better."""
+        """The last step's accuracy, or minus its loss; larger is better."""
         return self.acc[-1] if self.acc is not None else -self.loss[-1]
 
     @property
     def headline(self) -> str:
-        """`final` in words: which score, and after how many steps."""
-        what = "loss" if self.acc is None else "accuracy"
-        return f"{what} {self.final} after {_steps(self.steps[-1])}"
+        """`final` with the name of the score and the number of steps."""
+        score = "loss" if self.acc is None else "accuracy"
+        return f"{score} {self.final} after {_steps(self.steps[-1])}"
 
     @property
     def final(self) -> str:
@@ -119,16 +119,16 @@ class EvalResult:
         return number(self.loss[-1], self.loss_ci95[-1])
 
     def better_than(self, other: EvalResult | None) -> bool:
-        """Whether the last step's mean is better; anything is better than None.
+        """Whether the last step's score is better; any number is better than None.
 
-        A score that is not a number is better than nothing else.
+        NaN is never better, and any number is better than NaN.
         """
         if other is None or math.isnan(other.score):
             return not math.isnan(self.score)
         return self.score > other.score
 
     def table(self, title: str = "") -> Table:
-        """One row a step, for rich to print."""
+        """A table for rich with one row per step."""
         from rich.table import Table
 
         table = Table(title=title or None, caption=f"{self.episodes} episodes, ± 95 %")
@@ -148,7 +148,7 @@ class EvalResult:
         return table
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON; what is not finite becomes None."""
+        """Plain values for JSON; NaN and infinity become None."""
         tree: dict[str, Any] = {"steps": list(self.steps), "episodes": self.episodes}
         for name in ("acc", "acc_ci95", "loss", "loss_ci95", "exact", "exact_ci95"):
             values = getattr(self, name)
@@ -160,7 +160,7 @@ class EvalResult:
 
     @classmethod
     def from_dict(cls, tree: Mapping[str, Any]) -> Self:
-        """The inverse of `to_dict`; other keys are passed over.
+        """The inverse of `to_dict`; other keys are ignored.
 
         Raises:
             DataError: If a key is missing.
@@ -191,21 +191,21 @@ class EvalResult:
 
 
 def percent(fraction: float, half_width: float) -> str:
-    """A fraction as per cent with its interval: `93.4 ± 0.6 %`."""
+    """A fraction as a percentage with its interval: `93.4 ± 0.6 %`."""
     return f"{number(100 * fraction, 100 * half_width, digits=1)} %"
 
 
 def number(value: float, half_width: float, digits: int = 3) -> str:
-    """A number with its interval, where there is one: `0.213 ± 0.012`."""
+    """A number with its interval, if there is one: `0.213 ± 0.012`."""
     if math.isnan(half_width):
         return f"{value:.{digits}f}"
     return f"{value:.{digits}f} ± {half_width:.{digits}f}"
 
 
 def half_width(values: np.ndarray) -> np.ndarray:
-    """Half the width of the 95 % interval of a mean over the first axis.
+    """Half width of the 95 % interval of a mean over the first axis.
 
-    `1.96 s / sqrt(n)`, s the sample standard deviation; NaN for n = 1.
+    `1.96 s / sqrt(n)`, s being the sample standard deviation; NaN for n = 1.
 
     Args:
         values: (n, ...), n being at least 1.
@@ -225,13 +225,13 @@ def _mean_and_interval(
     if values.ndim != 2 or values.shape[0] == 0 or values.shape[1] != steps:
         raise ShapeError(
             f"{name} has shape {values.shape}, expected (episodes, {steps}): at least "
-            "one episode, and a column for each of the steps"
+            "one episode, and one column per step"
         )
     return tuple(values.mean(axis=0).tolist()), tuple(half_width(values).tolist())
 
 
 def jsonable(value: float) -> float | None:
-    """A number for JSON, which knows no NaN: None then."""
+    """A number for JSON; None for NaN and infinity, which JSON lacks."""
     return value if math.isfinite(value) else None
 
 

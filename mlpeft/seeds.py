@@ -1,8 +1,8 @@
-"""Where every random number comes from.
+"""The seeds of all random numbers.
 
-All randomness of a run is `SeedSequence([run_seed, purpose, *position])`: the same on
-one process and on a cluster, whoever computes a task and in whatever order. No global
-generator is read or changed.
+All randomness of a run is `SeedSequence([run_seed, purpose, *position])`: the same in
+one process and on a cluster, whichever worker computes a task and in whatever order. No
+global generator is read or changed.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 
 
 class Purpose(IntEnum):
-    """What a stream of numbers is for. The values are part of a run's identity."""
+    """The use of a random stream. The values are part of a run's identity."""
 
     INIT = 0
     TRAIN = 1
@@ -31,11 +31,11 @@ def sequence(run_seed: int, purpose: Purpose, *position: int) -> np.random.SeedS
 
 
 def generator(run_seed: int, purpose: Purpose, *position: int) -> np.random.Generator:
-    """A fresh generator for one purpose at one position."""
+    """A new generator for one purpose at one position."""
     return np.random.Generator(np.random.PCG64(sequence(run_seed, purpose, *position)))
 
 
 def seed_word(run_seed: int, purpose: Purpose, *position: int) -> int:
-    """One 64-bit word for a position: the episode seed that travels to a worker."""
+    """A 64-bit seed for one position, such as the episode seed sent to a worker."""
     state = sequence(run_seed, purpose, *position).generate_state(1, np.uint64)
     return int(state[0])

@@ -1,8 +1,8 @@
-"""The configuration of a run: one section a concern, every key checked.
+"""The configuration of a run: one section per concern, every key checked.
 
-One rule of precedence: `--set a.b=c` over the file over the defaults below. A field's
-description is its documentation; `mlpeft config` prints them all. The Reptile paper
-(arXiv 1803.02999) calls `inner_lr` alpha and `outer_lr` epsilon, the meta step size.
+Precedence: `--set a.b=c`, then the file, then the defaults below. A field's description
+is its documentation; `mlpeft config` prints them all. The Reptile paper (arXiv
+1803.02999) calls `inner_lr` alpha and `outer_lr` epsilon, the meta step size.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ SectionT = TypeVar("SectionT", bound=Section)
 
 
 def checked(section: type[SectionT], **keys: Any) -> SectionT:
-    """One section from its keys, for code that has no whole configuration.
+    """Build one section from its keys, for code without a complete configuration.
 
     Raises:
         ConfigError: Listing every problem at once.

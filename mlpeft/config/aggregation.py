@@ -1,4 +1,4 @@
-"""Whether a robust aggregation rule makes sense for a run's shards."""
+"""Check that a robust aggregation rule makes sense for a run's shards."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ if TYPE_CHECKING:
     from mlpeft.config.learning import MetaLearningSection
 
 LEAST_SHARDS = 3
-"""Of two values the median is the mean, and trimming leaves none."""
+"""With two values the median is the mean, and trimming removes both."""
 
 
 def trimmed(shards: int, trim_fraction: float) -> int:
-    """How many of so many values a trimmed mean leaves out at each end."""
+    """How many values a trimmed mean over `shards` values drops at each end."""
     return math.floor(shards * trim_fraction + 1e-9)  # 0.29 * 100 is less than 29
 
 
 def problem(meta: MetaLearningSection, shard_size: int) -> str | None:
-    """What is wrong with the rule for shards of so many tasks; None: nothing."""
+    """What is wrong with the rule for shards of `shard_size` tasks; None: nothing."""
     if meta.aggregation == "mean":
         return None
     tasks = meta.meta_batch_size
@@ -26,19 +26,19 @@ def problem(meta: MetaLearningSection, shard_size: int) -> str | None:
     if tasks % shard_size:
         return (
             f"{rule} needs shards of equal size, and compute.shard_size {shard_size} "
-            f"does not divide meta_learning.meta_batch_size {tasks}; choose 1"
+            f"does not divide meta_learning.meta_batch_size {tasks}; set it to 1"
         )
     shards = tasks // shard_size
     if shards < LEAST_SHARDS:
         return (
-            f"{rule} needs {LEAST_SHARDS} shards or more, and {tasks} tasks in shards "
-            f"of {shard_size} are {shards}; raise meta_learning.meta_batch_size or "
+            f"{rule} needs {LEAST_SHARDS} shards or more, but {tasks} tasks in shards "
+            f"of {shard_size} make {shards}; raise meta_learning.meta_batch_size or "
             "lower compute.shard_size"
         )
     if meta.aggregation == "trimmed_mean" and not trimmed(shards, meta.trim_fraction):
         least = math.ceil(1000 / shards) / 1000
         return (
             f"meta_learning.trim_fraction: {meta.trim_fraction:g} of {shards} shards "
-            f"is less than one: none would be left out; choose {least:g} or more"
+            f"is less than one, so none would be dropped; set it to {least:g} or more"
         )
     return None

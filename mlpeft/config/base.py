@@ -1,4 +1,4 @@
-"""What all sections share."""
+"""The base of all sections, and types of their fields."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
 BoundedCount = Annotated[int, Field(ge=1, le=1_000_000)]
-"""How many of something are held in memory, one by one."""
+"""A number of objects that are held in memory at once."""
 Width = Annotated[int, Field(ge=1, le=65_536)]
-"""Side of a matrix: its square still fits into a large machine."""
+"""Side of a matrix; a square one still fits into the memory of a large machine."""
 
 
 class Section(BaseModel):

@@ -8,7 +8,7 @@ from mlpeft.config.base import Section
 
 
 class ClusterSection(Section):
-    """The coordinator and its workers. Decides no bits."""
+    """The coordinator and its workers. Does not affect the result's bits."""
 
     listen: str = Field(
         default="127.0.0.1:50051",
@@ -19,15 +19,17 @@ class ClusterSection(Section):
         default=None,
         ge=0,
         lt=1 << 16,
-        description="Port where workers join with a token, once, when there is TLS; "
-        "null: as `mlpeft-coordinator init --port` said, 50052 by itself",
+        description="Port where workers join once with a token, if TLS is on; null: "
+        "the port of `mlpeft-coordinator init --port`, by default 50052",
     )
     discovery: bool | None = Field(
         default=None,
         description="Announce the coordinator on the local network (DNS-SD), so that "
-        "workers find it; null: only where others can reach it",
+        "workers find it; null: unless it listens on loopback only",
     )
-    slots: PositiveInt = Field(default=1, description="Shards a worker takes at once")
+    slots: PositiveInt = Field(
+        default=1, description="Shards that a worker holds at once"
+    )
     min_workers: PositiveInt = Field(
         default=1, description="Workers to wait for before the first round"
     )
@@ -39,11 +41,11 @@ class ClusterSection(Section):
     )
     lease_s: PositiveFloat = Field(
         default=600.0,
-        description="Longest time that a shard may take, in seconds; the time that it "
-        "gets until task times are known",
+        description="Longest lease of a shard, in seconds; used until task times are "
+        "known",
     )
     least_lease_s: PositiveFloat = Field(
-        default=60.0, description="Shortest time that a shard gets, in seconds"
+        default=60.0, description="Shortest lease of a shard, in seconds"
     )
     deadline_factor: NonNegativeFloat = Field(
         default=10.0,
@@ -52,20 +54,21 @@ class ClusterSection(Section):
     )
     backup_factor: NonNegativeFloat = Field(
         default=4.0,
-        description="Spreads above it after which an idle worker computes the shard as "
-        "well, 0: never",
+        description="Spreads above that median after which an idle worker computes the "
+        "shard as well; 0: never",
     )
     max_attempts: PositiveInt = Field(
         default=4,
-        description="Failures of one shard after which the run stops, once it has "
-        "failed on as many workers or on all",
+        description="Failures of one shard after which the run stops, if as many "
+        "workers, or all, have failed at it",
     )
     quarantine_after: PositiveInt = Field(
         default=3,
-        description="Shards in a row that fail on one worker alone until it gets none",
+        description="Consecutive shards that fail only on one worker before it is "
+        "quarantined",
     )
     quarantine_s: PositiveFloat = Field(
-        default=600.0, description="Seconds until it gets shards again"
+        default=600.0, description="Seconds of quarantine"
     )
     norm_factor: NonNegativeFloat = Field(
         default=30.0,
@@ -77,9 +80,9 @@ class ClusterSection(Section):
         default=None,
         ge=0,
         lt=1 << 16,
-        description="Port of the metrics for Prometheus; 0: any; null: none",
+        description="Port of the Prometheus metrics; 0: any free port; null: off",
     )
     metrics_host: str = Field(
         default="127.0.0.1",
-        description="Address of the metrics; they have no protection of their own",
+        description="Address of the metrics, which have no access control",
     )

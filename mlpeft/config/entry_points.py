@@ -1,6 +1,6 @@
 """The user's own Python objects, named as `package.module:name`.
 
-Importing a module runs its code: whoever calls `load` has seen to it that this may be.
+Importing a module runs its code: callers of `load` must have checked that it may run.
 """
 
 from __future__ import annotations
@@ -18,31 +18,30 @@ _FORM: Final = re.compile(r"(?P<module>[A-Za-z_][\w.]*):(?P<name>[A-Za-z_]\w*)")
 
 
 def module_of(entry_point: object) -> str | None:
-    """The module that an entry point names; None if it is not of that form."""
+    """The module of an entry point; None if it does not have that form."""
     match = _FORM.fullmatch(str(entry_point))
     return match["module"] if match else None
 
 
 def load(entry_point: str, key: str) -> Callable[..., Any]:
-    """Import what an entry point names.
+    """Import an entry point.
 
     Args:
         entry_point: `package.module:name`.
-        key: Where the configuration has it, for the message.
+        key: Its configuration key, for the message.
 
     Raises:
-        ConfigError: If it is not there, or cannot be called.
+        ConfigError: If it does not exist, or is not callable.
     """
     module, _, name = entry_point.partition(":")
     try:
-        found = getattr(importlib.import_module(module), name)
+        function = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError) as error:
         raise ConfigError(
             f"{key}: cannot import {entry_point!r}: {error}; is its folder on "
-            "PYTHONPATH? (PYTHONPATH=. for the folder you are in)"
+            "PYTHONPATH? (PYTHONPATH=. for the current folder)"
         ) from error
-    if not callable(found):
-        raise ConfigError(
-            f"{key}: {entry_point!r} is a {type(found).__name__}, expected a function"
-        )
-    return found  # type: ignore[no-any-return]
+    if not callable(function):
+        kind = type(function).__name__
+        raise ConfigError(f"{key}: {entry_point!r} is a {kind}, expected a function")
+    return function  # type: ignore[no-any-return]

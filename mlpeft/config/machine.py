@@ -1,4 +1,4 @@
-"""How and where it runs: compute, logs, paths."""
+"""Compute, logs and paths."""
 
 from __future__ import annotations
 
@@ -11,36 +11,37 @@ from mlpeft.config.base import Section
 
 
 class ComputeSection(Section):
-    """How the numbers are computed. Part of a run's identity: it decides bits."""
+    """How results are computed. Part of a run's identity: it affects the bits."""
 
     strategy: Literal["auto", "loop", "compiled", "vmap"] = Field(
         default="auto",
-        description="Inner loops as Python, compiled, or compiled and vectorised over "
-        "tasks; auto: vmap for plain MLPs, compiled for the rest",
+        description="Inner loops as a Python loop (loop), compiled (compiled), or "
+        "compiled and vectorised over tasks (vmap); auto: vmap for plain MLPs, else "
+        "compiled",
     )
     threads: PositiveInt = Field(
-        default=1, description="BLAS threads of a process (Linux)"
+        default=1, description="BLAS threads per process (Linux)"
     )
     shard_size: PositiveInt | None = Field(
         default=None,
-        description="Tasks computed as one unit; null: the meta-batch under vmap, "
-        "else 1",
+        description="Tasks computed as one unit; null: the meta-batch with vmap, else "
+        "1",
     )
     gradient_checkpointing: bool = Field(
         default=False,
-        description="Keep only what goes from layer to layer (layers.N) and compute "
-        "the rest again for gradients: less memory, more time; not under vmap",
+        description="Keep only the outputs of layers (layers.N) and recompute the rest "
+        "for gradients: less memory, more time; not with vmap",
     )
 
 
 class LoggingSection(Section):
-    """What is written about a run, and where."""
+    """Logs of a run, and where they go."""
 
     log_dir: Path = Field(
-        default=Path("logs"), description="Folder of log files, one a run"
+        default=Path("logs"), description="Folder of log files, one per run"
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
-        default="INFO", description="Least severe level that is logged"
+        default="INFO", description="Lowest level that is logged"
     )
     wandb_enabled: bool = Field(
         default=False, description="Report to Weights & Biases (extra: wandb)"
@@ -51,21 +52,22 @@ class LoggingSection(Section):
 
 
 class PathsSection(Section):
-    """Where things are kept."""
+    """Folders of checkpoints and data, and when checkpoints are written."""
 
     checkpoint_dir: Path = Field(
-        default=Path("checkpoints"), description="Run folders are made in here"
+        default=Path("checkpoints"), description="Folder of run folders"
     )
     data_dir: Path = Field(
         default=Path("data"),
-        description="Data sets; the variable MLPEFT_DATA_DIR comes before it",
+        description="Folder of data sets; the environment variable MLPEFT_DATA_DIR "
+        "overrides it",
     )
     keep_last: PositiveInt = Field(
-        default=3, description="Checkpoints to keep, beside the best one"
+        default=3, description="Checkpoints to keep besides the best one"
     )
     save_seconds: PositiveFloat = Field(
         default=10.0,
-        description="Seconds after which a checkpoint is written between those of "
-        "meta_learning.save_interval: a killed run repeats no more than that, and the "
-        "round in flight",
+        description="Longest time between checkpoints in seconds, besides "
+        "meta_learning.save_interval: a killed run repeats at most that and the "
+        "current round",
     )

@@ -1,4 +1,4 @@
-"""Which model is meta-learned."""
+"""The model that is meta-learned."""
 
 from __future__ import annotations
 
@@ -25,33 +25,33 @@ class ModelSection(Section):
     num_layers: PositiveInt = Field(default=2, description="Hidden layers")
     weights: str | None = Field(
         default=None,
-        description="Pretrained model of backbone encoder or causal_lm: its Hugging "
-        "Face folder, OWNER/NAME of the hub, package:NAME/FOLDER inside an installed "
-        "package, or for causal_lm a GGUF file",
+        description="Pretrained model of backbone encoder or causal_lm: a Hugging Face "
+        "folder, OWNER/NAME on the hub, package:NAME/FOLDER in an installed package, "
+        "or for causal_lm a GGUF file",
     )
     base_dtype: Literal["auto", "stored", "float32", "bfloat16"] = Field(
         default="auto",
-        description="How backbone causal_lm holds its frozen weights: as the files "
-        "have them, quantised ones quantised (stored), or dequantised to this type; "
-        "auto: stored on a GPU, float32 on a CPU (mlpeft info)",
+        description="Dtype of the frozen weights of backbone causal_lm: that of the "
+        "files, with their quantisation (stored), or dequantised to this dtype; auto: "
+        "stored on a GPU, float32 on a CPU (mlpeft info)",
     )
     head: Literal["prototype", "cosine", "zero", "learned"] = Field(
         default="prototype",
-        description="Head of backbone encoder: made anew in each episode from its "
-        "class means (prototype; cosine: its logits stay cosines while it adapts) or "
-        "from zeros (zero), or a part of theta (learned)",
+        description="Head of backbone encoder: built in each episode from its class "
+        "means (prototype; cosine: logits stay cosines during adaptation) or from "
+        "zeros (zero), or part of theta (learned)",
     )
     projected: bool = Field(
         default=False,
-        description="Put a linear layer, the identity at the start, between backbone "
-        "encoder and its head; to meta-learn it beside a PEFT method: peft.train_also: "
-        "[projection]",
+        description="Insert a linear layer, initially the identity, between backbone "
+        "encoder and its head; to train it together with a PEFT method, set "
+        "peft.train_also: [projection]",
     )
     logit_scale: PositiveFloat = Field(
         default=10.0, description="Factor of the head's logits in backbone encoder"
     )
     transductive: bool = Field(
         default=True,
-        description="Queries of an episode share one batch-norm batch at evaluation; "
-        "false: each is classified alone beside the support set",
+        description="Queries of an episode share one batch for batch norm at "
+        "evaluation; false: each is classified alone with the support set",
     )

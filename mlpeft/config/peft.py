@@ -1,4 +1,4 @@
-"""Which few parameters of the model adapt."""
+"""The parameters of the model that adapt."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mlpeft.config.base import BoundedCount, Fraction, Section, Width
 
 
 class PeftSection(Section):
-    """Which few parameters of the model adapt; the rest is frozen."""
+    """The parameters of the model that adapt; the rest is frozen."""
 
     method: Literal[
         "none",
@@ -26,18 +26,18 @@ class PeftSection(Section):
         "prefix",
     ] = Field(
         default="none",
-        description="none (all parameters adapt), full (all of the layers that keys "
-        "and num_layers choose), head (train_also alone), bitfit (biases), lora, dora, "
-        "ia3, adapter (bottleneck adapters), prompt or prefix (virtual tokens); "
-        "docs/peft.md compares them",
+        description="none (all parameters adapt), full (all parameters of the layers "
+        "chosen by keys and num_layers), head (only train_also), bitfit (biases), "
+        "lora, dora, ia3, adapter (bottleneck adapters), prompt or prefix (virtual "
+        "tokens); docs/peft.md compares them",
     )
     rank: Width = Field(
         default=8, description="Rank of lora and dora, units of a bottleneck adapter"
     )
     scale: PositiveFloat = Field(
         default=2.0,
-        description="Factor of lora's and dora's change, as in mlx-lm; alpha comes "
-        "before it",
+        description="Factor of the low-rank change of lora and dora, as in mlx-lm; "
+        "alpha overrides it",
     )
     alpha: PositiveFloat | None = Field(
         default=None,
@@ -50,43 +50,43 @@ class PeftSection(Section):
     )
     dropout: Fraction = Field(
         default=0.0,
-        description="Probability of each input of lora's and dora's change to be left "
-        "out in an inner step; the same one whoever computes the task",
+        description="Probability of dropping an input of the low-rank change of lora "
+        "and dora in an inner step; masks do not depend on the worker",
     )
     keys: list[str] | None = Field(
         default=None,
         min_length=1,
-        description="Layers to change, by name or pattern (query, layers.0.*); null: "
-        "the method's own (lora, dora: query and value projections; ia3: keys, values "
-        "and feed-forward outputs; adapter: attention and feed-forward outputs; "
+        description="Layers to adapt, by name or pattern (query, layers.0.*); null: "
+        "the method's default (lora, dora: query and value projections; ia3: keys, "
+        "values and feed-forward outputs; adapter: attention and feed-forward outputs; "
         "bitfit: all linear layers; full: all)",
     )
     feedforward_keys: list[str] | None = Field(
         default=None,
         description="Layers whose input ia3 scales instead of their output; null: the "
-        "last of each feed-forward network",
+        "last layer of each feed-forward network",
     )
     num_virtual_tokens: BoundedCount = Field(
-        default=8, description="Vectors of prompt, keys and values of prefix"
+        default=8, description="Number of vectors of a prompt or prefix"
     )
     num_layers: PositiveInt | None = Field(
-        default=None, description="Only so many of the last layers; null: all"
+        default=None, description="Adapt only this many of the last layers; null: all"
     )
     train_also: list[str] = Field(
         default=["head"],
-        description="Modules that are not frozen, by name or pattern",
+        description="Modules to train as well, by name or pattern",
     )
 
     @property
     def factor(self) -> float:
-        """What lora's change is multiplied by."""
+        """The factor of the low-rank change."""
         if self.alpha is None:
             return self.scale
         return self.alpha / (math.sqrt(self.rank) if self.rslora else self.rank)
 
     @field_validator("rslora")
     @classmethod
-    def _has_alpha(cls, value: bool, info: ValidationInfo) -> bool:
-        if value and info.data.get("alpha") is None:
+    def _check_alpha(cls, rslora: bool, info: ValidationInfo) -> bool:
+        if rslora and info.data.get("alpha") is None:
             raise ValueError("it divides alpha by sqrt(rank); set peft.alpha too")
-        return value
+        return rslora

@@ -1,4 +1,4 @@
-"""One clear line for each thing that is wrong with a configuration."""
+"""One clear line for each problem of a configuration."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from mlpeft.errors import nearest
 
 
 def describe(detail: Any, root: type[BaseModel]) -> str:
-    """One line for one pydantic error: the key's path, what was given, what to do."""
+    """Turn a pydantic error into a line: the key's path, its value, what to do."""
     path = ".".join(str(part) for part in detail["loc"])
-    kind, given = detail["type"], detail.get("input")
+    kind, value = detail["type"], detail.get("input")
     if kind == "extra_forbidden":
         valid = _keys_at(detail["loc"][:-1], root)
         return f"{path}: unknown key; {nearest(str(detail['loc'][-1]), valid)}"
@@ -22,16 +22,16 @@ def describe(detail: Any, root: type[BaseModel]) -> str:
         return str(message)
     message = message[0].lower() + message[1:]
     hint = ""
-    if kind == "literal_error" and isinstance(given, str):
+    if kind == "literal_error" and isinstance(value, str):
         valid = re.findall(r"'([^']+)'", detail["ctx"]["expected"])
-        hint = f"; {nearest(given, valid)}"
-    elif kind == "list_type" and isinstance(given, str):
-        hint = f"; write [{given}]"
-    elif kind == "string_type" and given is not None:
-        hint = "; put quotes around it to make it a text"
+        hint = f"; {nearest(value, valid)}"
+    elif kind == "list_type" and isinstance(value, str):
+        hint = f"; write [{value}]"
+    elif kind == "string_type" and value is not None:
+        hint = "; put quotes around it to make it a string"
     elif kind == "path_type":
         message = "expected a path"
-    return f"{path}: {message}, got {given!r}{hint}"
+    return f"{path}: {message}, got {value!r}{hint}"
 
 
 def _keys_at(location: tuple[Any, ...], root: type[BaseModel]) -> list[str]:

@@ -11,7 +11,7 @@ from mlpeft.errors import ConfigError
 
 
 class _Loader(yaml.SafeLoader):
-    """safe_load, but for 1e-3 being a number (YAML 1.2), not a string (YAML 1.1)."""
+    """As safe_load, but 1e-3 is a number (YAML 1.2), not a string (YAML 1.1)."""
 
 
 _Loader.add_implicit_resolver(
@@ -26,11 +26,11 @@ _Loader.add_implicit_resolver(
 
 
 _DAMAGED = (yaml.YAMLError, ValueError, RecursionError)
-"""What reading raises: the last two of a 13th month, and of lists 5000 deep."""
+"""What parsing raises: ValueError for a 13th month, RecursionError for deep lists."""
 
 
 def parse_yaml(text: str, source: str = "") -> dict[str, Any]:
-    """A YAML mapping as a dict; an empty document is an empty one.
+    """Parse a YAML mapping; an empty document is an empty dict.
 
     Raises:
         ConfigError: If it is not YAML, or not a mapping.
@@ -50,7 +50,7 @@ def parse_yaml(text: str, source: str = "") -> dict[str, Any]:
 
 
 def override(tree: dict[str, Any], text: str) -> str | None:
-    """Apply one `section.key=value`; the problem, if it is not of that form."""
+    """Apply one `section.key=value`; return the problem, or None."""
     path, equals, value = text.partition("=")
     section, dot, key = path.strip().partition(".")
     if not (equals and dot and section and key):

@@ -1,4 +1,4 @@
-"""A run's whole configuration."""
+"""The complete configuration of a run."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class RunConfig(Section):
-    """All of a run's configuration."""
+    """The complete configuration of a run."""
 
     run: RunSection = RunSection()
     meta_learning: MetaLearningSection = MetaLearningSection()
@@ -43,7 +43,7 @@ class RunConfig(Section):
     cluster: ClusterSection = ClusterSection()
 
     @model_validator(mode="after")
-    def _keys_that_belong_together(self) -> Self:
+    def _check_related_keys(self) -> Self:
         meta = self.meta_learning
         if meta.algorithm == "fomaml" and self.task_distribution.train_query_size == 0:
             raise ValueError(
@@ -70,11 +70,11 @@ class RunConfig(Section):
     def load(cls, path: str | Path, overrides: Iterable[str] = ()) -> RunConfig:
         """Read a YAML file and apply `a.b=c` overrides.
 
-        A run that does not name itself is named after the file.
+        A run without a name is named after the file.
 
         Raises:
-            FileNotFoundError: Naming the absolute path that was looked at.
-            ConfigError: Listing every problem of file and overrides at once.
+            FileNotFoundError: Naming the absolute path.
+            ConfigError: Listing every problem in file and overrides at once.
         """
         path = Path(path)
         if not path.is_file():
@@ -103,7 +103,7 @@ class RunConfig(Section):
         Raises:
             ConfigError: Listing every problem at once.
         """
-        # A section whose keys are all commented out is an empty one.
+        # YAML reads a section whose keys are all commented out as None.
         merged = {
             name: dict(section) if isinstance(section, dict) else section
             for name, section in tree.items()
@@ -123,7 +123,7 @@ class RunConfig(Section):
         return config
 
     def with_changes(self, **sections: Mapping[str, Any]) -> RunConfig:
-        """The same configuration with some keys of some sections changed.
+        """A copy with some keys of some sections changed.
 
         Raises:
             ConfigError: Listing every problem at once.
@@ -134,9 +134,9 @@ class RunConfig(Section):
         return RunConfig.from_dict(tree)
 
     def to_dict(self) -> dict[str, Any]:
-        """A nested dict of plain values, as in a YAML file."""
+        """Convert to a nested dict of plain values, as in a YAML file."""
         return self.model_dump(mode="json")
 
     def to_yaml(self) -> str:
-        """The whole configuration as YAML; `from_dict(parse_yaml(...))` reads it."""
+        """Convert to YAML, which `from_dict(parse_yaml(...))` reads."""
         return yaml.safe_dump(self.to_dict(), sort_keys=False)

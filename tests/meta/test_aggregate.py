@@ -163,12 +163,12 @@ def test_a_shard_has_one_task_under_a_robust_rule_unless_told_otherwise():
 @pytest.mark.parametrize(
     ("changes", "problem"),
     [
-        ({"meta_learning__meta_batch_size": 2}, "needs 3 shards or more, and 2 tasks"),
-        ({"compute__shard_size": 2}, "in shards of 2 are 2; raise meta_learning.meta"),
+        ({"meta_learning__meta_batch_size": 2}, "needs 3 shards or more, but 2 tasks"),
+        ({"compute__shard_size": 2}, "in shards of 2 make 2; raise meta_learning.meta"),
         ({"compute__shard_size": 3}, "needs shards of equal size"),
         (
             {"rule": "trimmed_mean", "meta_learning__trim_fraction": 0.2},
-            "0.2 of 4 shards is less than one: none would be left out; choose 0.25 or",
+            "is less than one, so none would be dropped; set it to 0.25 or more",
         ),
         ({"meta_learning__trim_fraction": 0.5}, "less than 0.5"),
     ],
