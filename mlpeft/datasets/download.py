@@ -154,7 +154,7 @@ def _continue(
         _Restart: If the server cannot send them.
         ConnectionError: If it sends fewer than it said.
     """
-    headers = {"User-WorkerDriver": "mlpeft", "Accept-Encoding": "identity"}
+    headers = {"User-Agent": "mlpeft", "Accept-Encoding": "identity"}
     if start:
         headers["Range"] = f"bytes={start}-"
     request = urllib.request.Request(url, headers=headers)  # noqa: S310 - http(s) only

@@ -20,12 +20,14 @@ class Server:
 
     Attributes:
         requests: (path, Range header or None), as they came.
+        user_agents: The User-Agent header of each.
     """
 
     def __init__(self):
         self.files: dict[str, bytes] = {}
         self.faults: list = []
         self.requests: list[tuple[str, str | None]] = []
+        self.user_agents: list[str | None] = []
         server = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -52,6 +54,7 @@ class Server:
         path = handler.path.lstrip("/")
         asked = handler.headers.get("Range")
         self.requests.append((path, asked))
+        self.user_agents.append(handler.headers.get("User-Agent"))
         fault = self.faults.pop(0) if self.faults else None
         body = self.files[path]
         if isinstance(fault, tuple):

@@ -39,6 +39,7 @@ def fetch(remote, target, **kwargs):
 def test_a_file_arrives_whole(remote, target, server):
     assert fetch(remote, target) == []
     assert server.requests == [("file.bin", None)]
+    assert server.user_agents == ["mlpeft"]
 
 
 def test_progress_is_told_to_the_end(remote, target):
