@@ -1,1 +1,1 @@
-"""Data sets: what there is, where it lies, how it gets there, whether it is whole."""
+"""Data sets: a catalogue, finding, fetching, reading and verifying their files."""

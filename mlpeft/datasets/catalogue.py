@@ -1,7 +1,7 @@
-"""The data sets that mlpeft knows: what they are, whose they are, how to tell them.
+"""The data sets that mlpeft knows: contents, licences and digests.
 
-`omniglot.npz` may also be made on this machine from the official archives; that has all
-50 alphabets and another digest than the one listed here, and is as good.
+`omniglot.npz` may also be converted on this machine from the official archives. Such a
+file has all 50 alphabets, and so another digest than the one listed here.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ class DataFile:
     """One file of a data set.
 
     Attributes:
-        path: Inside a data folder.
-        size_bytes: How large it is.
-        sha256: Of its bytes.
+        path: Its path in a data folder.
+        size_bytes: Its size.
+        sha256: SHA-256 of its bytes.
     """
 
     path: str
@@ -32,12 +32,12 @@ class DataSet:
     """One data set.
 
     Attributes:
-        name: As commands take it.
-        about: What it holds.
-        licence: Under which it may be used.
+        name: Its name in commands.
+        about: What it contains.
+        licence: The licence of its use.
         citation: What a paper that uses it should cite.
-        home: Where it comes from.
-        files: What it consists of; none where a package brings it.
+        home: The address of its origin.
+        files: Its files; none if they are part of a package.
         remedy: How to get it.
     """
 
@@ -51,7 +51,8 @@ class DataSet:
 
 
 _INTENTS = (
-    "run: mlpeft data import {0} FILES, with the files that mlpeft data list names"
+    "run: mlpeft data import {0} FILES, with the files that mlpeft data list --json "
+    "names"
 )
 
 CATALOGUE = {
@@ -141,8 +142,8 @@ def data_set(name: str) -> DataSet:
     """The data set of this name.
 
     Raises:
-        DataError: If there is none, with the nearest that there is.
+        DataError: If there is none, with the nearest name.
     """
     if name not in CATALOGUE:
-        raise DataError(f"there is no data set {name!r}; {nearest(name, CATALOGUE)}")
+        raise DataError(f"unknown data set {name!r}; {nearest(name, CATALOGUE)}")
     return CATALOGUE[name]

@@ -2,10 +2,10 @@
 
     {"task": "anna", "prompt": "The train is late.", "completion": "late AGAIN, sigh"}
 
-are mlx-lm's `completions` with a task for each line: a person, a style, a product.
-Lines may also have a `split` (train, val or test), the same for all of a task; if none
-has one, the tasks are dealt 3 : 1 : 1 by their names. A file that ends in .gz is
-unpacked.
+This is mlx-lm's `completions` format with a task per line: a person, a style, a
+product. Lines may also have a `split` (train, val or test), the same for all lines of a
+task; if none has one, tasks are split 3 : 1 : 1 by name. Files ending in .gz are
+decompressed.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _KEYS = ("task", "prompt", "completion")
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """What is given, and what a model should say then."""
+    """A prompt and the completion that a model should learn."""
 
     prompt: str
     completion: str
@@ -39,8 +39,8 @@ class CompletionTasks:
     """The tasks of a file.
 
     Attributes:
-        examples: Of each task, in the file's order.
-        splits: The names of the tasks of each split, sorted; an empty one is left out.
+        examples: The examples of each task, in the file's order.
+        splits: The sorted names of the tasks in each split that is not empty.
     """
 
     examples: dict[str, list[Example]] = field(default_factory=dict)
@@ -51,47 +51,47 @@ def read_completions(path: Path) -> CompletionTasks:
     """Read a file of completions.
 
     Raises:
-        DataError: If it is missing, or a line is not of the form above.
+        DataError: If it is missing, or a line does not have the format above.
     """
     if not path.is_file():
         raise DataError(
             f"no file at {path.absolute()}; expected JSON lines with "
             f"{', '.join(_KEYS)} (docs/language_models.md)"
         )
-    found = CompletionTasks()
-    named: dict[str, str | None] = {}
-    for place, row in _rows(path):
+    tasks = CompletionTasks()
+    split_of: dict[str, str | None] = {}
+    for position, row in _read_rows(path):
         task = str(row["task"])
         split = row.get("split")
         if split is not None and split not in SPLITS:
-            raise DataError(f"{place}: split is {split!r}, expected one of {SPLITS}")
-        if named.setdefault(task, split) != split:
+            raise DataError(f"{position}: split is {split!r}, expected one of {SPLITS}")
+        if split_of.setdefault(task, split) != split:
             raise DataError(
-                f"{place}: task {task!r} has split {named[task]!r} on an earlier line "
-                f"and {split!r} here; a task belongs to one split"
+                f"{position}: task {task!r} has split {split_of[task]!r} on an earlier "
+                f"line and {split!r} here; a task belongs to one split"
             )
         example = Example(str(row["prompt"]), str(row["completion"]))
-        found.examples.setdefault(task, []).append(example)
-    if not found.examples:
+        tasks.examples.setdefault(task, []).append(example)
+    if not tasks.examples:
         raise DataError(f"{path} has no lines")
-    if set(named.values()) == {None}:
-        found.splits = assign_splits(named)
-    elif None in named.values():
-        without = next(task for task, split in named.items() if split is None)
+    if set(split_of.values()) == {None}:
+        tasks.splits = assign_splits(split_of)
+    elif None in split_of.values():
+        task = next(task for task, split in split_of.items() if split is None)
         raise DataError(
-            f"{path}: task {without!r} has no split but others do; give all or none"
+            f"{path}: task {task!r} has no split but others do; give all or none"
         )
     else:
-        shares = {
-            split: sorted(task for task, its in named.items() if its == split)
+        by_split = {
+            split: sorted(task for task in split_of if split_of[task] == split)
             for split in SPLITS
         }
-        found.splits = {split: names for split, names in shares.items() if names}
-    return found
+        tasks.splits = {split: names for split, names in by_split.items() if names}
+    return tasks
 
 
-def _rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Each line that is not empty, with its place for messages."""
+def _read_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Each line that is not empty, with its position for messages."""
     number = 0
     try:
         with (gzip.open if path.suffix == ".gz" else open)(
@@ -101,23 +101,25 @@ def _rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
                 number += 1
                 if not line.strip():
                     continue
-                place = f"{path}, line {number}"
+                position = f"{path}, line {number}"
                 row = json.loads(line)
-                _check(place, row)
-                yield place, row
+                _check_row(position, row)
+                yield position, row
     except (OSError, EOFError, ValueError, zlib.error) as error:
         raise DataError(
-            f"{path} cannot be read at about line {number} ({error!r}); expected "
+            f"{path} cannot be read near line {number} ({error!r}); expected "
             "JSON lines in UTF-8"
         ) from error
 
 
-def _check(place: str, row: Any) -> None:
+def _check_row(position: str, row: object) -> None:
     if not isinstance(row, dict) or not set(_KEYS) <= set(row):
-        given = ", ".join(row) if isinstance(row, dict) else type(row).__name__
-        raise DataError(f"{place}: expected {', '.join(_KEYS)}, got {given}")
+        contents = ", ".join(row) if isinstance(row, dict) else type(row).__name__
+        raise DataError(f"{position}: expected {', '.join(_KEYS)}, got {contents}")
     for key in ("prompt", "completion"):
         if not isinstance(row[key], str):
-            raise DataError(f"{place}: {key} is {row[key]!r}, expected a text")
+            raise DataError(f"{position}: {key} is {row[key]!r}, expected a string")
     if not row["completion"]:
-        raise DataError(f"{place}: the completion is empty; there is nothing to learn")
+        raise DataError(
+            f"{position}: the completion is empty; there is nothing to learn"
+        )

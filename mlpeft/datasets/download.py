@@ -1,8 +1,8 @@
-"""Downloads that survive a broken connection and are checked before they are used.
+"""Downloads that resume after a broken connection and are verified before use.
 
-A file grows under the name FILE.part. When the connection breaks, the rest is asked for
-(HTTP Range); a server that does not know how sends the whole file again. Only a file
-with the right digest gets its name.
+Bytes are appended to FILE.part. After a broken connection the rest is requested (HTTP
+Range); a server without range support sends the whole file again. Only a file with the
+right digest is renamed to FILE.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 CHUNK_BYTES = 64 * 1024
 TIMEOUT_S = 30.0
 MAX_FAILURES = 5
-"""Failures in a row, without a byte between them, after which to give up; 1 if the
-server has not answered at all."""
+"""Consecutive failures without a byte received before giving up; 1 if the server has
+not answered at all."""
 
 _BROKEN = (
     urllib.error.URLError,
@@ -45,9 +45,9 @@ class Remote:
     """A file on a server.
 
     Attributes:
-        url: Where, http or https.
-        digest: Hexadecimal, of its bytes.
-        algorithm: Of the digest, as hashlib names it.
+        url: Its http or https address.
+        digest: Digest of its bytes, in hexadecimal.
+        algorithm: The digest's algorithm, as named by hashlib.
     """
 
     url: str
@@ -55,8 +55,8 @@ class Remote:
     algorithm: str = "sha256"
 
 
-class _Restart(Exception):  # noqa: N818 - no error: what is there is of no use
-    """The part that is there cannot be continued."""
+class _Restart(Exception):  # noqa: N818 - not an error: a signal to start again
+    """The server cannot resume from the partial file."""
 
 
 def download(
@@ -65,35 +65,35 @@ def download(
     progress: Callable[[int, int | None], None] | None = None,
     pause: Callable[[float], None] = time.sleep,
 ) -> None:
-    """Fetch a file, going on from what is there of it.
+    """Download a file, resuming from a partial one.
 
     Args:
         remote: The file.
-        target: What to call it here; its folder is made.
-        progress: Told how far it is.
-        pause: Waits so many seconds before another try.
+        target: Its local path; missing folders are created.
+        progress: Called with the bytes received and the total, if known.
+        pause: Sleeps for this many seconds before a retry.
 
     Raises:
         DataError: If the server cannot be reached, refuses, or has another file than
-            expected. What has arrived is kept for the next call where it is of use.
+            expected. A partial file is kept for the next call if it may be valid.
     """
     if urlsplit(remote.url).scheme not in {"http", "https"}:
         raise DataError(f"{remote.url}: expected an http or https address")
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(target.name + ".part")
     resumed = _fetch(remote, part, progress, pause)
-    found = file_digest(part, remote.algorithm)
-    if found != remote.digest and resumed:
-        # What was there may have been the beginning of another version.
+    digest = file_digest(part, remote.algorithm)
+    if digest != remote.digest and resumed:
+        # The partial file may have been the beginning of another version.
         part.unlink()
         _fetch(remote, part, progress, pause)
-        found = file_digest(part, remote.algorithm)
-    if found != remote.digest:
+        digest = file_digest(part, remote.algorithm)
+    if digest != remote.digest:
         part.unlink()
         raise DataError(
-            f"{remote.url} has {remote.algorithm} {found}, expected {remote.digest}: "
-            "damaged on the way, or no longer the same file. Nothing was kept; try "
-            "again, and if it happens again, get the file elsewhere and import it"
+            f"{remote.url} has {remote.algorithm} {digest}, expected {remote.digest}: "
+            "damaged in transit, or another version. The download was deleted; try "
+            "again, and if it fails again, get the file elsewhere and import it"
         )
     part.replace(target)
 
@@ -104,7 +104,7 @@ def _fetch(
     progress: Callable[[int, int | None], None] | None,
     pause: Callable[[float], None],
 ) -> bool:
-    """Have all bytes in `part`; whether some were there from an earlier call."""
+    """Download all bytes into `part`; return whether it resumed an earlier call."""
     resumed = part.exists() and part.stat().st_size > 0
     failures, reached = 0, False
     while True:
@@ -114,12 +114,12 @@ def _fetch(
         except _Restart:
             part.unlink(missing_ok=True)
             reached = True
-            reason: object = "the server would not go on from what is there"
+            reason: object = "the server could not resume the download"
         except urllib.error.HTTPError as error:
             error.close()
             if error.code < 500:
                 raise DataError(
-                    f"{remote.url}: the server says {error.code} {error.reason}"
+                    f"{remote.url}: the server answered {error.code} {error.reason}"
                 ) from error
             reached = True
             reason = error
@@ -127,16 +127,14 @@ def _fetch(
             reason = getattr(error, "reason", error)
         else:
             return resumed
-        there = part.stat().st_size if part.exists() else 0
-        reached = reached or there > before
-        failures = 1 if there > before else failures + 1
-        # A server that has not answered once is most likely out of reach.
+        size = part.stat().st_size if part.exists() else 0
+        reached = reached or size > before
+        failures = 1 if size > before else failures + 1
+        # A server that has never answered is most likely unreachable.
         if failures >= MAX_FAILURES or not reached:
-            kept = (
-                f"; {there} bytes are kept in {part} for the next try" if there else ""
-            )
+            note = f"; {size} bytes are kept in {part} for a retry" if size else ""
             raise DataError(
-                f"cannot fetch {remote.url}: {reason}{kept}. Is there a network? "
+                f"cannot download {remote.url}: {reason}{note}. Is there a network? "
                 "Without one, get the file on another machine and import it"
             )
         pause(2.0 ** (failures - 1))
@@ -148,11 +146,11 @@ def _continue(
     start: int,
     progress: Callable[[int, int | None], None] | None,
 ) -> None:
-    """Ask for the bytes from `start` on and append what comes.
+    """Request the bytes from `start` on and append them.
 
     Raises:
         _Restart: If the server cannot send them.
-        ConnectionError: If it sends fewer than it said.
+        ConnectionError: If it sends fewer than it announced.
     """
     headers = {"User-Agent": "mlpeft", "Accept-Encoding": "identity"}
     if start:
@@ -164,7 +162,7 @@ def _continue(
         if error.code != _UNSATISFIABLE:
             raise
         error.close()
-        # There is nothing after `start`: it is all there, or it is of another file.
+        # Nothing after `start`: the file is complete, or part of another version.
         if _size_in(error.headers.get("Content-Range")) == start:
             return
         raise _Restart from error
@@ -172,30 +170,31 @@ def _continue(
         if start and response.status == _PARTIAL:
             if not _starts_at(response.headers.get("Content-Range"), start):
                 raise _Restart
-            mode, there = "ab", start
+            mode, size = "ab", start
         else:
-            mode, there = "wb", 0
+            mode, size = "wb", 0
         length = response.headers.get("Content-Length")
-        total = None if length is None else there + int(length)
+        total = None if length is None else size + int(length)
         with part.open(mode) as file:
-            there = _copy(response, file, there, total, progress)
-    if total is not None and there < total:
-        raise ConnectionError(f"the connection ended after {there} of {total} bytes")
+            size = _copy(response, file, size, total, progress)
+    if total is not None and size < total:
+        raise ConnectionError(f"the connection ended after {size} of {total} bytes")
 
 
 def _copy(
     response: http.client.HTTPResponse,
     file: IO[bytes],
-    there: int,
+    size: int,
     total: int | None,
     progress: Callable[[int, int | None], None] | None,
 ) -> int:
+    """Append the response to a file of `size` bytes; return its new size."""
     while chunk := response.read(CHUNK_BYTES):
         file.write(chunk)
-        there += len(chunk)
+        size += len(chunk)
         if progress is not None:
-            progress(there, total)
-    return there
+            progress(size, total)
+    return size
 
 
 def _starts_at(content_range: str | None, start: int) -> bool:

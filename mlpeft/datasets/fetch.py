@@ -1,4 +1,4 @@
-"""Getting a data set into the data folder: from files that are there, or a server."""
+"""Put a data set into the data folder: from local files, or from a server."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from mlpeft.datasets.catalogue import DataSet
 
     Progress = Callable[[str, int, int | None], None]
-    """Called with what is being done, how much of it is, and how much there is."""
+    """Called with a label, the amount done, and the total if known."""
 
 DOWNLOADS = "omniglot.download"
-"""Inside a data folder: where archives wait until all are there."""
+"""Subfolder of a data folder for archives, until all are downloaded."""
 _OFFICIAL = "https://raw.githubusercontent.com/brendenlake/omniglot/master/python"
 OMNIGLOT_ARCHIVES = {
     "images_background": Remote(
@@ -31,8 +31,9 @@ OMNIGLOT_ARCHIVES = {
         f"{_OFFICIAL}/images_evaluation.zip", "6b91aef0f799c5bb55b94e3f2daec811", "md5"
     ),
 }
-"""The official archives. Their authors publish no digests; these MD5 are those that
-torchvision checks. They guard against damage, and what is made of them is checked."""
+"""The official archives. Their authors publish no digests; these MD5 sums are
+those that torchvision checks. They guard against damage; the converted file is checked
+as well."""
 
 
 def fetch(
@@ -41,19 +42,19 @@ def fetch(
     progress: Progress | None = None,
     remotes: Mapping[str, Remote] = OMNIGLOT_ARCHIVES,
 ) -> Path:
-    """Download a data set from its official address and make our file of it.
+    """Download a data set from its official address and convert it to our file.
 
     Args:
-        data_set: Which one.
-        folder: The data folder to put it into.
-        progress: Told what is being done and how far.
+        data_set: The data set.
+        folder: The data folder.
+        progress: See `Progress`.
         remotes: Omniglot's archives.
 
     Returns:
         The file.
 
     Raises:
-        DataError: If it has no address, or cannot be fetched whole.
+        DataError: If it has no address, or the download fails.
     """
     if data_set.name != "omniglot":
         raise DataError(f"{data_set.name} cannot be fetched; {data_set.remedy}")
@@ -64,14 +65,14 @@ def fetch(
             try:
                 download(remotes[name], archive, _labelled(progress, f"{name}.zip"))
             except DataError as error:
-                zips = " ".join(f"{one}.zip" for one in ARCHIVES)
+                zips = " ".join(f"{name}.zip" for name in ARCHIVES)
                 raise DataError(
                     f"{error} (mlpeft data import omniglot {zips})"
                 ) from error
         archives.append(archive)
-    made = import_files(data_set, archives, folder, progress)
+    files = import_files(data_set, archives, folder, progress)
     shutil.rmtree(folder / DOWNLOADS)
-    return made[0]
+    return files[0]
 
 
 def import_files(
@@ -80,21 +81,21 @@ def import_files(
     folder: Path,
     progress: Progress | None = None,
 ) -> list[Path]:
-    """Put files of a data set into the data folder, once they are checked.
+    """Check files of a data set and copy them into the data folder.
 
     Args:
-        data_set: Which one.
+        data_set: The data set.
         paths: For omniglot the official zips, or an omniglot.npz; for others the files
-            that the catalogue lists.
-        folder: The data folder to put them into.
-        progress: Told what is being done and how far.
+            in the catalogue.
+        folder: The data folder.
+        progress: See `Progress`.
 
     Returns:
         The files.
 
     Raises:
         FileNotFoundError: If a path is no file.
-        DataError: If a file is not what it should be; nothing is put anywhere then.
+        DataError: If a file is not as expected; then nothing is copied.
     """
     for path in paths:
         if not path.is_file():
@@ -115,8 +116,8 @@ def import_files(
                 break
         else:
             names = ", ".join(file.path.rpartition("/")[2] for file in data_set.files)
-            has = f"it has {names}" if names else data_set.remedy
-            raise DataError(f"{path.name} is no file of {data_set.name}; {has}")
+            hint = f"it has {names}" if names else data_set.remedy
+            raise DataError(f"{path.name} is not a file of {data_set.name}; {hint}")
     for name, content in contents.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         write_atomically(folder / name, content)
@@ -137,8 +138,8 @@ def _import_omniglot(
 
 
 def _labelled(
-    progress: Progress | None, what: str
+    progress: Progress | None, label: str
 ) -> Callable[[int, int | None], None] | None:
     if progress is None:
         return None
-    return lambda done, total: progress(what, done, total)
+    return lambda done, total: progress(label, done, total)

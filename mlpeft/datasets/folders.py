@@ -1,6 +1,8 @@
-"""Where data sets lie: the folders that are searched, in order.
+"""The folders that are searched for data sets.
 
-1. the folder that a command was given with `--data-dir`,
+In this order:
+
+1. the option `--data-dir` of a command,
 2. the environment variable MLPEFT_DATA_DIR,
 3. the configuration's `paths.data_dir`,
 4. `../shared/data` beside the checkout.
@@ -20,18 +22,18 @@ _CHECKOUT = Path(__file__).resolve().parents[2]
 
 
 def data_folders(
-    data_dir: str | Path | None = None, given: Path | None = None
+    data_dir: str | Path | None = None, first: Path | None = None
 ) -> tuple[Path, ...]:
-    """The folders in which data sets are looked for, the first one first.
+    """The folders that are searched for data sets, in order.
 
     Args:
         data_dir: The configuration's; None: `data`.
-        given: What a command was given; it comes before everything.
+        first: A folder to search before all others, from a command's option.
     """
-    named = os.environ.get(DATA_DIR_VARIABLE)
-    folders = [] if given is None else [given.expanduser()]
-    if named:
-        folders.append(Path(named).expanduser())
+    variable = os.environ.get(DATA_DIR_VARIABLE)
+    folders = [] if first is None else [first.expanduser()]
+    if variable:
+        folders.append(Path(variable).expanduser())
     folders.append(
         Path(DEFAULT_DATA_DIR if data_dir is None else data_dir).expanduser()
     )
@@ -43,34 +45,34 @@ def find(
     file: str,
     data_dir: str | Path | None = None,
     remedy: str = "",
-    given: Path | None = None,
+    first: Path | None = None,
 ) -> Path:
-    """The file that was provided under this name, or the folders' first.
+    """The asset override of a data file, or the first folder's that has it.
 
     Args:
-        file: Path inside a data folder.
+        file: Path in a data folder.
         data_dir: See `data_folders`.
-        remedy: What to do when there is none, for the message.
-        given: See `data_folders`.
+        remedy: How to get it, for the message.
+        first: See `data_folders`.
 
     Raises:
-        DataError: If no folder has it, naming all that were looked at.
+        DataError: If no folder has it, naming all that were searched.
     """
-    provided = override_of(file)
-    if provided is not None:
-        return provided
-    folders = data_folders(data_dir, given)
+    override = override_of(file)
+    if override is not None:
+        return override
+    folders = data_folders(data_dir, first)
     for folder in folders:
         if (folder / file).is_file():
             return folder / file
-    looked = ", ".join(map(str, folders))
+    searched = ", ".join(map(str, folders))
     hint = f"; {remedy}" if remedy else ""
     raise DataError(
-        f"data file {file!r} is not there (looked in {looked}){hint}, or point "
-        f"{DATA_DIR_VARIABLE} or paths.data_dir at the folder that has it"
+        f"data file {file!r} not found (searched {searched}){hint}, or set "
+        f"{DATA_DIR_VARIABLE} or paths.data_dir to the folder that has it"
     )
 
 
 def target_folder(data_dir: str | Path | None = None) -> Path:
-    """The folder that new data sets are put into: the first of those searched."""
+    """The folder for new data sets: the first of those searched."""
     return data_folders(data_dir)[0]

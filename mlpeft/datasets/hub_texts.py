@@ -1,10 +1,9 @@
-"""Labelled texts of a data set of the Hugging Face hub, as a file (extra: hub).
+"""Labelled texts of a data set on the Hugging Face hub, as a file (extra: hub).
 
 `hf:OWNER/NAME`, `hf:OWNER/NAME@REVISION`, or `hf:FOLDER` with files that the package
-`datasets` reads, such as Parquet. What it gives is written as JSON lines of text and
-label, so that from there on all is as with a file of one's own, on workers too: they
-need neither a network nor the package. What `datasets` downloaded once it keeps, and
-works without a network from then on.
+`datasets` reads, such as Parquet. The texts and labels are written as JSON lines and
+then handled like a user's own file; workers need neither a network nor the package.
+`datasets` caches its downloads and then works offline.
 """
 
 from __future__ import annotations
@@ -31,19 +30,19 @@ log = logging.getLogger("mlpeft.tasks")
 
 HUB = "hf:"
 HUB_FILE = "texts.jsonl"
-"""What the file is called on a worker."""
+"""The file's name on a worker."""
 _LONGEST_REASON = 400
 
 
 @dataclass(frozen=True, slots=True)
 class HubTexts:
-    """What to ask `datasets` for.
+    """A selection from a data set of `datasets`.
 
     Attributes:
-        name: See above, with hf: before it.
-        config: Which of the data set's configurations ("subsets"); None: its only one.
-        split: Which of its splits, also a part such as train[:1000]; None: all of them,
-            one after the other.
+        name: See above, with the prefix hf:.
+        config: One of the data set's configurations ("subsets"); None: its only one.
+        split: One of its splits, or a part such as train[:1000]; None: all splits,
+            concatenated.
         keys: The columns of text and label.
     """
 
@@ -53,37 +52,38 @@ class HubTexts:
     keys: Keys = TEXT_KEYS
 
     def __str__(self) -> str:
-        parts = [f"{what} {value}" for what, value in self._parts() if value]
-        return ", ".join((self.name, *parts))
-
-    def _parts(self) -> tuple[tuple[str, str | None], ...]:
-        return (("configuration", self.config), ("split", self.split))
+        parts = [self.name]
+        if self.config:
+            parts.append(f"configuration {self.config}")
+        if self.split:
+            parts.append(f"split {self.split}")
+        return ", ".join(parts)
 
 
 @lru_cache(maxsize=4)
-def hub_texts_file(asked: HubTexts) -> Path:
+def hub_texts_file(selection: HubTexts) -> Path:
     """The file of a data set's labelled texts, in the user's cache folder.
 
-    It is named by its digest: the same texts are the same file, others another.
+    Its name is its digest, so the same texts have the same file.
 
     Raises:
-        DataError: If the data set cannot be had, or has other columns.
+        DataError: If the data set cannot be read, or has other columns.
     """
-    lines, left_out = [], 0
-    for text, label in _rows(asked):
+    lines, skipped = [], 0
+    for text, label in _read_rows(selection):
         if label is None or not isinstance(text, str) or not text.strip():
-            left_out += 1
+            skipped += 1
             continue
         row = dict(zip(TEXT_KEYS, (text, label), strict=True))
         lines.append(json.dumps(row, ensure_ascii=False) + "\n")
     if not lines:
-        raise DataError(f"{asked} has no labelled texts")
-    if left_out:
-        log.info("%s: rows without text or label left out: %d", asked, left_out)
-    return _kept("".join(lines).encode())
+        raise DataError(f"{selection} has no labelled texts")
+    if skipped:
+        log.info("%s: skipped %d rows without text or label", selection, skipped)
+    return _write_to_cache("".join(lines).encode())
 
 
-def _kept(content: bytes) -> Path:
+def _write_to_cache(content: bytes) -> Path:
     folder = cache_folder() / "datasets"
     path = folder / f"{hashlib.sha256(content).hexdigest()}.jsonl"
     try:
@@ -92,73 +92,72 @@ def _kept(content: bytes) -> Path:
             write_atomically(path, content)
     except OSError as error:
         raise DataError(
-            f"{path} cannot be written: {error}; name another folder with "
-            "MLPEFT_CACHE_DIR"
+            f"{path} cannot be written: {error}; set MLPEFT_CACHE_DIR to another folder"
         ) from error
     return path
 
 
-def _rows(asked: HubTexts) -> Iterator[tuple[Any, str | None]]:
-    """Text and label of each row; no label where the data set hides it."""
-    for part in _loaded(asked):
-        features = part.features
-        lacking = [key for key in asked.keys if key not in features]
-        if lacking:
+def _read_rows(selection: HubTexts) -> Iterator[tuple[object, str | None]]:
+    """Text and label of each row; no label if the data set hides it."""
+    for split in _load_splits(selection):
+        features = split.features
+        missing = [key for key in selection.keys if key not in features]
+        if missing:
             raise DataError(
-                f"{asked} has no column {lacking[0]!r} but {', '.join(features)}; name "
-                "them with task_params.text_key and label_key, or choose a split with "
-                "task_params.hub_split"
+                f"{selection} has no column {missing[0]!r} but {', '.join(features)}; "
+                "name them with task_params.text_key and label_key, or choose a split "
+                "with task_params.hub_split"
             )
-        texts, labels = (part[key] for key in asked.keys)
-        names = getattr(features[asked.keys[1]], "names", None)
+        texts, labels = (split[key] for key in selection.keys)
+        names = getattr(features[selection.keys[1]], "names", None)
         for text, label in zip(texts, labels, strict=True):
-            yield text, _label_name(asked, label, names)
+            yield text, _label_name(selection, label, names)
 
 
-def _label_name(asked: HubTexts, label: Any, names: list[str] | None) -> str | None:
+def _label_name(selection: HubTexts, label: Any, names: list[str] | None) -> str | None:
     if label is None or label == "":
         return None
     if names is not None:
-        # Hidden labels of a test set are -1 by convention.
+        # By convention -1 is a hidden label of a test set.
         return names[label] if label >= 0 else None
     if not isinstance(label, str | int):
         raise DataError(
-            f"{asked}: the label {label!r} is neither a text nor a whole number; a "
+            f"{selection}: the label {label!r} is neither a string nor an integer; a "
             "text must have one label (task_params.label_key names its column)"
         )
     return str(label)
 
 
-def _loaded(asked: HubTexts) -> list[Any]:
-    """The data set's splits, or the one that is asked for."""
+def _load_splits(selection: HubTexts) -> list[Any]:
+    """Load the data set's splits, or the selected one."""
     try:
         import datasets
     except ImportError as error:
         raise DataError(
-            f"{asked.name} needs the package datasets; install it with: "
+            f"{selection.name} needs the package datasets; install it with: "
             "pip install 'mlpeft[hub]'"
         ) from error
-    where = asked.name.removeprefix(HUB)
-    folder = Path(where).expanduser()
+    path = selection.name.removeprefix(HUB)
+    folder = Path(path).expanduser()
     revision = None
     if folder.is_dir():
-        where = str(folder)
-    elif "@" in where:
-        where, _, revision = where.partition("@")
+        path = str(folder)
+    elif "@" in path:
+        path, _, revision = path.partition("@")
     try:
-        found = datasets.load_dataset(
-            where, name=asked.config, split=asked.split, revision=revision
+        splits = datasets.load_dataset(
+            path, name=selection.config, split=selection.split, revision=revision
         )
     except Exception as error:  # network, disk, names: each has its own exceptions
         reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
-        tried = (
+        source = (
             f"from the folder {folder.absolute()}"
             if folder.is_dir()
             else f"from the Hugging Face hub; there is no folder {folder.absolute()}"
         )
         raise DataError(
-            f"{asked} cannot be read by datasets {datasets.__version__} {tried} "
-            f"({reason[:_LONGEST_REASON]}); check name, network and "
+            f"{selection} cannot be read by datasets {datasets.__version__} {source} "
+            f"({reason[:_LONGEST_REASON]}); check the name, the network, "
             "task_params.hub_config and hub_split, or give a .jsonl file"
         ) from error
-    return list(found.values()) if isinstance(found, dict) else [found]
+    return list(splits.values()) if isinstance(splits, dict) else [splits]

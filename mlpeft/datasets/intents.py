@@ -1,6 +1,6 @@
-"""The labelled utterances that mlpeft knows, and their class splits.
+"""The data sets of intents in the catalogue, and their class splits.
 
-A data set NAME is two files in the data folder's `intents`:
+A data set NAME has two files in the data folder's `intents`:
 
     NAME.jsonl.gz       {"text": ..., "label": ...} a line, UTF-8
     NAME_splits.json    its class splits (`mlpeft.tasks.families.intents.classes`)
@@ -32,10 +32,10 @@ class IntentFiles:
 
 
 def intent_files(name: str, data_dir: str | Path | None = None) -> IntentFiles:
-    """Where a data set lies.
+    """Find the files of a data set.
 
     Raises:
-        DataError: If a file is missing, saying how to get it.
+        DataError: If a file is missing, with how to get it.
     """
     remedy = CATALOGUE[name].remedy
     return IntentFiles(*(find(file, data_dir, remedy) for file in intent_names(name)))
@@ -47,12 +47,12 @@ def intent_names(name: str) -> tuple[str, str]:
 
 
 def read_utterances(path: Path) -> dict[str, list[str]]:
-    """Every text by label; labels in the order of their names, texts in the file's.
+    """Read the texts of each label; labels sorted by name, texts in the file's order.
 
     Raises:
         DataError: If the file is damaged.
     """
-    found: dict[str, list[str]] = {}
+    texts: dict[str, list[str]] = {}
     for text, label in read_pairs(path, TEXT_KEYS):
-        found.setdefault(label, []).append(text)
-    return {label: found[label] for label in sorted(found)}
+        texts.setdefault(label, []).append(text)
+    return {label: texts[label] for label in sorted(texts)}

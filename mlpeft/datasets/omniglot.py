@@ -1,6 +1,6 @@
-"""The Omniglot file: its arrays, and whether they are what they should be.
+"""Read and check the Omniglot file.
 
-`omniglot.npz` holds, for C classes (characters) of D drawings each:
+`omniglot.npz` has, for C classes (characters) of D drawings each:
 
     images                  (C * D, 28, 28) uint8; 0 paper, 255 ink; image i is of class
                             i // D
@@ -35,12 +35,12 @@ REMEDY = (
     "get it with: mlpeft data fetch omniglot; or, without a network, from the official "
     "zips: mlpeft data import omniglot images_background.zip images_evaluation.zip"
 )
-_NEEDED = ("images", "class_names", "class_alphabet", "class_split")
+_REQUIRED = ("images", "class_names", "class_alphabet", "class_split")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OmniglotArrays:
-    """What mlpeft uses of the file.
+    """The arrays of the file that mlpeft uses.
 
     Attributes:
         images: (classes, drawings, height, width) uint8.
@@ -55,25 +55,25 @@ class OmniglotArrays:
     class_split: npt.NDArray[np.integer]
 
     def sha256(self) -> str:
-        """SHA-256 of the content: however the file is compressed, it is the same."""
-        seen = hashlib.sha256(repr(self.images.shape).encode())
-        seen.update(np.ascontiguousarray(self.images).data)
-        seen.update("\0".join(map(str, self.class_names)).encode())
+        """SHA-256 of the contents, independent of the file's compression."""
+        sha256 = hashlib.sha256(repr(self.images.shape).encode())
+        sha256.update(np.ascontiguousarray(self.images).data)
+        sha256.update("\0".join(map(str, self.class_names)).encode())
         for array in (self.class_alphabet, self.class_split):
-            seen.update(array.astype("<i8").tobytes())
-        return seen.hexdigest()
+            sha256.update(array.astype("<i8").tobytes())
+        return sha256.hexdigest()
 
 
 def read_omniglot(path: Path) -> OmniglotArrays:
-    """Read the file and check that its arrays fit together.
+    """Read the file and check that its arrays are consistent.
 
     Raises:
-        DataError: If they do not, or it is no such file.
+        DataError: If they are not, or it is no such file.
     """
     try:
-        # Opened here: np.load leaves a file that is no archive open.
+        # Opened here, because np.load does not close a file that is not an archive.
         with path.open("rb") as file, np.load(file) as archive:
-            images, names, alphabets, splits = (archive[name] for name in _NEEDED)
+            images, names, alphabets, splits = (archive[name] for name in _REQUIRED)
     except (
         OSError,
         ValueError,

@@ -1,6 +1,6 @@
-"""From Omniglot's official archives to omniglot.npz.
+"""Convert Omniglot's official archives to omniglot.npz.
 
-The archives hold 105 x 105 one-bit PNGs, black on white, as
+The archives contain 105 x 105 one-bit PNGs, black on white, as
 `images_background/Alphabet/characterNN/NNNN_DD.png`. Each becomes 28 x 28 grey values
 (Pillow's LANCZOS), inverted, so that ink is 255.
 """
@@ -34,7 +34,7 @@ _ENTRY = re.compile(
 _MAX_PNG_BYTES = 100_000
 
 Key = tuple[int, str, str, int]
-"""Split, alphabet, character and Omniglot's number: a class, in sorting order."""
+"""A class: split, alphabet, character and Omniglot's number, in sorting order."""
 
 
 def convert_archives(
@@ -46,31 +46,31 @@ def convert_archives(
 
     Args:
         archives: The zip files, in any order.
-        target: Where to put it; written whole or not at all.
-        progress: Told how many images are done, and how many there are.
+        target: The file to write, atomically.
+        progress: Called with the number of images done, and their total.
 
     Raises:
-        DataError: If an archive is missing, damaged, or holds something else.
+        DataError: If an archive is missing, damaged, or has other contents.
     """
-    drawings = _drawings(archives, progress)
-    counts = {len(found) for found in drawings.values()}
+    drawings = _read_drawings(archives, progress)
+    counts = {len(images) for images in drawings.values()}
     if len(counts) != 1:
         raise DataError(
-            f"the archives have between {min(counts)} and {max(counts)} drawings of a "
-            "class, expected the same number of each; are they whole?"
+            f"the archives have between {min(counts)} and {max(counts)} drawings per "
+            "class, expected the same number of each; are they complete?"
         )
     content = io.BytesIO()
-    # The stubs fear an array called allow_pickle.
-    np.savez_compressed(content, **_arrays(drawings))  # type: ignore[arg-type]
+    # The stubs expect a bool for a keyword that could be allow_pickle.
+    np.savez_compressed(content, **_build_arrays(drawings))  # type: ignore[arg-type]
     target.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(target, content.getvalue())
 
 
-def _drawings(
+def _read_drawings(
     archives: Iterable[Path], progress: Callable[[int, int], None] | None
 ) -> dict[Key, dict[int, npt.NDArray[np.uint8]]]:
-    """The images of every class, by the number of the drawing."""
-    found: dict[Key, dict[int, npt.NDArray[np.uint8]]] = defaultdict(dict)
+    """Read the images of every class, by the number of the drawing."""
+    drawings: dict[Key, dict[int, npt.NDArray[np.uint8]]] = defaultdict(dict)
     done, total = 0, 0
     paths = list(archives)
     for path in paths:
@@ -89,27 +89,29 @@ def _drawings(
                         match["character"],
                         int(match["number"]),
                     )
-                    found[key][int(match["drawing"])] = _image(archive, info)
+                    drawings[key][int(match["drawing"])] = _read_image(archive, info)
                     done += 1
                     if progress is not None:
                         progress(done, total)
         except (zipfile.BadZipFile, NotImplementedError, EOFError) as error:
-            raise DataError(f"{path} is damaged, or no zip file: {error}") from error
+            raise DataError(f"{path} is damaged, or not a zip file: {error}") from error
     missing = [
         f"{name}.zip"
         for split, name in enumerate(ARCHIVES)
-        if not any(key[0] == split for key in found)
+        if not any(key[0] == split for key in drawings)
     ]
     if missing:
         raise DataError(
-            f"no image of {' and '.join(missing)} among {', '.join(map(str, paths))}; "
+            f"no image of {' and '.join(missing)} in {', '.join(map(str, paths))}; "
             "give both of Omniglot's archives (python/ in "
             "https://github.com/brendenlake/omniglot)"
         )
-    return found
+    return drawings
 
 
-def _image(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> npt.NDArray[np.uint8]:
+def _read_image(
+    archive: zipfile.ZipFile, info: zipfile.ZipInfo
+) -> npt.NDArray[np.uint8]:
     try:
         from PIL import Image
     except ImportError as error:
@@ -131,15 +133,15 @@ def _image(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> npt.NDArray[np.ui
             small = image.convert("L").resize((SIDE, SIDE), Image.Resampling.LANCZOS)
     except (OSError, SyntaxError, ValueError) as error:
         raise DataError(
-            f"{archive.filename}: {info.filename} is no PNG: {error}"
+            f"{archive.filename}: {info.filename} is not a PNG: {error}"
         ) from error
     return 255 - np.asarray(small)
 
 
-def _arrays(
+def _build_arrays(
     drawings: Mapping[Key, Mapping[int, npt.NDArray[np.uint8]]],
 ) -> dict[str, npt.NDArray[Any]]:
-    """All arrays of omniglot.npz; classes by split, alphabet, character."""
+    """All arrays of omniglot.npz; classes sorted by split, alphabet, character."""
     keys = sorted(drawings)
     alphabets = list(dict.fromkeys(alphabet for _, alphabet, _, _ in keys))
     class_alphabet = np.array([alphabets.index(key[1]) for key in keys], np.uint8)

@@ -1,4 +1,4 @@
-"""Names dealt to train, val and test: the same on every machine."""
+"""Assign names to train, val and test, equally on every machine."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ if TYPE_CHECKING:
 
 SPLITS = ("train", "val", "test")
 SHARES = (0.6, 0.2, 0.2)
-"""Of train, val and test, unless something else is asked for."""
+"""Default shares of train, val and test."""
 
 
 def assign_splits(
     names: Iterable[str], shares: Sequence[float] = SHARES, order: str = ""
 ) -> dict[str, list[str]]:
-    """Cut names in the order of their SHA-256; each share is sorted.
+    """Order names by their SHA-256, cut them into splits, and sort each split.
 
-    A share of few names may be empty, and is left out then.
+    With few names a split may be empty; it is then omitted.
 
     Args:
-        names: Each once.
-        shares: How much of the names train, val and test get; only their ratios count.
-        order: Each text gives another order; it goes before the names.
+        names: Distinct names.
+        shares: Relative sizes of train, val and test.
+        order: A salt in front of the names; each salt gives another order.
     """
     salt = f"{order}\0" if order else ""
     ordered = sorted(

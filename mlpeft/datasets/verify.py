@@ -1,4 +1,4 @@
-"""Whether a data set is there, and whole."""
+"""Verify that a data set is present and undamaged."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ if TYPE_CHECKING:
 
 
 class State(StrEnum):
-    """What a data set was found to be."""
+    """The state of a data set."""
 
     WHOLE = "whole"
-    """There, and byte for byte the known one."""
+    """Present, with the bytes in the catalogue."""
     USABLE = "usable"
-    """There, readable and consistent, but not the known bytes: made on this machine."""
+    """Present and consistent, but with other bytes: made on this machine."""
     DAMAGED = "damaged"
-    """There, but not what it should be."""
+    """Present, but not as expected."""
     MISSING = "missing"
-    """Not there."""
+    """Not present."""
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What was found of one data set.
+    """The result of verifying one data set.
 
     Attributes:
-        name: Of the data set.
-        state: The worst of its files' states.
-        paths: The files that were found.
-        detail: What is wrong and what to do; empty if nothing is.
+        name: The data set's name.
+        state: The worst state of its files.
+        paths: The files that are present.
+        detail: What is wrong and what to do; empty if all is well.
     """
 
     name: str
@@ -52,34 +52,34 @@ class Report:
 _WORST = (State.DAMAGED, State.MISSING, State.USABLE, State.WHOLE)
 
 
-def verify(data_set: DataSet, given: Path | None = None) -> Report:
-    """Look for a data set's files and check them.
+def verify(data_set: DataSet, first: Path | None = None) -> Report:
+    """Find a data set's files and check them.
 
     Args:
-        data_set: Which one.
-        given: Folder to look into first, see `mlpeft.datasets.folders`.
+        data_set: The data set.
+        first: Folder to search first, see `mlpeft.datasets.folders`.
     """
     if data_set.name == digits.NAME:
-        return _look_at_digits()
+        return _verify_digits()
     states, paths, details = [], [], []
     for file in data_set.files:
         try:
-            path = find(file.path, remedy=data_set.remedy, given=given)
+            path = find(file.path, remedy=data_set.remedy, first=first)
         except DataError as error:
             states.append(State.MISSING)
             details.append(str(error))
             continue
-        state, detail = _look_at(file, path, data_set.remedy)
+        state, detail = _verify_file(file, path, data_set.remedy)
         states.append(state)
         paths.append(path)
         details.append(detail)
     state = min(states, key=_WORST.index)
-    told = "; ".join(filter(None, details))
-    return Report(data_set.name, state, tuple(paths), told)
+    detail = "; ".join(filter(None, details))
+    return Report(data_set.name, state, tuple(paths), detail)
 
 
 def verify_own(path: Path, keys: Keys) -> Report:
-    """Read a file of labelled texts of the user's own.
+    """Verify a user's own file of labelled texts.
 
     Args:
         path: As for `mlpeft.datasets.text_files.read_pairs`.
@@ -89,28 +89,28 @@ def verify_own(path: Path, keys: Keys) -> Report:
     if not path.is_file():
         return Report(name, State.MISSING, (), f"no file at {path.absolute()}")
     try:
-        remedy = "; say which they are with --text-key and --label-key"
+        remedy = "; name them with --text-key and --label-key"
         about = read_labelled(path, keys, remedy).about
     except DataError as error:
         return Report(name, State.DAMAGED, (path,), str(error))
     return Report(name, State.USABLE, (path,), about)
 
 
-def _look_at_digits() -> Report:
+def _verify_digits() -> Report:
     try:
-        found = digits.digits_sha256()
+        digest = digits.digits_sha256()
     except DataError as error:
         return Report(digits.NAME, State.MISSING, (), str(error))
-    if found == digits.SHA256:
+    if digest == digits.SHA256:
         return Report(digits.NAME, State.WHOLE, ())
     detail = (
-        f"scikit-learn's digits have SHA-256 {found}, expected {digits.SHA256}; "
+        f"scikit-learn's digits have SHA-256 {digest}, expected {digits.SHA256}; "
         "install another version of scikit-learn"
     )
     return Report(digits.NAME, State.DAMAGED, (), detail)
 
 
-def _look_at(file: DataFile, path: Path, remedy: str) -> tuple[State, str]:
+def _verify_file(file: DataFile, path: Path, remedy: str) -> tuple[State, str]:
     digest = file_digest(path)
     if digest == file.sha256:
         return State.WHOLE, ""

@@ -93,7 +93,7 @@ def test_verify_tells_what_a_file_of_ones_own_holds(tmp_path):
     )
     damaged = run("verify", str(file))
     assert damaged.exit_code == 1
-    assert "it has message, queue; say which they are with --text-key" in damaged.output
+    assert "it has message, queue; name them with --text-key" in damaged.output
     missing = run("verify", str(tmp_path / "gone.jsonl"))
     assert missing.exit_code == 1
     assert "no file at" in missing.output

@@ -67,7 +67,7 @@ def test_a_split_on_each_line_is_followed(file):
     [
         ([line(), {"prompt": "p", "task": "t"}], "line 2: expected .*got prompt, task"),
         ([["p", "c"]], "line 1: expected .*got list"),
-        ([line(prompt=3)], "line 1: prompt is 3, expected a text"),
+        ([line(prompt=3)], "line 1: prompt is 3, expected a string"),
         ([line(completion="")], "the completion is empty"),
         ([line(split="dev")], "split is 'dev'"),
         ([line(split="val"), line(split="test")], "line 2.*belongs to one split"),
@@ -83,7 +83,7 @@ def test_a_line_of_another_form_is_named(file, rows, told):
 
 def test_a_damaged_file_says_about_where(file):
     file.write_text(json.dumps(line()) + "\n{nonsense\n")
-    with pytest.raises(DataError, match="at about line 2"):
+    with pytest.raises(DataError, match="near line 2"):
         read_completions(file)
 
 

@@ -117,7 +117,7 @@ def test_wrong_bytes_are_refused_and_not_kept(remote, target, server):
 
 def test_a_file_cut_short_by_the_server_is_refused(remote, target, server):
     server.files["file.bin"] = CONTENT[:1000]
-    with pytest.raises(DataError, match="damaged on the way"):
+    with pytest.raises(DataError, match="damaged in transit"):
         download(remote, target)
     assert not target.exists()
 
@@ -152,7 +152,7 @@ def test_many_breaks_are_survived_while_bytes_still_come(remote, target, server)
 
 def test_a_file_that_is_not_there_is_told_at_once(remote, target, server):
     server.faults = [("status", 404)]
-    with pytest.raises(DataError, match="the server says 404 Not Found"):
+    with pytest.raises(DataError, match="the server answered 404 Not Found"):
         download(remote, target, pause=pytest.fail)
 
 

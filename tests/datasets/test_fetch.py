@@ -124,14 +124,14 @@ def test_a_damaged_archive_is_refused(tmp_path, zips):
     content = zips[0].read_bytes()
     for damaged in (b"", b"no zip", content[: len(content) // 2]):
         zips[0].write_bytes(damaged)
-        with pytest.raises(DataError, match="is damaged, or no zip file"):
+        with pytest.raises(DataError, match="is damaged, or not a zip file"):
             import_files(OMNIGLOT, zips, tmp_path / "data")
 
 
 def test_a_damaged_picture_is_refused(tmp_path, zips):
     with zipfile.ZipFile(zips[0], "w") as made:
         made.writestr("images_background/A/character01/0001_01.png", b"no picture")
-    with pytest.raises(DataError, match=r"0001_01\.png is no PNG"):
+    with pytest.raises(DataError, match=r"0001_01\.png is not a PNG"):
         import_files(OMNIGLOT, zips, tmp_path / "data")
 
 
@@ -238,7 +238,7 @@ def test_one_wrong_file_and_none_is_put_in_place(tmp_path, texts):
 
 def test_a_file_that_is_not_of_the_data_set_is_refused(tmp_path, texts):
     (tmp_path / "three.txt").write_bytes(b"3")
-    with pytest.raises(DataError, match=r"three\.txt is no file of texts; it has one"):
+    with pytest.raises(DataError, match=r"three\.txt is not a file .*; it has one"):
         import_files(texts[0], [tmp_path / "three.txt"], tmp_path / "data")
 
 

@@ -83,7 +83,7 @@ def test_rows_without_text_or_with_a_hidden_label_are_left_out_and_told(
     )
     with caplog.at_level(logging.INFO, "mlpeft.tasks"):
         assert rows(HubTexts(name)) == [("a", "refund")]
-    assert "without text or label left out: 3" in caplog.text
+    assert "skipped 3 rows without text or label" in caplog.text
 
 
 def test_the_same_texts_are_the_same_file_and_others_another(tmp_path):
@@ -103,7 +103,7 @@ def test_the_same_texts_are_the_same_file_and_others_another(tmp_path):
 @pytest.mark.parametrize(
     ("row", "told"),
     [
-        ({"text": "a", "label": ["x", "y"]}, r"\['x', 'y'\] is neither a text nor"),
+        ({"text": "a", "label": ["x", "y"]}, r"\['x', 'y'\] is neither a string nor"),
         ({"text": "", "label": "x"}, "has no labelled texts"),
         ({"text": "a", "label": None}, "has no labelled texts"),
     ],
@@ -158,5 +158,5 @@ def test_a_cache_that_cannot_be_written_is_told(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("MLPEFT_CACHE_DIR", str(tmp_path / "file"))
     name = write_lines(tmp_path / "d", {"text": "a", "label": "b"})
-    with pytest.raises(DataError, match="name another folder with MLPEFT_CACHE_DIR"):
+    with pytest.raises(DataError, match="set MLPEFT_CACHE_DIR to another folder"):
         hub_texts_file(HubTexts(name))
