@@ -67,6 +67,6 @@ def test_a_second_run_reads_its_own_files(tmp_path):
     means = []
     for name, ink in (("first", 51), ("second", 102)):
         override_assets({"omniglot.npz": write(name, ink)})
-        episode = get_family("omniglot").draw(task, np.random.default_rng(0))
+        episode = get_family("omniglot").sample(task, np.random.default_rng(0))
         means.append(round(float(episode.support_x.mean()), 3))
     assert means == [0.2, 0.4]

@@ -205,7 +205,7 @@ def check_tasks(config: RunConfig) -> Check:
         (Purpose.VALIDATE, splits.val),
         (Purpose.TEST, splits.test),
     ):
-        chosen = tasks.choose(generator(config.run.seed, purpose))
+        chosen = tasks.sample_task(generator(config.run.seed, purpose))
         tasks.episode(chosen, seed=0)
     section = config.task_distribution
     families = ", ".join(section.task_families)

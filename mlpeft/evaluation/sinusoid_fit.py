@@ -65,7 +65,7 @@ def fit_sinusoid(trained: Trained, number: int = 0) -> Fit:
     if runner.tasks.input_shape != (1,):
         shape = runner.tasks.input_shape
         raise ConfigError([f"task_distribution.input_dim: {shape}, expected 1"])
-    task = tasks.choose(generator(config.run.seed, Purpose.TEST, number))
+    task = tasks.sample_task(generator(config.run.seed, Purpose.TEST, number))
     seed = seed_word(config.run.seed, Purpose.SAMPLE, number)
     episode = tasks.episode(task, seed)
     before, after = _predict(runner, trained.meta, episode, seed)

@@ -1,1 +1,1 @@
-"""Tasks: what an episode is drawn from, and everything up to the episode."""
+"""Tasks, their families and data, and the sampling of episodes."""

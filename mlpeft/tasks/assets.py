@@ -1,4 +1,4 @@
-"""Assets: the files and folders that a run needs beside its configuration."""
+"""Assets: the files and folders that a run needs besides its configuration."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
 
 
 class AssetKind(StrEnum):
-    """What an asset is, and so where it is looked for."""
+    """The kind of an asset, which decides where it is searched."""
 
     DATA = "data"
-    """A file in a data folder; named by its path in there."""
+    """A file in a data folder; its name is its path there."""
     MODEL = "model"
-    """A pretrained model's folder or file; named as `model.weights` names it."""
+    """A pretrained model's folder or file; its name is that in `model.weights`."""
     IMAGES = "images"
-    """A folder of images; named by its path."""
+    """A folder of images; its name is its path."""
     FILE = "file"
-    """A file of the user's own; named by its path."""
+    """A user's own file; its name is its path."""
     HUB = "hub"
-    """A data set of the Hugging Face hub, as a file; named as `dataset` names it."""
+    """A data set on the Hugging Face hub, as a file; its name is that in `dataset`."""
     PACKAGED = "packaged"
-    """A file that an installed package may bring; named PACKAGE/PATH."""
+    """A file of an installed package; its name is PACKAGE/PATH."""
 
 
 SUFFIXES = {
@@ -41,7 +41,7 @@ SUFFIXES = {
     AssetKind.HUB: (".jsonl",),
     AssetKind.PACKAGED: (".csv.gz",),
 }
-"""What the files of an asset may end in: data only, nothing that runs."""
+"""Allowed suffixes of an asset's files: data only, nothing executable."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,19 +49,19 @@ class Asset:
     """A file or a folder that a run needs.
 
     Attributes:
-        name: As the configuration or the family names it.
-        kind: What it is.
-        asked: Of a data set of the hub: what to ask for.
+        name: Its name in the configuration or the family.
+        kind: Its kind.
+        selection: For a data set on the hub: the texts to read.
     """
 
     name: str
     kind: AssetKind
-    asked: HubTexts | None = None
+    selection: HubTexts | None = None
 
     @property
     def file_name(self) -> str:
-        """What the file is called where only its bytes are known, such as a cache."""
-        return HUB_FILE if self.asked else self.name.rpartition("/")[2]
+        """The file's name where its path is unknown, such as in a cache."""
+        return HUB_FILE if self.selection else self.name.rpartition("/")[2]
 
     def locate(
         self, data_dir: str | Path | None = None, *, download: bool = True
@@ -70,10 +70,10 @@ class Asset:
 
         Args:
             data_dir: The configuration's, see `mlpeft.datasets.folders`.
-            download: Whether it may come from a hub to be on this machine.
+            download: Whether it may be downloaded from the hub.
 
         Raises:
-            DataError: If it is not here.
+            DataError: If it is not found.
         """
         match self.kind:
             case AssetKind.DATA:
@@ -90,53 +90,53 @@ class Asset:
                 return packaged_file(self.name)
 
 
-def images_folder(where: str) -> Path:
-    """The folder of images of this path.
+def images_folder(path: str) -> Path:
+    """The folder of images at this path.
 
     Raises:
         DataError: If there is none.
     """
-    folder = override_of(where) or Path(where).expanduser().absolute()
+    folder = override_of(path) or Path(path).expanduser().absolute()
     if not folder.is_dir():
         raise DataError(
-            f"no folder at {folder}; set task_params.path to the folder that your "
-            "class folders are in"
+            f"no folder at {folder}; set task_params.path to the folder that contains "
+            "your class folders"
         )
     return folder
 
 
-def own_file(where: str) -> Path:
-    """The file of the user's own of this path.
+def own_file(path: str) -> Path:
+    """The user's own file at this path.
 
     Raises:
         DataError: If there is none.
     """
-    file = override_of(where) or Path(where).expanduser().absolute()
+    file = override_of(path) or Path(path).expanduser().absolute()
     if not file.is_file():
-        raise DataError(f"no file at {file}; mend its path in task_params")
+        raise DataError(f"no file at {file}; correct its path in task_params")
     return file
 
 
 def hub_file(asset: Asset, *, download: bool = True) -> Path:
-    """The file of a data set of the hub.
+    """The file of a data set on the hub.
 
     Args:
-        asset: Which one.
-        download: False: only one that was provided will do.
+        asset: The data set.
+        download: Whether to read the hub; False: only an asset override.
 
     Raises:
-        DataError: If it cannot be had.
+        DataError: If it is not found.
     """
     file = override_of(asset.name)
     if file is not None:
         return file
-    if asset.asked is None or not download:
+    if asset.selection is None or not download:
         raise DataError(f"{asset.name} is not on this machine")
-    return hub_texts_file(asset.asked)
+    return hub_texts_file(asset.selection)
 
 
 def packaged_file(name: str) -> Path:
-    """A file that an installed package brings; the package is not imported.
+    """A file of an installed package; the package is not imported.
 
     Args:
         name: PACKAGE/PATH.
@@ -146,9 +146,8 @@ def packaged_file(name: str) -> Path:
     """
     package, _, _ = name.partition("/")
     spec = find_spec(package)
-    places = (spec and spec.submodule_search_locations) or ()
-    for place in places:
-        file = Path(place).parent / name
+    for folder in (spec and spec.submodule_search_locations) or ():
+        file = Path(folder).parent / name
         if file.is_file():
             return file
-    raise DataError(f"no installed package brings {name}")
+    raise DataError(f"no installed package has {name}")

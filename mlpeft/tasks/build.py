@@ -1,4 +1,4 @@
-"""From a configuration to the tasks of a run: train, validation and test."""
+"""Build the tasks of a run: train, validation and test."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ if TYPE_CHECKING:
     from mlpeft.tasks.episode import Family
 
 Tasks = TaskDistribution | FreshTasks
-"""Both have choose, config, episode, sample_episode, configs."""
+"""Both have sample_task, config, episode, sample_episode, configs."""
 
-_OF_TEXT = {"intents", "completions"}
+_TOKENISED = {"intents", "completions"}
 """Families whose tasks need a tokenizer."""
 SPLITS = {"train": Purpose.TRAIN, "val": Purpose.VALIDATE, "test": Purpose.TEST}
 
 
 @dataclass(frozen=True, slots=True)
 class TaskSplits:
-    """The tasks of a run, and what a model needs to know of them.
+    """The tasks of a run, and the shapes that a model needs.
 
     Attributes:
         train: Tasks to meta-learn from.
-        val: Tasks to choose the best checkpoint by.
+        val: Tasks that select the best checkpoint.
         test: Tasks to report on.
         input_shape: Shape of one input.
         num_outputs: Classes of an episode, or outputs of a regression.
@@ -49,45 +49,44 @@ class TaskSplits:
     regression: bool
 
     def digests(self) -> dict[str, str]:
-        """SHA-256 of each data set that the tasks draw from, by its name."""
-        found: dict[str, str] = {}
+        """SHA-256 of each data set of the tasks, by its name."""
+        digests: dict[str, str] = {}
         for tasks in (self.train, self.val, self.test):
             for config in tasks.configs:
                 family = get_family(config.task_family, tasks.data_dir)
                 if family.pooled:
-                    found |= family.digests(config)
-        return found
+                    digests |= family.digests(config)
+        return digests
 
 
 def build_tasks(
     config: RunConfig, allow_modules: Container[str] | None = None
 ) -> TaskSplits:
-    """The tasks that a configuration asks for.
+    """Build the tasks of a configuration.
 
-    Families take turns over the tasks of a split. Ids name split, family and number, so
-    the tasks do not hang on the run's seed, and class-pool families draw each split
-    from classes or examples of its own.
+    The tasks of a split use the families in turn. Task ids consist of split, family and
+    number, so tasks do not depend on the run's seed. Class-pool families have disjoint
+    classes or examples in each split.
 
     Args:
         config: The configuration.
-        allow_modules: Modules of the user's own that may be imported because the
-            configuration names them (family `custom`); None: any, as it is this
-            machine's own.
+        allow_modules: The user's modules that the configuration may import (family
+            `custom`); None: any, for a configuration of this machine.
 
     Raises:
         ConfigError: Listing every problem.
-        DataError: If a data set is missing or damaged, saying what to do.
+        DataError: If a data set is missing or damaged, with what to do.
     """
     config = _with_tokenizer(config)
     section = config.task_distribution
     data_dir = str(config.paths.data_dir)
     admit(section.task_families, section.task_params, allow_modules)
-    families = _families(section, data_dir)
-    shapes = _check(section, families)
+    families = _get_families(section, data_dir)
+    shapes = _check_families(section, families)
     return TaskSplits(
-        train=_tasks("train", section.num_train_tasks, families, config),
-        val=_tasks("val", section.num_val_tasks, families, config),
-        test=_tasks("test", section.num_test_tasks, families, config),
+        train=_build_split("train", section.num_train_tasks, families, config),
+        val=_build_split("val", section.num_val_tasks, families, config),
+        test=_build_split("test", section.num_test_tasks, families, config),
         input_shape=shapes[0],
         num_outputs=max(
             section.num_classes, section.train_num_classes or section.num_classes
@@ -97,16 +96,16 @@ def build_tasks(
 
 
 def _with_tokenizer(config: RunConfig) -> RunConfig:
-    """Tasks of text take the tokenizer of the pretrained model if they name none."""
+    """The pretrained model's tokenizer is the default for tasks of text."""
     section = config.task_distribution
-    if not _OF_TEXT & set(section.task_families) or config.model.weights is None:
+    if not _TOKENISED & set(section.task_families) or config.model.weights is None:
         return config
     params = {"tokenizer": config.model.weights} | section.task_params
     section = section.model_copy(update={"task_params": params})
     return config.model_copy(update={"task_distribution": section})
 
 
-def _families(section: TaskDistributionSection, data_dir: str) -> list[Family]:
+def _get_families(section: TaskDistributionSection, data_dir: str) -> list[Family]:
     families: list[Family] = []
     problems: list[str] = []
     for name in section.task_families:
@@ -122,67 +121,68 @@ def _families(section: TaskDistributionSection, data_dir: str) -> list[Family]:
     return families
 
 
-def _check(
+def _check_families(
     section: TaskDistributionSection, families: list[Family]
 ) -> list[tuple[int, ...]]:
-    """The families' input shapes, if a run of one model can be made of all of them."""
-    found: dict[str, list[str]] = {}
+    """Check that one model can learn all families; return their input shapes."""
+    problems: dict[str, list[str]] = {}
     shapes = []
     if "split" in section.task_params:
-        found["task_params.split: each split is drawn from its own; remove it"] = []
+        problems["task_params.split: a run uses all splits; remove it"] = []
     for family in families:
         for split, k_shot in _splits_and_shots(section):
-            task = _task(split, family, section, k_shot)
+            task = _build_task(split, family, section, k_shot)
             try:
                 family.check(task)
             except ConfigError as error:
                 for problem in error.problems:
-                    found.setdefault(problem, []).append(f"{family.name}, {split}")
+                    problems.setdefault(problem, []).append(f"{family.name}, {split}")
         shapes.append(family.input_shape(task))
     kinds = [
         (*shape, family.regression)
         for shape, family in zip(shapes, families, strict=True)
     ]
     if len(set(kinds)) > 1:
-        told = ", ".join(
+        described = ", ".join(
             f"{family.name} {list(shape)}{' regression' if family.regression else ''}"
             for family, shape in zip(families, shapes, strict=True)
         )
         problem = (
             "task_families: families of one run share a model, but their inputs or "
-            f"targets differ ({told}); set input_dim, or choose families that fit"
+            f"targets differ ({described}); set input_dim, or choose other families"
         )
-        found[problem] = []
-    if found:
+        problems[problem] = []
+    if problems:
         raise ConfigError(
-            f"task_distribution.{problem}" + (f" ({'; '.join(where)})" if where else "")
-            for problem, where in found.items()
+            f"task_distribution.{problem}" + (f" ({'; '.join(tasks)})" if tasks else "")
+            for problem, tasks in problems.items()
         )
     return shapes
 
 
-def _tasks(
+def _build_split(
     split: str, count: int | None, families: list[Family], config: RunConfig
 ) -> Tasks:
     section, data_dir = config.task_distribution, config.paths.data_dir
     seed = seeds.seed_word(config.run.seed, SPLITS[split])
     shots = _shots(split, section)
     if count is None:
-        kinds = [
-            _task(split, family, section, k, f"/{k}-shot" if len(shots) > 1 else "")
+        suffixes = {k: f"/{k}-shot" if len(shots) > 1 else "" for k in shots}
+        templates = [
+            _build_task(split, family, section, k, suffixes[k])
             for family, k in product(families, shots)
         ]
-        return FreshTasks(kinds, seed, data_dir)
-    turns = islice(cycle(product(shots, families)), count)
+        return FreshTasks(templates, seed, data_dir)
+    pairs = islice(cycle(product(shots, families)), count)
     tasks = [
-        _task(split, family, section, k, f"/{number}")
-        for number, (k, family) in enumerate(turns)
+        _build_task(split, family, section, k, f"/{number}")
+        for number, (k, family) in enumerate(pairs)
     ]
     return TaskDistribution(tasks, seed, data_dir)
 
 
 def _shots(split: str, section: TaskDistributionSection) -> list[int]:
-    """The values that k_shot takes in the tasks of a split."""
+    """The values of k_shot in the tasks of a split."""
     shots = section.train_k_shot if split == "train" else None
     return shots if isinstance(shots, list) else [shots or section.k_shot]
 
@@ -196,12 +196,12 @@ def k_is_per_class(section: TaskDistributionSection) -> bool:
     return all(get_family(name).pooled for name in section.task_families)
 
 
-def _task(
+def _build_task(
     split: str,
     family: Family,
     section: TaskDistributionSection,
     k_shot: int,
-    number: str = "",
+    suffix: str = "",
 ) -> TaskConfig:
     query_size, ways = section.query_size, section.num_classes
     if split == "train":
@@ -212,7 +212,7 @@ def _task(
     if family.pooled:
         params["split"] = split
     return TaskConfig(
-        task_id=f"{split}/{family.name}{number}",
+        task_id=f"{split}/{family.name}{suffix}",
         task_family=family.name,
         num_classes=ways,
         input_dim=section.input_dim or family.input_dim(params),

@@ -1,4 +1,4 @@
-"""A collection of tasks, and the episodes drawn from it."""
+"""A fixed collection of tasks, and the episodes sampled from it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from mlpeft.tasks.episode import Episode, TaskConfig
     from mlpeft.tasks.source import Sample
 
-_MOST_TOLD = 20
+_MAX_SHOWN = 20
 
 
 class TaskDistribution:
@@ -31,18 +31,17 @@ class TaskDistribution:
         dist = TaskDistribution(configs, seed=42)
         config, support_x, support_y, query_x, query_y = dist.sample_episode()
 
-    `sample_episode` goes through a stream of episodes that the seed fixes; `episode`
-    and `choose` are pure.
+    `sample_episode` advances a stream of episodes that the seed determines; `episode`
+    and `sample_task` are pure.
 
     Args:
-        configs: The tasks, each with a task_id of its own.
-        seed: Fixes the stream of `sample_episode` and the cut of `split_tasks`.
-        data_dir: Where the families' data may lie, see `mlpeft.datasets.folders`.
-        allow_modules: Modules of the user's own that may be imported because a `custom`
-            task names them; None: any.
+        configs: The tasks, with distinct task_ids.
+        seed: Determines the stream of `sample_episode` and the parts of `split_tasks`.
+        data_dir: Folder of the families' data, see `mlpeft.datasets.folders`.
+        allow_modules: The user's modules that a `custom` task may import; None: any.
 
     Raises:
-        ConfigError: Listing what is wrong with the tasks, or ids given twice.
+        ConfigError: Listing all problems of the tasks, and duplicate ids.
         DataError: If the data of a family is missing or damaged.
     """
 
@@ -56,12 +55,12 @@ class TaskDistribution:
         configs = tuple(configs)
         for config in configs:
             admit([config.task_family], config.task_params, allow_modules)
-        self._take(configs, seed, None if data_dir is None else str(data_dir))
+        self._set(configs, seed, None if data_dir is None else str(data_dir))
         self.check()
 
     @property
     def configs(self) -> tuple[TaskConfig, ...]:
-        """The tasks, in the order in which they were given."""
+        """The tasks, in their original order."""
         return tuple(self._by_id.values())
 
     def __len__(self) -> int:
@@ -78,7 +77,7 @@ class TaskDistribution:
         """The next episode of the stream.
 
         Args:
-            task_id: Draw from this task; None: from one chosen at random.
+            task_id: The task to sample from; None: a random one.
 
         Returns:
             The task's config, support_x (support_size, *input shape), support_y,
@@ -88,42 +87,42 @@ class TaskDistribution:
         Raises:
             TaskSamplingError: If there is no such task.
         """
-        sampled = source.sample(self, self.seed, self._drawn, task_id)
-        self._drawn += 1
-        return sampled
+        sample = source.sample(self, self.seed, self._num_sampled, task_id)
+        self._num_sampled += 1
+        return sample
 
-    def choose(self, rng: np.random.Generator) -> str:
-        """A task_id, each as likely as the others."""
+    def sample_task(self, rng: np.random.Generator) -> str:
+        """A task_id, uniformly at random."""
         return self._ids[int(rng.integers(len(self._ids)))]
 
     def config(self, task_id: str) -> TaskConfig:
-        """The task of this id.
+        """The task with this id.
 
         Raises:
-            TaskSamplingError: If there is none, naming the nearest that there is.
+            TaskSamplingError: If there is none, with the nearest id.
         """
         try:
             return self._by_id[task_id]
         except (KeyError, TypeError):
             raise TaskSamplingError(
                 f"no task {task_id!r} among the {len(self)} of this distribution; "
-                f"{_hint(str(task_id), self._ids)}"
+                f"{_suggest(str(task_id), self._ids)}"
             ) from None
 
     def episode(self, task_id: str, seed: int) -> Episode:
-        """The episode of a task that a seed fixes; NumPy arrays. Pure.
+        """The episode determined by task and seed; NumPy arrays. Pure.
 
         Raises:
             TaskSamplingError: If there is no such task.
         """
         config = self.config(task_id)
         family = get_family(config.task_family, self.data_dir)
-        return family.draw(config, source.episode_generator(seed))
+        return family.sample(config, source.episode_generator(seed))
 
     def split_tasks(
         self, train_ratio: float = 0.8
     ) -> tuple[TaskDistribution, TaskDistribution]:
-        """Cut the tasks in two by chance, as the seed fixes it.
+        """Split the tasks at random into two parts, determined by the seed.
 
         Args:
             train_ratio: Share of the tasks in the first part, in (0, 1). Both parts get
@@ -143,7 +142,7 @@ class TaskDistribution:
         return self._part(order[:cut], 0), self._part(order[cut:], 1)
 
     def save(self, path: str | Path) -> None:
-        """Write to a file: .json, .yaml or .yml, or .pkl; folders are made.
+        """Write a .json, .yaml, .yml or .pkl file; missing folders are created.
 
         Raises:
             DataError: If the suffix is another.
@@ -152,94 +151,96 @@ class TaskDistribution:
 
     @classmethod
     def load(cls, path: str | Path) -> TaskDistribution:
-        """Read what `save` (or the standard pickle) wrote.
+        """Read a file written by `save` or by the standard pickle.
 
-        A .pkl file is read by an unpickler that admits this class only.
+        A .pkl file is read by an unpickler that allows this class only.
 
         Raises:
-            FileNotFoundError: Naming the path that was looked at.
+            FileNotFoundError: Naming the path.
             DataError: If the file is not a saved task distribution.
-            ConfigError: If its tasks cannot be drawn here.
+            ConfigError: If its tasks cannot be sampled here.
         """
-        loaded = storage.load(path, cls)
-        loaded.check()
-        return loaded
+        distribution = storage.load(path, cls)
+        distribution.check()
+        return distribution
 
     def check(self) -> None:
-        """Have every task's family check it; done already, unless it was unpickled.
+        """Check every task by its family; needed only after unpickling.
 
         Raises:
-            ConfigError: Listing every problem; one that many tasks share is told once.
+            ConfigError: Listing every problem; one that tasks share is listed once.
             DataError: If the data of a family is missing or damaged.
         """
-        found: dict[str, list[str]] = {}
+        problems: dict[str, list[str]] = {}
         for config in self:
             try:
                 get_family(config.task_family, self.data_dir).check(config)
             except ConfigError as error:
                 for problem in error.problems:
-                    found.setdefault(problem, []).append(config.task_id)
-        if found:
-            raise ConfigError(_told(found))
+                    problems.setdefault(problem, []).append(config.task_id)
+        if problems:
+            raise ConfigError(_list_problems(problems))
 
     def __getstate__(self) -> dict[str, Any]:
-        return storage.state_of(self.configs, self.seed, self.data_dir, self._drawn)
+        return storage.state_of(
+            self.configs, self.seed, self.data_dir, self._num_sampled
+        )
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        configs, seed, data_dir, drawn = storage.read_state(state)
-        self._take(configs, seed, data_dir)
-        self._drawn = drawn
+        configs, seed, data_dir, num_sampled = storage.read_state(state)
+        self._set(configs, seed, data_dir)
+        self._num_sampled = num_sampled
 
-    def _take(
+    def _set(
         self, configs: Iterable[TaskConfig], seed: int, data_dir: str | None
     ) -> None:
         self.seed = seed
         self.data_dir = data_dir
-        self._drawn = 0
+        self._num_sampled = 0
         self._by_id: dict[str, TaskConfig] = {}
-        twice = []
+        duplicates = []
         for config in configs:
             if config.task_id in self._by_id:
-                twice.append(config.task_id)
+                duplicates.append(config.task_id)
             self._by_id[config.task_id] = config
         self._ids = tuple(self._by_id)
-        if twice:
+        if duplicates:
             raise ConfigError(
-                [f"task_id {task_id!r} is given more than once" for task_id in twice]
+                [f"task_id {id_!r} is given more than once" for id_ in duplicates]
             )
         if not isinstance(seed, Integral) or seed < 0:
-            raise ConfigError([f"seed: expected a whole number from 0, got {seed!r}"])
+            raise ConfigError([f"seed: expected an integer from 0, got {seed!r}"])
         if not self._by_id:
             raise ConfigError(["a task distribution needs at least one task, got none"])
 
-    def _part(self, chosen: Iterable[int], which: int) -> TaskDistribution:
+    def _part(self, indices: Iterable[int], number: int) -> TaskDistribution:
         """Some of the tasks, with a stream of their own."""
         part, configs = copy.copy(self), self.configs
         part.__setstate__(
             storage.state_of(
-                [configs[index] for index in sorted(chosen)],
-                seeds.seed_word(self.seed, Purpose.TASK, which),
+                [configs[index] for index in sorted(indices)],
+                seeds.seed_word(self.seed, Purpose.TASK, number),
                 self.data_dir,
-                drawn=0,
+                num_sampled=0,
             )
         )
         return part
 
 
-def _told(found: dict[str, list[str]]) -> list[str]:
+def _list_problems(tasks_of: dict[str, list[str]]) -> list[str]:
     """A line for each problem, with the tasks that have it."""
-    problems = []
-    for problem, ids in found.items():
+    lines = []
+    for problem, ids in tasks_of.items():
         more = f" and {len(ids) - 1} more" if len(ids) > 1 else ""
-        problems.append(f"task {ids[0]!r}{more}: {problem}")
-    rest = len(problems) - _MOST_TOLD
+        lines.append(f"task {ids[0]!r}{more}: {problem}")
+    rest = len(lines) - _MAX_SHOWN
     if rest > 0:
-        problems = [*problems[:_MOST_TOLD], f"and {rest} more like these"]
-    return problems
+        lines = [*lines[:_MAX_SHOWN], f"and {rest} more like these"]
+    return lines
 
 
-def _hint(task_id: str, known: tuple[str, ...]) -> str:
-    """The nearest id; where none is near and there are many, the first and last."""
-    near = nearest(task_id, known)
-    few = len(known) <= _MOST_TOLD
-    return near if few or "?" in near else f"they are {known[0]!r} to {known[-1]!r}"
+def _suggest(task_id: str, ids: tuple[str, ...]) -> str:
+    """The nearest id; if none of many is near, the first and the last."""
+    hint = nearest(task_id, ids)
+    few = len(ids) <= _MAX_SHOWN
+    return hint if few or "?" in hint else f"they are {ids[0]!r} to {ids[-1]!r}"

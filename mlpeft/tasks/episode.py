@@ -1,4 +1,4 @@
-"""An episode: the data of one small task, and the task that it is drawn from."""
+"""Episodes, the tasks they are sampled from, and the families of tasks."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ if TYPE_CHECKING:
 
 
 class Episode(NamedTuple):
-    """Support set to adapt to, query set to judge by.
+    """A support set for adaptation and a query set for scoring.
 
-    Inside mlpeft the arrays are NumPy; `TaskDistribution.sample_episode` gives
-    `mx.array`. x is float32, or int32 token numbers; y is int32 labels
+    Inside mlpeft the arrays are NumPy's; `TaskDistribution.sample_episode` returns
+    `mx.array`. x is float32, or int32 token ids; y is int32 labels
     0 .. num_classes - 1, float32 targets (n, outputs) for regression, or int32 tokens
     (n, length) for sequences.
 
     Attributes:
-        support_x: (support_size, *input shape); a family may add rows of its own.
+        support_x: (support_size, *input shape); a family may add rows.
         support_y: (support_size,), (support_size, outputs) or (support_size, length).
         query_x: (query_size, *input shape); query_size may be 0.
         query_y: (query_size,) or (query_size, outputs).
@@ -36,21 +36,21 @@ class Episode(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class TaskConfig:
-    """One task: a fixed problem from which any number of episodes can be drawn.
+    """One task: a fixed problem from which any number of episodes can be sampled.
 
     The same `task_id` is the same problem (decision boundary, amplitude, ...) in every
-    episode, every distribution and every process.
+    episode, distribution and process.
 
     Attributes:
-        task_id: Names the task and seeds whatever `task_params` leaves open.
-        task_family: Which kind of task (`linear_classification`, `omniglot`, ...).
+        task_id: Name of the task, and the seed of everything not in `task_params`.
+        task_family: The kind of task (`linear_classification`, `omniglot`, ...).
         num_classes: Classes of an episode, or outputs of a regression.
-        input_dim: Size of one flat input. Image families have a shape of their own and
-            check that it has this many numbers.
-        support_size: Examples in the whole support set, balanced over classes as far
-            as it divides.
-        query_size: Examples in the whole query set, likewise.
-        task_params: The family's own settings; an unknown one is an error.
+        input_dim: Numbers in one input. Image families have a fixed shape and check
+            that it has this many numbers.
+        support_size: Examples in the whole support set, balanced over classes up to a
+            remainder.
+        query_size: Examples in the whole query set, balanced likewise.
+        task_params: Settings of the family; an unknown one is an error.
     """
 
     task_id: str
@@ -63,43 +63,43 @@ class TaskConfig:
 
 
 FrozenParams: TypeAlias = tuple[tuple[str, Any], ...]
-"""task_params as a key of a cache: (name, value) pairs, lists as tuples."""
+"""task_params as the key of a cache: (name, value) pairs, lists as tuples."""
 
 
 def frozen_params(config: TaskConfig) -> FrozenParams:
-    """The task_params in a form that can be hashed; `dict` of it reads the same."""
+    """The task_params as a hashable value, which `dict` restores."""
     params = config.task_params
-    return tuple((name, _frozen(params[name])) for name in sorted(params))
+    return tuple((name, _freeze(params[name])) for name in sorted(params))
 
 
-def _frozen(value: Any) -> Any:
+def _freeze(value: Any) -> Any:
     if hasattr(value, "tolist"):  # a NumPy array or scalar
         value = value.tolist()
-    return tuple(map(_frozen, value)) if isinstance(value, list | tuple) else value
+    return tuple(map(_freeze, value)) if isinstance(value, list | tuple) else value
 
 
 class Family(Protocol):
-    """A kind of task: turns a TaskConfig and a generator into an episode."""
+    """A kind of task: samples an episode from a TaskConfig and a generator."""
 
     name: str
-    """The task_family that it answers to."""
+    """Its task_family."""
     regression: bool
     """True: y are float targets and the loss is mean squared error."""
     pooled: bool
-    """True: episodes are drawn from data that has splits train, val and test."""
+    """True: episodes are sampled from data with splits train, val and test."""
     per_class: bool
     """True: `k_shot` counts examples of each class; else of the whole task."""
 
     def check(self, config: TaskConfig) -> None:
-        """Raise ConfigError, listing every problem, if the task cannot be drawn."""
+        """Raise ConfigError, listing every problem, if the task is invalid."""
         ...
 
-    def draw(self, config: TaskConfig, rng: np.random.Generator) -> Episode:
-        """A fresh episode (NumPy arrays) of the task, from this generator alone."""
+    def sample(self, config: TaskConfig, rng: np.random.Generator) -> Episode:
+        """Sample an episode (NumPy arrays), determined by task and generator."""
         ...
 
     def input_dim(self, task_params: Mapping[str, Any]) -> int:
-        """How many numbers one input has where a configuration leaves it open."""
+        """Numbers in one input, if a configuration does not set it."""
         ...
 
     def input_shape(self, config: TaskConfig) -> tuple[int, ...]:
@@ -107,5 +107,5 @@ class Family(Protocol):
         ...
 
     def digests(self, config: TaskConfig) -> dict[str, str]:
-        """SHA-256 of each data set that the task draws from, by its name."""
+        """SHA-256 of each data set of the task, by its name."""
         ...

@@ -1,7 +1,7 @@
-"""Tasks without end: a new one for every episode.
+"""An endless supply of tasks: a new one for every episode.
 
-The id of such a task holds the 64-bit word that it was made with, so that it names the
-task wherever it travels: `train/omniglot/9f0c2b6e51d7a384`.
+The id of such a task ends with a random 64-bit word, so that the id alone determines
+the task: `train/omniglot/9f0c2b6e51d7a384`.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ _WORD = re.compile(r"(?P<template>.+)/[0-9a-f]{16}")
 
 
 class FreshTasks:
-    """Draws a new task of one of several kinds for every episode.
+    """Samples a new task from one of several templates for every episode.
 
     Args:
-        templates: The kinds; their task_ids are what ids of tasks begin with.
-        seed: Fixes the stream of `sample_episode`.
-        data_dir: Where the families' data may lie, see `mlpeft.datasets.folders`.
+        templates: The templates; their task_ids are the prefixes of the tasks' ids.
+        seed: Determines the stream of `sample_episode`.
+        data_dir: Folder of the families' data, see `mlpeft.datasets.folders`.
 
     Raises:
-        ConfigError: Listing what is wrong with the templates.
+        ConfigError: Listing all problems of the templates.
         DataError: If the data of a family is missing or damaged.
     """
 
@@ -49,7 +49,7 @@ class FreshTasks:
         self.data_dir = None if data_dir is None else str(data_dir)
         self._templates = {template.task_id: template for template in templates}
         self._ids = tuple(self._templates)
-        self._drawn = 0
+        self._num_sampled = 0
         problems: list[str] = []
         for template in templates:
             family = get_family(template.task_family, self.data_dir)
@@ -62,41 +62,41 @@ class FreshTasks:
 
     @property
     def configs(self) -> tuple[TaskConfig, ...]:
-        """The templates: one task of each kind."""
+        """The templates."""
         return tuple(self._templates.values())
 
-    def choose(self, rng: np.random.Generator) -> str:
-        """The id of a new task, its kind each as likely as the others."""
+    def sample_task(self, rng: np.random.Generator) -> str:
+        """The id of a new task, its template uniformly at random."""
         template = self._ids[int(rng.integers(len(self._ids)))]
         return f"{template}/{int(rng.integers(2**64, dtype='uint64')):016x}"
 
     def config(self, task_id: str) -> TaskConfig:
-        """The task of an id that `choose` made.
+        """The task with an id from `sample_task`.
 
         Raises:
-            TaskSamplingError: If it is of no kind that there is.
+            TaskSamplingError: If the id belongs to none of the templates.
         """
         match = _WORD.fullmatch(task_id)
         template = self._templates.get(match["template"]) if match else None
         if template is None:
             raise TaskSamplingError(
-                f"no task {task_id!r}: tasks here are new for every episode and named "
-                f"{self._ids[0]}/ and 16 hexadecimal digits, as choose() does"
+                f"no task {task_id!r}: tasks here are new for every episode, with ids "
+                f"such as {self._ids[0]}/ and 16 hexadecimal digits, see sample_task()"
             )
         return dataclasses.replace(template, task_id=task_id)
 
     def episode(self, task_id: str, seed: int) -> Episode:
-        """The episode of a task that a seed fixes; NumPy arrays. Pure.
+        """The episode determined by task and seed; NumPy arrays. Pure.
 
         Raises:
-            TaskSamplingError: If the id is of no kind that there is.
+            TaskSamplingError: If the id belongs to none of the templates.
         """
         config = self.config(task_id)
         family = get_family(config.task_family, self.data_dir)
-        return family.draw(config, source.episode_generator(seed))
+        return family.sample(config, source.episode_generator(seed))
 
     def sample_episode(self, task_id: str | None = None) -> Sample:
         """The next episode of the stream; see `TaskDistribution.sample_episode`."""
-        sampled = source.sample(self, self.seed, self._drawn, task_id)
-        self._drawn += 1
-        return sampled
+        sample = source.sample(self, self.seed, self._num_sampled, task_id)
+        self._num_sampled += 1
+        return sample

@@ -1,8 +1,8 @@
-"""The two sources of chance in a task, and how labels are dealt.
+"""Random numbers of tasks, and balanced labels.
 
-What a task *is* (its boundary, its classes) comes from its `task_id` alone, through
-SHA-256, so that it does not hang on NumPy's version or on who asks. What an episode
-*draws* comes from a NumPy generator.
+What a task *is* (its boundary, its classes) follows from its `task_id` alone, through
+SHA-256, so it does not depend on NumPy's version or on the process. What an episode
+*contains* comes from a NumPy generator.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class TaskRandom:
-    """A stream of numbers that a task_id fixes for good.
+    """A random stream that a task_id determines on every machine.
 
     Block k of the stream is SHA-256(task_id, k), read as four 64-bit words.
     """
@@ -32,7 +32,7 @@ class TaskRandom:
 
     def uniform(self, low: float = 0.0, high: float = 1.0) -> float:
         """The next number, uniform in [low, high)."""
-        # 53 bits: all that a double in [0, 1) holds.
+        # 53 bits: the precision of a double in [0, 1).
         return low + (high - low) * ((next(self._words) >> 11) * 2.0**-53)
 
     def below(self, count: int) -> int:
@@ -51,9 +51,9 @@ class TaskRandom:
 def balanced_labels(
     rng: np.random.Generator, count: int, num_classes: int
 ) -> npt.NDArray[np.int32]:
-    """Labels dealt in turn: every prefix is balanced as far as it divides.
+    """Labels that cycle through the classes: every prefix is balanced.
 
-    The order of the classes is drawn anew, so that no class always has the extra ones.
+    The order of the classes is random, so that no class always has the extra examples.
 
     Returns:
         (count,) int32.

@@ -1,4 +1,4 @@
-"""What every source of tasks can do: choose a task, draw an episode of it."""
+"""The interface of a source of tasks: sample a task, then an episode of it."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ if TYPE_CHECKING:
 
 
 class TaskSource(Protocol):
-    """Tasks to draw from: a fixed set, or a new one for every episode.
+    """A source of tasks: a fixed set, or a new task for every episode.
 
-    `choose` and `episode` are all that training needs; both are pure, so that a task is
-    named by (task_id, seed) on the wire and drawn by whoever computes it.
+    Training needs only `sample_task` and `episode`. Both are pure, so the message for a
+    worker is (task_id, seed), from which the worker samples the episode itself.
     """
 
-    def choose(self, rng: np.random.Generator) -> str:
-        """A task_id, chosen by this generator alone."""
+    def sample_task(self, rng: np.random.Generator) -> str:
+        """A task_id, determined by this generator."""
         ...
 
     def config(self, task_id: str) -> TaskConfig:
-        """The task of this id.
+        """The task with this id.
 
         Raises:
             TaskSamplingError: If it is not one of this source.
@@ -34,7 +34,7 @@ class TaskSource(Protocol):
         ...
 
     def episode(self, task_id: str, seed: int) -> Episode:
-        """The episode of a task that a seed fixes; NumPy arrays.
+        """The episode determined by task and seed; NumPy arrays.
 
         Raises:
             TaskSamplingError: If the task is not one of this source.
@@ -43,7 +43,7 @@ class TaskSource(Protocol):
 
 
 def episode_generator(seed: int) -> np.random.Generator:
-    """The generator that an episode with this seed is drawn from."""
+    """The generator of an episode with this seed."""
     return seeds.generator(seed, Purpose.SAMPLE)
 
 
@@ -54,13 +54,13 @@ Sample = tuple["TaskConfig", "Array", "Array", "Array", "Array"]
 def sample(
     source: TaskSource, seed: int, number: int, task_id: str | None = None
 ) -> Sample:
-    """Episode `number` of the stream that a seed fixes, for use with MLX.
+    """Episode `number` of the stream that a seed determines, as MLX arrays.
 
     Args:
-        source: Where the task comes from.
-        seed: Names the stream.
+        source: The source of the task.
+        seed: The stream's seed.
         number: Position in the stream, from 0.
-        task_id: Draw from this task; None: from a task chosen at random.
+        task_id: The task to sample from; None: a random one.
 
     Raises:
         TaskSamplingError: If the task is not one of the source.
@@ -68,8 +68,8 @@ def sample(
     import mlx.core as mx
 
     rng = seeds.generator(seed, Purpose.TASK, number)
-    chosen = source.choose(rng) if task_id is None else task_id
-    config = source.config(chosen)
-    episode = source.episode(chosen, seeds.seed_word(seed, Purpose.SAMPLE, number))
+    task_id = source.sample_task(rng) if task_id is None else task_id
+    config = source.config(task_id)
+    episode = source.episode(task_id, seeds.seed_word(seed, Purpose.SAMPLE, number))
     support_x, support_y, query_x, query_y = map(mx.array, episode)
     return config, support_x, support_y, query_x, query_y

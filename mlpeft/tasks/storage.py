@@ -1,7 +1,7 @@
-"""Task distributions as files: plain values only, whatever the format.
+"""Save and load task distributions as plain values, whatever the format.
 
-A pickle can run anything when it is read. `load` reads one with an unpickler that knows
-a single class, and that class takes nothing but plain values.
+Reading a pickle can run any code. `load` uses an unpickler that allows a single class,
+and that class accepts plain values only.
 """
 
 from __future__ import annotations
@@ -27,8 +27,7 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 SUFFIXES = (".json", ".yaml", ".yml", ".pkl", ".pickle")
-# What pickle, json and the decoder raise on bytes that are not theirs.
-_NOT_THEIRS = (
+_DAMAGED = (
     pickle.UnpicklingError,
     ValueError,
     EOFError,
@@ -38,48 +37,50 @@ _NOT_THEIRS = (
     OverflowError,
     MemoryError,
 )
+"""What pickle, json and the decoder raise for bytes in another format."""
 _FIELDS = {field.name for field in dataclasses.fields(TaskConfig)}
 
 
 def state_of(
-    configs: Iterable[TaskConfig], seed: int, data_dir: str | None, drawn: int
+    configs: Iterable[TaskConfig], seed: int, data_dir: str | None, num_sampled: int
 ) -> dict[str, Any]:
     """A distribution as plain values.
 
     Args:
         configs: The tasks.
-        seed: Of the stream of episodes.
-        data_dir: Where the data may lie.
-        drawn: Episodes of the stream that have been drawn.
+        seed: Seed of the stream of episodes.
+        data_dir: Folder of the data.
+        num_sampled: Episodes sampled from the stream so far.
     """
     return {
         "format": FORMAT,
         "seed": int(seed),
-        "drawn": drawn,
+        "drawn": num_sampled,
         "data_dir": data_dir,
-        "configs": [_plain(dataclasses.asdict(config)) for config in configs],
+        "configs": [_to_plain(dataclasses.asdict(config)) for config in configs],
     }
 
 
-def read_state(state: Any) -> tuple[list[TaskConfig], int, str | None, int]:
-    """The inverse of `state_of`: configs, seed, data_dir, drawn.
+def read_state(state: object) -> tuple[list[TaskConfig], int, str | None, int]:
+    """The inverse of `state_of`: configs, seed, data_dir, num_sampled.
 
     Raises:
-        DataError: If it is not what `state_of` gives.
+        DataError: If it is not such a state.
     """
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise DataError(
-            "this is not a task distribution that this version of mlpeft saved; save "
-            "it again with TaskDistribution.save"
+            "this is not a task distribution of this version of mlpeft; save it again "
+            "with TaskDistribution.save"
         )
     match state:
         case {
             "seed": int(seed),
-            "drawn": int(drawn),
+            "drawn": int(num_sampled),
             "data_dir": str() | None as data_dir,
             "configs": list(configs),
         } if all(map(_is_config, configs)):
-            return [TaskConfig(**config) for config in configs], seed, data_dir, drawn
+            tasks = [TaskConfig(**config) for config in configs]
+            return tasks, seed, data_dir, num_sampled
     raise DataError(
         "the saved task distribution is damaged: expected seed, drawn, data_dir and "
         f"configs with the keys {', '.join(sorted(_FIELDS))}"
@@ -93,10 +94,10 @@ def save(distribution: TaskDistribution, path: str | Path) -> None:
         DataError: If the suffix is none of SUFFIXES.
     """
     path = Path(path)
-    kind = _kind(path)
-    if kind == "pickle":
+    file_format = _format_of(path)
+    if file_format == "pickle":
         content = pickle.dumps(distribution)
-    elif kind == "json":
+    elif file_format == "json":
         content = json.dumps(distribution.__getstate__(), indent=1).encode()
     else:
         content = yaml.safe_dump(distribution.__getstate__(), sort_keys=False).encode()
@@ -105,55 +106,57 @@ def save(distribution: TaskDistribution, path: str | Path) -> None:
 
 
 def load(path: str | Path, cls: type[TaskDistribution]) -> TaskDistribution:
-    """Read what `save` or the standard pickle wrote.
+    """Read a file written by `save` or by the standard pickle.
 
     Raises:
         FileNotFoundError: Naming the absolute path.
         DataError: If the file is not a saved task distribution.
     """
     path = Path(path)
-    kind = _kind(path)
+    file_format = _format_of(path)
     if not path.is_file():
         raise FileNotFoundError(
             f"no task distribution at {path.absolute()}; TaskDistribution.save writes "
             "one"
         )
     try:
-        return _read(kind, path.read_bytes(), cls)
+        return _read(file_format, path.read_bytes(), cls)
     except (DataError, ConfigError) as error:
         raise DataError(f"{path} is not a saved task distribution: {error}") from error
-    except _NOT_THEIRS as error:
+    except _DAMAGED as error:
         raise DataError(
             f"{path} is damaged, or not a saved task distribution: {error}"
         ) from error
 
 
-def _read(kind: str, content: bytes, cls: type[TaskDistribution]) -> TaskDistribution:
-    if kind == "pickle":
-        loaded = _Unpickler(io.BytesIO(content)).load()
-        if not isinstance(loaded, cls):
-            raise DataError(f"it holds a {type(loaded).__name__}")
-        return loaded
-    made = cls.__new__(cls)
+def _read(
+    file_format: str, content: bytes, cls: type[TaskDistribution]
+) -> TaskDistribution:
+    if file_format == "pickle":
+        unpickled = _Unpickler(io.BytesIO(content)).load()
+        if not isinstance(unpickled, cls):
+            raise DataError(f"it contains a {type(unpickled).__name__}")
+        return unpickled
+    distribution = cls.__new__(cls)
     text = content.decode()
-    made.__setstate__(json.loads(text) if kind == "json" else parse_yaml(text))
-    return made
+    state = json.loads(text) if file_format == "json" else parse_yaml(text)
+    distribution.__setstate__(state)
+    return distribution
 
 
 class _Unpickler(pickle.Unpickler):
-    """Knows TaskDistribution, and no other name."""
+    """Allows TaskDistribution, and no other name."""
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) == ("mlpeft.tasks.distribution", "TaskDistribution"):
             return super().find_class(module, name)
         raise DataError(
-            f"it asks for {module}.{name}, which a task distribution does not need, "
-            "and which could do anything: refused. Ask its author for a .json or .yaml "
-            "file"
+            f"refused to load {module}.{name}, which a task distribution does not need "
+            "and which could run any code. Ask its author for a .json or .yaml file"
         )
 
 
-def _is_config(value: Any) -> bool:
+def _is_config(value: object) -> bool:
     return (
         isinstance(value, dict)
         and value.keys() <= _FIELDS
@@ -163,7 +166,7 @@ def _is_config(value: Any) -> bool:
     )
 
 
-def _kind(path: Path) -> str:
+def _format_of(path: Path) -> str:
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise DataError(
@@ -173,12 +176,12 @@ def _kind(path: Path) -> str:
     return {".pkl": "pickle", ".pickle": "pickle", ".json": "json"}.get(suffix, "yaml")
 
 
-def _plain(value: Any) -> Any:
-    """The same value without NumPy scalars, arrays, tuples and paths."""
+def _to_plain(value: Any) -> Any:
+    """Convert NumPy scalars, arrays, tuples and paths to plain values."""
     if isinstance(value, dict):
-        return {str(key): _plain(inner) for key, inner in value.items()}
+        return {str(key): _to_plain(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(inner) for inner in value]
+        return [_to_plain(inner) for inner in value]
     if hasattr(value, "tolist"):
         return value.tolist()
     return str(value) if isinstance(value, Path) else value

@@ -65,7 +65,7 @@ def _sample_specs(
     specs = []
     for index in range(number):
         rng = generator(seed, purpose, iteration, index)
-        task_id = tasks.choose(rng)
+        task_id = tasks.sample_task(rng)
         specs.append(TaskSpec(task_id, int(rng.integers(2**63))))
     return specs
 

@@ -84,7 +84,7 @@ def test_what_was_imported_can_be_drawn_from(tmp_path, zips):
         config = TaskConfig("a", "omniglot", 2, 784, 4, 4, {"split": split})
         family.check(config)
         assert len(family._source.pool(split, {}).characters) == classes
-        assert family.draw(config, np.random.default_rng(0)).support_x.max() > 0.9
+        assert family.sample(config, np.random.default_rng(0)).support_x.max() > 0.9
 
 
 def test_an_imported_file_is_usable_though_not_the_known_one(tmp_path, zips):

@@ -21,7 +21,7 @@ def build(allow_modules=None, **section):
 
 
 def sizes(tasks):
-    episode = tasks.episode(tasks.choose(np.random.default_rng(0)), 0)
+    episode = tasks.episode(tasks.sample_task(np.random.default_rng(0)), 0)
     return tuple(len(array) for array in episode)
 
 
@@ -56,7 +56,7 @@ def test_null_tasks_are_new_for_every_episode():
     assert isinstance(tasks.train, FreshTasks)
     assert isinstance(tasks.val, TaskDistribution)
     rng = np.random.default_rng(0)
-    ids = {tasks.train.choose(rng) for _ in range(100)}
+    ids = {tasks.train.sample_task(rng) for _ in range(100)}
     assert len(ids) == 100
     # Another process builds the same tasks from the same configuration.
     elsewhere = build(num_train_tasks=None, num_val_tasks=5)
@@ -112,7 +112,7 @@ def test_training_may_take_several_numbers_of_examples(count):
         num_train_tasks=count,
     )
     rng = np.random.default_rng(0)
-    drawn = [tasks.train.choose(rng) for _ in range(300)]
+    drawn = [tasks.train.sample_task(rng) for _ in range(300)]
     found = Counter(tasks.train.config(task_id).support_size for task_id in drawn)
     assert found.keys() == {2, 6, 10}
     assert min(found.values()) > 70
@@ -189,7 +189,7 @@ def test_all_problems_are_told_at_once_and_once_each():
         )
     text = str(caught.value)
     assert len(caught.value.problems) == len(set(caught.value.problems)) == 5
-    assert "task_params.split: each split is drawn from its own; remove it" in text
+    assert "task_params.split: a run uses all splits; remove it" in text
     assert (
         "did you mean 'rotations'? (digits, train; digits, val; digits, test)" in text
     )

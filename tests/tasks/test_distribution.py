@@ -96,8 +96,8 @@ def test_episode_is_pure(seed, number):
 
 def test_choose_follows_the_generator_alone():
     dist = TaskDistribution(configs())
-    chosen = [dist.choose(np.random.default_rng(n)) for n in range(50)]
-    assert chosen == [dist.choose(np.random.default_rng(n)) for n in range(50)]
+    chosen = [dist.sample_task(np.random.default_rng(n)) for n in range(50)]
+    assert chosen == [dist.sample_task(np.random.default_rng(n)) for n in range(50)]
     assert len(set(chosen)) > 10
 
 
@@ -214,7 +214,7 @@ def test_an_episode_may_have_no_queries():
 
 @pytest.mark.parametrize("seed", [-1, 0.5, None, "1"])
 def test_a_seed_that_is_no_whole_number_is_refused(seed):
-    with pytest.raises(ConfigError, match="seed: expected a whole number from 0"):
+    with pytest.raises(ConfigError, match="seed: expected an integer from 0"):
         TaskDistribution(configs(1), seed=seed)
 
 

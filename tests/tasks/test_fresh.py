@@ -24,7 +24,7 @@ def fresh():
 
 def test_every_choice_is_a_new_task_of_one_of_the_kinds(fresh):
     rng = np.random.default_rng(0)
-    ids = [fresh.choose(rng) for _ in range(1000)]
+    ids = [fresh.sample_task(rng) for _ in range(1000)]
     assert len(set(ids)) == 1000
     kinds = [fresh.config(task_id).task_family for task_id in ids]
     assert 400 < kinds.count("linear_classification") < 600
@@ -36,7 +36,7 @@ def test_an_id_names_the_same_episode_everywhere(seed, choice):
     def source():
         return FreshTasks([TaskConfig("train/sinusoid", "sinusoid", 1, 1)])
 
-    task_id = source().choose(np.random.default_rng(choice))
+    task_id = source().sample_task(np.random.default_rng(choice))
     one, two = (source().episode(task_id, seed) for _ in range(2))
     for a, b in zip(one, two, strict=True):
         np.testing.assert_array_equal(a, b)
@@ -44,7 +44,7 @@ def test_an_id_names_the_same_episode_everywhere(seed, choice):
 
 def test_different_ids_are_different_tasks(fresh):
     rng = np.random.default_rng(0)
-    ids = [fresh.choose(rng) for _ in range(20)]
+    ids = [fresh.sample_task(rng) for _ in range(20)]
     assert len({fresh.episode(task_id, 0).query_x.tobytes() for task_id in ids}) == 20
 
 

@@ -1,4 +1,4 @@
-"""The kinds of task, by the name that `task_family` gives them."""
+"""The registry of task families, by `task_family`."""
 
 from __future__ import annotations
 
@@ -40,26 +40,26 @@ _POOL = "split, rotations, classes"
 
 
 def _no_assets(_: Mapping[str, Any]) -> tuple[Asset, ...]:
-    """For families that need no files, or whose files an installed package brings."""
+    """For families that need no files."""
     return ()
 
 
 def _no_description(_: Mapping[str, Any], __: str | Path | None) -> str:
-    """For families of whose data there is nothing to say."""
+    """For families without a description of their data."""
     return ""
 
 
 @dataclass(frozen=True, slots=True)
 class FamilyEntry:
-    """A kind of task, as people and the registry know it.
+    """A family in the registry.
 
     Attributes:
         about: What its tasks are.
-        task_params: The settings that it takes.
-        make: From the folder where its data may lie.
+        task_params: The names of its task_params.
+        make: Builds it from a data folder.
         assets: The files that it reads, from the task_params.
-        describe: What its data hold, for people, from checked task_params and the
-            folder where its data may lie.
+        describe: A description of its data for people, from checked task_params and a
+            data folder.
     """
 
     about: str
@@ -76,7 +76,7 @@ FAMILIES = {
         lambda _: LinearClassification(),
     ),
     "nonlinear_classification": FamilyEntry(
-        f"patterns that no line tells apart: {', '.join(PATTERNS)}",
+        f"patterns that no line separates: {', '.join(PATTERNS)}",
         "rotation_angle, translation, noise, pattern",
         lambda _: NonlinearClassification(),
     ),
@@ -111,41 +111,41 @@ FAMILIES = {
         describe_intents,
     ),
     "completions": FamilyEntry(
-        "what to say to a prompt: your own prompts and completions, by task",
+        "completions of a prompt: your own prompts and completions, by task",
         "path, template, tokenizer, task, split",
         lambda _: Completions(),
         completion_assets,
     ),
     "custom": FamilyEntry(
         "your own Python function, classification",
-        "entry_point, input_shape, any of your own",
+        "entry_point, input_shape, and your own",
         lambda _: Custom("custom", regression=False),
     ),
     "custom_regression": FamilyEntry(
         "your own Python function, regression",
-        "entry_point, input_shape, any of your own",
+        "entry_point, input_shape, and your own",
         lambda _: Custom("custom_regression", regression=True),
     ),
 }
 
 
 def get_family(name: str, data_dir: str | Path | None = None) -> Family:
-    """The family of this name; made once for a name and data folder.
+    """The family with this name; built once per name and data folder.
 
     Args:
         name: A `task_family`.
-        data_dir: Where its data may lie, see `mlpeft.datasets.folders`.
+        data_dir: Folder of its data, see `mlpeft.datasets.folders`.
 
     Raises:
-        ConfigError: If there is none, with the nearest that there is.
+        ConfigError: If there is none, with the nearest name.
     """
     if name not in FAMILIES:
         raise ConfigError(
-            [f"task_family: there is no {name!r}; {nearest(str(name), FAMILIES)}"]
+            [f"task_family: unknown family {name!r}; {nearest(str(name), FAMILIES)}"]
         )
-    # With the variable and what is provided, or a change of it would go unnoticed.
-    named = None if data_dir is None else str(data_dir)
-    return _made(name, (named, os.getenv(DATA_DIR_VARIABLE)), asset_overrides())
+    # The variable and the overrides are in the key, so that changes take effect.
+    folder = None if data_dir is None else str(data_dir)
+    return _make(name, (folder, os.getenv(DATA_DIR_VARIABLE)), asset_overrides())
 
 
 def admit(
@@ -153,7 +153,7 @@ def admit(
     task_params: Mapping[str, Any],
     allow_modules: Container[str] | None,
 ) -> None:
-    """Let this process import the user's own module that task_params name, if it may.
+    """Let this process import the user's module in task_params, if it is allowed.
 
     Args:
         families: The task_family names in use.
@@ -161,13 +161,13 @@ def admit(
         allow_modules: Modules that may be imported; None: any.
     """
     module = custom.module_of(task_params)
-    own = any(name.startswith("custom") for name in families)
-    if own and module and (allow_modules is None or module in allow_modules):
+    is_custom = any(name.startswith("custom") for name in families)
+    if is_custom and module and (allow_modules is None or module in allow_modules):
         custom.allow(module)
 
 
 @lru_cache(maxsize=32)
-def _made(
+def _make(
     name: str,
     folders: tuple[str | None, str | None],
     files: AssetOverrides,  # noqa: ARG001 - part of the key

@@ -1,10 +1,10 @@
 """Episodes from a pool of classes: N of them, K examples of each (N-way K-shot).
 
-What `omniglot`, `digits` and `folder` share. A pool holds characters, each with its
-drawings; a class is a character as drawn, or turned by a quarter, half or three
-quarters where the pool says that this makes another class. A task is a choice of
-num_classes of them and the order of their labels, fixed by its task_id; an episode
-draws examples of each without replacement, so that no query is among the supports.
+The base of `omniglot`, `digits` and `folder`. A pool consists of characters, each with
+drawings. A class is a character as drawn, or rotated by 90, 180 or 270 degrees if the
+pool counts that as another class. A task is a selection of num_classes classes and the
+order of their labels, determined by its task_id. An episode samples examples of each
+without replacement, so that support and query sets are disjoint.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ SPLITS = ("train", "val", "test")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Character:
-    """What one or more classes of a pool are made of.
+    """The images of one or more classes of a pool.
 
     Attributes:
-        name: As in `task_params.classes`.
+        name: Its name in `task_params.classes`.
         drawings: (count, height, width); uint8, or float32 in [0, 1].
-        turns: The quarter turns, counter-clockwise, that make other classes of it.
+        rotations: Quarter turns, counter-clockwise, each of which gives a class.
     """
 
     name: str
     drawings: npt.NDArray[Any]
-    turns: tuple[int, ...] = (0,)
+    rotations: tuple[int, ...] = (0,)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,7 +51,7 @@ class Pool:
     Attributes:
         characters: In a fixed order.
         full: The value that becomes 1.0: 255 for 8-bit images.
-        rotated: Turned characters are classes where a task does not say.
+        rotated: Whether rotated characters are classes by default.
     """
 
     characters: tuple[Character, ...]
@@ -67,26 +67,26 @@ class Pool:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PoolClass:
-    """One class: a character and how far it is turned."""
+    """One class: a character and its rotation in quarter turns."""
 
     character: Character
-    turn: int
+    rotation: int
 
     @property
     def name(self) -> str:
-        """The character's name, with `@degrees` if it is turned."""
-        degrees = f"@{90 * self.turn}" if self.turn else ""
+        """The character's name, with `@degrees` if it is rotated."""
+        degrees = f"@{90 * self.rotation}" if self.rotation else ""
         return self.character.name + degrees
 
 
 class Source(Protocol):
-    """A data set that has classes: what a class-pool family is made with."""
+    """A data set with classes, the source of a class-pool family."""
 
     params: tuple[str, ...]
-    """task_params of its own, beside split, rotations and classes."""
+    """Its task_params besides split, rotations and classes."""
 
     def pool(self, split: str, task_params: Mapping[str, Any]) -> Pool:
-        """The classes of a split. Cached by the source.
+        """The classes of a split, cached by the source.
 
         Raises:
             DataError: If the data set is missing or damaged.
@@ -98,20 +98,20 @@ class Source(Protocol):
         ...
 
     def check(self, problems: Problems) -> None:
-        """Add what is wrong with the source's own task_params."""
+        """Add the problems of the source's task_params."""
         ...
 
 
 class ClassPoolFamily:
-    """A family whose tasks choose classes from a pool.
+    """A family whose tasks select classes from a pool.
 
-    task_params: `split` (train, val, test; train if left open), `rotations` (whether
-    turned characters are classes; as the pool says if left open), `classes` (the names
-    of num_classes classes, in the order of their labels) and the source's own.
+    task_params: `split` (train, val, test; default train), `rotations` (whether rotated
+    characters are classes; default as in the pool), `classes` (the names of num_classes
+    classes, in the order of their labels) and those of the source.
 
     Args:
-        name: The task_family that it answers to.
-        source: Where the classes come from.
+        name: Its task_family.
+        source: The source of the classes.
     """
 
     regression = False
@@ -121,10 +121,10 @@ class ClassPoolFamily:
     def __init__(self, name: str, source: Source) -> None:
         self.name = name
         self._source = source
-        self._choose = lru_cache(maxsize=4096)(self._choose_anew)
+        self._sample_classes = lru_cache(maxsize=4096)(self._sample_classes_uncached)
 
     def check(self, config: TaskConfig) -> None:
-        """Raise ConfigError, listing every problem, if the task cannot be drawn.
+        """Raise ConfigError, listing every problem, if the task is invalid.
 
         Raises:
             ConfigError: With the problems of the task.
@@ -133,44 +133,42 @@ class ClassPoolFamily:
         problems = Problems(
             config, ("split", "rotations", "classes", *self._source.params)
         )
-        problems.choice("split", SPLITS)
-        problems.flag("rotations")
+        problems.check_choice("split", SPLITS)
+        problems.check_flag("rotations")
         self._source.check(problems)
-        problems.done()
+        problems.raise_any()
         height, width = self._pool(config.task_params).image_shape
         if config.input_dim != height * width:
-            problems.found.append(
+            problems.add(
                 f"input_dim: {self.name} has images of {height} x {width} x 1 = "
                 f"{height * width} numbers, got {config.input_dim}"
             )
         try:
-            _check_supply(config, self._chosen(config))
+            _check_supply(config, self._classes(config))
         except ConfigError as error:
-            problems.found.extend(error.problems)
-        problems.done()
+            problems.add(*error.problems)
+        problems.raise_any()
 
-    def draw(self, config: TaskConfig, rng: np.random.Generator) -> Episode:
-        """A fresh episode: x (n, height, width, 1) float32 in [0, 1], y int32.
+    def sample(self, config: TaskConfig, rng: np.random.Generator) -> Episode:
+        """Sample an episode: x (n, height, width, 1) float32 in [0, 1], y int32.
 
-        Examples come in turn, one of each class after the other, so that every prefix
-        is balanced as far as it divides.
+        Examples cycle through the classes, so that every prefix is balanced.
         """
         pool = self._pool(config.task_params)
-        chosen = self._chosen(config)
+        classes = self._classes(config)
         num_classes, supports = config.num_classes, config.support_size
         shape = (*pool.image_shape, 1)
         x = np.empty((supports, *shape), np.float32)
         query_x = np.empty((config.query_size, *shape), np.float32)
         order = rng.permutation(num_classes).astype(np.int32)
-        for place, label in enumerate(order):
-            one = chosen[label]
-            slots, query_slots = x[place::num_classes], query_x[place::num_classes]
-            drawings = one.character.drawings
-            count = len(slots) + len(query_slots)
-            picked = drawings[rng.permutation(len(drawings))[:count]]
-            picked = _turned(picked, one.turn)[..., None]
-            _scaled(picked[: len(slots)], pool.full, slots)
-            _scaled(picked[len(slots) :], pool.full, query_slots)
+        for position, label in enumerate(order):
+            rows, query_rows = x[position::num_classes], query_x[position::num_classes]
+            drawings = classes[label].character.drawings
+            count = len(rows) + len(query_rows)
+            images = drawings[rng.permutation(len(drawings))[:count]]
+            images = _rotate(images, classes[label].rotation)[..., None]
+            _scale_into(rows, images[: len(rows)], pool.full)
+            _scale_into(query_rows, images[len(rows) :], pool.full)
         return Episode(
             x,
             order[np.arange(supports) % num_classes],
@@ -193,106 +191,113 @@ class ClassPoolFamily:
 
     def class_names(self, config: TaskConfig) -> list[str]:
         """The task's classes, in the order of their labels."""
-        return [one.name for one in self._chosen(config)]
+        return [pool_class.name for pool_class in self._classes(config)]
 
     def _pool(self, task_params: Mapping[str, Any]) -> Pool:
         return self._source.pool(task_params.get("split", SPLITS[0]), task_params)
 
-    def _chosen(self, config: TaskConfig) -> tuple[PoolClass, ...]:
-        return self._choose(config.task_id, config.num_classes, frozen_params(config))
+    def _classes(self, config: TaskConfig) -> tuple[PoolClass, ...]:
+        return self._sample_classes(
+            config.task_id, config.num_classes, frozen_params(config)
+        )
 
-    def _choose_anew(
+    def _sample_classes_uncached(
         self, task_id: str, num_classes: int, frozen: FrozenParams
     ) -> tuple[PoolClass, ...]:
         params = dict(frozen)
         pool = self._pool(params)
         rotated = params.get("rotations", pool.rotated)
         if "classes" in params:
-            return _named(pool, params["classes"], num_classes)
-        return _sampled(pool, rotated, num_classes, TaskRandom(task_id))
+            return _find_classes(pool, params["classes"], num_classes)
+        return _sample_classes(pool, rotated, num_classes, TaskRandom(task_id))
 
 
-def _sampled(
-    pool: Pool, rotated: bool, num_classes: int, chance: TaskRandom
+def _sample_classes(
+    pool: Pool, rotated: bool, num_classes: int, rng: TaskRandom
 ) -> tuple[PoolClass, ...]:
-    """Different classes in a random order; no character twice while there are more."""
+    """Distinct classes in random order; a character repeats only when all are used."""
 
-    def turns(index: int) -> tuple[int, ...]:
-        return pool.characters[index].turns if rotated else (0,)
+    def rotations(index: int) -> tuple[int, ...]:
+        return pool.characters[index].rotations if rotated else (0,)
 
-    chosen: list[PoolClass] = []
-    taken: dict[int, list[int]] = {}
-    left: Sequence[int] = range(len(pool.characters))
-    while len(chosen) < num_classes:
-        if not left:
+    classes: list[PoolClass] = []
+    used: dict[int, list[int]] = {}
+    available: Sequence[int] = range(len(pool.characters))
+    while len(classes) < num_classes:
+        if not available:
             hint = "" if rotated else " or set task_params.rotations: true"
             problem = (
-                f"num_classes: asked for {num_classes}, but there are {len(chosen)} "
+                f"num_classes: asked for {num_classes}, but there are {len(classes)} "
                 f"classes; lower it{hint}"
             )
             raise ConfigError([problem])
-        for index in chance.sample(left, min(len(left), num_classes - len(chosen))):
-            already = taken.setdefault(index, [])
-            still = [turn for turn in turns(index) if turn not in already]
-            already.append(still[chance.below(len(still))])
-            chosen.append(PoolClass(pool.characters[index], already[-1]))
-        # Every character has been taken once, or there are enough classes already.
-        left = [index for index in taken if len(taken[index]) < len(turns(index))]
-    return tuple(chosen)
+        count = min(len(available), num_classes - len(classes))
+        for index in rng.sample(available, count):
+            of_character = used.setdefault(index, [])
+            unused = [turns for turns in rotations(index) if turns not in of_character]
+            of_character.append(unused[rng.below(len(unused))])
+            classes.append(PoolClass(pool.characters[index], of_character[-1]))
+        # Now every character is used, or there are enough classes.
+        available = [
+            index for index in used if len(used[index]) < len(rotations(index))
+        ]
+    return tuple(classes)
 
 
-def _named(pool: Pool, names: Any, num_classes: int) -> tuple[PoolClass, ...]:
-    """The classes of these names, in their order."""
+def _find_classes(pool: Pool, names: object, num_classes: int) -> tuple[PoolClass, ...]:
+    """The classes with these names, in their order."""
     if not isinstance(names, tuple) or len(set(map(str, names))) != num_classes:
         problem = (
             f"task_params.classes: expected a list of num_classes = {num_classes} "
             f"different names, got {names!r}"
         )
         raise ConfigError([problem])
-    known = {
-        one.name: one
+    by_name = {
+        pool_class.name: pool_class
         for character in pool.characters
-        for turn in character.turns
-        for one in [PoolClass(character, turn)]
+        for rotation in character.rotations
+        for pool_class in [PoolClass(character, rotation)]
     }
     problems = [
         f"task_params.classes: no class {name!r} in this split; "
-        f"{nearest(str(name), known)}"
+        f"{nearest(str(name), by_name)}"
         for name in names
-        if str(name) not in known
+        if str(name) not in by_name
     ]
     if problems:
         raise ConfigError(problems)
-    return tuple(known[str(name)] for name in names)
+    return tuple(by_name[str(name)] for name in names)
 
 
-def _check_supply(config: TaskConfig, chosen: Sequence[PoolClass]) -> None:
-    """Every class has the drawings that an episode may need of it."""
+def _check_supply(config: TaskConfig, classes: Sequence[PoolClass]) -> None:
+    """Every class must have the drawings that an episode may need."""
     supports = -(-config.support_size // config.num_classes)
     queries = -(-config.query_size // config.num_classes)
-    poorest = min(chosen, key=lambda one: len(one.character.drawings))
-    there = len(poorest.character.drawings)
-    if supports + queries > there:
+    smallest = min(classes, key=lambda pool_class: len(pool_class.character.drawings))
+    available = len(smallest.character.drawings)
+    if supports + queries > available:
         problem = (
             f"support_size, query_size: {config.support_size} and {config.query_size} "
-            f"need {supports} + {queries} examples of a class, but {poorest.name!r} "
-            f"has {there}; lower one of them"
+            f"need {supports} + {queries} examples of a class, but {smallest.name!r} "
+            f"has {available}; lower one of them"
         )
         raise ConfigError([problem])
 
 
-def _turned(images: npt.NDArray[Any], turn: int) -> npt.NDArray[Any]:
-    """(count, height, width) images by `turn` quarter turns (np.rot90, but quick)."""
-    if turn == 1:
+def _rotate(images: npt.NDArray[Any], quarter_turns: int) -> npt.NDArray[Any]:
+    """Rotate (count, height, width) images; faster than np.rot90."""
+    if quarter_turns == 1:
         return images.swapaxes(1, 2)[:, ::-1]
-    if turn == 2:
+    if quarter_turns == 2:
         return images[:, ::-1, ::-1]
-    if turn == 3:
+    if quarter_turns == 3:
         return images.swapaxes(1, 2)[:, :, ::-1]
     return images
 
 
-def _scaled(images: npt.NDArray[Any], full: int, out: npt.NDArray[np.float32]) -> None:
+def _scale_into(
+    out: npt.NDArray[np.float32], images: npt.NDArray[Any], full: int
+) -> None:
     if images.dtype == np.uint8:
         np.divide(images, np.float32(full), out=out)
     else:

@@ -35,7 +35,7 @@ _SPIRAL_BANDS = 3
 
 
 def _repeated(y: Labels, n: int, u: Floats, times: int) -> Floats:
-    """[0, 1) cut in `times` * n equal parts that belong to the classes in turn."""
+    """[0, 1) divided into `times` * n equal parts that cycle through the classes."""
     part = times * u
     repeat = np.floor(part)
     return (n * repeat + y + (part - repeat)) / (times * n)
@@ -61,7 +61,7 @@ PATTERNS = {
     "xor": Pattern(
         square=_opposite,
         line=lambda y, n, u, _: _repeated(y, n, u, 2),
-        # Half a turn changes nothing here, so a sixth is as far as a third elsewhere.
+        # xor has period half a turn, so this equals a range of a sixth elsewhere.
         max_turn=1.0 / 12.0,
     ),
     "circles": Pattern(square=_rings, line=_mirrored),

@@ -1,15 +1,14 @@
-"""Completions: what would this person, product or format say to that prompt?
+"""Completions: how would this person, product or format answer that prompt?
 
-A task is one `task` of a file of prompts and completions (the module
-`mlpeft.datasets.completions` says of what form), and an episode some of its examples
-without replacement, so that no query is among the supports. Train, val and test have
-different tasks.
+A task is one `task` of a file of prompts and completions (for its format see
+`mlpeft.datasets.completions`). An episode samples its examples without replacement, so
+that support and query sets are disjoint. Train, val and test have different tasks.
 
-x holds token numbers (n, length) int32: the prompt, put into the template, and then the
-completion. y has at each place the token that comes next, and -1 where that is a part
-of the prompt or padding: loss and exact match are those of completions, with the token
-that ends them. The length is that of the episode's longest example rounded up to a
-multiple of 8: compiled code is used again for episodes of one length.
+x has token ids (n, length) int32: the prompt, put into the template, followed by the
+completion. y has the next token at each position, and -1 where that is part of the
+prompt or padding, so loss and exact match count the completion and its end token only.
+The length is that of the episode's longest example, rounded up to a multiple of 8 so
+that compiled code is reused.
 """
 
 from __future__ import annotations
@@ -46,12 +45,12 @@ PARAMS = ("path", "template", "tokenizer", "task", "split")
 
 
 class Completions:
-    """`completions`; x (n, length) int32 token numbers, y (n, length) int32.
+    """`completions`; x (n, length) int32 token ids, y (n, length) int32.
 
-    task_params: `path` (the file), `template` (text with {prompt} in it; a line of its
-    own if left open), `tokenizer` (the model whose tokenizer is used; in a
-    configuration `model.weights` if left open), `task` (the name of one task; chosen by
-    the task_id if left open), `split`.
+    task_params: `path` (the file), `template` (text with {prompt} in it; default
+    {prompt} and a line break), `tokenizer` (the model whose tokenizer is used; in a
+    configuration default `model.weights`), `task` (the name of a task; default one
+    determined by the task_id), `split`.
     """
 
     name = "completions"
@@ -60,72 +59,74 @@ class Completions:
     per_class = False
 
     def check(self, config: TaskConfig) -> None:
-        """Raise ConfigError, listing every problem, if the task cannot be drawn.
+        """Raise ConfigError, listing every problem, if the task is invalid.
 
         Raises:
             ConfigError: With the problems of the task.
             DataError: If the file or the tokenizer is missing or damaged.
         """
         problems = Problems(config, PARAMS, min_classes=1)
-        problems.choice("split", SPLITS)
-        problems.text("path")
+        problems.check_choice("split", SPLITS)
+        problems.check_string("path")
         if "tokenizer" in config.task_params:
-            problems.text("tokenizer")
+            problems.check_string("tokenizer")
         else:
-            problems.found.append(
+            problems.add(
                 "task_params.tokenizer: name the pretrained model, or set model.weights"
             )
         template = config.task_params.get("template", TEMPLATE)
         if not isinstance(template, str) or template.count(PROMPT) != 1:
-            problems.found.append(
-                f"task_params.template: expected a text with {PROMPT} in it once, got "
-                f"{template!r}"
+            problems.add(
+                f"task_params.template: expected a string with {PROMPT} in it once, "
+                f"got {template!r}"
             )
-        problems.done()
+        problems.raise_any()
         self._check_supply(config, problems)
-        problems.done()
+        problems.raise_any()
 
     def _check_supply(self, config: TaskConfig, problems: Problems) -> None:
-        """There are tasks, and of each the examples that an episode may need."""
+        """Every task must have the examples that an episode may need."""
         try:
-            names = _names(config.task_params)
+            names = _task_names(config.task_params)
         except ConfigError as error:
-            problems.found.extend(error.problems)
+            problems.add(*error.problems)
             return
-        tasks = _of(config.task_params)
-        poorest = min(names, key=lambda name: len(tasks[name].x))
-        there, needed = len(tasks[poorest].x), config.support_size + config.query_size
-        if needed > there:
-            problems.found.append(
+        tasks = _tokenised_tasks(config.task_params)
+        smallest = min(names, key=lambda name: len(tasks[name].x))
+        available = len(tasks[smallest].x)
+        needed = config.support_size + config.query_size
+        if needed > available:
+            problems.add(
                 f"support_size, query_size: {config.support_size} and "
                 f"{config.query_size} need {needed} examples of a task, but "
-                f"{poorest!r} has {there}; lower one of them"
+                f"{smallest!r} has {available}; lower one of them"
             )
         longest = max(int(tasks[name].lengths.max()) for name in names)
         if longest > config.input_dim:
-            problems.found.append(
+            problems.add(
                 f"input_dim: an example has {longest} tokens, more than "
-                f"{config.input_dim}; raise it, or leave it open"
+                f"{config.input_dim}; raise it, or remove it"
             )
 
-    def draw(self, config: TaskConfig, rng: np.random.Generator) -> Episode:
-        """A fresh episode: x (n, length) int32, y (n, length) int32."""
-        task = _of(config.task_params)[self.task_name(config)]
+    def sample(self, config: TaskConfig, rng: np.random.Generator) -> Episode:
+        """Sample an episode: x (n, length) int32, y (n, length) int32."""
+        task = _tokenised_tasks(config.task_params)[self.task_name(config)]
         supports = config.support_size
-        picked = rng.permutation(len(task.x))[: supports + config.query_size]
-        x, y = task.rows(picked)
+        indices = rng.permutation(len(task.x))[: supports + config.query_size]
+        x, y = task.rows(indices)
         return Episode(x[:supports], y[:supports], x[supports:], y[supports:])
 
     def task_name(self, config: TaskConfig) -> str:
-        """The `task` of the file that this task is."""
-        names = _names(config.task_params)
+        """The `task` in the file."""
+        names = _task_names(config.task_params)
         return TaskRandom(config.task_id).sample(names, 1)[0]
 
     def input_dim(self, task_params: Mapping[str, Any]) -> int:
-        """Tokens of the longest example of any split."""
+        """Tokens of the longest example in any split."""
         if not {"path", "tokenizer"} <= set(task_params):
             return BUCKET
-        return max(int(task.lengths.max()) for task in _of(task_params).values())
+        tasks = _tokenised_tasks(task_params).values()
+        return max(int(task.lengths.max()) for task in tasks)
 
     def input_shape(self, config: TaskConfig) -> tuple[int, ...]:
         """(tokens,) of the longest possible example; most episodes are shorter."""
@@ -140,28 +141,38 @@ class Completions:
         }
 
 
-def _names(task_params: Mapping[str, Any]) -> Sequence[str]:
-    """The tasks that may be drawn: those of the split, or the one that is named.
+def completion_assets(task_params: Mapping[str, Any]) -> tuple[Asset, ...]:
+    """The file of completions, and the tokenizer's model if it is named."""
+    kinds = {"path": AssetKind.FILE, "tokenizer": AssetKind.MODEL}
+    return tuple(
+        Asset(str(task_params[name]), kind)
+        for name, kind in kinds.items()
+        if name in task_params
+    )
+
+
+def _task_names(task_params: Mapping[str, Any]) -> Sequence[str]:
+    """The tasks to sample from: those of the split, or the named one.
 
     Raises:
         ConfigError: If there is none.
     """
     file = _read(_path(task_params))
     if "task" in task_params:
-        named = str(task_params["task"])
-        if named not in file.examples:
+        task = str(task_params["task"])
+        if task not in file.examples:
             problem = (
-                f"task_params.task: no task {named!r} in {_path(task_params)}; "
-                f"{nearest(named, file.examples)}"
+                f"task_params.task: no task {task!r} in {_path(task_params)}; "
+                f"{nearest(task, file.examples)}"
             )
             raise ConfigError([problem])
-        return [named]
+        return [task]
     split = task_params.get("split", SPLITS[0])
     if split not in file.splits:
-        there = {name: len(names) for name, names in file.splits.items()}
+        counts = {name: len(tasks) for name, tasks in file.splits.items()}
         problem = (
             f"task_params.path: {_path(task_params)} has no tasks for {split}, only "
-            f"{there}; add tasks, or give each line a split"
+            f"{counts}; add tasks, or give each line a split"
         )
         raise ConfigError([problem])
     return file.splits[split]
@@ -171,21 +182,11 @@ def _path(task_params: Mapping[str, Any]) -> Path:
     return own_file(str(task_params["path"]))
 
 
-def _of(task_params: Mapping[str, Any]) -> dict[str, TokenisedTask]:
-    return _tokenised(
+def _tokenised_tasks(task_params: Mapping[str, Any]) -> dict[str, TokenisedTask]:
+    return _tokenise_file(
         _path(task_params),
         task_params.get("template", TEMPLATE),
         tokenizer_file(str(task_params["tokenizer"])),
-    )
-
-
-def completion_assets(task_params: Mapping[str, Any]) -> tuple[Asset, ...]:
-    """The file of completions, and the tokenizer's model if it is named."""
-    named = (("path", AssetKind.FILE), ("tokenizer", AssetKind.MODEL))
-    return tuple(
-        Asset(str(task_params[name]), kind)
-        for name, kind in named
-        if name in task_params
     )
 
 
@@ -195,10 +196,12 @@ def _read(path: Path) -> CompletionTasks:
 
 
 @lru_cache(maxsize=4)
-def _tokenised(path: Path, template: str, file: Path) -> dict[str, TokenisedTask]:
-    """Every task of a file of completions, by a tokenizer; made once for a process."""
-    tokenizer = read_tokenizer_file(file)
+def _tokenise_file(
+    path: Path, template: str, tokenizer: Path
+) -> dict[str, TokenisedTask]:
+    """Tokenise every task of a file of completions, once per process."""
+    language_tokenizer = read_tokenizer_file(tokenizer)
     return {
-        name: tokenise(examples, template, tokenizer)
+        name: tokenise(examples, template, language_tokenizer)
         for name, examples in _read(path).examples.items()
     }

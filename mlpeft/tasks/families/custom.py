@@ -1,14 +1,14 @@
-"""Tasks of the user's own: a Python function makes the episodes.
+"""The user's own tasks: a Python function makes the episodes.
 
     TaskConfig("a", "custom", task_params={"entry_point": "my_tasks:episode"})
 
 `custom` is classification, `custom_regression` regression. The function gets the
 TaskConfig and a NumPy generator and returns support_x, support_y, query_x, query_y (an
-Episode, or a tuple). It should take what its task is from `config.task_id`, and what
-the episode draws from the generator alone. Further task_params are its own.
+Episode, or a tuple). It should derive the task from `config.task_id`, and all that
+differs between episodes from the generator. Further task_params are its own.
 
-Importing a module runs its code. So a module is imported only once this process has
-been told that it may be, by `allow`; a message or a file naming one is not enough.
+Importing a module runs its code. So a module is imported only if this process was
+allowed to, by `allow`; its name in a message or a file is not enough.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def allow(module: str) -> None:
 
 
 def module_of(task_params: Mapping[str, Any]) -> str | None:
-    """The module that an entry point names; None if it is not of that form."""
+    """The module of the entry point; None if it does not have that form."""
     return entry_points.module_of(task_params.get(ENTRY_POINT))
 
 
@@ -48,7 +48,7 @@ class Custom:
     """`custom`, `custom_regression`; task_params: entry_point, input_shape, any more.
 
     Args:
-        name: The task_family that it answers to.
+        name: Its task_family.
         regression: Whether y are targets rather than labels.
     """
 
@@ -60,40 +60,40 @@ class Custom:
         self.regression = regression
 
     def check(self, config: TaskConfig) -> None:
-        """Raise ConfigError, listing every problem, if the task cannot be drawn."""
+        """Raise ConfigError, listing every problem, if the task is invalid."""
         problems = Problems(
             config, tuple(config.task_params), min_classes=1 if self.regression else 2
         )
         shape = self.input_shape(config)
         if math.prod(shape) != config.input_dim:
-            problems.found.append(
+            problems.add(
                 f"input_dim: task_params.{INPUT_SHAPE} {list(shape)} has "
                 f"{math.prod(shape)} numbers, got {config.input_dim}"
             )
         try:
-            _function(config.task_params)
+            _load_function(config.task_params)
         except ConfigError as error:
-            problems.found.extend(error.problems)
-        problems.done()
+            problems.add(*error.problems)
+        problems.raise_any()
 
-    def draw(self, config: TaskConfig, rng: np.random.Generator) -> Episode:
-        """What the function returns, as float32 x and int32 or float32 y.
+    def sample(self, config: TaskConfig, rng: np.random.Generator) -> Episode:
+        """The function's episode, as float32 x and int32 or float32 y.
 
         Raises:
-            ShapeError: If an array has not the shape that the config says.
-            DataError: If a label or a number is not a possible one, or the function
-                fails.
+            ShapeError: If an array does not have the config's shape.
+            DataError: If a label or a number is invalid, or the function fails.
         """
-        made = _called(_function(config.task_params), config, rng)
-        if not isinstance(made, tuple | list) or len(made) != 4:
+        episode = _call(_load_function(config.task_params), config, rng)
+        if not isinstance(episode, tuple | list) or len(episode) != 4:
             raise ShapeError(
-                f"{config.task_params[ENTRY_POINT]} returned {type(made).__name__}; "
+                f"{config.task_params[ENTRY_POINT]} returned {type(episode).__name__}; "
                 "expected (support_x, support_y, query_x, query_y)"
             )
-        kind = np.float32 if self.regression else np.int32
-        dtypes = (np.float32, kind, np.float32, kind)
+        y_dtype = np.float32 if self.regression else np.int32
+        dtypes = (np.float32, y_dtype, np.float32, y_dtype)
         arrays = [
-            np.asarray(array, dtype) for array, dtype in zip(made, dtypes, strict=True)
+            np.asarray(array, dtype)
+            for array, dtype in zip(episode, dtypes, strict=True)
         ]
         outputs = (config.num_classes,) if self.regression else ()
         for name, array, size, rest in (
@@ -102,11 +102,11 @@ class Custom:
             ("query_x", arrays[2], config.query_size, self.input_shape(config)),
             ("query_y", arrays[3], config.query_size, outputs),
         ):
-            _verify(config, name, array, (size, *rest))
+            _check_array(config, name, array, (size, *rest))
         return Episode(*arrays)
 
     def input_dim(self, task_params: Mapping[str, Any]) -> int:
-        """As task_params.input_shape says, else 2."""
+        """That of task_params.input_shape, else 2."""
         return math.prod(task_params.get(INPUT_SHAPE, (2,)))
 
     def input_shape(self, config: TaskConfig) -> tuple[int, ...]:
@@ -114,27 +114,28 @@ class Custom:
         return tuple(config.task_params.get(INPUT_SHAPE, (config.input_dim,)))
 
     def digests(self, config: TaskConfig) -> dict[str, str]:
-        """What the function reads is not known."""
+        """Empty: the function's data are unknown."""
         return {}
 
 
-def _called(
+def _call(
     function: Callable[..., Any], config: TaskConfig, rng: np.random.Generator
-) -> Any:
-    """What the function returns; its own errors with the place where they arose."""
+) -> object:
+    """Call the function; report its errors with file and line."""
     try:
-        return function(config, rng)
+        result: object = function(config, rng)
     except Exception as error:  # whatever the user's own code may raise
-        place = traceback.extract_tb(error.__traceback__)[-1]
+        frame = traceback.extract_tb(error.__traceback__)[-1]
         raise DataError(
             f"{config.task_params[ENTRY_POINT]}, task {config.task_id!r}, failed with "
-            f"{type(error).__name__}: {error} ({place.filename}, line {place.lineno}); "
+            f"{type(error).__name__}: {error} ({frame.filename}, line {frame.lineno}); "
             "it is called with the TaskConfig and a NumPy generator"
         ) from error
+    return result
 
 
-def _function(task_params: Mapping[str, Any]) -> Callable[..., Any]:
-    """The function that task_params.entry_point names."""
+def _load_function(task_params: Mapping[str, Any]) -> Callable[..., Any]:
+    """The function of task_params.entry_point."""
     module = module_of(task_params)
     if module is None:
         problem = (
@@ -144,15 +145,15 @@ def _function(task_params: Mapping[str, Any]) -> Callable[..., Any]:
         raise ConfigError([problem])
     if module not in _allowed:
         problem = (
-            f"task_params.{ENTRY_POINT}: this process has not been told that it "
-            f"may import {module!r}; if the code is yours, call "
-            f"mlpeft.tasks.families.custom.allow({module!r}) first"
+            f"task_params.{ENTRY_POINT}: this process may not import {module!r}; if "
+            f"the code is yours, call mlpeft.tasks.families.custom.allow({module!r}) "
+            "first"
         )
         raise ConfigError([problem])
     return entry_points.load(task_params[ENTRY_POINT], f"task_params.{ENTRY_POINT}")
 
 
-def _verify(
+def _check_array(
     config: TaskConfig, name: str, array: np.ndarray[Any, Any], shape: tuple[int, ...]
 ) -> None:
     source = f"{config.task_params[ENTRY_POINT]}, task {config.task_id!r}: {name}"

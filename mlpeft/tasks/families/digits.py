@@ -1,9 +1,9 @@
 """Digits: scikit-learn's bundled 8 x 8 handwritten digits, real and without a download.
 
-Test digits are never seen in training; validation has drawings of training digits that
-training does not have. A digit turned by a quarter is a class of its own in training,
-and so is one turned by half or three quarters where that looks like no digit: 0, 1, 2,
-5 and 8 look like themselves upside down, 6 and 9 like each other (they share a split).
+Test digits are never seen in training; validation has other drawings of the training
+digits. In training a digit rotated by 90 degrees is another class, and so is one
+rotated by 180 or 270 degrees unless that looks like a digit: 0, 1, 2, 5 and 8 look
+like themselves upside down, 6 and 9 like each other (they share a split).
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class DigitsSource:
     def pool(self, split: str, task_params: Mapping[str, Any]) -> Pool:
         """The classes of a split."""
         if not self._pools:
-            self._pools = _pools()
+            self._pools = _build_pools()
         return self._pools[split]
 
     def digests(self, task_params: Mapping[str, Any]) -> dict[str, str]:
@@ -50,27 +50,27 @@ class DigitsSource:
         return {NAME: digits_sha256()}
 
     def check(self, problems: Problems) -> None:
-        """It has no task_params of its own."""
+        """It has no task_params."""
 
 
-def _pools() -> dict[str, Pool]:
+def _build_pools() -> dict[str, Pool]:
     images, labels = read_digits()
 
     def characters(
         digits: tuple[int, ...], first: float, last: float
     ) -> tuple[Character, ...]:
-        made = []
+        result = []
         for digit in digits:
             drawings = images[labels == digit]
             start, stop = round(first * len(drawings)), round(last * len(drawings))
-            turns = (0, 1) if digit in UPSIDE_DOWN_IS_A_DIGIT else (0, 1, 2, 3)
-            made.append(Character(str(digit), drawings[start:stop], turns))
-        return tuple(made)
+            rotations = (0, 1) if digit in UPSIDE_DOWN_IS_A_DIGIT else (0, 1, 2, 3)
+            result.append(Character(str(digit), drawings[start:stop], rotations))
+        return tuple(result)
 
-    # The set is ordered by writer: its last quarter is by other hands than the first.
-    seen = 1.0 - VALIDATION_SHARE
+    # The set is ordered by writer: its last quarter has other writers than the rest.
+    train_share = 1.0 - VALIDATION_SHARE
     return {
-        "train": Pool(characters(TRAIN_DIGITS, 0.0, seen), FULL, rotated=True),
-        "val": Pool(characters(TRAIN_DIGITS, seen, 1.0), FULL, rotated=True),
+        "train": Pool(characters(TRAIN_DIGITS, 0.0, train_share), FULL, rotated=True),
+        "val": Pool(characters(TRAIN_DIGITS, train_share, 1.0), FULL, rotated=True),
         "test": Pool(characters(TEST_DIGITS, 0.0, 1.0), FULL),
     }

@@ -1,15 +1,15 @@
-"""Classes of your own: a folder with a folder for each class.
+"""Your own images: a folder with a subfolder for each class.
 
     photos/cat/1.png  photos/cat/2.jpg  photos/dog/a.png  ...
     TaskConfig("a", "folder", 5, 784, task_params={"path": "photos"})
 
-A class folder holds images, which become `size` x `size` grey values (28 unless said),
+A class folder contains images, which become `size` x `size` grey values (default 28),
 or .npy files of one image (height, width) or many (count, height, width), uint8 or
 floats in [0, 1], all of one size. A file CLASS.npy of many images is a class as well.
 
-Folders named train, val and test at the top hold the classes of these splits. Without
-them the classes, in the order of the SHA-256 of their names, are cut 3 : 1 : 1 into
-train, val and test: the same on every machine.
+Folders named train, val and test at the top contain the classes of these splits.
+Without them the classes are assigned 3 : 1 : 1 to train, val and test, in the order of
+the SHA-256 of their names: the same on every machine.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Folder(ClassPoolFamily):
 
 
 class FolderSource:
-    """The classes of a folder, read once for a process."""
+    """The classes of a folder, read once per process."""
 
     params: tuple[str, ...] = ("path", "size")
 
@@ -58,10 +58,10 @@ class FolderSource:
         """The classes of a split."""
         pools = _load(_folder(task_params), int(task_params.get("size", SIZE)))
         if split not in pools:
-            there = {name: len(pool.characters) for name, pool in pools.items()}
+            counts = {name: len(pool.characters) for name, pool in pools.items()}
             raise DataError(
-                f"{_folder(task_params)} has no classes for {split}, only {there}; add "
-                "classes, or make folders train, val and test and sort them yourself"
+                f"{_folder(task_params)} has no classes for {split}, only {counts}; "
+                "add classes, or sort them into folders train, val and test"
             )
         return pools[split]
 
@@ -69,22 +69,22 @@ class FolderSource:
         """SHA-256 of names and pixels of all classes."""
         folder = _folder(task_params)
         pools = _load(folder, int(task_params.get("size", SIZE)))
-        seen = hashlib.sha256()
+        sha256 = hashlib.sha256()
         for split in SPLITS:
             for character in pools[split].characters if split in pools else ():
-                seen.update(f"{split}\0{character.name}\0".encode())
-                seen.update(f"{character.drawings.shape}\0".encode())
-                seen.update(np.ascontiguousarray(character.drawings).data)
-        return {Path(str(task_params["path"])).name: seen.hexdigest()}
+                sha256.update(f"{split}\0{character.name}\0".encode())
+                sha256.update(f"{character.drawings.shape}\0".encode())
+                sha256.update(np.ascontiguousarray(character.drawings).data)
+        return {Path(str(task_params["path"])).name: sha256.hexdigest()}
 
     def check(self, problems: Problems) -> None:
-        """There is a path, and size is a number of pixels."""
-        problems.text("path")
-        problems.whole("size", low=1)
+        """There must be a path, and size must be a number of pixels."""
+        problems.check_string("path")
+        problems.check_integer("size", low=1)
 
 
 def folder_assets(task_params: Mapping[str, Any]) -> tuple[Asset, ...]:
-    """The folder that a run of these task_params reads."""
+    """The folder of these task_params."""
     path = task_params.get("path")
     return () if path is None else (Asset(str(path), AssetKind.IMAGES),)
 
@@ -93,7 +93,7 @@ def _folder(task_params: Mapping[str, Any]) -> Path:
     if "path" not in task_params:
         raise ConfigError(
             "task_distribution.task_params.path: the family folder needs the folder "
-            "that your class folders are in"
+            "that contains your class folders"
         )
     return images_folder(str(task_params["path"]))
 
@@ -103,73 +103,76 @@ def _load(folder: Path, size: int) -> dict[str, Pool]:
     """The pools that have classes.
 
     Raises:
-        DataError: If the folder holds what cannot be read.
+        DataError: If a file cannot be read.
     """
-    places = [one for one in folder.iterdir() if not one.name.startswith(".")]
-    names = {place.name for place in places if place.is_dir()}
+    paths = [path for path in folder.iterdir() if not path.name.startswith(".")]
+    names = {path.name for path in paths if path.is_dir()}
     if names and names <= set(SPLITS):
-        sorted_by_hand = {name: _characters(folder / name, size) for name in SPLITS}
-        found = {split: some for split, some in sorted_by_hand.items() if some}
+        every_split = {name: _read_characters(folder / name, size) for name in SPLITS}
+        by_split = {split: chars for split, chars in every_split.items() if chars}
     else:
-        found = _dealt(_characters(folder, size))
-    if not found:
+        by_split = _assign_characters(_read_characters(folder, size))
+    if not by_split:
         raise DataError(
             f"{folder} has no classes; expected a folder of images for each class"
         )
-    kinds = {
+    shapes = {
         character.drawings.shape[1:]: f"{split}, {character.name}"
-        for split, characters in found.items()
+        for split, characters in by_split.items()
         for character in characters
     }
-    _expect_one(kinds, folder)
-    return {split: Pool(tuple(characters)) for split, characters in found.items()}
+    _check_uniform(shapes, folder)
+    return {split: Pool(tuple(characters)) for split, characters in by_split.items()}
 
 
-def _dealt(characters: list[Character]) -> dict[str, list[Character]]:
-    """The classes by split; a split without classes is left out."""
-    characters = sorted(characters, key=lambda one: one.name)
+def _assign_characters(characters: list[Character]) -> dict[str, list[Character]]:
+    """The classes by split; a split without classes is omitted."""
+    characters = sorted(characters, key=lambda character: character.name)
+    names_of = assign_splits({character.name for character in characters})
     return {
-        split: [one for one in characters if one.name in names]
-        for split, names in assign_splits({one.name for one in characters}).items()
+        split: [character for character in characters if character.name in names]
+        for split, names in names_of.items()
     }
 
 
-def _characters(folder: Path, size: int) -> list[Character]:
-    """The classes in a folder, by name."""
+def _read_characters(folder: Path, size: int) -> list[Character]:
+    """The classes in a folder, sorted by name."""
     if not folder.is_dir():
         return []
-    made = []
-    for place in sorted(folder.iterdir()):
-        if place.name.startswith("."):
+    characters = []
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith("."):
             continue
-        if place.is_dir():
-            files = sorted(place.iterdir())
-            blocks = [read for file in files for read in _read(file, size)]
-            name = place.name
+        if path.is_dir():
+            files = sorted(path.iterdir())
+            blocks = [block for file in files for block in _read_images(file, size)]
+            name = path.name
         else:
-            blocks = _read(place, size) if place.suffix.lower() == ".npy" else []
-            name = place.stem
+            blocks = _read_images(path, size) if path.suffix.lower() == ".npy" else []
+            name = path.stem
         if blocks:
             kinds = {(str(block.dtype), *block.shape[1:]): "" for block in blocks}
-            _expect_one(kinds, place)
-            made.append(Character(name, np.concatenate(blocks), turns=(0, 1, 2, 3)))
-    return made
+            _check_uniform(kinds, path)
+            images = np.concatenate(blocks)
+            characters.append(Character(name, images, rotations=(0, 1, 2, 3)))
+    return characters
 
 
-def _expect_one(kinds: Mapping[tuple[Any, ...], str], place: Path) -> None:
-    if len(kinds) > 1:
-        told = "; ".join(f"{kind} {where}".rstrip() for kind, where in kinds.items())
-        raise DataError(f"{place} has images of several kinds: {told}; make them one")
+def _check_uniform(examples: Mapping[tuple[Any, ...], str], path: Path) -> None:
+    """There must be one kind of image; each kind has an example."""
+    if len(examples) > 1:
+        kinds = "; ".join(f"{kind} {name}".rstrip() for kind, name in examples.items())
+        raise DataError(f"{path} has images of several kinds: {kinds}; make them alike")
 
 
-def _read(file: Path, size: int) -> list[Pixels]:
-    """The images of a file, (count, height, width), in a list; empty if it has none."""
+def _read_images(file: Path, size: int) -> list[Pixels]:
+    """The images of a file as a list of (count, height, width); empty if none."""
     suffix = file.suffix.lower()
     if file.name.startswith(".") or suffix not in (".npy", *IMAGES):
         return []
     try:
         if suffix == ".npy":
-            return [_checked(np.load(file), file)]
+            return [_check_block(np.load(file), file)]
         from PIL import Image
 
         with Image.open(file) as image:
@@ -183,8 +186,8 @@ def _read(file: Path, size: int) -> list[Pixels]:
         raise DataError(f"{file} cannot be read as an image: {error}") from error
 
 
-def _checked(array: Pixels, file: Path) -> Pixels:
-    """An array of one image or many, as (count, height, width)."""
+def _check_block(array: Pixels, file: Path) -> Pixels:
+    """Check an array of one image or many; return (count, height, width)."""
     block = array[None] if array.ndim == 2 else array
     if block.ndim != 3 or not block.size:
         raise DataError(

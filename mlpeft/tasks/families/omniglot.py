@@ -1,9 +1,9 @@
 """Omniglot: handwritten characters of 45 or 50 alphabets, 20 drawings each.
 
 Train and val are Omniglot's background alphabets, test its evaluation alphabets. Every
-sixth background alphabet, in the order of the file, is held out for validation. In
-training a character turned by 90, 180 or 270 degrees is a class of its own, as in
-section 6 of the Reptile paper (arXiv 1803.02999).
+sixth background alphabet, in the file's order, is held out for validation. In training
+a character rotated by 90, 180 or 270 degrees is another class, as in section 6 of the
+Reptile paper (arXiv 1803.02999).
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ class Omniglot(ClassPoolFamily):
 
 
 class OmniglotSource:
-    """The classes of omniglot.npz, loaded once for a process and a file."""
+    """The classes of omniglot.npz, loaded once per process and file."""
 
     params: tuple[str, ...] = ()
 
     def __init__(self, data_dir: str | Path | None = None) -> None:
         self._data_dir = data_dir
         self._pools: dict[str, Pool] = {}
-        self._digest = ""  # of what they were made of
+        self._digest = ""  # of the pools' data
 
     def pool(self, split: str, task_params: Mapping[str, Any]) -> Pool:
         """The classes of a split."""
@@ -50,12 +50,12 @@ class OmniglotSource:
         return self._pools[split]
 
     def digests(self, task_params: Mapping[str, Any]) -> dict[str, str]:
-        """SHA-256 of the content."""
+        """SHA-256 of the contents."""
         self.pool("train", task_params)
         return {FILE: self._digest}
 
     def check(self, problems: Problems) -> None:
-        """It has no task_params of its own."""
+        """It has no task_params."""
 
     def _path(self) -> Path:
         return find(FILE, self._data_dir, REMEDY)
@@ -63,7 +63,7 @@ class OmniglotSource:
 
 @lru_cache(maxsize=2)
 def _load(path: Path) -> tuple[dict[str, Pool], str]:
-    """The three pools of a file, and the digest of its content."""
+    """The three pools of a file, and the digest of its contents."""
     arrays = read_omniglot(path)
     evaluation = arrays.class_split == 1
     background = np.unique(arrays.class_alphabet[~evaluation])

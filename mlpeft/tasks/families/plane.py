@@ -1,17 +1,16 @@
-"""Classification in a plane: what the linear and the nonlinear family share.
+"""Classification in a plane: the base of the linear and the nonlinear family.
 
-The class of a point hangs on its first two coordinates only, and that plane is the same
-for all tasks; further coordinates are normal and say nothing. Tasks differ in the
-rotation and the translation of the pattern. So there is something to learn across
-tasks: which directions matter, what shape the classes have, and that they meet near the
-origin.
+The class of a point depends on its first two coordinates only, and that plane is the
+same for all tasks; further coordinates are normal noise. Tasks differ in the rotation
+and the translation of the pattern. So there is something to learn across tasks: which
+directions matter, the shape of the classes, and that they meet near the origin.
 
-A pattern is drawn on the unit square of (radius quantile, turn): with p and a uniform
+A pattern is defined on the unit square of (radius quantile, turn): with p and a uniform
 in [0, 1), the point SCALE * sqrt(-2 ln(1 - p)) * (cos 2 pi a, sin 2 pi a) is normal. A
-pattern says which part of the square belongs to a class, all parts of equal area.
-Points of a class are drawn there directly, so sets are balanced exactly, nothing is
-rejected, and the inputs of a task are normal whatever the pattern. With one input
-dimension the pattern is drawn on the quantile q of a line instead.
+pattern assigns a part of the square to each class, all parts of equal area. Points of a
+class are sampled there directly, so sets are balanced exactly, nothing is rejected, and
+the inputs of a task are normal whatever the pattern. With one input dimension the
+pattern is defined on the quantile q of a line instead.
 """
 
 from __future__ import annotations
@@ -39,20 +38,19 @@ Labels = npt.NDArray[np.int32]
 SCALE = 2.0
 """Standard deviation of the inputs along each axis, without translation and noise."""
 MAX_SHIFT = 0.5
-"""A translation that is left open is uniform in [-MAX_SHIFT, MAX_SHIFT] an axis."""
+"""The default translation is uniform in [-MAX_SHIFT, MAX_SHIFT] along each axis."""
 _LAST_QUANTILE = 1.0 - 1e-9
 
 
 @dataclass(frozen=True, slots=True)
 class Pattern:
-    """Which part of the square, or of the line, belongs to which class.
+    """The part of the square, or of the line, of each class.
 
     Attributes:
         square: (label, num_classes, u, v) -> (p, a), for u and v uniform in [0, 1).
         line: (label, num_classes, u, v) -> q.
-        max_turn: A rotation that is left open is uniform in [-max_turn, max_turn] full
-            turns. So tasks have a direction in common, as related tasks do, and each
-            still has to be adapted to.
+        max_turn: The default rotation is uniform in [-max_turn, max_turn] full turns.
+            So related tasks share a direction, but each still needs adaptation.
     """
 
     square: Callable[[Labels, int, Floats, Floats], tuple[Floats, Floats]]
@@ -61,13 +59,13 @@ class Pattern:
 
 
 @dataclass(frozen=True, slots=True)
-class Placed:
-    """One task: a pattern, and where it lies.
+class PlaneTask:
+    """One task: a pattern with its rotation, translation and noise.
 
     Attributes:
         pattern: The shape of the classes.
         turns: Rotation about the pattern's centre, in full turns.
-        shift: Translation of the whole task: a number an axis, (input_dim,).
+        shift: Translation of the whole task, (input_dim,).
         noise: Standard deviation of normal noise on the inputs, added after labelling.
     """
 
@@ -81,8 +79,8 @@ class PlaneFamily:
     """A family whose tasks are patterns in a plane.
 
     Args:
-        name: The task_family that it answers to.
-        patterns: What a task may look like; the first one where it is left open.
+        name: Its task_family.
+        patterns: The patterns of its tasks; the first one is the default.
     """
 
     regression = False
@@ -94,20 +92,20 @@ class PlaneFamily:
         self.name = name
         self._patterns = patterns
         self._params = self.params + (("pattern",) if len(patterns) > 1 else ())
-        self._place = lru_cache(maxsize=4096)(self._place_anew)
+        self._task = lru_cache(maxsize=4096)(self._task_uncached)
 
     def check(self, config: TaskConfig) -> None:
-        """Raise ConfigError, listing every problem, if the task cannot be drawn."""
+        """Raise ConfigError, listing every problem, if the task is invalid."""
         problems = Problems(config, self._params)
-        problems.number("rotation_angle")
-        problems.numbers("translation", config.input_dim)
-        problems.number("noise", low=0.0)
-        problems.choice("pattern", tuple(self._patterns))
-        problems.done()
+        problems.check_number("rotation_angle")
+        problems.check_numbers("translation", config.input_dim)
+        problems.check_number("noise", low=0.0)
+        problems.check_choice("pattern", tuple(self._patterns))
+        problems.raise_any()
 
-    def draw(self, config: TaskConfig, rng: np.random.Generator) -> Episode:
-        """A fresh episode, sets balanced over classes as far as they divide."""
-        placed = self._place(config.task_id, config.input_dim, frozen_params(config))
+    def sample(self, config: TaskConfig, rng: np.random.Generator) -> Episode:
+        """Sample an episode whose sets are balanced over classes."""
+        task = self._task(config.task_id, config.input_dim, frozen_params(config))
         num_classes = config.num_classes
         labels = np.concatenate(
             (
@@ -115,7 +113,7 @@ class PlaneFamily:
                 balanced_labels(rng, config.query_size, num_classes),
             )
         )
-        x = _points(placed, labels, num_classes, rng)
+        x = _sample_points(task, labels, num_classes, rng)
         cut = config.support_size
         return Episode(x[:cut], labels[:cut], x[cut:], labels[cut:])
 
@@ -128,23 +126,25 @@ class PlaneFamily:
         return (config.input_dim,)
 
     def digests(self, config: TaskConfig) -> dict[str, str]:
-        """Synthetic tasks draw from no data set."""
+        """Empty: synthetic tasks have no data set."""
         return {}
 
-    def _place_anew(self, task_id: str, input_dim: int, frozen: FrozenParams) -> Placed:
+    def _task_uncached(
+        self, task_id: str, input_dim: int, frozen: FrozenParams
+    ) -> PlaneTask:
         params = dict(frozen)
         pattern = self._patterns[params.get("pattern", next(iter(self._patterns)))]
-        chance = TaskRandom(task_id)
-        # Drawn whether or not they are given: a given one must not change the others.
-        turns = chance.uniform(-pattern.max_turn, pattern.max_turn)
+        rng = TaskRandom(task_id)
+        # Sampled even if task_params has them: one must not change the others.
+        turns = rng.uniform(-pattern.max_turn, pattern.max_turn)
         shift = np.zeros(input_dim)
         for axis in range(min(2, input_dim)):
-            shift[axis] = chance.uniform(-MAX_SHIFT, MAX_SHIFT)
+            shift[axis] = rng.uniform(-MAX_SHIFT, MAX_SHIFT)
         if "rotation_angle" in params:
             turns = float(params["rotation_angle"]) / (2.0 * math.pi)
         if "translation" in params:
             shift[:] = params["translation"]
-        return Placed(
+        return PlaneTask(
             pattern=pattern,
             turns=turns,
             shift=shift,
@@ -152,36 +152,36 @@ class PlaneFamily:
         )
 
 
-def _points(
-    placed: Placed,
+def _sample_points(
+    task: PlaneTask,
     labels: Labels,
     num_classes: int,
     rng: np.random.Generator,
 ) -> npt.NDArray[np.float32]:
     """One point for each label, (len(labels), input_dim)."""
-    count, input_dim = len(labels), len(placed.shift)
+    count, input_dim = len(labels), len(task.shift)
     u, v = rng.random((2, count))
     x = np.empty((count, input_dim))
     if input_dim == 1:
-        q = placed.pattern.line(labels, num_classes, u, v)
+        q = task.pattern.line(labels, num_classes, u, v)
         side = 2.0 * q - 1.0
-        # A line has two directions: the rotation picks the nearer one.
-        way = SCALE if math.cos(2.0 * math.pi * placed.turns) >= 0.0 else -SCALE
-        x[:, 0] = np.copysign(way * _radius(np.abs(side)), way * side)
+        # A line has two directions: the rotation selects the nearer one.
+        scale = SCALE if math.cos(2.0 * math.pi * task.turns) >= 0.0 else -SCALE
+        x[:, 0] = np.copysign(scale * _radius(np.abs(side)), scale * side)
     else:
-        p, a = placed.pattern.square(labels, num_classes, u, v)
+        p, a = task.pattern.square(labels, num_classes, u, v)
         radius = SCALE * _radius(p)
-        angle = (2.0 * math.pi) * (a + placed.turns)
+        angle = (2.0 * math.pi) * (a + task.turns)
         x[:, 0] = radius * np.cos(angle)
         x[:, 1] = radius * np.sin(angle)
         if input_dim > 2:
             x[:, 2:] = SCALE * rng.standard_normal((count, input_dim - 2))
-    x += placed.shift
-    if placed.noise:
-        x += placed.noise * rng.standard_normal(x.shape)
+    x += task.shift
+    if task.noise:
+        x += task.noise * rng.standard_normal(x.shape)
     return x.astype(np.float32)
 
 
 def _radius(p: Floats) -> Floats:
-    """Quantile p of the distance of a standard normal point of the plane from 0."""
+    """Quantile p of the distance from 0 of a standard normal point in the plane."""
     return np.sqrt(-2.0 * np.log1p(-np.minimum(p, _LAST_QUANTILE)))

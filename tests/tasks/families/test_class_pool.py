@@ -28,7 +28,7 @@ class Numbered:
             images = np.zeros((drawings, SIDE, SIDE), np.uint8)
             images[:, 0, 0] = 100 + number
             images[:, 1, 1] = np.arange(drawings)
-            characters.append(Character(f"c{number}", images, turns=(0, 1, 2, 3)))
+            characters.append(Character(f"c{number}", images, rotations=(0, 1, 2, 3)))
         self._pool = Pool(tuple(characters), rotated=rotated)
 
     def pool(self, split, task_params):
@@ -81,7 +81,7 @@ def test_an_episode_has_different_examples_of_the_tasks_classes(
     family = numbered(rotated=True, drawings=50)
     config = task(num_classes, supports, queries, task_id)
     family.check(config)
-    episode = family.draw(config, np.random.default_rng(seed))
+    episode = family.sample(config, np.random.default_rng(seed))
     names = family.class_names(config)
     assert len(set(names)) == num_classes
     seen = set()
@@ -104,8 +104,8 @@ def test_an_episode_has_different_examples_of_the_tasks_classes(
 
 def test_a_task_keeps_its_classes_and_labels_in_every_episode():
     family, config = numbered(), task()
-    first = family.draw(config, np.random.default_rng(1))
-    second = family.draw(config, np.random.default_rng(2))
+    first = family.sample(config, np.random.default_rng(1))
+    second = family.sample(config, np.random.default_rng(2))
     assert not np.array_equal(first.support_x, second.support_x)
     for label in range(3):
         chosen = [
@@ -154,7 +154,7 @@ def test_turned_drawings_are_what_numpy_makes_of_them():
     for turn, name in enumerate(("c1", "c1@90", "c1@180", "c1@270")):
         config = task(2, 1, 0, classes=[name, "c2"])
         for seed in range(8):
-            x, y, *_ = family.draw(config, np.random.default_rng(seed))
+            x, y, *_ = family.sample(config, np.random.default_rng(seed))
             if y[0] == 0:
                 break
         upright = np.rot90(x[0, :, :, 0], -turn)
@@ -166,7 +166,7 @@ def test_classes_can_be_given_by_name_in_the_order_of_their_labels():
     config = task(classes=names)
     family.check(config)
     assert family.class_names(config) == names
-    x, y, *_ = family.draw(config, np.random.default_rng(0))
+    x, y, *_ = family.sample(config, np.random.default_rng(0))
     assert classes_and_numbers(x)[0] == [names[label] for label in y]
 
 
@@ -183,7 +183,7 @@ def test_classes_can_be_given_by_name_in_the_order_of_their_labels():
         (task(2, classes=["c1", "c1"]), r"expected a list of num_classes = 2"),
         (task(2, classes="c1"), r"expected a list of num_classes = 2"),
         (task(2, classes=["c1", "c7"]), r"no class 'c7' in this split; did you mean"),
-        (task(split="validation"), r"split: 'validation' is not one"),
+        (task(split="validation"), r"split: 'validation' is not valid"),
         (task(rotations=1), r"rotations: expected true or false, got 1"),
         (task(rotation=True), r"did you mean 'rotations'"),
         (task(1), r"num_classes: expected at least 2"),
@@ -203,5 +203,5 @@ def test_an_input_dim_that_is_not_the_images_is_refused():
 def test_exactly_as_many_examples_as_there_are_will_do():
     family, config = numbered(), task(3, 18, 18)
     family.check(config)
-    episode = family.draw(config, np.random.default_rng(0))
+    episode = family.sample(config, np.random.default_rng(0))
     assert len(episode.query_x) == 18

@@ -54,7 +54,7 @@ def task(folder, task_id="t", **changes) -> TaskConfig:
 
 
 def draw(config: TaskConfig, seed: int = 0):
-    return Completions().draw(config, np.random.default_rng(seed))
+    return Completions().sample(config, np.random.default_rng(seed))
 
 
 def text(row) -> str:
@@ -124,11 +124,11 @@ def test_a_prompt_with_braces_is_no_template(folder):
         ({"support_size": 6}, "6 and 5 need 11 examples of a task, but .* has 8"),
         ({"input_dim": 8, "task_params": {"task": "q"}}, "15 tokens, more than 8"),
         ({"task_params": {"task": "M"}}, "no task 'M'"),
-        ({"task_params": {"template": "say"}}, r"text with \{prompt\} in it once"),
+        ({"task_params": {"template": "say"}}, r"string with \{prompt\} in it once"),
         ({"task_params": {"template": "{prompt}{prompt}"}}, "in it once"),
-        ({"task_params": {"path": None}}, r"task_params\.path: expected a text"),
+        ({"task_params": {"path": None}}, r"task_params\.path: expected a string"),
         ({"task_params": {"tokenizer": None}}, r"or set model\.weights"),
-        ({"task_params": {"split": "dev"}}, "'dev' is not one"),
+        ({"task_params": {"split": "dev"}}, "'dev' is not valid"),
         ({"task_params": {"templates": "x"}}, "did you mean"),
     ],
 )
@@ -172,7 +172,7 @@ def test_a_configuration_takes_length_and_tokenizer_from_data_and_model(folder):
     assert (template.support_size, template.query_size) == (3, 4)
     assert set(tasks.digests()) == {"data.jsonl", "tokenizer.json"}
     rng = np.random.default_rng(0)
-    assert tasks.test.episode(tasks.test.choose(rng), 1).query_x.shape[0] == 4
+    assert tasks.test.episode(tasks.test.sample_task(rng), 1).query_x.shape[0] == 4
 
 
 def test_a_worker_reads_the_files_that_came_from_the_coordinator(folder, tmp_path):

@@ -25,7 +25,7 @@ def characters(config):
 def test_an_episode_has_images_from_zero_to_one():
     family = get_family("digits")
     family.check(task())
-    episode = family.draw(task(), np.random.default_rng(0))
+    episode = family.sample(task(), np.random.default_rng(0))
     assert episode.support_x.shape == (5, 8, 8, 1)
     assert episode.support_x.dtype == np.float32
     assert episode.query_x.min() == 0.0
@@ -46,7 +46,7 @@ def test_validation_drawings_are_not_among_the_training_drawings():
         config = task(2, split=split, classes=["3", "7"], support_size=80, query_size=0)
         family, images = get_family("digits"), set()
         for seed in range(20):
-            x = family.draw(config, np.random.default_rng(seed)).support_x
+            x = family.sample(config, np.random.default_rng(seed)).support_x
             images |= {one.tobytes() for one in x}
         return images
 

@@ -52,7 +52,7 @@ def test_each_folder_is_a_class(photos):
     config = task(photos)
     family.check(config)
     shown = family.class_names(config)
-    episode = family.draw(config, np.random.default_rng(0))
+    episode = family.sample(config, np.random.default_rng(0))
     assert episode.support_x.shape == (6, 28, 28, 1)
     assert episode.support_x.dtype == np.float32
     for x, y in zip(episode.query_x, episode.query_y, strict=True):
@@ -94,7 +94,7 @@ def test_images_of_any_size_and_colour_become_grey_squares(tmp_path):
         "a", "folder", 2, 64, 2, 2, {"path": str(tmp_path), "size": 8, "split": "train"}
     )
     family.check(config)
-    x, y, *_ = family.draw(config, np.random.default_rng(0))
+    x, y, *_ = family.sample(config, np.random.default_rng(0))
     assert family.input_shape(config) == (8, 8, 1)
     white = family.class_names(config).index("a")
     np.testing.assert_allclose(x.mean((1, 2, 3)), y == white, atol=0.02)
@@ -109,7 +109,7 @@ def test_arrays_are_classes_too(tmp_path):
     family = Folder()
     config = TaskConfig("a", "folder", 2, 30, 4, 4, {"path": str(tmp_path)})
     family.check(config)
-    x, y, *_ = family.draw(config, np.random.default_rng(0))
+    x, y, *_ = family.sample(config, np.random.default_rng(0))
     assert x.shape == (4, 5, 6, 1)
     a = family.class_names(config).index("a")
     assert set(x[y == a].ravel()) == {0.25}

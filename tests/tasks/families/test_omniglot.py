@@ -32,7 +32,7 @@ def omniglot(data_dir):
 @pytest.mark.data
 def test_an_episode_has_images_from_zero_to_one(omniglot):
     omniglot.check(task())
-    episode = omniglot.draw(task(), np.random.default_rng(0))
+    episode = omniglot.sample(task(), np.random.default_rng(0))
     assert episode.support_x.shape == (50, 28, 28, 1)
     assert episode.support_x.dtype == np.float32
     assert episode.support_x.min() == 0.0
@@ -135,7 +135,7 @@ def test_nearest_neighbours_are_as_often_right_as_they_should_be(omniglot):
     rng, right = np.random.default_rng(0), []
     for number in range(400):
         config = TaskConfig(str(number), "omniglot", 5, 784, 5, 15, {"split": "test"})
-        episode = omniglot.draw(config, rng)
+        episode = omniglot.sample(config, rng)
         known = episode.support_x.reshape(5, -1)
         asked = episode.query_x.reshape(15, -1)
         distance = ((asked[:, None] - known) ** 2).sum(-1)

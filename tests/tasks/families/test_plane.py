@@ -21,7 +21,7 @@ NONLINEAR = "nonlinear_classification"
 def draw(task, seed=0):
     family = get_family(task.task_family)
     family.check(task)
-    return family.draw(task, np.random.default_rng(seed))
+    return family.sample(task, np.random.default_rng(seed))
 
 
 def agreement(known, asked):
@@ -194,7 +194,7 @@ def test_all_problems_of_a_task_are_told_at_once():
     text = str(caught.value)
     assert len(caught.value.problems) == 9
     for part in (
-        "task_id: expected a text, got ''",
+        "task_id: expected a string, got ''",
         "num_classes: expected at least 2, got 1",
         "input_dim: expected at least 1, got 0",
         "support_size: expected at least 1, got 0",
@@ -202,7 +202,7 @@ def test_all_problems_of_a_task_are_told_at_once():
         "did you mean 'rotation_angle'?",
         "noise: expected a number of at least 0, got -1",
         "translation: expected a number or a list of 0",
-        "pattern: 'x' is not one",
+        "pattern: 'x' is not valid",
     ):
         assert part in text
 
@@ -215,12 +215,12 @@ def test_a_rotation_angle_that_is_no_number_is_refused(value):
 
 
 def test_sizes_that_are_no_whole_numbers_are_refused():
-    with pytest.raises(ConfigError, match=r"support_size: expected a whole number"):
+    with pytest.raises(ConfigError, match=r"support_size: expected an integer"):
         get_family(LINEAR).check(TaskConfig("a", LINEAR, support_size=5.0))
 
 
 def test_linear_tasks_have_no_pattern():
-    with pytest.raises(ConfigError, match="linear_classification does not know it"):
+    with pytest.raises(ConfigError, match="unknown to linear_classification"):
         get_family(LINEAR).check(
             TaskConfig("a", LINEAR, task_params={"pattern": "xor"})
         )

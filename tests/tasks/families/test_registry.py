@@ -20,7 +20,7 @@ def test_a_family_knows_the_task_params_that_it_is_said_to(name):
     params = dict.fromkeys(["no_such_thing", *listed], object())
     with pytest.raises(ConfigError) as caught:
         get_family(name).check(TaskConfig("a", name, task_params=params))
-    unknown = [p for p in caught.value.problems if "does not know it" in p]
+    unknown = [p for p in caught.value.problems if f"unknown to {name}" in p]
     assert len(unknown) == 1
     assert "no_such_thing" in unknown[0]
     for param in listed:

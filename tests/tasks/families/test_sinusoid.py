@@ -13,7 +13,7 @@ from mlpeft.tasks.families import get_family
 def draw(task, seed=0):
     family = get_family("sinusoid")
     family.check(task)
-    return family.draw(task, np.random.default_rng(seed))
+    return family.sample(task, np.random.default_rng(seed))
 
 
 def fitted(x, y):

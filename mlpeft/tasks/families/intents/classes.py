@@ -1,4 +1,4 @@
-"""The labels of train, val and test, with their texts; and what was left out."""
+"""The labels of train, val and test with their texts, and a description of them."""
 
 from __future__ import annotations
 
@@ -32,22 +32,22 @@ _LAYOUT = (
 
 
 def read_class_split(path: Path, name: str) -> dict[str, list[str]]:
-    """The labels of train, val and test in one class split, sorted.
+    """Read the sorted labels of train, val and test in one class split.
 
     Args:
         path: The file.
-        name: Which of its class splits.
+        name: One of its class splits.
 
     Raises:
-        DataError: If the file is damaged, has no such split, or one that puts a label
-            in two places.
+        DataError: If the file is damaged, has no such split, or has a label in two
+            parts of it.
     """
     try:
         splits = json.loads(path.read_text(encoding="utf-8"))["splits"]
-        names = [str(known) for known in splits]
-        found = {
-            part: sorted(map(str, splits[name][theirs]))
-            for part, theirs in _PARTS.items()
+        names = [str(key) for key in splits]
+        labels = {
+            part: sorted(map(str, splits[name][key]))
+            for part, key in _PARTS.items()
             if name in splits
         }
     except FileNotFoundError as error:
@@ -56,21 +56,21 @@ def read_class_split(path: Path, name: str) -> dict[str, list[str]]:
         raise DataError(
             f"{path} cannot be read as class splits ({error!r}); {_LAYOUT}"
         ) from error
-    if not found:
+    if not labels:
         raise DataError(f"{path} has no class split {name!r}; {nearest(name, names)}")
-    for one, other in combinations(found, 2):
-        both = sorted(set(found[one]) & set(found[other]))
-        if both:
+    for first, second in combinations(labels, 2):
+        shared = sorted(set(labels[first]) & set(labels[second]))
+        if shared:
             raise DataError(
-                f"{path}, class split {name!r}: {both[0]!r} is in {_PARTS[one]} and in "
-                f"{_PARTS[other]}; a label may be in one of them"
+                f"{path}, class split {name!r}: {shared[0]!r} is in {_PARTS[first]} "
+                f"and in {_PARTS[second]}; a label may be in only one of them"
             )
-    return found
+    return labels
 
 
 log = logging.getLogger("mlpeft.tasks")
 
-_MOST_TOLD = 5
+_MAX_SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -79,7 +79,7 @@ class IntentClasses:
 
     Attributes:
         splits: Texts by label, sorted, by split.
-        about: How many there are, who got them and what was left out, for people.
+        about: Their numbers, their splits and omissions, for people.
     """
 
     splits: dict[str, dict[str, list[str]]]
@@ -88,38 +88,37 @@ class IntentClasses:
 
 @lru_cache(maxsize=4)
 def read_classes(source: IntentSource) -> IntentClasses:
-    """The labels of each split, read once for a process.
+    """Read the labels of each split, once per process.
 
     Raises:
-        DataError: If a file is damaged, or the class splits name labels that the texts
-            do not have.
+        DataError: If a file is damaged, or the class splits have labels without texts.
     """
     labelled = (
         read_labelled(
             source.texts,
             source.keys,
-            "; say which they are with task_params.text_key and label_key",
+            "; name them with task_params.text_key and label_key",
         )
         if source.own
         else LabelledTexts(read_utterances(source.texts))
     )
-    enough = {
+    texts = {
         label: texts
         for label, texts in labelled.texts.items()
         if len(texts) >= source.min_examples
     }
     if source.splits is None:
-        lists = assign_splits(enough, source.shares, source.class_split)
+        labels = assign_splits(texts, source.shares, source.class_split)
     else:
-        lists = read_class_split(source.splits, source.class_split)
-        _check_known(source, lists, labelled)
+        labels = read_class_split(source.splits, source.class_split)
+        _check_labels(source, labels, labelled)
     splits = {
         split: {
-            label: enough[label] for label in lists.get(split, ()) if label in enough
+            label: texts[label] for label in labels.get(split, ()) if label in texts
         }
         for split in SPLITS
     }
-    classes = IntentClasses(splits, _about(source, labelled, splits))
+    classes = IntentClasses(splits, _describe(source, labelled, splits))
     if source.own:
         log.info("%s", classes.about)
     return classes
@@ -128,7 +127,7 @@ def read_classes(source: IntentSource) -> IntentClasses:
 def describe_intents(
     task_params: Mapping[str, Any], data_dir: str | Path | None = None
 ) -> str:
-    """What labels there are and who gets them, for people; of checked task_params.
+    """Describe the labels and their splits for people, from checked task_params.
 
     Raises:
         DataError: As `read_classes`.
@@ -136,90 +135,95 @@ def describe_intents(
     return read_classes(source_of(task_params, data_dir)).about
 
 
-def _check_known(
-    source: IntentSource, lists: Mapping[str, list[str]], labelled: LabelledTexts
+def _check_labels(
+    source: IntentSource, labels_of: Mapping[str, list[str]], labelled: LabelledTexts
 ) -> None:
-    named = [label for labels in lists.values() for label in labels]
-    unknown = [label for label in named if label not in labelled.texts]
+    """Every label of the class split must have texts."""
+    split_labels = [label for labels in labels_of.values() for label in labels]
+    unknown = [label for label in split_labels if label not in labelled.texts]
     if unknown:
-        near = nearest(unknown[0], labelled.texts)
-        if "?" not in near:
-            near = f"the texts have {listed(list(labelled.texts))}"
+        hint = nearest(unknown[0], labelled.texts)
+        if "?" not in hint:
+            hint = f"the texts have {shorten(list(labelled.texts))}"
         raise DataError(
             f"{source.splits}, class split {source.class_split!r} has "
             f"{len(unknown)} labels that no text of {source.texts} has: "
-            f"{listed([repr(label) for label in unknown])}; "
-            f"{near}"
+            f"{shorten([repr(label) for label in unknown])}; "
+            f"{hint}"
         )
 
 
-def _about(
+def _describe(
     source: IntentSource,
     labelled: LabelledTexts,
     splits: Mapping[str, Mapping[str, list[str]]],
 ) -> str:
     counts = " / ".join(str(len(splits[split])) for split in SPLITS)
-    how = (
-        f"dealt by class_split {source.class_split}"
+    origin = (
+        f"assigned by class_split {source.class_split}"
         if source.splits is None
         else f"class split {source.class_split} of {source.splits.name}"
     )
-    told = [
+    parts = [
         f"{source.name}: {labelled.about}",
-        f"{counts} labels for train, val and test ({how})",
+        f"{counts} labels for train, val and test ({origin})",
     ]
-    few = sum(len(some) < source.min_examples for some in labelled.texts.values())
+    few = sum(len(texts) < source.min_examples for texts in labelled.texts.values())
     rest = len(labelled.texts) - few - sum(map(len, splits.values()))
-    left_out = [
-        f"{count} ({why})"
-        for count, why in (
+    omissions = [
+        f"{count} ({reason})"
+        for count, reason in (
             (few, f"fewer than {source.min_examples} texts"),
             (rest, "not in the class split"),
         )
         if count
     ]
-    if left_out:
-        told.append(f"labels left out: {', '.join(left_out)}")
-    return "; ".join(told)
+    if omissions:
+        parts.append(f"labels left out: {', '.join(omissions)}")
+    return "; ".join(parts)
 
 
-def listed(names: Sequence[str]) -> str:
-    """The first few names, and how many more there are."""
-    more = f" and {len(names) - _MOST_TOLD} more" if len(names) > _MOST_TOLD else ""
-    return ", ".join(names[:_MOST_TOLD]) + more
+def shorten(names: Sequence[str]) -> str:
+    """The first few names, and the number of the others."""
+    more = f" and {len(names) - _MAX_SHOWN} more" if len(names) > _MAX_SHOWN else ""
+    return ", ".join(names[:_MAX_SHOWN]) + more
 
 
 def check_supply(
-    config: TaskConfig, pool: Mapping[str, Tokens], problems: Problems, *, dealt: bool
+    config: TaskConfig,
+    pool: Mapping[str, Tokens],
+    problems: Problems,
+    *,
+    assigned: bool,
 ) -> None:
-    """Add what a split lacks.
+    """Add a problem if a split has too few labels or texts.
 
     Args:
-        config: The task that is to be drawn.
+        config: The task to check.
         pool: The split's texts by label.
-        problems: Is added to.
-        dealt: Whether labels were dealt, and so can be dealt otherwise.
+        problems: The problems to add to.
+        assigned: Whether labels were assigned here, and so can be assigned otherwise.
     """
     if config.num_classes > len(pool):
-        other = "; lower it"
-        if dealt:
-            other += ", give more labels, or deal otherwise (task_params.split_shares)"
-        problems.found.append(
+        remedy = "; lower it"
+        if assigned:
+            remedy += ", give more labels, or change task_params.split_shares"
+        problems.add(
             f"num_classes: asked for {config.num_classes}, but there are {len(pool)} "
-            f"intents in this split{other}"
+            f"intents in this split{remedy}"
         )
     supports = -(-config.support_size // config.num_classes)
     queries = -(-config.query_size // config.num_classes)
     needed = supports + queries
-    there = {label: len(tokens.rows) for label, tokens in pool.items()}
-    poor = sorted(
-        (label for label in there if there[label] < needed), key=there.__getitem__
+    counts = {label: len(tokens.rows) for label, tokens in pool.items()}
+    too_few = sorted(
+        (label for label in counts if counts[label] < needed), key=counts.__getitem__
     )
-    if poor:
-        told = listed([f"{label!r} has {there[label]}" for label in poor])
-        problems.found.append(
+    if too_few:
+        examples = shorten([f"{label!r} has {counts[label]}" for label in too_few])
+        problems.add(
             f"support_size, query_size: {config.support_size} and {config.query_size} "
-            f"need {supports} + {queries} examples of a class, but {told}; lower one "
-            "of them, or leave such labels out with task_params.min_examples: "
+            f"need {supports} + {queries} examples of a class, but {examples}; lower "
+            "one of them, or leave such labels out with task_params.min_examples: "
             f"{needed}"
         )

@@ -1,12 +1,12 @@
 """Intents: what does an utterance ask for? N-way K-shot episodes of labelled text.
 
-Train, val and test have different intents, as a class split of the data set says. A
-task is a choice of num_classes intents and the order of their labels, fixed by its
-task_id; an episode draws utterances of each without replacement, so that no query is
-among the supports.
+Train, val and test have different intents, by a class split of the data set. A task is
+a selection of num_classes intents and the order of their labels, determined by its
+task_id. An episode samples utterances of each without replacement, so that support and
+query sets are disjoint.
 
-x holds token numbers, int32, padded to the length of the episode's longest utterance
-rounded up to a multiple of 8: compiled code is used again for episodes of one length.
+x has token ids, int32, padded to the length of the episode's longest utterance, rounded
+up to a multiple of 8 so that compiled code is reused.
 """
 
 from __future__ import annotations
@@ -36,22 +36,22 @@ if TYPE_CHECKING:
 
 BUCKET = 8
 MAX_TOKENS = 64
-"""input_dim where it is left open; one utterance in a thousand is longer."""
+"""Default of input_dim; one utterance in a thousand is longer."""
 LONGEST = 512
 TASK_PARAMS = (*SOURCE_PARAMS, "tokenizer", "split", "label_names")
 
 
 class Intents:
-    """`intents`; x (n, length) int32 token numbers.
+    """`intents`; x (n, length) int32 token ids.
 
-    task_params: `dataset` and what belongs to it (module `source`
-    has them), `tokenizer` (folder of the pretrained model whose tokenizer.json is used;
-    in a configuration `model.weights` if left open), `split`, `label_names` (whether
-    the name of each intent, in words, is one more example of it in the support set;
-    after Luo et al. 2021, "Don't Miss the Labels"; default no).
+    task_params: `dataset` and its settings (see the module `source`), `tokenizer`
+    (folder of the pretrained model whose tokenizer.json is used; in a configuration
+    default `model.weights`), `split`, `label_names` (whether the name of each intent,
+    in words, is one more example of it in the support set; after Luo et al. 2021,
+    "Don't Miss the Labels"; default no).
 
     Args:
-        data_dir: Where the data set may lie.
+        data_dir: Folder of the data set.
     """
 
     name = "intents"
@@ -61,10 +61,10 @@ class Intents:
 
     def __init__(self, data_dir: str | Path | None = None) -> None:
         self._data_dir = data_dir
-        self._choose = lru_cache(maxsize=4096)(self._choose_anew)
+        self._sample_names = lru_cache(maxsize=4096)(self._sample_names_uncached)
 
     def check(self, config: TaskConfig) -> None:
-        """Raise ConfigError, listing every problem, if the task cannot be drawn.
+        """Raise ConfigError, listing every problem, if the task is invalid.
 
         Raises:
             ConfigError: With the problems of the task.
@@ -72,78 +72,82 @@ class Intents:
         """
         problems = Problems(config, TASK_PARAMS)
         check_source(config.task_params, problems)
-        problems.choice("split", SPLITS)
-        problems.flag("label_names")
+        problems.check_choice("split", SPLITS)
+        problems.check_flag("label_names")
         if "tokenizer" in config.task_params:
-            problems.text("tokenizer")
+            problems.check_string("tokenizer")
         else:
-            problems.found.append(
+            problems.add(
                 "task_params.tokenizer: name the folder of the pretrained model, or "
                 "set model.weights"
             )
         if not BUCKET <= config.input_dim <= LONGEST:
-            problems.found.append(
-                f"input_dim: intents are cut to so many tokens, {BUCKET} to {LONGEST}; "
-                f"got {config.input_dim}"
+            problems.add(
+                f"input_dim: utterances are truncated to this many tokens, expected "
+                f"{BUCKET} to {LONGEST}, got {config.input_dim}"
             )
-        problems.done()
+        problems.raise_any()
         pool = self._pool(config)
-        dealt = source_of(config.task_params, self._data_dir).splits is None
-        check_supply(config, pool, problems, dealt=dealt)
-        silent = wordless(sorted(pool))
-        if config.task_params.get("label_names", False) and silent:
-            problems.found.append(
-                f"task_params.label_names: the label {silent[0]!r} has no letters, so "
-                "that its name says nothing; leave label_names out"
+        assigned = source_of(config.task_params, self._data_dir).splits is None
+        check_supply(config, pool, problems, assigned=assigned)
+        nameless = wordless(sorted(pool))
+        if config.task_params.get("label_names", False) and nameless:
+            problems.add(
+                f"task_params.label_names: the label {nameless[0]!r} has no letters, "
+                "so its name says nothing; remove label_names"
             )
-        problems.done()
+        problems.raise_any()
 
-    def draw(self, config: TaskConfig, rng: np.random.Generator) -> Episode:
-        """A fresh episode: x (n, length) int32, y (n,) int32.
+    def sample(self, config: TaskConfig, rng: np.random.Generator) -> Episode:
+        """Sample an episode: x (n, length) int32, y (n,) int32.
 
-        Examples come in turn, one of each class after the other, so that every prefix
-        is balanced as far as it divides. With `label_names` the names of all classes
-        follow the support set's examples.
+        Examples cycle through the classes, so that every prefix is balanced. With
+        `label_names` the names of all classes follow the examples in the support set.
         """
         pool = self._pool(config)
         names = self.class_names(config)
         ways, supports = config.num_classes, config.support_size
-        spoken = self._names(config, names)
+        name_examples = self._name_examples(config, names)
         order = rng.permutation(ways).astype(np.int32)
-        sizes = {"support": supports + len(spoken), "query": config.query_size}
         pad = pool[names[0]].pad
-        parts = {
-            name: np.full((count, config.input_dim), pad, np.int32)
-            for name, count in sizes.items()
-        }
+        width = config.input_dim
+        support_x = np.full((supports + len(name_examples), width), pad, np.int32)
+        query_x = np.full((config.query_size, width), pad, np.int32)
         longest = 1
-        for place, label in enumerate(order):
+        for position, label in enumerate(order):
             tokens = pool[names[label]]
-            slots = [parts["support"][place:supports:ways], parts["query"][place::ways]]
-            picked = rng.permutation(len(tokens.rows))[: sum(map(len, slots))]
-            if len(picked):
-                longest = max(longest, int(tokens.lengths[picked].max()))
+            rows, query_rows = (
+                support_x[position:supports:ways],
+                query_x[position::ways],
+            )
+            count = len(rows) + len(query_rows)
+            indices = rng.permutation(len(tokens.rows))[:count]
+            if len(indices):
+                longest = max(longest, int(tokens.lengths[indices].max()))
             width = tokens.rows.shape[1]
-            slots[0][:, :width] = tokens.rows[picked[: len(slots[0])]]
-            slots[1][:, :width] = tokens.rows[picked[len(slots[0]) :]]
-            if spoken:
-                name = spoken[label]
+            rows[:, :width] = tokens.rows[indices[: len(rows)]]
+            query_rows[:, :width] = tokens.rows[indices[len(rows) :]]
+            if name_examples:
+                name = name_examples[label]
                 longest = max(longest, len(name))
-                parts["support"][supports + place, : len(name)] = name
+                support_x[supports + position, : len(name)] = name
         length = min(-(-longest // BUCKET) * BUCKET, config.input_dim)
+        classes = np.arange(supports) % ways
+        if name_examples:
+            classes = np.concatenate([classes, np.arange(ways)])
         return Episode(
-            parts["support"][:, :length],
-            order[_turns(supports, ways, named=bool(spoken))],
-            parts["query"][:, :length],
+            support_x[:, :length],
+            order[classes],
+            query_x[:, :length],
             order[np.arange(config.query_size) % ways],
         )
 
     def utterances(self, config: TaskConfig) -> tuple[np.ndarray, np.ndarray]:
-        """All utterances of a task's split, whatever its intents.
+        """All utterances of a task's split, including other intents.
 
         Returns:
-            (n, length) int32 token numbers, and (n,) int32: which of the split's
-            intents, in the order of their names.
+            (n, length) int32 token ids, and (n,) int32 indices of the split's intents,
+            which are sorted by name.
         """
         pool = self._pool(config)
         names = sorted(pool)
@@ -160,7 +164,7 @@ class Intents:
         return np.concatenate(rows), np.concatenate(labels)
 
     def input_dim(self, task_params: Mapping[str, Any]) -> int:
-        """Tokens of the longest utterance that is not cut."""
+        """Tokens of the longest utterance that is not truncated."""
         return MAX_TOKENS
 
     def input_shape(self, config: TaskConfig) -> tuple[int, ...]:
@@ -176,20 +180,20 @@ class Intents:
 
     def class_names(self, config: TaskConfig) -> tuple[str, ...]:
         """The task's intents, in the order of their labels."""
-        return self._choose(
+        return self._sample_names(
             config.task_id, config.num_classes, config.input_dim, frozen_params(config)
         )
 
-    def _choose_anew(
+    def _sample_names_uncached(
         self, task_id: str, num_classes: int, max_tokens: int, frozen: FrozenParams
     ) -> tuple[str, ...]:
         names = sorted(self._load(dict(frozen), max_tokens))
         return tuple(TaskRandom(task_id).sample(names, num_classes))
 
-    def _names(
+    def _name_examples(
         self, config: TaskConfig, labels: tuple[str, ...]
     ) -> tuple[np.ndarray, ...]:
-        """Token numbers of each label's name; nothing if they are no examples."""
+        """Token ids of each label's name; empty without `label_names`."""
         if not config.task_params.get("label_names", False):
             return ()
         tokenizer = model_file(str(config.task_params["tokenizer"]), TOKENIZER)
@@ -201,12 +205,5 @@ class Intents:
     def _load(self, params: Mapping[str, Any], max_tokens: int) -> dict[str, Tokens]:
         tokenizer = model_file(str(params["tokenizer"]), TOKENIZER)
         split = params.get("split", SPLITS[0])
-        return token_pools(source_of(params, self._data_dir), tokenizer, max_tokens)[
-            split
-        ]
-
-
-def _turns(supports: int, ways: int, *, named: bool) -> np.ndarray:
-    """Whose turn it is at each place of a support set."""
-    turns = np.arange(supports) % ways
-    return np.concatenate([turns, np.arange(ways)]) if named else turns
+        pools = token_pools(source_of(params, self._data_dir), tokenizer, max_tokens)
+        return pools[split]

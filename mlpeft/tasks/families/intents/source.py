@@ -1,11 +1,12 @@
-"""What task_params say of labelled texts: where they are, and who gets which labels.
+"""The source of labelled texts in task_params, and the split of its labels.
 
-dataset        clinc150, banking77, or the path of a file of your own
-text_key, label_key         its keys or columns, where they are not text and label
-min_examples   leave out labels with fewer texts
-class_splits   path of a file of class splits (`mlpeft.tasks.families.intents.classes`)
-class_split    which of them
-split_shares, split_seed    how labels are dealt to train, val and test without one
+dataset                 clinc150, banking77, the path of your own file, or hf:OWNER/NAME
+text_key, label_key     keys or columns of your own file, by default text and label
+hub_config, hub_split   the part of a data set on the hub
+min_examples            leave out labels with fewer texts
+class_splits            path of a file of class splits (see `.classes`)
+class_split             one of them; without a file, the name of an assignment
+split_shares            shares of labels in train, val and test, without a file
 """
 
 from __future__ import annotations
@@ -50,16 +51,16 @@ _HUB_KEYS = ("hub_config", "hub_split")
 
 @dataclass(frozen=True, slots=True)
 class IntentSource:
-    """Labelled texts and their class split; can be a key of a cache.
+    """Labelled texts and their class split; hashable.
 
     Attributes:
-        name: The data set, as it was given.
+        name: The data set's name in task_params.
         texts: Its file.
-        own: Whether it is the user's own, and no data set that mlpeft knows.
+        own: Whether it is the user's own, not in the catalogue.
         keys: The keys of text and label.
-        splits: The file of class splits; None: labels are dealt.
-        class_split: Which of them, or which deal.
-        shares: How labels are dealt.
+        splits: The file of class splits; None: labels are assigned to splits here.
+        class_split: One of the class splits, or the name of an assignment.
+        shares: Shares of the labels in train, val and test.
         min_examples: Labels with fewer texts are left out.
     """
 
@@ -73,7 +74,7 @@ class IntentSource:
     min_examples: int
 
     def files(self) -> dict[str, Path]:
-        """The files that are read, by names that do not hang on where they lie."""
+        """The files to read, by names that do not depend on their folders."""
         splits = {} if self.splits is None else {"class_splits": self.splits}
         if self.own:
             return {"dataset": self.texts} | splits
@@ -81,62 +82,64 @@ class IntentSource:
 
 
 def check_source(params: Mapping[str, Any], problems: Problems) -> None:
-    """Add what is wrong with the task_params of a source."""
+    """Add the problems of a source's task_params."""
     data_set = str(params.get("dataset", DATA_SETS[0]))
-    known, on_hub = data_set in DATA_SETS, data_set.startswith(HUB)
-    if not known and not on_hub and not is_pairs_file(data_set):
-        problems.found.append(
-            f"task_params.dataset: {data_set!r} is not one; "
-            f"{nearest(data_set, DATA_SETS)} A file of your own is a .jsonl or a .csv, "
-            f"a data set of the Hugging Face hub {HUB}OWNER/NAME"
+    in_catalogue, on_hub = data_set in DATA_SETS, data_set.startswith(HUB)
+    if not in_catalogue and not on_hub and not is_pairs_file(data_set):
+        problems.add(
+            f"task_params.dataset: unknown data set {data_set!r}; "
+            f"{nearest(data_set, DATA_SETS)}; your own file is a .jsonl or a .csv, a "
+            f"data set on the Hugging Face hub {HUB}OWNER/NAME"
         )
     if data_set == HUB:
-        problems.found.append(
+        problems.add(
             f"task_params.dataset: {HUB!r} names no data set; expected {HUB}OWNER/NAME"
         )
     for key in (*_KEYS, *_HUB_KEYS, "class_splits"):
         if key in params:
-            problems.text(key)
-    of_others = {"data of your own": _KEYS if known else ()}
-    of_others["data of the hub"] = () if on_hub else _HUB_KEYS
-    for whose, keys in of_others.items():
-        problems.found += [
-            f"task_params.{key}: is for {whose}, not {data_set}; remove it"
-            for key in keys
-            if key in params
-        ]
-    problems.whole("min_examples", low=1)
-    _check_class_split(params, problems, known=known)
+            problems.check_string(key)
+    inapplicable = {"your own data": _KEYS if in_catalogue else ()}
+    inapplicable["data on the hub"] = () if on_hub else _HUB_KEYS
+    for sources, keys in inapplicable.items():
+        problems.add(
+            *(
+                f"task_params.{key}: applies to {sources}, not to {data_set}; remove it"
+                for key in keys
+                if key in params
+            )
+        )
+    problems.check_integer("min_examples", low=1)
+    _check_class_split(params, problems, in_catalogue=in_catalogue)
 
 
 def _check_class_split(
-    params: Mapping[str, Any], problems: Problems, *, known: bool
+    params: Mapping[str, Any], problems: Problems, *, in_catalogue: bool
 ) -> None:
     shares = params.get("split_shares", SHARES)
     if not _are_shares(shares):
-        problems.found.append(
+        problems.add(
             "task_params.split_shares: expected three numbers above 0, for train, val "
             f"and test, got {shares!r}"
         )
     from_file = "class_splits" in params
-    if (known or from_file) and "split_shares" in params:
-        problems.found.append(
-            "task_params.split_shares: a file of class splits says which labels train, "
-            "val and test have; remove one of the two"
+    if (in_catalogue or from_file) and "split_shares" in params:
+        problems.add(
+            "task_params.split_shares: class_splits already assigns labels to train, "
+            "val and test; remove one of the two"
             if from_file
             else "task_params.split_shares: the data set has class splits; remove it"
         )
     class_split = _class_split(params)
-    if known and not from_file and class_split not in CLASS_SPLITS:
-        problems.choice("class_split", CLASS_SPLITS)
+    if in_catalogue and not from_file and class_split not in CLASS_SPLITS:
+        problems.check_choice("class_split", CLASS_SPLITS)
     elif not isinstance(class_split, str) or not class_split:
-        problems.text("class_split")
+        problems.check_string("class_split")
 
 
 def source_of(
     params: Mapping[str, Any], data_dir: str | Path | None = None
 ) -> IntentSource:
-    """The source that checked task_params name.
+    """The source of checked task_params.
 
     Raises:
         DataError: If one of its files is missing.
@@ -168,16 +171,18 @@ def intent_assets(task_params: Mapping[str, Any]) -> tuple[Asset, ...]:
     """The files of texts and class splits, and the tokenizer if it is named."""
     name = str(task_params.get("dataset", DATA_SETS[0]))
     if name.startswith(HUB):
-        found = [_hub_asset(task_params)]
+        assets = [_hub_asset(task_params)]
     elif is_pairs_file(name):
-        found = [Asset(name, AssetKind.FILE)]
+        assets = [Asset(name, AssetKind.FILE)]
     else:
-        found = [Asset(file, AssetKind.DATA) for file in intent_names(name)]
-    named = (("class_splits", AssetKind.FILE), ("tokenizer", AssetKind.MODEL))
-    found += [
-        Asset(str(task_params[key]), kind) for key, kind in named if key in task_params
+        assets = [Asset(file, AssetKind.DATA) for file in intent_names(name)]
+    kinds = {"class_splits": AssetKind.FILE, "tokenizer": AssetKind.MODEL}
+    assets += [
+        Asset(str(task_params[key]), kind)
+        for key, kind in kinds.items()
+        if key in task_params
     ]
-    return tuple(found)
+    return tuple(assets)
 
 
 def _hub_asset(params: Mapping[str, Any]) -> Asset:
@@ -188,7 +193,8 @@ def _hub_asset(params: Mapping[str, Any]) -> Asset:
 
 def _keys(params: Mapping[str, Any]) -> Keys:
     text, label = (
-        str(params.get(key, usual)) for key, usual in zip(_KEYS, TEXT_KEYS, strict=True)
+        str(params.get(key, default))
+        for key, default in zip(_KEYS, TEXT_KEYS, strict=True)
     )
     return text, label
 
@@ -196,11 +202,11 @@ def _keys(params: Mapping[str, Any]) -> Keys:
 def _class_split(params: Mapping[str, Any]) -> Any:
     """The class split's name; YAML reads an unquoted 01 as the number 1."""
     value = params.get("class_split", CLASS_SPLITS[0])
-    whole = isinstance(value, int) and not isinstance(value, bool)
-    return f"{value:02d}" if whole else value
+    is_integer = isinstance(value, int) and not isinstance(value, bool)
+    return f"{value:02d}" if is_integer else value
 
 
-def _are_shares(value: Any) -> bool:
+def _are_shares(value: object) -> bool:
     if not isinstance(value, list | tuple) or len(value) != len(SPLITS):
         return False
     return all(

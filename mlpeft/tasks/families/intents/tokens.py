@@ -1,4 +1,4 @@
-"""Labelled texts and the names of labels as token numbers."""
+"""Tokenise labelled texts and the names of labels."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _LETTER = re.compile(r"[^\W\d_]")
 def label_text(label: str) -> str:
     """A label in words: `card_arrival`, `card-arrival`, `CardArrival` -> card arrival.
 
-    Empty if the label has no letter, as "17" has none: it says nothing.
+    Empty if the label has no letters, such as "17", and so says nothing.
     """
     if not _LETTER.search(label):
         return ""
@@ -32,7 +32,7 @@ def label_text(label: str) -> str:
 
 
 def wordless(labels: list[str] | tuple[str, ...]) -> list[str]:
-    """Those labels whose names say nothing."""
+    """The labels without letters."""
     return [label for label in labels if not label_text(label)]
 
 
@@ -52,7 +52,7 @@ def token_pools(
 def name_tokens(
     labels: tuple[str, ...], tokenizer: Path, max_tokens: int
 ) -> tuple[np.ndarray, ...]:
-    """Token numbers of the names of labels, in words."""
+    """Token ids of the names of labels, in words."""
     tokens = _tokeniser(tokenizer, max_tokens)([label_text(label) for label in labels])
     return tuple(
         row[:length] for row, length in zip(tokens.rows, tokens.lengths, strict=True)

@@ -56,7 +56,7 @@ def task(tmp_path, task_id="t", **changes) -> TaskConfig:
 
 
 def draw(family: Intents, config: TaskConfig, seed: int = 0):
-    return family.draw(config, np.random.default_rng(seed))
+    return family.sample(config, np.random.default_rng(seed))
 
 
 def beginnings(x: np.ndarray, y: np.ndarray) -> dict[int, set[tuple[int, ...]]]:
@@ -150,11 +150,11 @@ def test_yaml_may_write_a_class_split_without_quotes(family, tmp_path):
     ("changes", "told"),
     [
         ({"task_params": {"dataset": "banking"}}, "did you mean 'banking77'"),
-        ({"task_params": {"class_split": 6}}, "class_split: 6 is not one"),
+        ({"task_params": {"class_split": 6}}, "class_split: 6 is not valid"),
         ({"task_params": {"split": "valid"}}, "did you mean 'val'"),
         ({"num_classes": 4}, "asked for 4, but there are 3 intents"),
         ({"support_size": 18}, r"need 6 \+ 3 examples of a class"),
-        ({"input_dim": 2}, "input_dim: intents are cut to so many tokens, 8 to 512"),
+        ({"input_dim": 2}, "input_dim: .* this many tokens, expected 8 to 512"),
     ],
 )
 def test_a_task_that_cannot_be_drawn_is_told(family, tmp_path, changes, told):

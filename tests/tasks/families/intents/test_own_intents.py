@@ -78,7 +78,7 @@ def test_every_form_of_file_gives_the_same_episodes(name):
 
 def test_other_keys_may_hold_text_and_label():
     write(keys=("message", "queue"))
-    with pytest.raises(DataError, match="it has message, queue; say which they are"):
+    with pytest.raises(DataError, match="it has message, queue; name them"):
         build_tasks(config())
     build_tasks(config(text_key="message", label_key="queue"))
 
@@ -192,17 +192,20 @@ def test_digests_are_those_of_what_is_read():
 @pytest.mark.parametrize(
     ("params", "told"),
     [
-        ({"dataset": "my.txt"}, r"A file of your own is a \.jsonl or a \.csv"),
+        ({"dataset": "my.txt"}, r"your own file is a \.jsonl or a \.csv"),
         ({"dataset": "banking7"}, "did you mean 'banking77'"),
-        ({"min_examples": 0}, "min_examples: expected a whole number of at least 1"),
+        ({"min_examples": 0}, "min_examples: expected an integer of at least 1"),
         ({"split_shares": [1, 1]}, "split_shares: expected three numbers above 0"),
         ({"split_shares": [1, 1, 0]}, "split_shares: expected three numbers above 0"),
         ({"split_shares": 0.6}, "split_shares: expected three numbers above 0"),
-        ({"text_key": 3}, "text_key: expected a text"),
-        ({"class_split": []}, "class_split: expected a text"),
+        ({"text_key": 3}, "text_key: expected a string"),
+        ({"class_split": []}, "class_split: expected a string"),
         ({"dataset": "clinc150", "split_shares": [1, 1, 1]}, "has class splits"),
-        ({"dataset": "clinc150", "label_key": "x"}, "is for data of your own"),
-        ({"hub_split": "train"}, r"hub_split: is for data of the hub, not my\.jsonl"),
+        ({"dataset": "clinc150", "label_key": "x"}, "applies to your own data"),
+        (
+            {"hub_split": "train"},
+            r"hub_split: applies to data on the hub, not to my",
+        ),
         ({"dataset": "hf:"}, r"dataset: 'hf:' names no data set"),
         (
             {"class_splits": "splits.json", "split_shares": [1, 1, 1]},
