@@ -192,8 +192,8 @@ def _splits_and_shots(section: TaskDistributionSection) -> list[tuple[str, int]]
 
 
 def k_is_per_class(section: TaskDistributionSection) -> bool:
-    """Whether `k_shot` counts examples of a class, not of a task in all."""
-    return all(get_family(name).pooled for name in section.task_families)
+    """Whether `k_shot` counts examples of each class, not of the whole task."""
+    return all(get_family(name).per_class for name in section.task_families)
 
 
 def _build_task(

@@ -226,7 +226,12 @@ def test_missing_data_says_what_to_run(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     ("families", "per_class"),
-    [(["digits"], True), (["linear_classification"], False), (["sinusoid"], False)],
+    [
+        (["digits"], True),
+        (["linear_classification"], False),
+        (["sinusoid"], False),
+        (["completions"], False),
+    ],
 )
 def test_k_counts_as_the_families_do(families, per_class):
     config = RunConfig.from_dict({"task_distribution": {"task_families": families}})
