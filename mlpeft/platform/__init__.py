@@ -66,11 +66,11 @@ __all__ = [
 
 
 def prepare() -> BlasInfo:
-    """Make MLX ready on this machine; call it before the first `import mlx.core`.
+    """Prepare this process for MLX; call it before the first `import mlx.core`.
 
-    Loads a fast BLAS, moves MLX's cache of compiled kernels to a private folder, has
-    them built for this processor and keeps freed memory. Only Linux needs any of it. A
-    second call changes nothing.
+    On Linux it loads a fast BLAS, moves MLX's cache of compiled kernels to a private
+    folder, compiles kernels for this processor and keeps freed memory. It does nothing
+    on macOS. A second call changes nothing.
 
     Returns:
         The BLAS that MLX's matrix products run on.

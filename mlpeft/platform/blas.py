@@ -1,10 +1,10 @@
 """Find a fast BLAS and load it before MLX is imported (Linux).
 
-The Linux wheel of MLX brings the reference BLAS, whose matrix products are many times
-slower than those of a tuned one. All that MLX calls is `cblas_sgemm`, which the dynamic
-linker looks up when `mlx.core` is first imported: a library whose symbols are global by
-then comes before the bundled one. Loading one later has no effect. On macOS MLX uses
-Metal and Accelerate, and nothing of this runs.
+The Linux wheel of MLX has the reference BLAS, whose matrix products are many times
+slower than those of a tuned one. MLX calls only `cblas_sgemm`, which the dynamic linker
+resolves when `mlx.core` is first imported: a library whose symbols are global by then
+takes precedence over the bundled one. Loading one later has no effect. On macOS MLX
+uses Metal and Accelerate, and none of this runs.
 """
 
 from __future__ import annotations
@@ -27,14 +27,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 VARIABLE: Final = "MLPEFT_BLAS"
-"""Names a library to load; `numpy` is the one that NumPy brings, `none` keeps MLX's own
-without a warning."""
+"""A library to load; `numpy` is NumPy's own, `none` keeps MLX's without a warning."""
 
 SYSTEM_LIBRARIES: Final = ("libopenblas.so.0", "libblis.so.4", "libblis.so.3")
-"""What Linux distributions and conda call theirs; the linker knows the folders."""
+"""Names in Linux distributions and conda; the linker knows the folders."""
 
-# INTEL's OpenMP comes with the mkl wheel, where GNU's may be missing from the machine.
-# CBWR keeps the bits of a product from depending on where its arrays lie in memory.
+# INTEL's OpenMP is in the mkl wheel; GNU's may be missing from the machine.
+# With CBWR the bits of a product do not depend on the memory alignment of its arrays.
 MKL_DEFAULTS: Final = {"MKL_THREADING_LAYER": "INTEL", "MKL_CBWR": "AUTO"}
 
 
@@ -43,7 +42,7 @@ class BlasWarning(UserWarning):
 
 
 class _Vendor(NamedTuple):
-    """How to tell a BLAS by its symbols, and to set its threads."""
+    """A BLAS, identified by its symbols, and how to set its threads."""
 
     name: str
     set_threads: str
@@ -80,7 +79,7 @@ class BlasInfo:
 
     Attributes:
         name: MKL, OpenBLAS, BLIS, Accelerate, reference, or the file's name.
-        path: The file, where one was loaded.
+        path: The file, if one was loaded.
         fast: False for the reference BLAS of MLX's Linux wheel.
         remedy: What to do about a slow one; else empty.
     """
@@ -94,16 +93,16 @@ class BlasInfo:
 
 @functools.cache
 def load_blas() -> BlasInfo:
-    """Find a fast BLAS and load it, once a process.
+    """Find a fast BLAS and load it, once per process.
 
     In this order: one that is global already (LD_PRELOAD), the file named in
-    MLPEFT_BLAS, the OpenBLAS that NumPy brings, the mkl wheel, the system's OpenBLAS or
-    BLIS. NumPy's comes first because it is there without a download and was the
-    fastest where they were compared (benchmarks/README.md).
+    MLPEFT_BLAS, NumPy's OpenBLAS, the mkl wheel, the system's OpenBLAS or BLIS. NumPy's
+    comes first because it needs no download and was the fastest in our comparison
+    (benchmarks/README.md).
 
     Warns:
         BlasWarning: Once, on Linux, if MLX stays on its reference BLAS or
-            MLPEFT_BLAS cannot be used; the text says what to do.
+            MLPEFT_BLAS cannot be used; the message says what to do.
     """
     if not sys.platform.startswith("linux"):
         return BlasInfo("Accelerate")
@@ -117,7 +116,7 @@ def candidates() -> list[str]:
     """Files and library names to try, best first."""
     roots = dict.fromkeys([sys.prefix, site.getuserbase(), sys.base_prefix])
     folders = [Path(root) / "lib" for root in roots]
-    # Where pip puts a wheel's data files beside a site folder that is not sys.prefix's.
+    # pip's folder for a wheel's data files, for a site folder outside of sys.prefix.
     folders += [Path(entry).parents[1] for entry in sys.path if _is_site(entry)]
     files = [
         str(path)
@@ -131,15 +130,14 @@ def candidates() -> list[str]:
 def set_blas_threads(threads: int) -> int | None:
     """Set how many threads one matrix product uses.
 
-    The count changes the order of summation in places, and so bits: choose it once for
-    a run.
+    The count can change the order of summation, and so the bits: set it once for a run.
 
     Args:
         threads: At least 1.
 
     Returns:
-        The count in force, or None where the BLAS has no such setting (Accelerate,
-        the reference BLAS).
+        The effective count, or None if the BLAS has no such setting (Accelerate, the
+        reference BLAS).
 
     Raises:
         ValueError: If `threads` is less than 1.
@@ -151,7 +149,7 @@ def set_blas_threads(threads: int) -> int | None:
     if library is None or vendor is None:
         return None
     if vendor.name == "MKL":
-        # Else MKL takes fewer when it sees fit, and the bits follow the machine's load.
+        # Otherwise MKL may use fewer, and the bits would depend on the machine's load.
         library.MKL_Set_Dynamic(ctypes.c_int(0))
     setter = getattr(library, vendor.set_threads)
     setter.argtypes, setter.restype = [vendor.integer], None
@@ -160,7 +158,7 @@ def set_blas_threads(threads: int) -> int | None:
 
 
 def blas_threads() -> int | None:
-    """How many threads one matrix product uses; None where that cannot be asked."""
+    """How many threads one matrix product uses; None if the BLAS does not say."""
     library = load_blas().library
     vendor = _vendor(library)
     if vendor is None:
@@ -171,7 +169,7 @@ def blas_threads() -> int | None:
 
 
 def _search(named: str) -> BlasInfo:
-    """The BLAS that MLX will use, loaded if need be; `named` is MLPEFT_BLAS's value."""
+    """Find and load the BLAS for MLX; `named` is the value of MLPEFT_BLAS."""
     if named == "none":
         return BlasInfo("reference", fast=False)
     if (preloaded := _preloaded()) is not None:
@@ -202,7 +200,7 @@ def _search(named: str) -> BlasInfo:
 
 
 def _first_usable(names: Iterable[str]) -> tuple[BlasInfo | None, list[str]]:
-    """Load the first library that has cblas_sgemm; else say what was wrong."""
+    """Load the first library that has cblas_sgemm; else return the problems."""
     problems = []
     for name in names:
         if Path(name).name.startswith("libmkl"):
@@ -220,7 +218,7 @@ def _first_usable(names: Iterable[str]) -> tuple[BlasInfo | None, list[str]]:
 
 
 def _lent_by_numpy() -> BlasInfo | None:
-    """NumPy's OpenBLAS, lent to MLX, if this NumPy has one."""
+    """Load NumPy's OpenBLAS for MLX, if this NumPy has one."""
     folder = private_compile_cache()
     library = None if folder is None else numpy_blas.load_numpy_blas(folder)
     vendor = _vendor(library)
@@ -231,7 +229,7 @@ def _lent_by_numpy() -> BlasInfo | None:
 
 
 def _preloaded() -> BlasInfo | None:
-    """The BLAS that is global in this process already, if any."""
+    """The BLAS that is already global in this process, if any."""
     process = ctypes.CDLL(None)
     return _describe(process) if hasattr(process, "cblas_sgemm") else None
 
@@ -262,7 +260,7 @@ class _DlInfo(ctypes.Structure):
 
 
 def _file_of(function: Any) -> Path | None:
-    """The library file that a C function comes from."""
+    """The library file of a C function."""
     info = _DlInfo()
     dladdr = ctypes.CDLL(None).dladdr
     dladdr.argtypes = [ctypes.c_void_p, ctypes.POINTER(_DlInfo)]

@@ -1,4 +1,4 @@
-"""Where MLX keeps the kernels that it compiles on Linux, and what users hear of it."""
+"""The cache of the kernels that MLX compiles on Linux, and notices about compiling."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ _ELF64_HEADER_BYTES: Final = 64
 
 @functools.cache
 def private_compile_cache() -> Path | None:
-    """Point MLX's kernels at a private slot, once a process.
+    """Move MLX's kernels to a private slot, once per process.
 
-    Sets TMPDIR, which MLX reads whenever it builds a kernel; Python's own temporary
-    files stay where they were. Where the cache folder cannot be written, the slot is a
-    fresh temporary folder, removed at exit. Kernels are built for this processor.
+    Sets TMPDIR, which MLX reads whenever it compiles a kernel; Python's own temporary
+    files stay where they were. If the cache folder cannot be written, the slot is a new
+    temporary folder, removed at exit. Kernels are compiled for this processor.
 
     Returns:
-        The slot, or None where there is no need for one (macOS).
+        The slot, or None if none is needed (macOS).
     """
     if not sys.platform.startswith("linux"):
         return None
@@ -59,26 +59,27 @@ def private_compile_cache() -> Path | None:
 
 
 def compiler_for_compile() -> str | None:
-    """The C++ compiler that `mx.compile` uses on Linux's CPU; None if there is none.
+    """The C++ compiler of `mx.compile` on a Linux CPU; None if there is none.
 
-    Without one MLX runs compiled functions operation by operation: slower, same use.
+    Without one MLX runs compiled functions operation by operation, which is slower.
     """
     return real_compiler()
 
 
 def take_slot(root: Path) -> tuple[Path, IO[bytes]]:
-    """Take the first free slot under a folder and make it ready.
+    """Take the first free slot in a folder.
 
-    Broken libraries are cleared out, and those of the other slots linked into it.
+    Broken libraries are removed from it, and those of the other slots are linked.
 
     Args:
-        root: Made if it is not there; its slots are the folders 0, 1, ...
+        root: Created if missing; its slots are the folders 0, 1, ...
 
     Returns:
-        The slot, and the open lock file that holds it until it is closed.
+        The slot, and the open lock file that reserves it until it is closed.
 
     Raises:
-        OSError: If the folder cannot be made, written or locked, or is another user's.
+        OSError: If the folder cannot be created, written or locked, or belongs to
+            another user.
     """
     root.mkdir(mode=0o700, parents=True, exist_ok=True)
     if root.stat().st_uid != os.getuid():
@@ -102,10 +103,10 @@ def take_slot(root: Path) -> tuple[Path, IO[bytes]]:
 
 
 def remove_broken_libraries(folder: Path) -> list[Path]:
-    """Remove shared libraries that were not written to their end, so MLX builds anew.
+    """Remove incomplete shared libraries, so that MLX compiles them again.
 
     Returns:
-        What was removed.
+        The removed files.
     """
     broken = [path for path in folder.rglob("*.so") if not is_whole_library(path)]
     for path in broken:
@@ -116,9 +117,9 @@ def remove_broken_libraries(folder: Path) -> list[Path]:
 def share_libraries(root: Path, slot: Path) -> None:
     """Link the libraries of other slots into one that lacks them.
 
-    Building a kernel takes g++ a second or more, and a second worker on a machine needs
-    those of the first. One that was written to just now may not be whole yet, whatever
-    its header says, and is left.
+    Compiling a kernel takes g++ a second or more, and a second worker on a machine
+    needs those of the first. A library that was modified just now is skipped: it may be
+    incomplete, whatever its header says.
     """
     settled = time.time() - SETTLED_S
     for library in root.glob("*/mlx/**/*.so"):
@@ -133,10 +134,9 @@ def share_libraries(root: Path, slot: Path) -> None:
 
 
 def is_whole_library(path: Path) -> bool:
-    """Whether a file is an ELF library as long as its header says.
+    """Whether a file is an ELF library with the length in its header.
 
-    The table of sections is the last thing in a file that a linker writes; the header
-    says where it ends.
+    A linker writes the section table last, and the header says where it ends.
     """
     with path.open("rb") as file:
         header = file.read(_ELF64_HEADER_BYTES)
@@ -158,15 +158,15 @@ def _cache_root() -> Path:
 log = logging.getLogger("mlpeft.compute")
 
 AFTER_S = 2.0
-"""Silence up to here needs no explanation."""
+"""Seconds of silence before a notice."""
 AGAIN_S = 10.0
 
 
 @contextmanager
 def compile_notice() -> Iterator[None]:
-    """While the body runs, say now and then that kernels are built, if they are."""
+    """While the body runs, log now and then that kernels are being compiled."""
     folder = private_compile_cache()
-    if folder is None:  # macOS: Metal's are quick
+    if folder is None:  # macOS: Metal compiles quickly
         yield
         return
     done = threading.Event()
@@ -189,12 +189,12 @@ def _watch(folder: Path, done: threading.Event) -> None:
         now = _kernels(folder)
         if now > told:
             log.info(
-                "compiling kernels for this model, once a machine: %d so far",
+                "compiling kernels for this model, once per machine: %d so far",
                 now - before,
             )
             told, wait_s = now, AGAIN_S
 
 
 def _kernels(folder: Path) -> int:
-    """Kernels whose building has at least begun."""
+    """Kernels whose compilation has at least begun."""
     return sum(1 for _ in folder.glob("mlx/**/*.cpp"))

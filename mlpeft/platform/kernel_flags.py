@@ -1,11 +1,11 @@
-"""Vectorised kernels for `mx.compile` on Linux's CPU.
+"""Vectorised kernels for `mx.compile` on a Linux CPU.
 
-MLX has g++ build its fused kernels with `-O3` for the oldest processor of the kind, and
-takes no flags. There a square root stays a call because it might set errno, and the
-larger of two numbers a branch, so an Adam step or a ReLU runs at a quarter to a
-thirtieth of the speed that the same code has when it is built for this processor. MLX
-finds g++ on PATH; a script of that name, first on this process's PATH, adds the flags
-and calls the real one.
+MLX calls g++ for its fused kernels with `-O3` for the oldest processor of the
+architecture, and accepts no flags. There a square root stays a call because it might
+set errno, and a maximum stays a branch, so an Adam step or a ReLU runs at a quarter to
+a thirtieth of the speed of the same code compiled for this processor. MLX finds g++ on
+PATH; a script of that name, first on this process's PATH, adds the flags and calls the
+real one.
 
 The flags change speed, not bits: no product and sum is contracted into one rounding, no
 sum is reordered, NaN and infinity keep their meaning.
@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Final
 
 VARIABLE: Final = "MLPEFT_KERNEL_FLAGS"
-"""Flags to use instead; `none` leaves g++ alone."""
+"""Flags to use instead; `none` adds no flags."""
 
 FLAGS: Final = (
     "-march=native",
@@ -40,7 +40,7 @@ _CHECK_S: Final = 30
 
 
 def kernel_flags() -> tuple[str, ...]:
-    """The flags that are asked for: `FLAGS`, or those of MLPEFT_KERNEL_FLAGS."""
+    """The flags to add: `FLAGS`, or those of MLPEFT_KERNEL_FLAGS."""
     named = os.environ.get(VARIABLE)
     if named is None:
         return FLAGS
@@ -49,25 +49,25 @@ def kernel_flags() -> tuple[str, ...]:
 
 @functools.cache
 def kernel_key() -> str:
-    """A name for what kernels are built for; libraries built for another do not fit.
+    """A cache key for processor, compiler and flags.
 
-    A cache folder may be shared by machines (a home on a file server) and outlive a
-    compiler, and a library for one processor can crash on another.
+    Machines may share a cache folder (a home on a file server), and it may outlive a
+    compiler; a library for one processor can crash on another.
     """
-    told = [platform.machine(), real_compiler() or "", *kernel_flags()]
+    parts = [platform.machine(), real_compiler() or "", *kernel_flags()]
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         lines = []
-    told += [
+    parts += [
         next((line for line in lines if line.startswith(start)), "")
         for start in ("model name", "flags", "CPU part", "Features")
     ]
-    return hashlib.sha256("\0".join(told).encode()).hexdigest()[:12]
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:12]
 
 
 def real_compiler() -> str | None:
-    """The g++ on PATH that is not a script of ours, which a child process inherits."""
+    """The g++ on PATH that is not our script, which a child process inherits."""
     return shutil.which("g++", path=os.pathsep.join(_other_folders()))
 
 
@@ -75,11 +75,11 @@ def add_kernel_flags(folder: Path) -> bool:
     """Put a g++ that adds the flags first on PATH.
 
     Args:
-        folder: A private folder, in which to put the script.
+        folder: A private folder for the script.
 
     Returns:
-        Whether kernels are built with the flags from now on. If not, because there is
-        no g++ or it does not take them, kernels are slower and their results the same.
+        Whether kernels are compiled with the flags from now on. If not, because there
+        is no g++ or it rejects them, kernels are slower with the same results.
     """
     compiler, flags = real_compiler(), kernel_flags()
     if not sys.platform.startswith("linux") or compiler is None or not flags:
@@ -87,7 +87,7 @@ def add_kernel_flags(folder: Path) -> bool:
     script = folder / _FOLDER / "g++"
     text = f'#!/bin/sh\nexec {shlex.quote(compiler)} "$@" {shlex.join(flags)}\n'
     if not (script.is_file() and script.read_text(encoding="utf-8") == text):
-        if not _takes(compiler, flags):
+        if not _accepts(compiler, flags):
             return False
         script.parent.mkdir(mode=0o700, exist_ok=True)
         script.write_text(text, encoding="utf-8")
@@ -102,8 +102,8 @@ def _other_folders() -> list[str]:
     return [folder for folder in folders if Path(folder).name != _FOLDER]
 
 
-def _takes(compiler: str, flags: tuple[str, ...]) -> bool:
-    """Whether a compiler builds an empty program with these flags."""
+def _accepts(compiler: str, flags: tuple[str, ...]) -> bool:
+    """Whether a compiler compiles an empty program with these flags."""
     command = [compiler, *flags, "-x", "c++", "-fsyntax-only", os.devnull]
     try:
         done = subprocess.run(  # noqa: S603 - the compiler that MLX would call

@@ -1,4 +1,4 @@
-"""A service of macOS: a program that launchd starts at log-in and keeps alive.
+"""A macOS service: a program that launchd starts at login and keeps alive.
 
 It is a LaunchAgent, so it runs as the user, with the user's certificates and caches.
 """
@@ -16,18 +16,18 @@ if TYPE_CHECKING:
     from mlpeft.platform.shell import Answer, Shell
 
 THROTTLE_S: Final = 10
-"""Least time between two starts of a program that ends at once."""
+"""Shortest time between two starts of a program that exits at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaunchAgent:
-    """What launchd is to run.
+    """A program for launchd to run.
 
     Attributes:
         label: Its name, unique among the user's services.
-        arguments: The program and its arguments; the program with its full path.
-        environment: Variables; launchd passes none of the shell's.
-        log: File that gets what it prints.
+        arguments: The program's full path and its arguments.
+        environment: Its environment variables; launchd passes none of the shell's.
+        log: File for its output.
         home: The user's home folder.
     """
 
@@ -39,7 +39,7 @@ class LaunchAgent:
 
     @property
     def path(self) -> Path:
-        """Where its description is kept."""
+        """The file of its description."""
         return self.home / "Library" / "LaunchAgents" / f"{self.label}.plist"
 
     def plist(self) -> bytes:
@@ -52,7 +52,7 @@ class LaunchAgent:
                 "RunAtLoad": True,
                 "KeepAlive": True,
                 "ThrottleInterval": THROTTLE_S,
-                # Any other type is given slow cores, or less of the disk.
+                # Any other type gets slow cores or throttled disk access.
                 "ProcessType": "Interactive",
                 "WorkingDirectory": str(self.home),
                 "StandardOutPath": str(self.log),
@@ -62,30 +62,30 @@ class LaunchAgent:
 
 
 def load_command(path: Path, user: int) -> list[str]:
-    """What starts a service now, and at each log-in."""
+    """The command that starts a service now, and at each login."""
     return ["launchctl", "bootstrap", f"gui/{user}", str(path)]
 
 
 def unload_command(label: str, user: int) -> list[str]:
-    """What ends a service, until it is loaded again."""
+    """The command that ends a service until it is loaded again."""
     return ["launchctl", "bootout", f"gui/{user}/{label}"]
 
 
 def is_loaded(label: str, user: int, shell: Shell) -> bool:
-    """Whether launchd knows a service."""
+    """Whether a service is loaded."""
     return shell(["launchctl", "print", f"gui/{user}/{label}"]).code == 0
 
 
 def install(agent: LaunchAgent, user: int, shell: Shell) -> Answer:
-    """Write a service's description and load it, in place of what was loaded.
+    """Write a service's description and load it, replacing an earlier one.
 
     Args:
         agent: The service.
-        user: Number of the user who is logged in.
+        user: Id of the user who is logged in.
         shell: Runs commands.
 
     Returns:
-        What launchd said to the last command; code 0 if the service is loaded.
+        launchd's answer to the last command; code 0 if the service is loaded.
 
     Raises:
         OSError: If the description cannot be written.
@@ -102,13 +102,13 @@ def uninstall(agent_path: Path, label: str, user: int, shell: Shell) -> Answer |
     """End a service and remove its description.
 
     Args:
-        agent_path: Of the description.
+        agent_path: The file of the description.
         label: The service's name.
-        user: Number of the user who is logged in.
+        user: Id of the user who is logged in.
         shell: Runs commands.
 
     Returns:
-        What launchd said, if it knew the service; else None.
+        launchd's answer if the service was loaded; else None.
     """
     answer = None
     if is_loaded(label, user, shell):

@@ -1,4 +1,4 @@
-"""What this machine is: processor, memory, caches, and the device that MLX uses."""
+"""This machine's processor, memory, cache folder, and MLX's device."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ CGROUP_LIMIT: Final = Path("/sys/fs/cgroup/memory.max")
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What this machine computes with.
+    """A description of this machine.
 
     Attributes:
         system: Operating system, its release and the architecture.
-        device: MLX's default device and what it is.
+        device: MLX's default device and its name.
         metal: Whether MLX can use Metal.
-        explanation: What it means where it cannot; else empty.
+        explanation: The consequence if it cannot; else empty.
         cores: Processor cores that this process may use.
         memory_bytes: Memory of the machine or of its container.
     """
@@ -36,7 +36,7 @@ class Machine:
 
 
 def describe_machine() -> Machine:
-    """Look at this machine. Imports mlx."""
+    """Describe this machine. Imports mlx."""
     import mlx.core as mx
 
     metal = mx.metal.is_available()
@@ -70,7 +70,7 @@ def total_memory_bytes() -> int:
 
 
 def available_memory_bytes() -> int | None:
-    """Memory that can still be had without swapping; None where nobody says (macOS)."""
+    """Memory available without swapping; None if unknown (macOS)."""
     try:
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
     except OSError:
@@ -82,7 +82,7 @@ def available_memory_bytes() -> int | None:
 
 
 def peak_memory_bytes() -> int:
-    """The most memory that this process has held at once (resident)."""
+    """The peak resident memory of this process."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
 
@@ -92,12 +92,12 @@ BaseDtype: TypeAlias = Literal["stored", "float32", "bfloat16"]
 
 @dataclass(frozen=True, slots=True)
 class BaseChoice:
-    """A choice, and why.
+    """The dtype of a base, and the reason.
 
     Attributes:
-        dtype: "stored": as the files have it, quantised weights quantised; "float32":
+        dtype: "stored": that of the files, with their quantisation; "float32":
             dequantised.
-        reason: For people.
+        reason: The reason, for people.
     """
 
     dtype: BaseDtype
@@ -105,7 +105,7 @@ class BaseChoice:
 
 
 def best_base_dtype() -> BaseChoice:
-    """The choice that `model.base_dtype: auto` stands for. Imports mlx.
+    """The value of `model.base_dtype: auto` on this machine. Imports mlx.
 
     Measured on Linux: a step through a 4-bit base takes some 20 times as long as
     through the same base in float32 (MLX 0.32, CPU), and bfloat16 is emulated there.
@@ -115,7 +115,7 @@ def best_base_dtype() -> BaseChoice:
     if mx.default_device().type == mx.DeviceType.gpu:
         return BaseChoice("stored", "quantised weights stay quantised on this GPU")
     return BaseChoice(
-        "float32", "quantised weights are dequantised: far slower as they are on a CPU"
+        "float32", "quantised weights are dequantised, as they are slow on a CPU"
     )
 
 
@@ -125,17 +125,17 @@ _TOP_PAD: Final = -2
 _MMAP_THRESHOLD: Final = -3
 
 KEPT_BYTES: Final = 256 * 2**20
-"""Freed memory that is not given back."""
+"""Freed memory that is not returned to the system."""
 
 _LARGEST_MMAP_THRESHOLD: Final = 32 * 2**20
 _PAD_BYTES: Final = 2**20
 
 
 def keep_freed_memory() -> bool:
-    """Have glibc keep up to `KEPT_BYTES` of freed memory.
+    """Make glibc keep up to `KEPT_BYTES` of freed memory.
 
     Returns:
-        Whether it will: False on macOS and with other C libraries.
+        Whether it does: False on macOS and with other C libraries.
     """
     if not sys.platform.startswith("linux"):
         return False
@@ -151,13 +151,13 @@ def keep_freed_memory() -> bool:
 
 
 def cache_folder() -> Path:
-    """The folder: `~/.cache/mlpeft`, on macOS `~/Library/Caches/mlpeft`.
+    """The cache folder: `~/.cache/mlpeft`, on macOS `~/Library/Caches/mlpeft`.
 
-    MLPEFT_CACHE_DIR is another, and XDG_CACHE_HOME moves it, on either.
+    MLPEFT_CACHE_DIR overrides it, and XDG_CACHE_HOME moves it, on both.
     """
-    named = os.environ.get("MLPEFT_CACHE_DIR")
-    if named:
-        return Path(named).expanduser()
+    variable = os.environ.get("MLPEFT_CACHE_DIR")
+    if variable:
+        return Path(variable).expanduser()
     base = os.environ.get("XDG_CACHE_HOME")
     if not base:
         base = "~/Library/Caches" if sys.platform == "darwin" else "~/.cache"

@@ -1,4 +1,4 @@
-"""What the system says of the network: more than gRPC does."""
+"""Facts about the network from the operating system, to explain gRPC's errors."""
 
 from __future__ import annotations
 
@@ -18,35 +18,35 @@ if TYPE_CHECKING:
 
 TIMEOUT_S = 3.0
 PRIVACY_SINCE = 15
-"""The macOS that began to ask before a program may reach the local network."""
+"""The first macOS that asks for permission to reach the local network."""
 
 
 class Network(Protocol):
-    """The network, as this machine sees it."""
+    """The network as seen from this machine."""
 
     def connect(self, host: str, port: int) -> None:
         """Open a connection and close it.
 
         Raises:
-            OSError: As the system does.
+            OSError: If it cannot be opened.
         """
         ...
 
     def on_same_network(self, host: str) -> bool:
-        """Whether a host is reached without a gateway, as far as can be known."""
+        """Whether a host is reached without a gateway; False if unknown."""
         ...
 
     def gateway_answers(self) -> bool:
-        """Whether there is a default gateway, and it answers a ping."""
+        """Whether there is a default gateway that answers a ping."""
         ...
 
     def asks_for_leave(self) -> bool:
-        """Whether this system asks before a program may reach the local network."""
+        """Whether this system asks for permission to reach the local network."""
         ...
 
 
 class SystemNetwork:
-    """The network by the system's own calls and commands.
+    """The network as reported by system calls and commands.
 
     Args:
         system: `sys.platform`.
@@ -73,13 +73,13 @@ class SystemNetwork:
         """See `Network`."""
         if self._system == "darwin":
             route = self._run(["/sbin/route", "-n", "get", "default"])
-            found = re.search(r"gateway: (\S+)", route.text)
+            gateway = re.search(r"gateway: (\S+)", route.text)
             ping = ["/sbin/ping", "-c", "1", "-t", "2"]
         else:
             route = self._run(["ip", "route", "show", "default"])
-            found = re.search(r"default via (\S+)", route.text)
+            gateway = re.search(r"default via (\S+)", route.text)
             ping = ["ping", "-c", "1", "-W", "2"]
-        return found is not None and self._run([*ping, found[1]]).code == 0
+        return gateway is not None and self._run([*ping, gateway[1]]).code == 0
 
     def asks_for_leave(self) -> bool:
         """See `Network`."""
@@ -90,42 +90,42 @@ class SystemNetwork:
 
 
 def own_addresses(host: str) -> tuple[str, ...]:
-    """The IP addresses under which others can reach a server that listens on a host.
+    """The IP addresses at which other machines reach a server listening on a host.
 
     Args:
-        host: An address, a name, or 0.0.0.0 and :: for all of this machine's.
+        host: An address, a name, or 0.0.0.0 or :: for all addresses of this machine.
     """
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
-        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-        return tuple(dict.fromkeys(str(entry[4][0]) for entry in found))
+        entries = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+        return tuple(dict.fromkeys(str(entry[4][0]) for entry in entries))
     if not address.is_unspecified:
         return (host,)
     return tuple(
         ip
-        for _, ip in _all()
-        if _leads_here(ip) and (address.version == 6 or ":" not in ip)
+        for _, ip in _list_addresses()
+        if _is_reachable(ip) and (address.version == 6 or ":" not in ip)
     )
 
 
 def interface_of(address: str) -> str:
-    """Name of the interface that has an address of this machine; "" if none has."""
-    plain = address.partition("%")[0]
-    return next((name for name, ip in _all() if ip == plain), "")
+    """The name of the interface with this address; "" if there is none."""
+    unscoped = address.partition("%")[0]
+    return next((name for name, ip in _list_addresses() if ip == unscoped), "")
 
 
-def _all() -> list[tuple[str, str]]:
-    """(interface, address) of this machine, IPv4 before IPv6."""
-    found = [
+def _list_addresses() -> list[tuple[str, str]]:
+    """(interface, address) pairs of this machine, IPv4 before IPv6."""
+    pairs = [
         (str(adapter.nice_name), ip.ip if isinstance(ip.ip, str) else ip.ip[0])
         for adapter in ifaddr.get_adapters()
         for ip in adapter.ips
     ]
-    return sorted(found, key=lambda pair: ":" in pair[1])
+    return sorted(pairs, key=lambda pair: ":" in pair[1])
 
 
-def _leads_here(text: str) -> bool:
-    """Whether an address means this machine to others, without a scope."""
-    address = ipaddress.ip_address(text)
+def _is_reachable(ip: str) -> bool:
+    """Whether other machines can reach an address without a scope."""
+    address = ipaddress.ip_address(ip)
     return not (address.is_loopback or (address.version == 6 and address.is_link_local))

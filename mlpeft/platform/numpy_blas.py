@@ -1,9 +1,9 @@
-"""The OpenBLAS that NumPy's Linux wheels bring, lent to MLX.
+"""Make MLX use the OpenBLAS in NumPy's Linux wheels.
 
-It is there wherever NumPy is, knows the newest processors, and is the equal of what one
-could install. NumPy's build renames its functions and gives them 64-bit integers
-(`scipy_cblas_sgemm64_`), where MLX calls `cblas_sgemm` with 32-bit ones. So a library
-of one function, built by the g++ that `mx.compile` needs anyway, passes the calls on.
+It is installed with NumPy, supports the newest processors, and is as fast as a separate
+one. NumPy's build renames its functions and gives them 64-bit integers
+(`scipy_cblas_sgemm64_`), while MLX calls `cblas_sgemm` with 32-bit ones. So a library
+with one function, built by the g++ that `mx.compile` needs anyway, forwards the calls.
 """
 
 from __future__ import annotations
@@ -43,16 +43,16 @@ _BUILD_S: Final = 60
 
 
 def load_numpy_blas(folder: Path) -> ctypes.CDLL | None:
-    """Make NumPy's OpenBLAS the one that MLX will find.
+    """Make NumPy's OpenBLAS the one that MLX finds.
 
     Call it before the first `import mlx.core`.
 
     Args:
-        folder: A private folder, in which the library is built and kept.
+        folder: A private folder for the library.
 
     Returns:
-        OpenBLAS, whose `SET_THREADS` sets the threads of NumPy and MLX alike; None if
-        this NumPy has none of its own (conda's, a distribution's) or there is no g++.
+        OpenBLAS, whose `SET_THREADS` sets the threads of both NumPy and MLX; None if
+        this NumPy does not include it (conda's, a distribution's) or there is no g++.
     """
     for path in _libraries():
         try:
@@ -67,7 +67,7 @@ def load_numpy_blas(folder: Path) -> ctypes.CDLL | None:
 
 
 def _libraries() -> Iterable[Path]:
-    """Where a wheel of NumPy keeps its OpenBLAS; found without importing NumPy."""
+    """The files of OpenBLAS in NumPy's wheel, without importing NumPy."""
     spec = importlib.util.find_spec("numpy")
     if spec is None or spec.origin is None:
         return []
@@ -76,7 +76,7 @@ def _libraries() -> Iterable[Path]:
 
 
 def _build(folder: Path) -> Path:
-    """The library that passes calls on, built if it is not there.
+    """The library that forwards the calls, built if it does not exist.
 
     Raises:
         OSError: If it cannot be written, or there is no g++.
@@ -97,5 +97,5 @@ def _build(folder: Path) -> Path:
         timeout=_BUILD_S,
         check=True,
     )
-    unfinished.replace(library)  # whole, or not there
+    unfinished.replace(library)  # atomic
     return library

@@ -1,4 +1,4 @@
-"""Running the system's own commands: the one door, so that tests can fake a system."""
+"""Run system commands; all go through here, so that tests can fake a system."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ if TYPE_CHECKING:
 
 TIMEOUT_S: Final = 10.0
 NOT_THERE: Final = 127
-"""What a shell answers for a command that is not there."""
+"""A shell's exit code for a missing command."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a command said.
+    """The result of a command.
 
     Attributes:
         code: Its exit code; 127 if there is no such command or it took too long.
-        text: What it printed, standard error too.
+        text: Its output, including standard error.
     """
 
     code: int
@@ -31,7 +31,7 @@ Shell: TypeAlias = "Callable[[Sequence[str]], Answer]"
 
 
 def run(command: Sequence[str]) -> Answer:
-    """Run a command of the system and wait for it, ten seconds at most."""
+    """Run a system command and wait for it, at most ten seconds."""
     try:
         done = subprocess.run(  # noqa: S603 - commands of the system, named in our code
             command,

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as a question that a loop asks."""
+"""Ctrl-C and SIGTERM as a flag that a loop polls."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ if TYPE_CHECKING:
 
 @contextmanager
 def asked_to_stop() -> Iterator[Callable[[], bool]]:
-    """Turn the first Ctrl-C (or SIGTERM) into a question that answers yes.
+    """Yield a function that tells whether Ctrl-C or SIGTERM has arrived.
 
-    A second Ctrl-C interrupts at once, as ever.
+    A second Ctrl-C interrupts at once, as usual.
     """
-    asked = threading.Event()
+    stop = threading.Event()
 
-    def ask(number: int, frame: FrameType | None) -> None:
-        if asked.is_set() and number == signal.SIGINT:
+    def handle(number: int, frame: FrameType | None) -> None:
+        if stop.is_set() and number == signal.SIGINT:
             signal.default_int_handler(number, frame)
-        asked.set()
+        stop.set()
 
-    before = {
+    previous = {
         number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)
     }
-    for number in before:
-        signal.signal(number, ask)
+    for number in previous:
+        signal.signal(number, handle)
     try:
-        yield asked.is_set
+        yield stop.is_set
     finally:
-        for number, handler in before.items():
+        for number, handler in previous.items():
             signal.signal(number, handler)

@@ -1,9 +1,9 @@
-"""Waiting until a thread that used MLX is really gone.
+"""Wait until a thread that used MLX has really ended.
 
-MLX keeps state for each thread and, when the thread ends, takes Python's lock to drop
-it. Up to Python 3.12 `Thread.join` returns before that: a thread that ends while the
-interpreter does is then refused the lock in the middle of C++, which aborts the process
-(`terminate called without an active exception`).
+MLX keeps state for each thread and takes Python's lock to free it when the thread ends.
+Up to Python 3.12 `Thread.join` returns before that. If the interpreter exits meanwhile,
+it refuses the lock in the middle of C++ code, which aborts the process (`terminate
+called without an active exception`).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Final
 
 _LOOK_S: Final = 0.001
 _BLIND_WAIT_S: Final = 0.1
-"""Where nobody says whether a thread is there: far longer than its ending takes."""
+"""If the system does not say whether a thread exists: far longer than its end takes."""
 
 
 def wait_for_thread_end(native_id: int, timeout_s: float = 5.0) -> bool:
@@ -23,13 +23,13 @@ def wait_for_thread_end(native_id: int, timeout_s: float = 5.0) -> bool:
 
     Args:
         native_id: `threading.get_native_id()` of the thread.
-        timeout_s: Give up after so many seconds.
+        timeout_s: Give up after this many seconds.
 
     Returns:
-        Whether the thread is known to be gone.
+        Whether the thread is known to have ended.
     """
     if sys.version_info >= (3, 13):
-        return True  # there, a join waits for the operating system
+        return True  # a join waits for the operating system
     if not sys.platform.startswith("linux"):
         time.sleep(_BLIND_WAIT_S)
         return False

@@ -1,8 +1,8 @@
-"""Keeping a Mac from falling asleep while it computes.
+"""Keep a Mac awake while it computes.
 
-macOS sleeps when nobody touches it, in the middle of a shard. `caffeinate -i` holds
-that off for as long as it runs, and `-w` ends it with the process that it serves, so
-that nothing leaks even after a kill -9. Elsewhere nothing is needed.
+An idle Mac sleeps even in the middle of a shard. `caffeinate -i` prevents that for as
+long as it runs, and with `-w` it exits with our process, even after a kill -9. Other
+systems need nothing.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ END_S: Final = 5.0
 
 
 class SleepGuard(Protocol):
-    """A hold on the machine's sleep."""
+    """Keeps a machine awake."""
 
     def hold(self) -> None:
-        """Keep the machine awake from now on. May be called again."""
+        """Keep the machine awake from now on; idempotent."""
         ...
 
     def release(self) -> None:
-        """Let it sleep again. May be called again."""
+        """Let the machine sleep again; idempotent."""
         ...
 
 
 class Caffeinated:
-    """macOS's hold: a process of `caffeinate`.
+    """A guard for macOS: a `caffeinate` process.
 
     Args:
         start: Starts a process; as `subprocess.Popen`.
@@ -75,15 +75,15 @@ class Caffeinated:
 
 
 class NoSleepGuard:
-    """Where machines do not fall asleep by themselves, or are allowed to."""
+    """A guard that does nothing, for systems that need none."""
 
     def hold(self) -> None:
-        """Nothing is needed."""
+        """Do nothing."""
 
     def release(self) -> None:
-        """Nothing is held."""
+        """Do nothing."""
 
 
 def wakefulness(system: str = sys.platform) -> SleepGuard:
-    """This machine's hold on its sleep."""
+    """The guard of this system."""
     return Caffeinated() if system == "darwin" else NoSleepGuard()

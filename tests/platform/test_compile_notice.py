@@ -47,8 +47,8 @@ def test_kernels_that_were_there_before_do_not_count(caplog, tmp_path, build):
     build("old")
     naps = Naps(lambda: (build("a"), build("b")), lambda: None, lambda: build("c"))
     assert told(caplog, tmp_path, naps) == [
-        "compiling kernels for this model, once a machine: 2 so far",
-        "compiling kernels for this model, once a machine: 3 so far",
+        "compiling kernels for this model, once per machine: 2 so far",
+        "compiling kernels for this model, once per machine: 3 so far",
     ]
     assert naps.waits == [
         module.AFTER_S,
