@@ -1,4 +1,4 @@
-"""What was provided is found first, by whoever computes in that context alone."""
+"""Overrides are found first, in their context alone."""
 
 import contextvars
 import threading
@@ -16,12 +16,12 @@ from mlpeft.tasks.families import get_family
 
 @pytest.fixture(autouse=True)
 def _own_context():
-    """Whatever a test provides ends with it."""
+    """A test's overrides end with it."""
     yield
     override_assets({})
 
 
-def test_a_provided_file_comes_before_all_folders(tmp_path, monkeypatch):
+def test_an_override_takes_precedence_over_all_folders(tmp_path, monkeypatch):
     monkeypatch.setenv("MLPEFT_DATA_DIR", str(tmp_path))
     (tmp_path / "omniglot.npz").write_text("this machine's")
     override_assets({"omniglot.npz": Path("/cache/omniglot.npz")})
@@ -30,12 +30,12 @@ def test_a_provided_file_comes_before_all_folders(tmp_path, monkeypatch):
     assert find("omniglot.npz") == tmp_path / "omniglot.npz"
 
 
-def test_a_provided_model_comes_before_its_folder(tmp_path):
+def test_an_override_takes_precedence_over_a_models_folder(tmp_path):
     override_assets({str(tmp_path): Path("/cache/model")})
     assert model_path(str(tmp_path)) == Path("/cache/model")
 
 
-def test_another_thread_and_another_context_have_their_own():
+def test_overrides_do_not_leak_into_other_threads_and_contexts():
     seen = []
     override_assets({"a": Path("/mine")})
     thread = threading.Thread(
@@ -49,7 +49,7 @@ def test_another_thread_and_another_context_have_their_own():
 
 
 def test_a_second_run_reads_its_own_files(tmp_path):
-    """A worker that goes from run to run must not keep the first one's data."""
+    """A worker that serves one run after another must not keep the first one's data."""
 
     def write(name, ink):
         path = tmp_path / name / "omniglot.npz"

@@ -1,4 +1,4 @@
-"""Configuration: one section a concern, every key checked."""
+"""Configuration: one section per concern, every key checked."""
 
 import re
 from pathlib import Path
@@ -61,12 +61,12 @@ def test_a_float_survives_yaml(value):
     assert again == config
 
 
-def test_words_and_versions_are_not_taken_for_numbers():
+def test_words_and_versions_are_not_parsed_as_numbers():
     tree = parse_yaml("a: {b: 1.2.3, c: e3, d: abc, e: '1e-3', f: 12}")
     assert tree == {"a": {"b": "1.2.3", "c": "e3", "d": "abc", "e": "1e-3", "f": 12}}
 
 
-def test_all_problems_are_told_at_once_with_the_nearest_name(tmp_path):
+def test_all_problems_are_reported_at_once_with_the_nearest_name(tmp_path):
     file = tmp_path / "bad.yaml"
     file.write_text(
         "meta_learning: {inner_lrr: 0.1, outer_lr: fast, algorithm: reptil}\n"
@@ -102,7 +102,7 @@ def test_an_override_reaches_into_task_params():
     assert config.task_distribution.task_params == {"noise": 0.1}
 
 
-def test_a_missing_file_is_named_by_its_whole_path(tmp_path, monkeypatch):
+def test_a_missing_file_is_named_by_its_absolute_path(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(FileNotFoundError, match=re.escape(str(tmp_path / "no.yaml"))):
         RunConfig.load("no.yaml")

@@ -1,4 +1,4 @@
-"""Trees of parameters."""
+"""Parameter trees."""
 
 import weakref
 
@@ -107,7 +107,7 @@ def test_an_ordered_sum_has_the_bits_of_adding_in_order_whatever_comes_first(
 
 
 def test_another_order_of_addition_has_other_bits():
-    """Else the test before this one would prove nothing."""
+    """Otherwise the previous test would prove nothing."""
     forwards, backwards = params.OrderedSum(), params.OrderedSum()
     for index, tree in enumerate(uneven(0)):
         forwards.add(index, tree)

@@ -1,4 +1,4 @@
-"""Means and intervals over episodes, and how they are told."""
+"""Means and intervals over episodes, and their texts."""
 
 from __future__ import annotations
 
@@ -68,14 +68,14 @@ def test_json_gives_the_same_result_back(acc: float | None) -> None:
     assert EvalResult.from_dict(json.loads(text)) == original
 
 
-def test_what_is_not_finite_is_null_in_json() -> None:
+def test_nan_and_infinity_are_null_in_json() -> None:
     diverged = EvalResult.from_per_episode([1], np.array([[np.inf]]))
     tree = json.loads(json.dumps(diverged.to_dict(), allow_nan=False))
     assert tree["loss"] == [None]
     assert math.isnan(EvalResult.from_dict(tree).loss[0])
 
 
-def test_a_dict_that_is_no_result_says_what_it_has() -> None:
+def test_a_dict_that_is_no_result_is_an_error_with_its_keys() -> None:
     with pytest.raises(DataError, match="got kind"):
         EvalResult.from_dict({"kind": "train"})
 

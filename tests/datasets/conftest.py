@@ -1,4 +1,4 @@
-"""A file server that misbehaves as it is told, and small Omniglot archives."""
+"""A file server that misbehaves on request, and small Omniglot archives."""
 
 from __future__ import annotations
 

@@ -35,14 +35,14 @@ def test_examples_are_kept_by_task_in_the_files_order(file):
     }
 
 
-def test_a_packed_file_reads_the_same(tmp_path, file):
+def test_a_compressed_file_reads_the_same(tmp_path, file):
     write(file, [line()])
     packed = tmp_path / "data.jsonl.gz"
     packed.write_bytes(gzip.compress(file.read_bytes()))
     assert read_completions(packed) == read_completions(file)
 
 
-def test_tasks_are_dealt_by_their_names_alone(file):
+def test_tasks_are_assigned_to_splits_by_name_alone(file):
     names = [f"task {number}" for number in range(10)]
     write(file, [line(name) for name in names])
     splits = read_completions(file).splits
@@ -52,7 +52,7 @@ def test_tasks_are_dealt_by_their_names_alone(file):
     assert read_completions(file).splits == splits
 
 
-def test_a_dealing_of_few_leaves_out_what_gets_none():
+def test_an_assignment_of_few_omits_empty_splits():
     assert assign_splits(["only"]) == {"train": ["only"]}
 
 
@@ -63,7 +63,7 @@ def test_a_split_on_each_line_is_followed(file):
 
 
 @pytest.mark.parametrize(
-    ("rows", "told"),
+    ("rows", "message"),
     [
         ([line(), {"prompt": "p", "task": "t"}], "line 2: expected .*got prompt, task"),
         ([["p", "c"]], "line 1: expected .*got list"),
@@ -75,18 +75,18 @@ def test_a_split_on_each_line_is_followed(file):
         ([], "has no lines"),
     ],
 )
-def test_a_line_of_another_form_is_named(file, rows, told):
+def test_a_line_in_another_format_is_named(file, rows, message):
     write(file, rows)
-    with pytest.raises(DataError, match=told):
+    with pytest.raises(DataError, match=message):
         read_completions(file)
 
 
-def test_a_damaged_file_says_about_where(file):
+def test_a_damaged_file_names_the_line(file):
     file.write_text(json.dumps(line()) + "\n{nonsense\n")
     with pytest.raises(DataError, match="near line 2"):
         read_completions(file)
 
 
-def test_a_missing_file_says_where_it_was_looked_for(file):
+def test_a_missing_file_names_its_path(file):
     with pytest.raises(DataError, match=f"no file at {file}"):
         read_completions(file)

@@ -74,7 +74,7 @@ def test_the_known_images_are_whole():
 
 
 def test_a_worker_reads_the_digits_that_its_coordinator_has(monkeypatch):
-    """No scikit-learn here: the table was provided, for this context alone."""
+    """No scikit-learn here: the table is an override, in this context alone."""
     pytest.importorskip("sklearn")
     table = Asset(digits.TABLE, AssetKind.PACKAGED).locate()
     monkeypatch.setattr(digits, "find_spec", lambda name: None)

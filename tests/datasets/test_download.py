@@ -42,14 +42,14 @@ def test_a_file_arrives_whole(remote, target, server):
     assert server.user_agents == ["mlpeft"]
 
 
-def test_progress_is_told_to_the_end(remote, target):
-    told = []
-    fetch(remote, target, progress=lambda done, total: told.append((done, total)))
-    assert told[-1] == (len(CONTENT), len(CONTENT))
-    assert told == sorted(told)
+def test_progress_is_reported_to_the_end(remote, target):
+    reports = []
+    fetch(remote, target, progress=lambda done, total: reports.append((done, total)))
+    assert reports[-1] == (len(CONTENT), len(CONTENT))
+    assert reports == sorted(reports)
 
 
-def test_a_connection_that_drops_is_taken_up_where_it_broke(remote, target, server):
+def test_a_dropped_connection_is_resumed(remote, target, server):
     server.faults = [100_000, 50_000]
     pauses = fetch(remote, target)
     assert server.requests == [
@@ -60,7 +60,7 @@ def test_a_connection_that_drops_is_taken_up_where_it_broke(remote, target, serv
     assert pauses == [1.0, 1.0]
 
 
-def test_a_later_call_goes_on_from_what_is_there(remote, target, server):
+def test_a_later_call_resumes_from_the_partial_file(remote, target, server):
     target.parent.mkdir()
     part(target).write_bytes(CONTENT[:1234])
     fetch(remote, target)
@@ -73,7 +73,7 @@ def test_a_server_that_ignores_ranges_sends_it_all_again(remote, target, server)
     assert len(server.requests) == 2
 
 
-def test_a_server_that_sends_another_range_is_asked_from_the_start(
+def test_a_server_that_sends_another_range_is_asked_for_the_whole_file(
     remote, target, server
 ):
     server.faults = [100_000, "other range"]
@@ -81,27 +81,27 @@ def test_a_server_that_sends_another_range_is_asked_from_the_start(
     assert server.requests[-1] == ("file.bin", None)
 
 
-def test_a_server_that_says_no_length_will_do(remote, target, server):
+def test_a_server_need_not_send_the_length(remote, target, server):
     server.faults = ["no length"]
     fetch(remote, target)
     assert target.read_bytes() == CONTENT
 
 
-def test_what_is_all_there_already_is_only_checked(remote, target, server):
+def test_a_complete_partial_file_is_only_checked(remote, target, server):
     target.parent.mkdir()
     part(target).write_bytes(CONTENT)
     fetch(remote, target)
     assert server.requests == [("file.bin", f"bytes={len(CONTENT)}-")]
 
 
-def test_a_part_that_is_too_long_is_thrown_away(remote, target, server):
+def test_a_partial_file_that_is_too_long_is_deleted(remote, target, server):
     target.parent.mkdir()
     part(target).write_bytes(CONTENT + b"more")
     fetch(remote, target)
     assert server.requests[-1] == ("file.bin", None)
 
 
-def test_the_beginning_of_another_version_is_fetched_anew(remote, target, server):
+def test_the_beginning_of_another_version_is_downloaded_again(remote, target, server):
     target.parent.mkdir()
     part(target).write_bytes(b"another version")
     fetch(remote, target)
@@ -131,7 +131,7 @@ def test_an_old_file_stays_until_the_new_one_is_whole(remote, target, server):
     assert target.read_bytes() == b"old"
 
 
-def test_a_server_that_keeps_failing_is_given_up_and_what_came_is_kept(
+def test_after_many_failures_it_gives_up_and_keeps_the_partial_file(
     remote, target, server
 ):
     server.faults = [1000] + [("status", 503)] * MAX_FAILURES
@@ -145,12 +145,12 @@ def test_a_server_that_keeps_failing_is_given_up_and_what_came_is_kept(
     assert server.requests[-1] == ("file.bin", "bytes=1000-")
 
 
-def test_many_breaks_are_survived_while_bytes_still_come(remote, target, server):
+def test_any_number_of_breaks_is_survived_while_bytes_arrive(remote, target, server):
     server.faults = [10_000] * (3 * MAX_FAILURES)
     assert set(fetch(remote, target)) == {1.0}
 
 
-def test_a_file_that_is_not_there_is_told_at_once(remote, target, server):
+def test_a_missing_file_is_reported_at_once(remote, target, server):
     server.faults = [("status", 404)]
     with pytest.raises(DataError, match="the server answered 404 Not Found"):
         download(remote, target, pause=pytest.fail)

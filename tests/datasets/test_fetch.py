@@ -77,7 +77,7 @@ def test_ink_is_white_and_where_it_was(tmp_path, zips):
         assert abs(ink - 8 * 10 * character) < 6
 
 
-def test_what_was_imported_can_be_drawn_from(tmp_path, zips):
+def test_episodes_can_be_sampled_from_an_imported_file(tmp_path, zips):
     import_files(OMNIGLOT, zips, tmp_path)
     family = Omniglot(tmp_path)
     for split, classes in (("train", 10), ("val", 2), ("test", 5)):
@@ -87,17 +87,17 @@ def test_what_was_imported_can_be_drawn_from(tmp_path, zips):
         assert family.sample(config, np.random.default_rng(0)).support_x.max() > 0.9
 
 
-def test_an_imported_file_is_usable_though_not_the_known_one(tmp_path, zips):
+def test_an_imported_file_is_usable_with_another_digest(tmp_path, zips):
     import_files(OMNIGLOT, zips, tmp_path)
     report = verify(OMNIGLOT, tmp_path)
     assert report.state is State.USABLE
     assert "17 classes of 6 drawings" in report.detail
 
 
-def test_importing_tells_how_far_it_is(tmp_path, zips):
-    told = []
-    import_files(OMNIGLOT, zips, tmp_path, lambda *progress: told.append(progress))
-    assert told[-1] == ("omniglot.npz", 102, 102)
+def test_importing_reports_progress(tmp_path, zips):
+    reports = []
+    import_files(OMNIGLOT, zips, tmp_path, lambda *progress: reports.append(progress))
+    assert reports[-1] == ("omniglot.npz", 102, 102)
 
 
 def test_our_own_file_is_imported_as_it_is(tmp_path, zips):
@@ -154,7 +154,7 @@ def test_classes_with_fewer_drawings_are_noticed(tmp_path, zips, archive):
         import_files(OMNIGLOT, zips, tmp_path / "data")
 
 
-def test_a_path_that_is_no_file_is_told(tmp_path):
+def test_a_path_that_is_no_file_is_an_error(tmp_path):
     with pytest.raises(FileNotFoundError, match="no file at"):
         import_files(OMNIGLOT, [tmp_path / "x.zip"], tmp_path)
 
@@ -170,18 +170,18 @@ def remotes(server, archives):
 
 
 def test_fetching_leaves_the_file_and_nothing_else(tmp_path, remotes):
-    told = []
-    path = fetch(OMNIGLOT, tmp_path / "data", lambda *p: told.append(p), remotes)
+    reports = []
+    path = fetch(OMNIGLOT, tmp_path / "data", lambda *p: reports.append(p), remotes)
     assert [file.name for file in (tmp_path / "data").iterdir()] == ["omniglot.npz"]
     assert len(read_omniglot(path).class_names) == 17
-    assert {what for what, *_ in told} == {
+    assert {what for what, *_ in reports} == {
         "images_background.zip",
         "images_evaluation.zip",
         "omniglot.npz",
     }
 
 
-def test_fetching_again_goes_on_where_it_broke_off(tmp_path, remotes, server):
+def test_fetching_again_resumes(tmp_path, remotes, server):
     """The first archive is whole, the server refuses the second: it is not fetched
     again."""
     server.faults = [None, ("status", 403)]
@@ -198,7 +198,7 @@ def test_a_file_of_the_users_own_in_the_folder_stays(tmp_path, remotes, zips):
     assert zips[0].read_bytes() == own
 
 
-def test_what_has_no_address_says_how_to_get_it(tmp_path):
+def test_a_data_set_without_an_address_says_how_to_get_it(tmp_path):
     with pytest.raises(DataError, match="mlpeft data import clinc150"):
         fetch(CATALOGUE["clinc150"], tmp_path)
     with pytest.raises(DataError, match="pip install"):
@@ -216,7 +216,7 @@ def texts():
     return DataSet("texts", "", "", "", "", files, "write it"), contents
 
 
-def test_files_with_the_right_digest_are_put_in_place(tmp_path, texts):
+def test_files_with_the_right_digest_are_imported(tmp_path, texts):
     data_set, contents = texts
     for name, content in contents.items():
         (tmp_path / name.partition("/")[2]).write_bytes(content)
@@ -227,7 +227,7 @@ def test_files_with_the_right_digest_are_put_in_place(tmp_path, texts):
     assert verify(data_set, tmp_path / "data").state is State.WHOLE
 
 
-def test_one_wrong_file_and_none_is_put_in_place(tmp_path, texts):
+def test_one_wrong_file_prevents_the_import_of_all(tmp_path, texts):
     (tmp_path / "one.txt").write_bytes(b"1")
     (tmp_path / "two.txt").write_bytes(b"wrong")
     given = [tmp_path / "one.txt", tmp_path / "two.txt"]
@@ -242,7 +242,7 @@ def test_a_file_that_is_not_of_the_data_set_is_refused(tmp_path, texts):
         import_files(texts[0], [tmp_path / "three.txt"], tmp_path / "data")
 
 
-def test_verifying_tells_whole_from_damaged_from_missing(tmp_path, texts):
+def test_verifying_distinguishes_whole_damaged_and_missing(tmp_path, texts):
     data_set, _ = texts
     assert verify(data_set, tmp_path).state is State.MISSING
     (tmp_path / "a").mkdir()
@@ -259,7 +259,7 @@ def test_verifying_tells_whole_from_damaged_from_missing(tmp_path, texts):
     assert verify(data_set, tmp_path).state is State.WHOLE
 
 
-def test_a_damaged_omniglot_file_is_told_from_one_made_here(tmp_path):
+def test_a_damaged_omniglot_file_is_distinguished_from_a_converted_one(tmp_path):
     (tmp_path / "omniglot.npz").write_bytes(b"PK damaged")
     assert verify(OMNIGLOT, tmp_path).state is State.DAMAGED
 

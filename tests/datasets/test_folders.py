@@ -1,4 +1,4 @@
-"""Where data is looked for."""
+"""The folders that are searched for data."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_the_variable_comes_before_the_configuration_before_the_shared_folder(
     assert folders.find("a/b.txt", tmp_path / "mine") == named
 
 
-def test_a_folder_without_the_file_is_passed_over(tmp_path, monkeypatch):
+def test_a_folder_without_the_file_is_skipped(tmp_path, monkeypatch):
     monkeypatch.setenv("MLPEFT_DATA_DIR", str(tmp_path / "not there"))
     mine = put(tmp_path / "mine")
     assert folders.find("a/b.txt", "mine") == mine
@@ -45,7 +45,7 @@ def test_the_default_folder_is_data(tmp_path):
     assert folders.find("a/b.txt") == path
 
 
-def test_a_missing_file_names_every_place_and_the_remedy(tmp_path, monkeypatch):
+def test_a_missing_file_names_every_folder_and_the_remedy(tmp_path, monkeypatch):
     monkeypatch.setenv("MLPEFT_DATA_DIR", str(tmp_path / "named"))
     with pytest.raises(DataError) as caught:
         folders.find("a/b.txt", "mine", "do this")
@@ -53,7 +53,7 @@ def test_a_missing_file_names_every_place_and_the_remedy(tmp_path, monkeypatch):
         assert part in str(caught.value)
 
 
-def test_new_data_goes_where_it_is_looked_for_first(tmp_path, monkeypatch):
+def test_new_data_goes_into_the_folder_that_is_searched_first(tmp_path, monkeypatch):
     assert folders.target_folder() == tmp_path / "data"
     assert folders.target_folder("mine") == tmp_path / "mine"
     monkeypatch.setenv("MLPEFT_DATA_DIR", str(tmp_path / "named"))

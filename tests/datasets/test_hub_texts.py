@@ -1,4 +1,4 @@
-"""Data sets of the Hugging Face hub become a file of JSON lines.
+"""Data sets on the Hugging Face hub become a file of JSON lines.
 
 Folders take the hub's place here: the package reads both in the same way.
 """
@@ -50,7 +50,7 @@ def rows(asked):
     return [tuple(json.loads(line).values()) for line in lines]
 
 
-def test_all_splits_follow_each_other_and_labels_have_their_names(tmp_path):
+def test_all_splits_are_concatenated_and_labels_have_their_names(tmp_path):
     name = write(
         tmp_path / "d",
         test={"text": ["grüße"], "label": [1]},
@@ -75,7 +75,7 @@ def test_other_columns_may_hold_text_and_label(tmp_path):
         hub_texts_file(HubTexts(name))
 
 
-def test_rows_without_text_or_with_a_hidden_label_are_left_out_and_told(
+def test_rows_without_text_or_with_a_hidden_label_are_skipped_and_counted(
     tmp_path, caplog
 ):
     name = write(
@@ -86,7 +86,7 @@ def test_rows_without_text_or_with_a_hidden_label_are_left_out_and_told(
     assert "skipped 3 rows without text or label" in caplog.text
 
 
-def test_the_same_texts_are_the_same_file_and_others_another(tmp_path):
+def test_the_same_texts_have_the_same_file(tmp_path):
     first, again, other = (
         hub_texts_file(HubTexts(write_lines(tmp_path / folder, row)))
         for folder, row in (
@@ -101,32 +101,32 @@ def test_the_same_texts_are_the_same_file_and_others_another(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("row", "told"),
+    ("row", "message"),
     [
         ({"text": "a", "label": ["x", "y"]}, r"\['x', 'y'\] is neither a string nor"),
         ({"text": "", "label": "x"}, "has no labelled texts"),
         ({"text": "a", "label": None}, "has no labelled texts"),
     ],
 )
-def test_what_gives_no_labelled_texts_is_told(tmp_path, row, told):
-    with pytest.raises(DataError, match=told):
+def test_a_data_set_without_labelled_texts_is_an_error(tmp_path, row, message):
+    with pytest.raises(DataError, match=message):
         hub_texts_file(HubTexts(write_lines(tmp_path / "d", row)))
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
         ({"split": "dev"}, "split dev cannot be read by datasets .* the folder .*/d "),
         ({"config": "de"}, "configuration de cannot be read .*'de' not found"),
     ],
 )
-def test_parts_that_are_not_there_are_told(tmp_path, changes, told):
+def test_missing_configurations_and_splits_are_errors(tmp_path, changes, message):
     name = write_lines(tmp_path / "d", {"text": "a", "label": "b"})
-    with pytest.raises(DataError, match=told):
+    with pytest.raises(DataError, match=message):
         hub_texts_file(HubTexts(name, **changes))
 
 
-def test_a_hub_that_cannot_be_reached_is_told_with_what_was_tried(monkeypatch):
+def test_an_unreachable_hub_is_an_error_that_says_what_was_tried(monkeypatch):
     asked = []
 
     def load_dataset(*names, **settings):
@@ -134,7 +134,7 @@ def test_a_hub_that_cannot_be_reached_is_told_with_what_was_tried(monkeypatch):
         raise ConnectionError("Couldn't reach\nthe hub")
 
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)
-    with pytest.raises(DataError) as told:
+    with pytest.raises(DataError) as caught:
         hub_texts_file(HubTexts("hf:lab/texts@v2", "de", "train"))
     assert asked == [
         (("lab/texts",), {"name": "de", "split": "train", "revision": "v2"})
@@ -145,16 +145,16 @@ def test_a_hub_that_cannot_be_reached_is_told_with_what_was_tried(monkeypatch):
         "(ConnectionError: Couldn't reach the hub)",
         "or give a .jsonl file",
     ):
-        assert part in str(told.value)
+        assert part in str(caught.value)
 
 
-def test_without_the_package_the_command_that_installs_it_is_told(monkeypatch):
+def test_without_the_package_the_error_says_how_to_install_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(DataError, match=r"pip install 'mlpeft\[hub\]'"):
         hub_texts_file(HubTexts("hf:lab/texts"))
 
 
-def test_a_cache_that_cannot_be_written_is_told(tmp_path, monkeypatch):
+def test_a_cache_that_cannot_be_written_is_an_error(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("MLPEFT_CACHE_DIR", str(tmp_path / "file"))
     name = write_lines(tmp_path / "d", {"text": "a", "label": "b"})

@@ -1,4 +1,4 @@
-"""Files that are not the Omniglot file."""
+"""Damaged and other files instead of the Omniglot file."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from mlpeft.errors import DataError
 
 
 def arrays(**changed):
-    """A whole file of 2 classes with 3 drawings, but for what is changed."""
+    """A complete file of 2 classes with 3 drawings, but for what is changed."""
     return {
         "images": np.zeros((6, 28, 28), np.uint8),
         "class_names": np.array(["A/1", "A/2"]),

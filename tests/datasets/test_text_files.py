@@ -1,4 +1,4 @@
-"""Pairs of texts are read as they are, or the line that is wrong is named."""
+"""Pairs of texts are read, or the wrong line is named."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ def test_both_formats_are_read(tmp_path, name, text):
 
 
 @pytest.mark.parametrize("name", ["a.jsonl.gz", "a.csv.gz"])
-def test_packed_files_are_read(tmp_path, name):
+def test_compressed_files_are_read(tmp_path, name):
     table = 'text,label\n"where, is it",delivery\ngrüße,7\n'
     text = JSON_LINES if "jsonl" in name else table
     (tmp_path / name).write_bytes(gzip.compress(text.encode()))
     assert read_pairs(tmp_path / name, KEYS) == EXPECTED
 
 
-def test_a_damaged_packed_file_is_told(tmp_path):
+def test_a_damaged_compressed_file_is_an_error(tmp_path):
     packed = gzip.compress(JSON_LINES.encode())
     for content in (b"no gzip", packed[:-9]):
         (tmp_path / "a.jsonl.gz").write_bytes(content)
@@ -47,14 +47,14 @@ def test_a_damaged_packed_file_is_told(tmp_path):
             read_pairs(tmp_path / "a.jsonl.gz", KEYS)
 
 
-def test_keys_that_are_others_are_told_with_what_to_do(tmp_path):
+def test_other_keys_are_reported_with_what_to_do(tmp_path):
     (tmp_path / "a.csv").write_text("sentence,intent\nx,y\n")
     with pytest.raises(DataError, match=r"it has sentence, intent; name them"):
         read_pairs(tmp_path / "a.csv", KEYS, "; name them")
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "told"),
+    ("name", "text", "message"),
     [
         ("a.jsonl", '{"text": "x", "label": "y"}\n{"text": "x"}\n', "line 2"),
         ("a.jsonl", "not json\n", "line 1"),
@@ -66,24 +66,24 @@ def test_keys_that_are_others_are_told_with_what_to_do(tmp_path):
         ("a.txt", "x", r"not a \.jsonl or \.csv file"),
     ],
 )
-def test_what_is_no_example_is_told(tmp_path, name, text, told):
+def test_a_line_that_is_no_example_is_an_error(tmp_path, name, text, message):
     (tmp_path / name).write_text(text)
-    with pytest.raises(DataError, match=told):
+    with pytest.raises(DataError, match=message):
         read_pairs(tmp_path / name, KEYS)
 
 
-def test_a_file_that_is_not_there_is_told(tmp_path):
+def test_a_missing_file_is_an_error(tmp_path):
     with pytest.raises(DataError, match="no examples at"):
         read_pairs(tmp_path / "a.csv", KEYS)
 
 
-def test_a_file_that_is_no_text_is_told(tmp_path):
+def test_a_binary_file_is_an_error(tmp_path):
     (tmp_path / "a.csv").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(DataError, match="not a text file"):
         read_pairs(tmp_path / "a.csv", KEYS)
 
 
-def test_the_keys_may_be_others(tmp_path):
+def test_the_keys_can_be_set(tmp_path):
     (tmp_path / "a.jsonl").write_text('{"prompt": "x", "completion": "y"}')
     keys = ("prompt", "completion")
     assert read_pairs(tmp_path / "a.jsonl", keys) == [("x", "y")]

@@ -221,7 +221,7 @@ def test_conv4_refuses_inputs_that_are_no_images():
         build("conv4")
 
 
-def test_a_model_of_ones_own_is_imported_only_where_allowed(tmp_path, monkeypatch):
+def test_a_users_model_is_imported_only_if_allowed(tmp_path, monkeypatch):
     (tmp_path / "own_models.py").write_text(
         "import mlx.nn as nn\n"
         "def make(shape, outputs):\n"
@@ -241,15 +241,15 @@ def test_a_model_of_ones_own_is_imported_only_where_allowed(tmp_path, monkeypatc
 
 
 @pytest.mark.parametrize(
-    ("make", "told"),
+    ("make", "message"),
     [
         ("one_output", r"outputs \(2, 1\).*expected \(2, 3\)"),
         ("other_inputs", r"does not accept inputs \(2, 4\)"),
         ("broken", "failed with KeyError"),
     ],
 )
-def test_a_model_of_ones_own_that_does_not_fit_is_refused(
-    tmp_path, monkeypatch, make, told
+def test_a_users_model_that_does_not_fit_is_refused(
+    tmp_path, monkeypatch, make, message
 ):
     (tmp_path / "unfit_models.py").write_text(
         "import mlx.nn as nn\n"
@@ -261,11 +261,11 @@ def test_a_model_of_ones_own_that_does_not_fit_is_refused(
         "    return {}['nothing']\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
-    with pytest.raises(ConfigError, match=told):
+    with pytest.raises(ConfigError, match=message):
         build(f"unfit_models:{make}")
 
 
-def test_a_model_of_ones_own_may_take_token_numbers(tmp_path, monkeypatch):
+def test_a_users_model_may_take_token_ids(tmp_path, monkeypatch):
     """A classifier of texts, and a language model with logits for each token."""
     (tmp_path / "text_models.py").write_text(
         "import mlx.nn as nn\n"
@@ -287,7 +287,9 @@ def test_a_model_of_ones_own_may_take_token_numbers(tmp_path, monkeypatch):
     assert build("text_models:language_model")(tokens).shape == (1, 4, 9)
 
 
-def test_looking_at_a_models_outputs_leaves_its_statistics_alone(tmp_path, monkeypatch):
+def test_checking_a_models_outputs_does_not_change_its_statistics(
+    tmp_path, monkeypatch
+):
     (tmp_path / "normed_models.py").write_text(
         "import mlx.nn as nn\n"
         "def make(shape, outputs):\n"

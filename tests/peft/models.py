@@ -1,4 +1,4 @@
-"""Models and episodes that tests of PEFT methods share."""
+"""Models and episodes for tests of PEFT methods."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ def linear(matrix, bias=None) -> nn.Linear:
     return layer
 
 
-def test_lora_is_the_product_beside_the_layer():
+def test_lora_adds_a_low_rank_product_to_the_layer():
     """x = (1, 2), W = I, no bias, A = (1, 1)^T, B = (3, 4), scale 2: x + 2 * 3 * B."""
     linear = nn.Linear(2, 2, bias=False)
     linear.weight = mx.eye(2)
@@ -36,7 +36,7 @@ def test_lora_is_the_product_beside_the_layer():
     np.testing.assert_allclose(layer.merged()(x), [[19.0, 26.0]])
 
 
-def test_dora_turns_and_stretches_the_rows():
+def test_dora_rotates_and_scales_the_rows():
     """W = [[3, 0], [0, 2]], A = (0, 2)^T, B = (1, 0), scale 2: V = [[3, 4], [0, 2]].
 
     |V| = (5, 2); m = (10, 4): W' = [[6, 8], [0, 4]]; x = (1, 1), b = (1, 0).
@@ -94,7 +94,7 @@ def test_ia3_scales_the_inputs_of_feedforward_layers():
     np.testing.assert_allclose(layer.merged()(x), [[9.0, 3.0]])
 
 
-def test_a_bottleneck_is_added_to_what_the_layer_gives():
+def test_a_bottleneck_is_added_to_the_layers_output():
     """h = x = (1, 2); D = (1, 1)^T, d = -1: relu(3 - 1) = 2; U = (3, 4), u = (1, 0)."""
     layer = BottleneckLinear(linear([[1.0, 0.0], [0.0, 1.0]]), rank=1)
     layer.down, layer.down_bias = mx.array([[1.0], [1.0]]), mx.array([-1.0])

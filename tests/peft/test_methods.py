@@ -1,4 +1,4 @@
-"""What every method keeps to, whatever it puts into a model."""
+"""What holds for every method."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ QUANTISED = {"group_size": 32, "bits": 4}
 
 @dataclass(frozen=True)
 class Case:
-    """One method, and what it puts into the tiny encoder.
+    """One method, and its leaves in the tiny encoder.
 
     Attributes:
         leaves: Ends of the paths of its leaves.
@@ -107,7 +107,7 @@ def test_only_the_methods_leaves_are_sent_back(tmp_path, name):
 
 
 @pytest.mark.parametrize("name", [name for name in CASES if CASES[name].silent])
-def test_a_new_method_changes_nothing_before_it_has_learned(tmp_path, name):
+def test_a_new_method_starts_without_changing_the_model(tmp_path, name):
     plain = encoder(tmp_path, peft(), **CASES[name].model)
     model = wrapped(tmp_path, name)
     np.testing.assert_allclose(plain(TOKENS_MX), model(TOKENS_MX), atol=1e-6)
@@ -133,18 +133,18 @@ def test_the_compiled_loop_computes_what_the_python_loop_does(tmp_path, name):
     theta = to_numpy(get_params(model))
     episode = Episode(TOKENS, LABELS, TOKENS, LABELS)
     loops = InnerLoop(lr=0.1, num_steps=2)
-    one, other = (
+    first, second = (
         Engine(model, cross_entropy_loss, loops, strategy).train(
             theta, [episode], np.random.default_rng
         )
         for strategy in ("loop", "compiled")
     )
-    for path, leaf in one.total.items():
-        np.testing.assert_allclose(leaf, other.total[path], atol=1e-5)
+    for path, leaf in first.total.items():
+        np.testing.assert_allclose(leaf, second.total[path], atol=1e-5)
 
 
 @every_method
-def test_packed_sentences_give_what_padded_ones_do(tmp_path, name):
+def test_packed_and_padded_sentences_have_the_same_embeddings(tmp_path, name):
     """The encoder packs sentences and runs frozen layers once, whatever adapts."""
     model = wrapped(tmp_path, name)
     move(model)
@@ -157,9 +157,9 @@ def test_packed_sentences_give_what_padded_ones_do(tmp_path, name):
 
 @every_method
 def test_the_start_follows_from_the_seed(tmp_path, name):
-    one, other = (get_params(wrapped(tmp_path, name)) for _ in range(2))
-    for path, leaf in one.items():
-        np.testing.assert_array_equal(leaf, other[path])
+    first, second = (get_params(wrapped(tmp_path, name)) for _ in range(2))
+    for path, leaf in first.items():
+        np.testing.assert_array_equal(leaf, second[path])
 
 
 @every_method

@@ -1,4 +1,4 @@
-"""Prompts and prefixes come before a text, in models that take them."""
+"""Prompts and prefixes come before a text, in models that accept them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.peft.models import TOKENS, encoder, move, peft
 
 
 @pytest.mark.parametrize("method", ["prompt", "prefix"])
-def test_a_model_that_takes_none_is_told(method):
+def test_a_model_without_support_for_virtual_tokens_is_refused(method):
     with pytest.raises(ConfigError, match=f"{method} needs a model .*use lora"):
         wrap(SimpleClassifier(3, 8, 2), peft(method=method))
 
@@ -38,7 +38,7 @@ def test_a_prompt_of_words_is_read_like_these_words(tmp_path):
     np.testing.assert_allclose(prompted, whole, atol=1e-6)
 
 
-def test_a_prompt_takes_its_places_from_the_text(tmp_path):
+def test_a_prompt_takes_positions_from_the_text(tmp_path):
     """There are 40 positions."""
     model = encoder(tmp_path, peft(method="prompt", num_virtual_tokens=3)).encoder
     assert model(mx.ones((1, 37), dtype=mx.int32)).shape == (1, 16)
@@ -78,7 +78,7 @@ def test_padding_changes_nothing(tmp_path, method):
     )
 
 
-def test_a_model_of_ones_own_can_take_a_prompt():
+def test_a_users_model_can_accept_a_prompt():
     class Bag(nn.Module):
         """The mean of the vectors of a text and of its prompt."""
 

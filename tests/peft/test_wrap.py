@@ -1,4 +1,4 @@
-"""A wrapped model has a frozen base and the leaves that were asked for."""
+"""A wrapped model has a frozen base and the configured leaves."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_nothing_left_to_learn_is_an_error(tmp_path):
         encoder(tmp_path, peft(method="head"))
 
 
-def test_a_pattern_that_fits_nothing_names_the_nearest_layer(tmp_path):
+def test_a_pattern_that_matches_nothing_names_the_nearest_layer(tmp_path):
     with pytest.raises(ConfigError, match="did you mean 'value'"):
         encoder(tmp_path, peft(method="lora", keys=["values"]))
 
@@ -64,7 +64,7 @@ def test_any_module_can_be_wrapped():
     assert model(mx.ones((5, 3))).shape == (5, 2)
 
 
-def test_every_key_that_fits_nothing_is_told(tmp_path):
+def test_every_key_that_matches_nothing_is_reported(tmp_path):
     section = peft(method="lora", keys=["query", "valve", "intermedate"])
     with pytest.raises(ConfigError) as error:
         encoder(tmp_path, section)
@@ -73,30 +73,30 @@ def test_every_key_that_fits_nothing_is_told(tmp_path):
     assert len(error.value.problems) == 2
 
 
-def test_all_problems_of_a_section_are_told_at_once():
+def test_all_problems_of_a_section_are_reported_at_once():
     """A method that is misspelt, a rank of zero, a scaling that lacks its alpha."""
     with pytest.raises(ConfigError) as error:
         RunConfig.from_dict({"peft": {"method": "lorra", "rank": 0, "rslora": True}})
-    told = str(error.value)
-    assert "did you mean 'lora'" in told
-    assert "peft.rank" in told
-    assert "set peft.alpha too" in told
+    message = str(error.value)
+    assert "did you mean 'lora'" in message
+    assert "peft.rank" in message
+    assert "set peft.alpha too" in message
 
 
-def test_blocks_that_are_not_there_are_told():
+def test_missing_blocks_are_an_error():
     model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
     section = peft(method="full", keys=["layers.0"], num_layers=1)
     with pytest.raises(ConfigError, match="no chosen module is in the last 1 layers"):
         wrap(model, section)
 
 
-def test_biases_that_are_not_there_are_told():
+def test_missing_biases_are_an_error():
     model = nn.Sequential(nn.Linear(2, 2, bias=False))
     with pytest.raises(ConfigError, match="bitfit needs biases"):
         wrap(model, peft(method="bitfit"))
 
 
-def test_full_leaves_what_was_frozen_frozen(tmp_path):
+def test_full_keeps_frozen_leaves_frozen(tmp_path):
     """The head of an episode is frozen: it is no part of theta."""
     assert "head.weight" not in get_params(encoder(tmp_path, peft(method="full")))
     whole = get_params(encoder(tmp_path, peft(method="full")))

@@ -1,4 +1,4 @@
-"""Memory that is freed and wanted again does not go through the system."""
+"""Freed memory is reused without a system call."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which BLAS MLX ends up with, and what is said when it is a slow one."""
+"""The BLAS that MLX uses, and the warning about a slow one."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_the_systems_blas_is_found_by_its_name(loader, monkeypatch) -> None:
     assert said == []
 
 
-def test_a_library_without_the_function_is_passed_over(loader, monkeypatch) -> None:
+def test_a_library_without_the_function_is_skipped(loader, monkeypatch) -> None:
     monkeypatch.setattr(blas, "candidates", lambda: ["half.so", "whole.so"])
     whole = FakeLibrary("cblas_sgemm")
     info, _ = loader({"half.so": FakeLibrary("sgemm_"), "whole.so": whole})
@@ -109,7 +109,7 @@ def test_the_mkl_wheel_is_only_recommended_where_it_exists(loader, monkeypatch) 
     assert "pip install mkl" in said[0]
 
 
-def test_a_named_library_that_cannot_be_used_says_which_and_why(loader) -> None:
+def test_an_unusable_named_library_is_reported_with_the_reason(loader) -> None:
     info, said = loader({"libopenblas.so.0": FakeLibrary("cblas_sgemm")}, "/my/typo.so")
     assert not info.fast
     assert "MLPEFT_BLAS=/my/typo.so" in said[0]
@@ -122,7 +122,7 @@ def test_none_keeps_the_reference_blas_in_silence(loader) -> None:
     assert said == []
 
 
-def test_importing_mlx_first_is_told_with_the_order_that_works(
+def test_importing_mlx_first_is_reported_with_the_right_order(
     loader, monkeypatch
 ) -> None:
     original = blas._preloaded

@@ -1,4 +1,4 @@
-"""Where files that can be fetched again are kept."""
+"""The cache folder."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from mlpeft.platform import cache_folder
 @pytest.mark.parametrize(
     ("system", "base"), [("linux", ".cache"), ("darwin", "Library/Caches")]
 )
-def test_it_is_the_systems_own_place(monkeypatch, system, base):
+def test_it_is_the_systems_cache_folder(monkeypatch, system, base):
     monkeypatch.delenv("MLPEFT_CACHE_DIR", raising=False)
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     monkeypatch.setattr("sys.platform", system)

@@ -1,4 +1,4 @@
-"""The private folder of MLX's compiled kernels: one process a slot, nothing broken."""
+"""The private folder of MLX's compiled kernels: its slots and libraries."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ linux_only = pytest.mark.skipif(
 
 
 def a_library() -> Path:
-    """Any shared library of this machine."""
+    """Any shared library on this machine."""
     return next(
         Path(line.split()[-1])
         for line in Path("/proc/self/maps").read_text().splitlines()
@@ -61,7 +61,9 @@ def test_a_folder_of_another_user_is_refused(
 
 
 @linux_only
-def test_half_written_libraries_go_and_whole_ones_stay(tmp_path: Path) -> None:
+def test_incomplete_libraries_are_removed(
+    tmp_path: Path,
+) -> None:
     """Cut a real library short at several places; none of the pieces is left."""
     whole = tmp_path / "libwhole.so"
     shutil.copy(a_library(), whole)
@@ -75,7 +77,7 @@ def test_half_written_libraries_go_and_whole_ones_stay(tmp_path: Path) -> None:
 
 
 @linux_only
-def test_a_new_slot_takes_over_the_whole_and_settled_libraries_of_others(
+def test_a_new_slot_links_the_complete_and_settled_libraries_of_others(
     tmp_path: Path,
 ) -> None:
     first, first_lock = take_slot(tmp_path)

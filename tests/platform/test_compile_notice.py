@@ -1,4 +1,4 @@
-"""The word about kernels that are being built."""
+"""Notices about kernels that are being compiled."""
 
 import logging
 
@@ -9,7 +9,7 @@ from mlpeft.platform.compile_cache import compile_notice
 
 
 class Naps:
-    """Stands for the event: each wait is over at once, after something was done."""
+    """A fake event: each wait returns at once, after an action."""
 
     def __init__(self, *deeds):
         self.deeds = iter(deeds)
@@ -36,7 +36,7 @@ def build(tmp_path):
     return build
 
 
-def told(caplog, folder, naps):
+def notices(caplog, folder, naps):
     with caplog.at_level(logging.INFO, "mlpeft.compute"):
         module._watch(folder, naps)
     return [record.getMessage() for record in caplog.records]
@@ -46,7 +46,7 @@ def test_kernels_that_were_there_before_do_not_count(caplog, tmp_path, build):
     """Two new ones, silence while the third waits for its turn, then that."""
     build("old")
     naps = Naps(lambda: (build("a"), build("b")), lambda: None, lambda: build("c"))
-    assert told(caplog, tmp_path, naps) == [
+    assert notices(caplog, tmp_path, naps) == [
         "compiling kernels for this model, once per machine: 2 so far",
         "compiling kernels for this model, once per machine: 3 so far",
     ]
@@ -59,7 +59,7 @@ def test_kernels_that_were_there_before_do_not_count(caplog, tmp_path, build):
 
 
 def test_a_slow_shard_without_kernels_to_build_is_no_news(caplog, tmp_path):
-    assert told(caplog, tmp_path, Naps(lambda: None, lambda: None)) == []
+    assert notices(caplog, tmp_path, Naps(lambda: None, lambda: None)) == []
 
 
 def test_the_watch_ends_with_the_body_also_after_an_error(monkeypatch, tmp_path):

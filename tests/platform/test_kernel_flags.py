@@ -1,4 +1,4 @@
-"""Kernels built for this processor: the script in front of g++, and what if not."""
+"""Kernels for this processor: the script in front of g++, and failures."""
 
 from __future__ import annotations
 

@@ -46,9 +46,9 @@ def agent(tmp_path):
     )
 
 
-def test_a_description_says_what_to_run_and_to_keep_it_running(agent, tmp_path):
-    said = plistlib.loads(agent.plist())
-    assert said == {
+def test_a_description_names_the_program_and_keeps_it_alive(agent, tmp_path):
+    description = plistlib.loads(agent.plist())
+    assert description == {
         "Label": "org.mlpeft.worker",
         "ProgramArguments": ["/venv/bin/python", "-m", "worker.cli"],
         "EnvironmentVariables": {"MLPEFT_DATA_DIR": "/data"},
@@ -78,7 +78,7 @@ def test_installing_again_replaces_what_is_loaded(agent):
     assert system.commands[1][-1] == "gui/501/org.mlpeft.worker"
 
 
-def test_what_launchd_says_against_it_is_passed_on(agent):
+def test_launchds_error_is_returned(agent):
     answer = launchd.install(agent, 501, Launchd(refuses=True))
     assert answer.code == 5
     assert "Input/output error" in answer.text

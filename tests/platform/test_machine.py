@@ -1,4 +1,4 @@
-"""What is said about this machine."""
+"""The description of this machine."""
 
 from __future__ import annotations
 

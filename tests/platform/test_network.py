@@ -1,4 +1,4 @@
-"""What the system says of the network; its commands are faked."""
+"""Facts about the network from the system; its commands are faked."""
 
 import platform
 import socket
@@ -53,7 +53,7 @@ def test_a_host_without_a_gateway_before_it_is_on_the_same_network(system, text,
     assert network.on_same_network("192.168.1.20") is near
 
 
-def test_what_the_system_does_not_say_is_not_claimed():
+def test_unknown_facts_are_not_claimed():
     for system in ("darwin", "linux"):
         network = SystemNetwork(system, Shell())
         assert not network.on_same_network("192.168.1.20")
@@ -68,7 +68,7 @@ def test_what_the_system_does_not_say_is_not_claimed():
     ],
 )
 @pytest.mark.parametrize("answers", [True, False])
-def test_the_gateway_is_found_and_asked(system, route, answers):
+def test_the_gateway_is_found_and_pinged(system, route, answers):
     shell = Shell(route=Answer(0, route), ping=Answer(0 if answers else 2, ""))
     assert SystemNetwork(system, shell).gateway_answers() is answers
     assert shell.commands[-1][-1] == "192.168.1.1"

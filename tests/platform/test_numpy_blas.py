@@ -1,4 +1,4 @@
-"""MLX's matrix products on the OpenBLAS that NumPy brings."""
+"""MLX's matrix products on NumPy's OpenBLAS."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Running the system's commands."""
+"""System commands."""
 
 import sys
 
@@ -16,7 +16,7 @@ def test_a_command_that_is_not_there_is_an_answer_too():
     assert "No such file" in answer.text
 
 
-def test_a_command_that_hangs_is_given_up(monkeypatch):
+def test_a_hanging_command_is_abandoned(monkeypatch):
     monkeypatch.setattr(shell, "TIMEOUT_S", 0.05)
     command = [sys.executable, "-I", "-S", "-c", "import time; time.sleep(60)"]
     assert "no answer" in shell.run(command).text

@@ -28,11 +28,11 @@ def test_a_joined_thread_is_soon_gone() -> None:
 
 
 @needs_waiting
-def test_a_thread_that_goes_on_is_not_called_gone() -> None:
+def test_a_running_thread_is_not_reported_as_ended() -> None:
     assert not wait_for_thread_end(threading.get_native_id(), timeout_s=0.0)
 
 
-def test_elsewhere_it_waits_a_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_on_other_systems_it_waits_a_moment(monkeypatch: pytest.MonkeyPatch) -> None:
     waited: list[float] = []
     monkeypatch.setattr(threads.sys, "platform", "darwin")
     monkeypatch.setattr(threads.sys, "version_info", (3, 12))

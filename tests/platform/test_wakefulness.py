@@ -1,4 +1,4 @@
-"""A hold on the machine's sleep that never leaks; `caffeinate` is faked."""
+"""Keeping a machine awake without leaks; `caffeinate` is faked."""
 
 import os
 import subprocess
@@ -8,7 +8,7 @@ from mlpeft.platform.wakefulness import wakefulness as of_system
 
 
 class Process:
-    """Stands for a process of caffeinate."""
+    """A fake caffeinate process."""
 
     def __init__(self, *, stubborn=False):
         self.code = None
@@ -31,7 +31,7 @@ class Process:
 
 
 class Starter:
-    """Stands for `subprocess.Popen`."""
+    """A fake `subprocess.Popen`."""
 
     def __init__(self, *, stubborn=False):
         self.commands = []
@@ -55,7 +55,7 @@ def test_one_process_holds_however_often_it_is_asked():
     assert start.processes[0].code == -15
 
 
-def test_a_hold_that_was_killed_is_taken_again():
+def test_a_killed_caffeinate_is_started_again():
     start = Starter()
     hold = Caffeinated(start)
     hold.hold()
@@ -72,7 +72,7 @@ def test_one_that_heeds_nothing_is_killed():
     assert start.processes[0].code == -9
 
 
-def test_a_system_without_it_is_told_of_once(caplog):
+def test_a_missing_caffeinate_is_logged_once(caplog):
     def missing(*_, **__):
         raise FileNotFoundError(2, "No such file or directory")
 

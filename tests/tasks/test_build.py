@@ -1,4 +1,4 @@
-"""From a configuration to the tasks of a run."""
+"""Building the tasks of a run."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_the_splits_share_no_task():
     assert len(set(ids)) == 220
 
 
-def test_families_take_turns():
+def test_tasks_use_the_families_in_turn():
     families = ["linear_classification", "nonlinear_classification"]
     tasks = build(task_families=families, num_train_tasks=4)
     assert [c.task_family for c in tasks.train] == families * 2
@@ -86,7 +86,7 @@ def test_k_shot_is_per_class_for_class_pools_and_in_all_for_synthetic_tasks():
     assert sizes(synthetic.test) == (3, 3, 10, 10)
 
 
-def test_training_has_sizes_of_its_own_where_they_are_given():
+def test_training_can_have_other_sizes():
     pytest.importorskip("sklearn")
     tasks = build(
         task_families=["digits"],
@@ -119,7 +119,7 @@ def test_training_may_take_several_numbers_of_examples(count):
     assert sizes(tasks.test)[0] == 2
 
 
-def test_every_number_of_examples_must_be_there():
+def test_every_value_of_k_shot_needs_enough_examples():
     pytest.importorskip("sklearn")
     with pytest.raises(ConfigError, match="need 1000 \\+ "):
         build(task_families=["digits"], k_shot=1, train_k_shot=[1, 1000])
@@ -168,7 +168,7 @@ def test_sinusoid_is_regression_with_as_many_outputs_as_classes():
     assert tasks.input_shape == (1,)
 
 
-def test_input_dim_is_the_configurations_where_it_says_so():
+def test_a_configured_input_dim_takes_precedence():
     assert build(input_dim=7).input_shape == (7,)
 
 
@@ -178,7 +178,7 @@ def test_task_params_reach_every_task():
     assert tasks.val.configs[0].task_params == {"noise": 0.5}
 
 
-def test_all_problems_are_told_at_once_and_once_each():
+def test_all_problems_are_reported_at_once_and_once_each():
     pytest.importorskip("sklearn")
     with pytest.raises(ConfigError) as caught:
         build(
@@ -201,7 +201,7 @@ def test_families_that_do_not_fit_one_model_are_refused():
         build(task_families=["linear_classification", "sinusoid"], input_dim=2)
 
 
-def test_unknown_families_are_all_told():
+def test_all_unknown_families_are_reported():
     with pytest.raises(ConfigError) as caught:
         build(task_families=["omniglt", "digts"])
     assert [p.partition(";")[2] for p in caught.value.problems] == [

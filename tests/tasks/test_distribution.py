@@ -94,7 +94,7 @@ def test_episode_is_pure(seed, number):
     assert not same(first, dist.episode(f"task_{number}", seed ^ 1))
 
 
-def test_choose_follows_the_generator_alone():
+def test_sample_task_depends_on_the_generator_alone():
     dist = TaskDistribution(configs())
     chosen = [dist.sample_task(np.random.default_rng(n)) for n in range(50)]
     assert chosen == [dist.sample_task(np.random.default_rng(n)) for n in range(50)]
@@ -108,7 +108,7 @@ def test_an_unknown_task_names_the_nearest():
             ask("tsk_3")
 
 
-def test_an_unknown_task_of_many_is_told_briefly():
+def test_an_unknown_task_of_many_has_a_short_message():
     dist = TaskDistribution(configs(1000))
     with pytest.raises(TaskSamplingError, match="'task_0' to 'task_999'") as caught:
         dist.config("omniglot/1")
@@ -133,7 +133,7 @@ def test_a_distribution_of_no_tasks_is_refused():
         TaskDistribution([])
 
 
-def test_a_problem_of_many_tasks_is_told_once():
+def test_a_problem_of_many_tasks_is_reported_once():
     wrong = configs(50, task_params={"rotation": 1})
     other = TaskConfig("other", "linear_classification", num_classes=0)
     with pytest.raises(ConfigError) as caught:
@@ -168,7 +168,7 @@ def test_splitting_gives_every_task_to_one_part(count, ratio, seed):
     assert [part.configs for part in again] == [train.configs, val.configs]
 
 
-def test_the_parts_of_a_split_do_not_draw_the_same_episodes():
+def test_the_parts_of_a_split_do_not_sample_the_same_episodes():
     """Were both to go on with the stream of the whole, their inputs would be alike."""
     params = {"rotation_angle": 0.0, "translation": 0.0}
     train, val = TaskDistribution(configs(task_params=params)).split_tasks(0.5)
@@ -176,7 +176,7 @@ def test_the_parts_of_a_split_do_not_draw_the_same_episodes():
     assert not any(np.array_equal(a, b) for a, b in pairs)
 
 
-def test_splitting_leaves_the_whole_as_it_was():
+def test_splitting_does_not_change_the_distribution():
     dist, other = (TaskDistribution(configs(), seed=3) for _ in range(2))
     dist.split_tasks(0.8)
     assert len(dist) == 20
@@ -213,7 +213,7 @@ def test_an_episode_may_have_no_queries():
 
 
 @pytest.mark.parametrize("seed", [-1, 0.5, None, "1"])
-def test_a_seed_that_is_no_whole_number_is_refused(seed):
+def test_a_seed_that_is_no_integer_is_refused(seed):
     with pytest.raises(ConfigError, match="seed: expected an integer from 0"):
         TaskDistribution(configs(1), seed=seed)
 

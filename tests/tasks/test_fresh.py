@@ -1,4 +1,4 @@
-"""Tasks without end: a new one for every episode."""
+"""An endless supply of tasks: a new one for every episode."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_a_stream_of_episodes_can_be_sampled(fresh):
     assert named.task_family == "linear_classification"
 
 
-def test_kinds_that_cannot_be_drawn_are_refused():
+def test_invalid_templates_are_refused():
     with pytest.raises(ConfigError) as caught:
         FreshTasks(
             [

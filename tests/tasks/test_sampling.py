@@ -1,4 +1,4 @@
-"""Where a task's own numbers come from, and how labels are dealt."""
+"""A task's random numbers, and balanced labels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Task distributions as files: round trips, and files that do harm or are no good."""
+"""Task distributions as files: round trips, harmful and damaged files."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def assert_same(loaded, dist):
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_what_is_saved_is_loaded_and_goes_on_where_it_was(dist, tmp_path, suffix):
+def test_a_loaded_distribution_continues_its_stream(dist, tmp_path, suffix):
     path = tmp_path / "not" / "yet" / f"tasks.{suffix}"
     dist.save(path)
     assert_same(TaskDistribution.load(str(path)), dist)
@@ -117,7 +117,7 @@ def test_a_pickle_that_runs_a_command_is_refused_and_runs_nothing(tmp_path, wher
     ],
     ids=lambda call: call[0].__name__,
 )
-def test_no_other_name_is_looked_up(tmp_path, call):
+def test_the_unpickler_loads_no_other_name(tmp_path, call):
     path = tmp_path / "evil.pkl"
     path.write_bytes(pickle.dumps(Harm(*call)))
     with pytest.raises(DataError, match="refused"):
@@ -136,7 +136,7 @@ def test_a_pickle_of_something_else_is_refused(tmp_path):
     "content",
     [b"", b"\x80\x05", b"{", b"[1, 2]", b"null", b"\xff\xfe\x00", b"a: [b", b"hello"],
 )
-def test_damaged_files_are_told_as_such(tmp_path, suffix, content):
+def test_damaged_files_are_errors(tmp_path, suffix, content):
     path = tmp_path / f"damaged.{suffix}"
     path.write_bytes(content)
     with pytest.raises(DataError, match=r"damaged\.") as caught:
@@ -167,7 +167,7 @@ def test_a_file_with_wrong_values_is_refused(dist, tmp_path, change):
         TaskDistribution.load(path)
 
 
-def test_tasks_that_cannot_be_drawn_here_are_told(dist, tmp_path):
+def test_tasks_that_cannot_be_sampled_here_are_errors(dist, tmp_path):
     path = tmp_path / "t.json"
     state = dist.__getstate__()
     state["configs"][0]["task_family"] = "sinusoids"
@@ -176,7 +176,7 @@ def test_tasks_that_cannot_be_drawn_here_are_told(dist, tmp_path):
         TaskDistribution.load(path)
 
 
-def test_a_missing_file_is_told_with_its_whole_path(tmp_path, monkeypatch):
+def test_a_missing_file_is_named_by_its_absolute_path(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(FileNotFoundError) as caught:
         TaskDistribution.load("data/validation_tasks.pkl")

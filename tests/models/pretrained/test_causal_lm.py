@@ -1,4 +1,4 @@
-"""A language model computes what its files say, or says what is wrong."""
+"""A language model computes as its files say, or an error says what is wrong."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def test_a_missing_file_is_named(tmp_path, name):
         read_causal_lm(str(tmp_path))
 
 
-def test_a_kind_that_mlx_lm_does_not_know_is_told(tmp_path):
+def test_an_architecture_that_mlx_lm_does_not_know_is_an_error(tmp_path):
     with pytest.raises(DataError, match="unheard_of not supported"):
         read_causal_lm(str(tiny_lm.write(tmp_path, model_type="unheard_of")))
 
@@ -136,16 +136,16 @@ def test_a_models_own_python_is_never_run(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("metadata", "told"),
+    ("metadata", "message"),
     [
         ({"general.architecture": "mamba"}, "'mamba' model; only"),
         ({"llama.rope.scaling.type": "linear"}, "scales its rotary positions"),
         ({"llama.block_count": mx.array(3, mx.uint32)}, "do not match"),
     ],
 )
-def test_a_gguf_file_of_another_kind_is_refused_by_name(tmp_path, metadata, told):
+def test_a_gguf_file_of_another_kind_is_refused_by_name(tmp_path, metadata, message):
     file = tiny_lm.write_gguf(tmp_path / "m.gguf", **metadata)
-    with pytest.raises(DataError, match=told):
+    with pytest.raises(DataError, match=message):
         read_causal_lm(str(file))
 
 

@@ -1,4 +1,4 @@
-"""The sentence encoder computes what its weights say, or says what is wrong."""
+"""The sentence encoder computes as its weights say, or an error says what is wrong."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ def test_padding_changes_no_embedding(tmp_path):
 
 def test_the_order_of_words_matters(tmp_path):
     encoder = read_encoder(str(tiny.write(tmp_path)))
-    one, other = encoder(mx.array([[3, 7, 9], [9, 7, 3]]))
-    assert float(mx.abs(one - other).max()) > 1e-4
+    first, second = encoder(mx.array([[3, 7, 9], [9, 7, 3]]))
+    assert float(mx.abs(first - second).max()) > 1e-4
 
 
-def test_embeddings_have_length_one(tmp_path):
+def test_embeddings_are_unit_vectors(tmp_path):
     encoder = read_encoder(str(tiny.write(tmp_path)))
     lengths = mx.linalg.norm(encoder(mx.array([[3, 7, 9], [2, 0, 0]])), axis=1)
     np.testing.assert_allclose(lengths, 1.0, atol=1e-6)
@@ -60,15 +60,15 @@ def test_a_missing_file_is_named(tmp_path, name):
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
         ({"model_type": "roberta"}, "model_type is 'roberta', expected 'bert'"),
         ({"hidden_act": "relu"}, "hidden_act is 'relu'"),
         ({"position_embedding_type": "relative_key"}, "'relative_key'"),
     ],
 )
-def test_another_architecture_is_refused_by_name(tmp_path, changes, told):
-    with pytest.raises(DataError, match=told):
+def test_another_architecture_is_refused_by_name(tmp_path, changes, message):
+    with pytest.raises(DataError, match=message):
         read_encoder(str(tiny.write(tmp_path, **changes)))
 
 
@@ -83,7 +83,7 @@ def test_a_damaged_file_of_weights_is_an_error(tmp_path):
         read_encoder(str(tmp_path))
 
 
-def test_relatives_of_other_sizes_are_read(tmp_path):
+def test_encoders_of_other_sizes_are_read(tmp_path):
     sizes = {"hidden_size": 24, "num_hidden_layers": 3, "intermediate_size": 10}
     tiny.write(tmp_path, num_attention_heads=4, **sizes)
     save_file(tiny.weights(**sizes), tmp_path / "model.safetensors")
@@ -100,20 +100,20 @@ def test_weights_in_half_precision_are_computed_with_in_float32(tmp_path):
 
 
 @pytest.mark.parametrize("shape", [(2, 41), (3,), (2, 3, 4)])
-def test_tokens_of_another_shape_are_told(tmp_path, shape):
+def test_tokens_of_another_shape_are_refused(tmp_path, shape):
     encoder = read_encoder(str(tiny.write(tmp_path)))
     with pytest.raises(ShapeError, match="expected integers"):
         encoder(mx.ones(shape, dtype=mx.int32))
 
 
-def test_numbers_that_are_no_tokens_are_told(tmp_path):
+def test_floats_are_refused_as_tokens(tmp_path):
     encoder = read_encoder(str(tiny.write(tmp_path)))
     with pytest.raises(ShapeError, match="float32"):
         encoder(mx.ones((2, 3)))
 
 
 @pytest.mark.parametrize(
-    ("where", "told"),
+    ("where", "message"),
     [
         ("no/such/folder", "no pretrained model at .*no/such/folder"),
         ("package:no_such_package/model", "'no_such_package' is not installed"),
@@ -121,6 +121,6 @@ def test_numbers_that_are_no_tokens_are_told(tmp_path):
         ("package:os.path/model", "'os.path' is not installed"),
     ],
 )
-def test_a_model_that_is_not_there_is_told(where, told):
-    with pytest.raises(DataError, match=told):
+def test_a_missing_model_is_an_error_that_names_it(where, message):
+    with pytest.raises(DataError, match=message):
         read_encoder(where)

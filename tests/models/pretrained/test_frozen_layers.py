@@ -94,14 +94,12 @@ def test_a_row_has_the_same_bits_in_any_batch_and_is_remembered(tmp_path):
         {"num_layers": 1, "train_also": ["embed_tokens"]},
     ],
 )
-def test_nothing_is_prepared_where_the_first_layer_or_what_is_below_adapts(
-    tmp_path, peft
-):
+def test_nothing_is_prepared_if_the_first_layer_or_the_embeddings_adapt(tmp_path, peft):
     assert language_model(tmp_path, **peft).prepare(TOKENS) is None
 
 
 def test_inner_steps_are_those_of_the_model_without_it(tmp_path):
-    """With batches and queries; the model is afterwards what it was."""
+    """With batches and queries; the model is not changed."""
     model = language_model(tmp_path, num_layers=1)
     labels = np.roll(TOKENS, -1, axis=1)
     data = Episode(TOKENS, labels, TOKENS, labels)
@@ -125,7 +123,7 @@ def test_inner_steps_are_those_of_the_model_without_it(tmp_path):
     np.testing.assert_allclose(scores.loss, plain_scores.loss, rtol=1e-4)
 
 
-def test_a_kind_whose_layers_share_more_than_hidden_states_is_left_alone():
+def test_an_architecture_whose_layers_share_more_than_hidden_states_is_not_changed():
     class Layer(nn.Module):
         def __call__(self, x, mask, cache, shared):
             return x

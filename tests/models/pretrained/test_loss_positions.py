@@ -1,4 +1,4 @@
-"""Language models compute logits at the tokens that count, with the same result."""
+"""Language models compute logits at labelled tokens, with the same result."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def language_model(folder, base_dtype="float32", **keys):
     return model
 
 
-def test_places_are_those_that_count_first_and_then_others():
+def test_loss_positions_are_the_labelled_ones_padded_with_others():
     labels = np.full((2, 9), IGNORED)
     labels[0, [2, 7]] = 5
     labels[1, 4] = 0
@@ -50,7 +50,7 @@ def test_places_are_those_that_count_first_and_then_others():
     assert places.tolist() == [[2, 7], [4, 0]]
 
 
-def test_a_row_of_which_nothing_counts_has_places_too():
+def test_a_row_without_labels_has_loss_positions_too():
     assert loss_positions(np.full((1, 5), IGNORED)).shape == (1, 1)
 
 
@@ -64,14 +64,14 @@ def test_few_sizes_are_used_so_that_compiled_code_is_reused():
     assert all(np.diff(sorted(sizes)) / sorted(sizes)[1:] <= 0.5)
 
 
-def test_nothing_is_picked_where_all_counts_or_nearly():
+def test_nothing_is_selected_if_nearly_all_tokens_are_labelled():
     labels = np.ones((2, 16), np.int32)
     assert loss_positions(labels) is None
     labels[:, 0] = IGNORED
     assert loss_positions(labels) is None
 
 
-def test_labels_go_with_the_outputs_that_are_asked_for():
+def test_labels_are_selected_as_the_outputs_are():
     batch = {"loss_positions": mx.array([[2, 0]])}
     picked = at_loss_positions(mx.array([[5, 6, 7]]), batch)
     assert picked.tolist() == [[7, 5]]
@@ -140,7 +140,7 @@ def test_heads_of_many_kinds_give_the_same_logits(kind, keys, quantised):
     np.testing.assert_array_equal(model(mx.array(TOKENS)), whole)
 
 
-def test_the_head_sees_nothing_but_the_places(tmp_path, monkeypatch):
+def test_the_head_sees_the_loss_positions_only(tmp_path, monkeypatch):
     model = language_model(tmp_path, method="lora")
     seen = []
     embeddings = type(model.model.embed_tokens)
@@ -171,7 +171,7 @@ def test_a_model_that_keeps_its_layers_elsewhere_computes_all_logits():
     ],
     ids=["gives more than hidden states from inside", "looks at the last token"],
 )
-def test_a_model_of_another_build_is_left_alone(inside, outside):
+def test_an_unsupported_architecture_is_not_changed(inside, outside):
     class Inner(nn.Module):
         def __call__(self, tokens):
             return inside(mx.zeros((*tokens.shape, 4)))
@@ -189,7 +189,7 @@ def test_a_model_of_another_build_is_left_alone(inside, outside):
     assert type(model) is Model
 
 
-def test_a_loss_of_ones_own_sees_all_outputs(tmp_path):
+def test_a_users_loss_sees_all_outputs(tmp_path):
     shapes = []
 
     def loss(logits, labels):
@@ -239,7 +239,7 @@ def test_training_and_scoring_are_those_with_all_logits(tmp_path, ways, num_laye
 
 
 def test_exact_match_is_that_of_whole_completions():
-    """A row's places that do not count change nothing."""
+    """A row's padding positions change nothing."""
     labels = np.full((2, 8), IGNORED)
     labels[0, 5:7], labels[1, 5] = [3, 4], 3
     model = tiny_lm.of_kind("llama")

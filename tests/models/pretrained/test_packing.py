@@ -44,7 +44,7 @@ def test_few_numbers_of_rows_are_used_so_that_compiled_code_is_reused():
     assert max(rows) == 64
 
 
-def test_remembered_sentences_are_bounded_and_the_latest_are_kept():
+def test_the_cache_is_bounded_and_keeps_the_latest_sentences():
     made = []
 
     def make(row, layers):
@@ -77,12 +77,12 @@ def test_prepared_sentences_have_the_same_embeddings(tmp_path, method, num_layer
     np.testing.assert_allclose(model(prepared), model(mx.array(TOKENS)), atol=1e-6)
 
 
-def test_a_sentences_hidden_states_do_not_hang_on_its_neighbours(tmp_path):
-    """Nor on who met it first: a cluster's workers meet them in other orders."""
-    one, other = encoder(tmp_path), encoder(tmp_path)
-    other.prepare(TOKENS[::-1])
-    kept = other.prepare(TOKENS[:1])["hidden"]
-    assert kept.tobytes() == one.prepare(TOKENS[:1])["hidden"].tobytes()
+def test_a_sentences_hidden_states_do_not_depend_on_its_batch(tmp_path):
+    """Nor on the order of sentences, which differs between a cluster's workers."""
+    first, second = encoder(tmp_path), encoder(tmp_path)
+    second.prepare(TOKENS[::-1])
+    kept = second.prepare(TOKENS[:1])["hidden"]
+    assert kept.tobytes() == first.prepare(TOKENS[:1])["hidden"].tobytes()
 
 
 @pytest.mark.parametrize("keys", [["embeddings"], ["word"]])

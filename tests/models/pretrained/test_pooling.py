@@ -1,4 +1,4 @@
-"""From tokens to a sentence, as the model's folder says."""
+"""Pooling tokens into a sentence, as the model's folder says."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def modules(folder: Path, *kinds: tuple[str, str]) -> Path:
     return folder
 
 
-def test_a_folder_that_does_not_say_wants_the_mean(tmp_path):
+def test_the_default_pooling_is_the_mean(tmp_path):
     assert read_pooling(tmp_path) == "mean"
 
 
@@ -45,7 +45,7 @@ def test_a_folder_may_ask_for_the_first_token(tmp_path):
     assert read_pooling(ask(tmp_path, "cls_token")) == "cls"
 
 
-def test_modules_say_where_the_poolings_settings_are(tmp_path):
+def test_modules_json_names_the_folder_of_the_pooling(tmp_path):
     ask(tmp_path, "cls_token", at="pool")
     kinds = ("Transformer", ""), ("Pooling", "pool"), ("Normalize", "2_Normalize")
     assert read_pooling(modules(tmp_path, *kinds)) == "cls"
@@ -57,7 +57,7 @@ def test_another_pooling_is_refused_by_name(tmp_path, modes):
         read_pooling(ask(tmp_path, *modes))
 
 
-def test_a_module_that_is_not_computed_is_refused(tmp_path):
+def test_an_unsupported_module_is_refused(tmp_path):
     modules(tmp_path, ("Transformer", ""), ("Pooling", "p"), ("Dense", "2_Dense"))
     with pytest.raises(DataError, match=r"module sentence_transformers\.models\.Dense"):
         read_pooling(tmp_path)
@@ -69,7 +69,7 @@ def test_settings_that_are_no_json_are_an_error(tmp_path):
         read_pooling(tmp_path)
 
 
-def test_the_first_token_stands_for_the_sentence(tmp_path):
+def test_cls_pooling_takes_the_first_token(tmp_path):
     encoder = read_encoder(str(ask(tiny.write(tmp_path), "cls_token")))
     mask = mx.array(TOKENS != 0)[:, None, None, :]
     hidden = encoder.embeddings(mx.array(TOKENS))
@@ -79,7 +79,7 @@ def test_the_first_token_stands_for_the_sentence(tmp_path):
     np.testing.assert_allclose(encoder(mx.array(TOKENS)), expected, atol=1e-6)
 
 
-def test_packed_sentences_are_pooled_alike(tmp_path):
+def test_packed_sentences_are_pooled_in_the_same_way(tmp_path):
     encoder = read_encoder(str(ask(tiny.write(tmp_path), "cls_token")))
     encoder.freeze()
     packed = {k: mx.array(v) for k, v in encoder.prepare(TOKENS).items()}

@@ -1,4 +1,4 @@
-"""The head of an episode is made from its support set and is no part of theta."""
+"""The head of an episode is made from its support set and is not part of theta."""
 
 from __future__ import annotations
 
@@ -125,13 +125,13 @@ def test_which_label_a_class_has_changes_nothing(start):
     model = classifier(start)
     theta = to_numpy(get_params(model))
     run = engine(model)
-    one, other = (
+    first, second = (
         run.train(theta, [episode], order) for episode in (EPISODE, swapped(EPISODE))
     )
-    assert set(one.total) == {"encoder.weight"}
-    for name, leaf in one.total.items():
+    assert set(first.total) == {"encoder.weight"}
+    for name, leaf in first.total.items():
         assert np.abs(leaf - theta[name]).max() > 1e-3
-        np.testing.assert_allclose(leaf, other.total[name], atol=1e-6)
+        np.testing.assert_allclose(leaf, second.total[name], atol=1e-6)
 
 
 @pytest.mark.parametrize("start", ["prototype", "cosine", "zero"])

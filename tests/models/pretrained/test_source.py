@@ -1,4 +1,4 @@
-"""Where pretrained models are looked for."""
+"""Locating pretrained models."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ hub_package = pytest.importorskip(
 
 @pytest.fixture
 def downloads(tmp_path, monkeypatch) -> list[dict]:
-    """What was asked of the hub, which has the model anna/tiny alone."""
+    """The downloads from the hub, which has only the model anna/tiny."""
     asked = []
 
     def download(repository, **settings):
@@ -40,7 +40,7 @@ def test_a_folder_comes_before_a_model_of_the_hub(tmp_path, monkeypatch, downloa
     assert downloads == []
 
 
-def test_a_model_of_the_hub_is_asked_for_once(tmp_path, downloads):
+def test_a_model_of_the_hub_is_downloaded_once(tmp_path, downloads):
     assert model_path("anna/tiny") == tmp_path
     assert model_folder("anna/tiny") == tmp_path
     (asked,) = downloads
@@ -48,8 +48,8 @@ def test_a_model_of_the_hub_is_asked_for_once(tmp_path, downloads):
     assert asked["revision"] is None
 
 
-def test_a_worker_asks_the_hub_for_nothing(downloads):
-    """Its models come from the coordinator; only what is here already will do."""
+def test_a_worker_downloads_nothing_from_the_hub(downloads):
+    """Its models come from the coordinator, or are already on this machine."""
     model_path("anna/tiny", download=False)
     assert downloads[0]["local_files_only"]
 
@@ -68,13 +68,13 @@ def test_a_revision_may_be_named(downloads):
 
 
 def test_without_a_network_the_error_says_what_to_do(downloads):
-    with pytest.raises(DataError, match=r"could not be.*no network\).*folder") as told:
+    with pytest.raises(DataError, match=r"could not.*no network\).*folder") as caught:
         model_path("anna/other")
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("where", ["nowhere", "./anna/tiny", "/a/b", "~/x", "a/b/c"])
-def test_what_cannot_be_a_hub_name_is_a_missing_folder(where, downloads):
+def test_a_name_that_is_not_of_the_hub_is_a_missing_folder(where, downloads):
     with pytest.raises(DataError, match="no pretrained model at"):
         model_path(where)
     assert downloads == []
@@ -89,7 +89,7 @@ def test_a_gguf_file_is_a_model_but_no_folder(tmp_path):
         model_folder(str(file))
 
 
-def test_a_missing_gguf_file_is_not_looked_for_on_the_hub(downloads):
+def test_a_missing_gguf_file_is_not_searched_on_the_hub(downloads):
     with pytest.raises(DataError, match="no pretrained model at"):
         model_path("anna/tiny.gguf")
     assert downloads == []

@@ -36,7 +36,7 @@ def test_the_end_is_one_token_that_text_does_not_show(where):
     assert tokenizer.decode([2, 0]) == "b"
 
 
-def test_the_file_of_the_tokenizer_is_known(where, tmp_path):
+def test_the_file_of_the_tokenizer_is_found(where, tmp_path):
     assert tokenizer_file(where).parent == tmp_path
 
 
@@ -68,14 +68,14 @@ def test_a_gguf_tokenizer_of_another_kind_is_refused(tmp_path):
         read_language_tokenizer(str(file))
 
 
-def test_generation_config_says_first_which_token_ends_a_text(tmp_path):
+def test_generation_config_takes_precedence_for_the_end_token(tmp_path):
     tiny_lm.write(tmp_path)
     settings = {"eos_token_id": [5, 6]}
     (tmp_path / "generation_config.json").write_text(json.dumps(settings))
     assert read_language_tokenizer(str(tmp_path)).end == 5
 
 
-def test_the_tokenizers_own_settings_say_it_by_name(tmp_path):
+def test_tokenizer_config_names_the_token_that_ends_a_text(tmp_path):
     tiny_lm.write(tmp_path, eos_token_id=None)
     settings = {"eos_token": {"content": "<end>"}}
     (tmp_path / "tokenizer_config.json").write_text(json.dumps(settings))

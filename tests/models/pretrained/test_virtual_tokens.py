@@ -1,4 +1,4 @@
-"""Language models of mlx-lm take soft prompts and prefixes."""
+"""mlx-lm's language models accept soft prompts and prefixes."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def wrapped(folder, method, **keys):
     return build_model(section, (8,), 2, seed=1, peft=peft(method=method, **keys))
 
 
-def test_a_plain_model_is_what_it_was(tmp_path):
+def test_a_plain_model_is_not_changed(tmp_path):
     from mlx_lm.utils import load_model
 
     folder = tiny_lm.write(tmp_path / "lm")
@@ -128,7 +128,7 @@ def test_later_tokens_and_padding_change_nothing_before_them(
         ("gemma3_text", {"sliding_window_pattern": 2, "query_pre_attn_scalar": 16}),
     ],
 )
-def test_kinds_that_look_through_a_window_take_prompts_but_no_prefixes(kind, sizes):
+def test_architectures_with_a_sliding_window_take_prompts_but_no_prefixes(kind, sizes):
     model = tiny_lm.of_kind(kind, num_hidden_layers=3, sliding_window=4, **sizes)
     enable_virtual_tokens(model)
     with pytest.raises(ConfigError, match="prefix needs a model"):
@@ -137,7 +137,7 @@ def test_kinds_that_look_through_a_window_take_prompts_but_no_prefixes(kind, siz
     assert model(TOKENS).shape == (*TOKENS.shape, 40)
 
 
-def test_a_kind_that_counts_positions_by_tokens_takes_a_prompt():
+def test_an_architecture_that_counts_positions_by_tokens_takes_a_prompt():
     rope = {
         "rope_theta": 1e4,
         "original_max_position_embeddings": 2,

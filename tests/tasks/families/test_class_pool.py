@@ -125,7 +125,7 @@ def test_task_ids_choose_among_all_classes_and_orders():
     assert len(chosen) == CHARACTERS * (CHARACTERS - 1)
 
 
-def test_turned_characters_are_classes_only_where_that_is_asked_for():
+def test_rotated_characters_are_classes_only_if_configured():
     plain = numbered()
     turned = numbered(rotated=True)
     names = {
@@ -140,7 +140,7 @@ def test_turned_characters_are_classes_only_where_that_is_asked_for():
     assert turned.class_names(task(rotations=False)) == plain.class_names(task())
 
 
-def test_no_character_comes_twice_while_there_are_others():
+def test_no_character_repeats_while_others_are_unused():
     family = numbered(rotated=True)
     for number in range(50):
         names = family.class_names(task(CHARACTERS, task_id=str(number)))
@@ -149,7 +149,7 @@ def test_no_character_comes_twice_while_there_are_others():
     assert len(set(names)) == 4 * CHARACTERS
 
 
-def test_turned_drawings_are_what_numpy_makes_of_them():
+def test_drawings_are_rotated_as_by_numpy():
     family = numbered()
     for turn, name in enumerate(("c1", "c1@90", "c1@180", "c1@270")):
         config = task(2, 1, 0, classes=[name, "c2"])
@@ -161,7 +161,7 @@ def test_turned_drawings_are_what_numpy_makes_of_them():
         assert upright[0, 0] == np.float32(101 / 255)
 
 
-def test_classes_can_be_given_by_name_in_the_order_of_their_labels():
+def test_classes_can_be_named_in_the_order_of_their_labels():
     family, names = numbered(), ["c6@270", "c0", "c3@90"]
     config = task(classes=names)
     family.check(config)
@@ -189,7 +189,7 @@ def test_classes_can_be_given_by_name_in_the_order_of_their_labels():
         (task(1), r"num_classes: expected at least 2"),
     ],
 )
-def test_a_task_that_cannot_be_drawn_is_refused(config, message):
+def test_an_invalid_task_is_refused(config, message):
     with pytest.raises(ConfigError, match=message):
         numbered().check(config)
 

@@ -84,14 +84,14 @@ def test_an_episode_is_as_long_as_its_longest_example_in_steps_of_eight(folder):
     assert long.query_y.shape == (5, 16)
 
 
-def test_an_episode_follows_from_task_and_generator_alone(folder):
+def test_an_episode_depends_on_task_and_generator_alone(folder):
     config = task(folder)
-    for one, other in zip(draw(config, 3), draw(config, 3), strict=True):
-        np.testing.assert_array_equal(one, other)
+    for first, second in zip(draw(config, 3), draw(config, 3), strict=True):
+        np.testing.assert_array_equal(first, second)
     different = draw(config, 4)
     assert any(
-        not np.array_equal(one, other)
-        for one, other in zip(draw(config, 3), different, strict=True)
+        not np.array_equal(first, second)
+        for first, second in zip(draw(config, 3), different, strict=True)
     )
 
 
@@ -119,7 +119,7 @@ def test_a_prompt_with_braces_is_no_template(folder):
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
         ({"support_size": 6}, "6 and 5 need 11 examples of a task, but .* has 8"),
         ({"input_dim": 8, "task_params": {"task": "q"}}, "15 tokens, more than 8"),
@@ -132,12 +132,12 @@ def test_a_prompt_with_braces_is_no_template(folder):
         ({"task_params": {"templates": "x"}}, "did you mean"),
     ],
 )
-def test_what_is_wrong_with_a_task_is_told(folder, changes, told):
-    with pytest.raises(ConfigError, match=told):
+def test_an_invalid_task_is_an_error(folder, changes, message):
+    with pytest.raises(ConfigError, match=message):
         Completions().check(task(folder, **changes))
 
 
-def test_a_split_without_tasks_says_which_there_are(folder):
+def test_a_split_without_tasks_names_the_others(folder):
     only = {"task": "a", "prompt": "c", "completion": "b"}
     (folder / "data.jsonl").write_text(json.dumps(only))
     with pytest.raises(ConfigError, match=r"no tasks for val, only \{'train': 1\}"):

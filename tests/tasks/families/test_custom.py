@@ -1,4 +1,4 @@
-"""Tasks of the user's own: what a function may return, and who may name one."""
+"""The user's own tasks: what a function may return, and which may be imported."""
 
 from __future__ import annotations
 
@@ -154,7 +154,7 @@ def test_a_file_cannot_have_a_module_imported(module, tmp_path, monkeypatch, suf
     "entry_point",
     ["", "module", "module:", ":function", "module:a.b", "a/b:c", "../x:y", None, 5],
 )
-def test_an_entry_point_of_another_form_is_refused(entry_point):
+def test_an_entry_point_in_another_format_is_refused(entry_point):
     with pytest.raises(ConfigError, match=r"expected 'package\.module:function'"):
         TaskDistribution([task(entry_point)])
 
@@ -165,7 +165,7 @@ def test_an_entry_point_that_is_no_function_is_refused(module, name):
         TaskDistribution([task(f"{module}:{name}")])
 
 
-def test_a_module_that_is_not_there_is_told():
+def test_a_missing_module_is_an_error():
     with pytest.raises(ConfigError, match="cannot import 'no_such_module_xyz:f'"):
         TaskDistribution([task("no_such_module_xyz:f")])
 

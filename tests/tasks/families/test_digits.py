@@ -78,7 +78,7 @@ def test_the_digest_names_the_images():
 
 
 @pytest.mark.parametrize("split", ["train", "val", "test"])
-def test_digits_are_turned_in_training_and_validation_only(split):
+def test_digits_are_rotated_in_training_and_validation_only(split):
     names = {
         name
         for number in range(99)

@@ -1,4 +1,4 @@
-"""Classes of one's own in a folder: images, arrays, splits, and what is refused."""
+"""The user's own classes in a folder: images, arrays, splits, and what is refused."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_each_folder_is_a_class(photos):
         np.testing.assert_allclose(x, value, atol=1e-6)
 
 
-def test_classes_are_dealt_to_the_splits_for_good(photos):
+def test_classes_are_always_assigned_to_the_same_splits(photos):
     train, val, test = (
         names(photos, *s) for s in (("train", 12), ("val", 4), ("test", 4))
     )
@@ -116,7 +116,7 @@ def test_arrays_are_classes_too(tmp_path):
     assert set(x[y != a].ravel()) <= {0.5, 0.75}
 
 
-def test_turned_images_are_classes_where_that_is_asked_for(photos):
+def test_rotated_images_are_classes_if_configured(photos):
     family = Folder()
     config = task(photos, num_classes=30, rotations=True)
     family.check(config)
@@ -136,7 +136,7 @@ def test_a_run_takes_its_splits_from_the_folder(photos):
     assert list(tasks.digests()) == ["photos"]
 
 
-def test_the_digest_tells_one_changed_pixel(tmp_path):
+def test_the_digest_depends_on_every_pixel(tmp_path):
     digests = set()
     for copy, value in enumerate((0, 0, 1)):
         folder = tmp_path / str(copy) / "photos"
@@ -185,7 +185,7 @@ def test_images_of_several_sizes_are_refused(tmp_path):
         Folder().check(task(tmp_path))
 
 
-def test_a_folder_that_is_not_there_or_empty_is_told(tmp_path):
+def test_a_missing_or_empty_folder_is_an_error(tmp_path):
     with pytest.raises(DataError, match="no folder at"):
         Folder().check(task(tmp_path / "nowhere"))
     with pytest.raises(DataError, match="has no classes; expected a folder of images"):

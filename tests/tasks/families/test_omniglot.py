@@ -1,4 +1,4 @@
-"""Omniglot: the splits by alphabet, turned characters, and files that are not right."""
+"""Omniglot: splits by alphabet, rotated characters, and damaged files."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_the_splits_share_no_alphabet(omniglot):
 
 
 @pytest.mark.data
-def test_characters_are_turned_in_training_only(omniglot):
+def test_characters_are_rotated_in_training_only(omniglot):
     def turned(split):
         return sum(
             "@" in name
@@ -100,16 +100,14 @@ def test_the_file_is_read_once_for_a_process(omniglot, data_dir):
     assert Omniglot(data_dir)._source.pool("train", {}) is first
 
 
-def test_a_missing_file_says_where_it_was_looked_for_and_what_to_run(
-    tmp_path, monkeypatch
-):
+def test_a_missing_file_names_the_folders_and_what_to_run(tmp_path, monkeypatch):
     monkeypatch.setattr("mlpeft.datasets.folders._CHECKOUT", tmp_path / "checkout")
     with pytest.raises(DataError, match="mlpeft data fetch omniglot") as caught:
         Omniglot(tmp_path / "here").check(task())
     assert str(tmp_path / "here") in str(caught.value)
 
 
-def test_another_data_folder_in_the_environment_is_noticed(tmp_path, monkeypatch):
+def test_a_change_of_the_data_folder_takes_effect(tmp_path, monkeypatch):
     def write(folder, classes):
         folder.mkdir()
         np.savez(

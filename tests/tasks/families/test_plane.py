@@ -62,7 +62,7 @@ def test_sets_have_their_sizes_and_are_balanced(task, seed):
 
 @given(tasks, st.integers(0, 2**32))
 @settings(max_examples=50, deadline=None)
-def test_the_same_generator_draws_the_same_episode(task, seed):
+def test_the_same_generator_samples_the_same_episode(task, seed):
     for first, second in zip(draw(task, seed), draw(task, seed), strict=True):
         np.testing.assert_array_equal(first, second)
 
@@ -83,7 +83,7 @@ def test_every_episode_of_a_task_has_the_same_boundary(pattern, num_classes, inp
 
 
 @pytest.mark.parametrize("num_classes", [2, 3, 6])
-def test_linear_classes_are_told_apart_by_the_largest_linear_function(num_classes):
+def test_linear_classes_are_separated_by_the_largest_linear_function(num_classes):
     """Least squares finds sector k's own linear function well enough for 2 classes; for
     more, the vertices of a regular polygon, turned and moved as the task is, must be
     exact: x belongs to the vertex that it is nearest to in angle."""
@@ -98,7 +98,7 @@ def test_linear_classes_are_told_apart_by_the_largest_linear_function(num_classe
 
 
 @pytest.mark.parametrize("pattern", PATTERNS)
-def test_no_linear_boundary_tells_nonlinear_classes_apart(pattern):
+def test_no_linear_boundary_separates_nonlinear_classes(pattern):
     task = TaskConfig("a", NONLINEAR, 2, 2, 2000, 0, {"pattern": pattern})
     x, y, *_ = draw(task)
     design = np.column_stack([x, np.ones(len(x))])
@@ -124,7 +124,7 @@ def test_different_task_ids_have_different_boundaries():
     assert len(set(shares)) > 10
 
 
-def test_the_rotation_angle_turns_the_boundary():
+def test_the_rotation_angle_rotates_the_boundary():
     """Half a turn swaps two linear classes; a full turn changes nothing."""
 
     def turned(angle):
@@ -179,14 +179,14 @@ def test_inputs_are_equally_wide_in_every_direction():
     np.testing.assert_allclose(x.mean(0), 0.0, atol=0.1)
 
 
-def test_further_input_dimensions_say_nothing():
+def test_further_input_dimensions_are_noise():
     x, y, *_ = draw(TaskConfig("a", LINEAR, 2, 6, 6000, 0))
     shift = x[y == 0].mean(0) - x[y == 1].mean(0)
     assert np.abs(shift[:2]).max() > 1.0
     assert np.abs(shift[2:]).max() < 0.25
 
 
-def test_all_problems_of_a_task_are_told_at_once():
+def test_all_problems_of_a_task_are_reported_at_once():
     params = {"rotatoin_angle": 1.0, "noise": -1, "translation": [1.0], "pattern": "x"}
     task = TaskConfig("", NONLINEAR, 1, 0, 0, -1, params)
     with pytest.raises(ConfigError) as caught:
@@ -214,7 +214,7 @@ def test_a_rotation_angle_that_is_no_number_is_refused(value):
         get_family(LINEAR).check(task)
 
 
-def test_sizes_that_are_no_whole_numbers_are_refused():
+def test_sizes_that_are_no_integers_are_refused():
     with pytest.raises(ConfigError, match=r"support_size: expected an integer"):
         get_family(LINEAR).check(TaskConfig("a", LINEAR, support_size=5.0))
 

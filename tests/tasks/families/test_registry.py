@@ -1,4 +1,4 @@
-"""What the list of families says is so."""
+"""The registry of families."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from mlpeft.tasks.families import FAMILIES, get_family
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_a_family_answers_to_its_name(name):
+def test_a_family_has_the_name_in_the_registry(name):
     assert get_family(name).name == name
 
 
 @pytest.mark.parametrize("name", [n for n in FAMILIES if not n.startswith("custom")])
-def test_a_family_knows_the_task_params_that_it_is_said_to(name):
+def test_a_family_accepts_the_task_params_in_the_registry(name):
     listed = FAMILIES[name].task_params.split(", ")
     params = dict.fromkeys(["no_such_thing", *listed], object())
     with pytest.raises(ConfigError) as caught:

@@ -50,7 +50,7 @@ def test_amplitude_and_phase_and_inputs_have_the_papers_ranges():
     assert 4.95 < np.max(inputs) <= 5.0
 
 
-def test_amplitude_and_phase_can_be_given():
+def test_amplitude_and_phase_can_be_set():
     params = {"amplitude": 2.0, "phase": 0.5}
     x, y, *_ = draw(TaskConfig("a", "sinusoid", 1, 1, 20, 0, params))
     np.testing.assert_allclose(y, 2.0 * np.sin(x + 0.5), atol=1e-5)
@@ -73,7 +73,7 @@ def test_many_input_dimensions_are_projected_on_a_unit_vector():
     np.testing.assert_allclose(y, np.sin(projected), atol=1e-5)
 
 
-def test_parameters_that_are_no_numbers_are_all_told():
+def test_all_parameters_that_are_no_numbers_are_reported():
     params = {"amplitude": [1.0, 2.0], "phase": "x", "frequency": 2}
     with pytest.raises(ConfigError) as caught:
         get_family("sinusoid").check(TaskConfig("a", "sinusoid", 1, 1, 5, 5, params))

@@ -124,7 +124,7 @@ def test_names_without_letters_are_no_examples(family, tmp_path):
         family.check(config)
 
 
-def test_the_same_generator_draws_the_same_episode(family, tmp_path):
+def test_the_same_generator_samples_the_same_episode(family, tmp_path):
     config = task(tmp_path)
     first, again = draw(family, config, 3), draw(Intents(tmp_path), config, 3)
     other = draw(family, config, 4)
@@ -147,7 +147,7 @@ def test_yaml_may_write_a_class_split_without_quotes(family, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
         ({"task_params": {"dataset": "banking"}}, "did you mean 'banking77'"),
         ({"task_params": {"class_split": 6}}, "class_split: 6 is not valid"),
@@ -157,8 +157,8 @@ def test_yaml_may_write_a_class_split_without_quotes(family, tmp_path):
         ({"input_dim": 2}, "input_dim: .* this many tokens, expected 8 to 512"),
     ],
 )
-def test_a_task_that_cannot_be_drawn_is_told(family, tmp_path, changes, told):
-    with pytest.raises(ConfigError, match=told):
+def test_an_invalid_task_is_an_error(family, tmp_path, changes, message):
+    with pytest.raises(ConfigError, match=message):
         family.check(task(tmp_path, **changes))
 
 
@@ -190,14 +190,14 @@ def test_the_tokenizer_is_that_of_the_configured_weights(family, tmp_path):
     }
 
 
-def test_damaged_utterances_are_told(tmp_path):
+def test_damaged_utterances_are_an_error(tmp_path):
     file = tmp_path / "some.jsonl.gz"
     file.write_bytes(gzip.compress(b'{"text": "a", "label": "b"}\n{"text": 3}\n'))
     with pytest.raises(DataError, match=r"some\.jsonl\.gz, line 2: not an example"):
         read_utterances(file)
 
 
-def test_a_file_that_is_no_tokenizer_is_told(tmp_path):
+def test_a_file_that_is_no_tokenizer_is_an_error(tmp_path):
     pytest.importorskip("tokenizers")
     (tmp_path / TOKENIZER).write_text("{}")
     with pytest.raises(DataError, match="cannot be read as a tokenizer"):
@@ -205,7 +205,7 @@ def test_a_file_that_is_no_tokenizer_is_told(tmp_path):
 
 
 @pytest.mark.parametrize("dataset", ["clinc150", "banking77"])
-def test_real_intents_are_drawn(data_dir, minilm, dataset):
+def test_real_intents_are_sampled(data_dir, minilm, dataset):
     """An episode of each split; each row begins with [CLS], its last token is [SEP]."""
     assert model_file(minilm, TOKENIZER).is_file()
     family = get_family("intents", data_dir)
@@ -222,7 +222,7 @@ def test_real_intents_are_drawn(data_dir, minilm, dataset):
         names |= set(family.class_names(config))
 
 
-def test_all_utterances_of_a_split_come_with_the_place_of_their_intent(
+def test_all_utterances_of_a_split_come_with_the_index_of_their_intent(
     family, tmp_path
 ):
     rows, labels = family.utterances(task(tmp_path))

@@ -1,4 +1,4 @@
-"""Intents of the user's own: who gets which labels, and what is left out."""
+"""The user's own intents: the splits of their labels, and omissions."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def write_splits(**parts):
 
 
 def config(**params):
-    """A run of 2-way 1-shot episodes with two queries a class."""
+    """A run of 2-way 1-shot episodes with two queries per class."""
     section = {
         "task_families": ["intents"],
         "num_classes": 2,
@@ -62,8 +62,8 @@ def labels(**params):
     """The labels of each split."""
     params = {"dataset": "my.jsonl"} | params
     return {
-        split: list(found)
-        for split, found in read_classes(source_of(params)).splits.items()
+        split: list(texts)
+        for split, texts in read_classes(source_of(params)).splits.items()
     }
 
 
@@ -72,8 +72,9 @@ def test_every_form_of_file_gives_the_same_episodes(name):
     write()
     expected = build_tasks(config()).train.episode("train/intents/0", 3)
     write(name, [(text.strip(), label) for text, label in ROWS])
-    found = build_tasks(config(dataset=name)).train.episode("train/intents/0", 3)
-    assert all((one == other).all() for one, other in zip(expected, found, strict=True))
+    episode = build_tasks(config(dataset=name)).train.episode("train/intents/0", 3)
+    pairs = zip(expected, episode, strict=True)
+    assert all((left == right).all() for left, right in pairs)
 
 
 def test_other_keys_may_hold_text_and_label():
@@ -83,14 +84,14 @@ def test_other_keys_may_hold_text_and_label():
     build_tasks(config(text_key="message", label_key="queue"))
 
 
-def test_labels_are_dealt_three_to_one_to_one_and_no_split_shares_one():
+def test_labels_are_assigned_three_to_one_to_one_to_disjoint_splits():
     write()
-    found = labels()
-    assert [len(some) for some in found.values()] == [6, 2, 2]
-    assert sorted(label for some in found.values() for label in some) == LABELS
+    splits = labels()
+    assert [len(names) for names in splits.values()] == [6, 2, 2]
+    assert sorted(label for names in splits.values() for label in names) == LABELS
 
 
-def test_each_class_split_is_another_deal_and_always_the_same():
+def test_each_class_split_is_another_assignment_and_always_the_same():
     write()
     deals = [labels(class_split=name) for name in ("01", "02", 2)]
     assert deals[0] == labels()
@@ -100,74 +101,76 @@ def test_each_class_split_is_another_deal_and_always_the_same():
     assert deals[0]["test"] == ["queue_1", "queue_9"]
 
 
-def test_the_shares_may_be_others():
+def test_the_shares_can_be_set():
     write()
-    found = labels(split_shares=[1, 2, 2])
-    assert [len(some) for some in found.values()] == [2, 4, 4]
+    splits = labels(split_shares=[1, 2, 2])
+    assert [len(names) for names in splits.values()] == [2, 4, 4]
 
 
-def test_a_file_may_say_who_gets_which_labels():
+def test_a_file_may_assign_the_labels():
     write()
     write_splits()
-    found = labels(class_splits="splits.json", class_split="07")
-    assert found == {"train": LABELS[:3], "val": LABELS[3:6], "test": LABELS[6:9]}
+    splits = labels(class_splits="splits.json", class_split="07")
+    assert splits == {"train": LABELS[:3], "val": LABELS[3:6], "test": LABELS[6:9]}
 
 
-def test_a_file_may_say_so_for_a_known_data_set_too(tmp_path, monkeypatch):
+def test_a_file_may_assign_the_labels_of_clinc150(tmp_path, monkeypatch):
     monkeypatch.delenv("MLPEFT_DATA_DIR", raising=False)
     (tmp_path / "intents").mkdir()
     write("intents/clinc150.jsonl.gz")
     (tmp_path / "intents" / "clinc150_splits.json").write_text("{}")
     write_splits()
     params = {"class_splits": "splits.json", "class_split": "07"}
-    found = read_classes(source_of(params, tmp_path)).splits
-    assert list(found["val"]) == LABELS[3:6]
+    splits = read_classes(source_of(params, tmp_path)).splits
+    assert list(splits["val"]) == LABELS[3:6]
 
 
 def test_labels_with_few_texts_are_an_error_that_min_examples_mends():
     few = [("red", "rare"), ("a", "rarer"), ("red a", "rarer"), ("red", "rarest")]
     write(rows=[*ROWS, *few])
-    with pytest.raises(ConfigError, match=r"1 \+ 2 examples") as told:
+    with pytest.raises(ConfigError, match=r"1 \+ 2 examples") as caught:
         build_tasks(config())
-    assert "'rare' has 1" in str(told.value)
-    assert "'rarer' has 2" in str(told.value)
-    assert "leave such labels out with task_params.min_examples: 3" in str(told.value)
+    assert "'rare' has 1" in str(caught.value)
+    assert "'rarer' has 2" in str(caught.value)
+    assert "leave such labels out with task_params.min_examples: 3" in str(caught.value)
     build_tasks(config(min_examples=3))
-    found = labels(min_examples=3).values()
-    assert sorted(label for some in found for label in some) == LABELS
+    lists = labels(min_examples=3).values()
+    assert sorted(label for names in lists for label in names) == LABELS
 
 
-def test_too_few_labels_for_a_split_are_an_error_that_says_how_to_deal():
+def test_too_few_labels_for_a_split_are_an_error_that_says_what_to_change():
     write(rows=ROWS[:24])
-    with pytest.raises(ConfigError, match=r"there are 1 intents.*split_shares") as told:
+    with pytest.raises(ConfigError, match=r"are 1 intents.*split_shares") as caught:
         build_tasks(config())
-    assert "intents, val" in str(told.value)
+    assert "intents, val" in str(caught.value)
     write("two.jsonl", ROWS[:8])
     with pytest.raises(ConfigError, match="there are 0 intents"):
         build_tasks(config(dataset="two.jsonl"))
 
 
-def test_copies_within_a_label_are_left_out_and_told(caplog):
-    """Else a query could be its own support."""
+def test_copies_within_a_label_are_left_out_and_counted(caplog):
+    """Otherwise a query could be in its support set."""
     write(rows=[*ROWS, ("RED  a", "queue_0"), ("red a", "queue_1"), ("new", "queue_2")])
     with caplog.at_level(logging.INFO, "mlpeft.tasks"):
-        found = read_classes(source_of({"dataset": "my.jsonl"}))
+        classes = read_classes(source_of({"dataset": "my.jsonl"}))
     texts = {
-        label: some for part in found.splits.values() for label, some in part.items()
+        label: texts
+        for part in classes.splits.values()
+        for label, texts in part.items()
     }
     assert [len(texts[label]) for label in LABELS[:3]] == [4, 4, 5]
     assert "41 texts of 10 labels" in caplog.text
     assert "copies of texts left out: 2" in caplog.text
 
 
-def test_texts_that_several_labels_have_stay_and_are_told():
+def test_texts_with_several_labels_stay_and_are_counted():
     write(rows=[("same", "queue_0"), ("Same", "queue_1"), ("red", "queue_1")])
-    found = read_classes(source_of({"dataset": "my.jsonl"}))
-    assert "3 texts of 2 labels" in found.about
-    assert "texts with several labels: 1, such as 'same'" in found.about
+    classes = read_classes(source_of({"dataset": "my.jsonl"}))
+    assert "3 texts of 2 labels" in classes.about
+    assert "texts with several labels: 1, such as 'same'" in classes.about
 
 
-def test_what_is_left_out_is_counted_by_reason():
+def test_omitted_labels_are_counted_by_reason():
     write(rows=[*ROWS, ("red", "rare")])
     write_splits(test=["rare", "queue_9"])
     params = {"class_splits": "splits.json", "class_split": "07", "min_examples": 2}
@@ -178,7 +181,7 @@ def test_what_is_left_out_is_counted_by_reason():
     )
 
 
-def test_digests_are_those_of_what_is_read():
+def test_digests_are_those_of_the_files_that_are_read():
     write()
     write_splits()
     params = {"class_splits": "splits.json", "class_split": "07"}
@@ -190,7 +193,7 @@ def test_digests_are_those_of_what_is_read():
 
 
 @pytest.mark.parametrize(
-    ("params", "told"),
+    ("params", "message"),
     [
         ({"dataset": "my.txt"}, r"your own file is a \.jsonl or a \.csv"),
         ({"dataset": "banking7"}, "did you mean 'banking77'"),
@@ -213,14 +216,14 @@ def test_digests_are_those_of_what_is_read():
         ),
     ],
 )
-def test_settings_that_do_not_fit_are_told(params, told):
+def test_invalid_settings_are_errors(params, message):
     write()
-    with pytest.raises(ConfigError, match=told):
+    with pytest.raises(ConfigError, match=message):
         build_tasks(config(**params))
 
 
 @pytest.mark.parametrize(
-    ("parts", "name", "told"),
+    ("parts", "name", "message"),
     [
         ({"test": ["queue_0"]}, "07", "'queue_0' is in train and in test"),
         ({"test": ["queue_11"]}, "07", "1 labels that no text of .*: 'queue_11'; did"),
@@ -229,14 +232,14 @@ def test_settings_that_do_not_fit_are_told(params, told):
         ({"valid": 3}, "07", "cannot be read as class splits"),
     ],
 )
-def test_class_splits_that_do_not_fit_are_told(parts, name, told):
+def test_class_splits_without_texts_are_errors(parts, name, message):
     write()
     write_splits(**parts)
-    with pytest.raises(DataError, match=told):
+    with pytest.raises(DataError, match=message):
         labels(class_splits="splits.json", class_split=name)
 
 
-def test_files_that_are_not_there_are_told_with_where_they_were_looked_for(folder):
+def test_missing_files_are_named_by_their_paths(folder):
     with pytest.raises(DataError, match=f"no file at {folder}/gone.csv"):
         build_tasks(config(dataset="gone.csv"))
     write()
