@@ -1,4 +1,4 @@
-"""`mlpeft data`: which data there is, whether it is whole, and how to get it."""
+"""`mlpeft data`: list, verify, import and fetch data sets."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ if TYPE_CHECKING:
     from mlpeft.datasets.fetch import Progress
 
 app = typer.Typer(
-    help="List, check and get the data sets that tasks draw from.", no_args_is_help=True
+    help="List, verify, import and fetch the data sets of tasks.", no_args_is_help=True
 )
 
 DataDir = Annotated[
     Path | None,
     typer.Option(
-        help="Data folder: new data go there, and it is looked into first; then "
-        "MLPEFT_DATA_DIR, data and ../shared/data.",
+        help="Folder for new data, which is searched first, before MLPEFT_DATA_DIR, "
+        "data and ../shared/data.",
         show_default="MLPEFT_DATA_DIR, else data",
     ),
 ]
 Name = Annotated[
-    str, typer.Argument(help="A data set, as `mlpeft data list` names it.")
+    str, typer.Argument(help="Name of a data set, see `mlpeft data list`.")
 ]
 _COLOURS = {
     State.WHOLE: "green",
@@ -48,14 +48,14 @@ _COLOURS = {
 
 @app.command("list")
 def list_(data_dir: DataDir = None, json_output: Json = False) -> None:
-    """Show the kinds of task and the data sets, and which of them are here."""
+    """Show the task families and the data sets, and whether they are present."""
     from mlpeft.tasks.families import FAMILIES
 
-    reports = [verify(known, data_dir) for known in CATALOGUE.values()]
+    reports = [verify(entry, data_dir) for entry in CATALOGUE.values()]
     if json_output:
         families = [
-            {"name": name, "about": entry.about, "task_params": entry.task_params}
-            for name, entry in FAMILIES.items()
+            {"name": name, "about": family.about, "task_params": family.task_params}
+            for name, family in FAMILIES.items()
         ]
         listed = {"task_families": families, "data_sets": _records(reports)}
         typer.echo(json.dumps(listed, indent=1))
@@ -63,14 +63,14 @@ def list_(data_dir: DataDir = None, json_output: Json = False) -> None:
     from rich.console import Console
 
     console = Console(highlight=False)
-    kinds = _table("task family", "what its tasks are", "task_params")
-    for name, entry in FAMILIES.items():
-        kinds.add_row(name, entry.about, entry.task_params)
-    sets = _table("data set", "state", "what it is", "licence")
+    families_table = _table("task family", "tasks", "task_params")
+    for name, family in FAMILIES.items():
+        families_table.add_row(name, family.about, family.task_params)
+    sets_table = _table("data set", "state", "contents", "licence")
     for report in reports:
-        known = CATALOGUE[report.name]
-        sets.add_row(known.name, _coloured(report), known.about, known.licence)
-    console.print(kinds, "", sets)
+        entry = CATALOGUE[report.name]
+        sets_table.add_row(entry.name, _coloured(report), entry.about, entry.licence)
+    console.print(families_table, "", sets_table)
 
 
 @app.command("verify")
@@ -78,20 +78,20 @@ def verify_(
     names: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Which data sets, or a .jsonl or .csv of your own labelled texts; "
-            "left out: all data sets that are here."
+            help="Data sets, or a .jsonl or .csv of your own labelled texts; by "
+            "default all data sets that are present."
         ),
     ] = None,
     data_dir: DataDir = None,
     text_key: Annotated[
-        str, typer.Option(help="Your own file's key or column of the text.")
+        str, typer.Option(help="Key or column of the text in your own file.")
     ] = TEXT_KEYS[0],
     label_key: Annotated[
-        str, typer.Option(help="Your own file's key or column of the label.")
+        str, typer.Option(help="Key or column of the label in your own file.")
     ] = TEXT_KEYS[1],
     json_output: Json = False,
 ) -> None:
-    """Check that data sets are whole. Exit code 1 if one that is asked for is not."""
+    """Check that data sets are undamaged. Exit code 1 if a named one is not."""
     reports = [
         verify_own(Path(name), (text_key, label_key))
         if is_pairs_file(name)
@@ -106,8 +106,8 @@ def verify_(
 
         console = Console(highlight=False, soft_wrap=True)
         for report in reports:
-            where = ", ".join(map(str, report.paths))
-            line = f"{report.name:10} {_coloured(report)}  {where}"
+            paths = ", ".join(map(str, report.paths))
+            line = f"{report.name:10} {_coloured(report)}  {paths}"
             console.print(line.rstrip())
             if report.detail:
                 console.print(f"{'':10} {report.detail}", markup=False)
@@ -127,12 +127,12 @@ def import_(
     ],
     data_dir: DataDir = None,
 ) -> None:
-    """Put files that you have into the data folder, once they are checked."""
+    """Check local files and copy them into the data folder."""
     from mlpeft.datasets.fetch import import_files
 
     with _progress() as progress:
-        made = import_files(data_set(name), files, _target(data_dir), progress)
-    _done(data_set(name), made)
+        paths = import_files(data_set(name), files, _target(data_dir), progress)
+    _print_result(data_set(name), paths)
 
 
 @app.command("fetch")
@@ -140,32 +140,32 @@ def fetch_(
     name: Name,
     data_dir: DataDir = None,
     force: Annotated[
-        bool, typer.Option("--force", help="Fetch it even if it is here and whole.")
+        bool, typer.Option("--force", help="Fetch it even if it is present.")
     ] = False,
 ) -> None:
-    """Download a data set from its official address; goes on where it broke off."""
+    """Download a data set from its official address; resumes a broken download."""
     from mlpeft.datasets.fetch import fetch
 
-    known = data_set(name)
-    report = verify(known, data_dir)
+    entry = data_set(name)
+    report = verify(entry, data_dir)
     if report.state in {State.WHOLE, State.USABLE} and not force:
-        where = ", ".join(map(str, report.paths)) or "in an installed package"
-        typer.echo(f"{name} is here already: {where}")
+        paths = ", ".join(map(str, report.paths)) or "in an installed package"
+        typer.echo(f"{name} is already present: {paths}")
         return
     with _progress() as progress:
-        made = fetch(known, _target(data_dir), progress)
-    _done(known, [made])
+        path = fetch(entry, _target(data_dir), progress)
+    _print_result(entry, [path])
 
 
 def _target(data_dir: Path | None) -> Path:
-    """Where new data go: what the command was told wins over MLPEFT_DATA_DIR."""
+    """The folder for new data: the option takes precedence over MLPEFT_DATA_DIR."""
     return target_folder() if data_dir is None else data_dir.expanduser().absolute()
 
 
-def _done(known: DataSet, made: list[Path]) -> None:
-    for path in made:
-        typer.echo(f"{known.name}: {path}")
-    typer.echo(f"Licence: {known.licence}\nCite: {known.citation}")
+def _print_result(entry: DataSet, paths: list[Path]) -> None:
+    for path in paths:
+        typer.echo(f"{entry.name}: {path}")
+    typer.echo(f"Licence: {entry.licence}\nCite: {entry.citation}")
 
 
 def _records(reports: list[Report]) -> list[dict[str, object]]:
@@ -176,22 +176,22 @@ def _records(reports: list[Report]) -> list[dict[str, object]]:
             "paths": [str(path) for path in report.paths],
             "detail": report.detail,
         }
-        | _known(report.name)
+        | _catalogue_record(report.name)
         for report in reports
     ]
 
 
-def _known(name: str) -> dict[str, object]:
-    """What the catalogue says of a data set; nothing of a file of the user's own."""
-    known = CATALOGUE.get(name)
-    if known is None:
+def _catalogue_record(name: str) -> dict[str, object]:
+    """A data set's entry in the catalogue; empty for a user's own file."""
+    entry = CATALOGUE.get(name)
+    if entry is None:
         return {}
     return {
-        "about": known.about,
-        "licence": known.licence,
-        "citation": known.citation,
-        "home": known.home,
-        "files": [file.path for file in known.files],
+        "about": entry.about,
+        "licence": entry.licence,
+        "citation": entry.citation,
+        "home": entry.home,
+        "files": [file.path for file in entry.files],
     }
 
 
@@ -210,7 +210,7 @@ def _coloured(report: Report) -> str:
 
 @contextmanager
 def _progress() -> Iterator[Progress]:
-    """A bar for each thing that is done, on standard error."""
+    """A progress bar for each label, on standard error."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -225,9 +225,9 @@ def _progress() -> Iterator[Progress]:
     ) as bars:
         tasks = {}
 
-        def tell(what: str, done: int, total: int | None) -> None:
-            if what not in tasks:
-                tasks[what] = bars.add_task(what)
-            bars.update(tasks[what], completed=done, total=total)
+        def update(label: str, done: int, total: int | None) -> None:
+            if label not in tasks:
+                tasks[label] = bars.add_task(label)
+            bars.update(tasks[label], completed=done, total=total)
 
-        yield tell
+        yield update

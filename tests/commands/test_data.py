@@ -144,7 +144,7 @@ def test_fetch_does_not_fetch_what_is_here(folder, monkeypatch):
     monkeypatch.setattr(fetch, "fetch", pytest.fail)
     result = run("fetch", "omniglot")
     assert result.exit_code == 0
-    assert "here already" in result.output
+    assert "already present" in result.output
 
 
 def test_fetch_with_force_fetches_what_is_here(folder, monkeypatch):
