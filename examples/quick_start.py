@@ -14,6 +14,10 @@ from mlpeft import (
     cross_entropy_loss,
 )
 
+# isort: split
+import mlx.core as mx
+
+mx.random.seed(0)  # the model's parameters, so that every run prints the same
 tasks = TaskDistribution(
     [
         TaskConfig(
