@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from mlpeft.platform.signals import asked_to_stop
+from mlpeft.platform.process import asked_to_stop
 from mlpeft.reporting import Reporters, build_reporters
 from mlpeft.runtime import fingerprint
 from mlpeft.runtime.compute import prepare
 from mlpeft.runtime.coordinator.executor import ClusterExecutor, Runtime
 from mlpeft.training.loop import train_run
+from mlpeft.training.run_files import locked
 from mlpeft.training.run_folder import check_unfinished, open_run, run_folder
-from mlpeft.training.run_lock import locked
 from mlpeft.training.runner import ShardRunner
 from mlpeft.transport.blobs.offer import Offer
 

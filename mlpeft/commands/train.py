@@ -8,7 +8,7 @@ import typer
 
 from mlpeft.commands.entry import again
 from mlpeft.commands.options import Config, Json, Overrides
-from mlpeft.platform.signals import asked_to_stop
+from mlpeft.platform.process import asked_to_stop
 
 if TYPE_CHECKING:
     from mlpeft.training.loop import TrainResult

@@ -22,8 +22,7 @@ from mlpeft.config.learning import (
 from mlpeft.config.machine import ComputeSection, LoggingSection, PathsSection
 from mlpeft.config.model import ModelSection
 from mlpeft.config.peft import PeftSection
-from mlpeft.config.problems import describe
-from mlpeft.config.reading import parse_yaml
+from mlpeft.config.reading import describe, parse_yaml
 from mlpeft.config.run import RunConfig
 from mlpeft.errors import ConfigError
 

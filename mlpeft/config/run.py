@@ -20,8 +20,7 @@ from mlpeft.config.learning import (
 from mlpeft.config.machine import ComputeSection, LoggingSection, PathsSection
 from mlpeft.config.model import ModelSection
 from mlpeft.config.peft import PeftSection
-from mlpeft.config.problems import describe
-from mlpeft.config.reading import override, parse_yaml
+from mlpeft.config.reading import describe, override, parse_yaml
 from mlpeft.errors import ConfigError
 
 if TYPE_CHECKING:

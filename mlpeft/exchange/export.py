@@ -15,8 +15,8 @@ from mlpeft.exchange import huggingface, merged, mlx_lm
 from mlpeft.meta import state
 from mlpeft.meta.functional import get_params
 from mlpeft.meta.inner import InnerLoop
+from mlpeft.training.run_files import locked
 from mlpeft.training.run_folder import create_run, run_folder
-from mlpeft.training.run_lock import locked
 from mlpeft.training.runner import resolved
 from mlpeft.training.trained import load_trained
 

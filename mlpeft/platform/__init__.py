@@ -34,7 +34,7 @@ from mlpeft.platform.machine import (
     peak_memory_bytes,
     total_memory_bytes,
 )
-from mlpeft.platform.threads import wait_for_thread_end
+from mlpeft.platform.process import wait_for_thread_end
 from mlpeft.platform.wakefulness import NoSleepGuard, SleepGuard, wakefulness
 
 __all__ = [

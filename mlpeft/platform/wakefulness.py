@@ -1,12 +1,8 @@
-"""Keep a Mac awake while it computes.
-
-An idle Mac sleeps even in the middle of a shard. `caffeinate -i` prevents that for as
-long as it runs, and with `-w` it exits with our process, even after a kill -9. Other
-systems need nothing.
-"""
+"""Keeping the machine awake: how, and while there is work."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import subprocess
@@ -15,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
 
 log = logging.getLogger("mlpeft.worker")
 
@@ -87,3 +84,44 @@ class NoSleepGuard:
 def wakefulness(system: str = sys.platform) -> SleepGuard:
     """The guard of this system."""
     return Caffeinated() if system == "darwin" else NoSleepGuard()
+
+
+LINGER_S: Final = 30.0
+"""Longer than the gap between two rounds: a hold is not taken and let go for each."""
+
+
+class Awake:
+    """Holds off sleep while there is work. To be used on one event loop.
+
+    Args:
+        wakefulness: The machine's hold on its sleep.
+        linger_s: How long after the last work it is let go.
+    """
+
+    def __init__(self, wakefulness: SleepGuard, linger_s: float = LINGER_S) -> None:
+        self._wakefulness = wakefulness
+        self._linger_s = linger_s
+        self._held = False
+        self._timer: asyncio.TimerHandle | None = None
+
+    def note(self, *, working: bool) -> None:
+        """Say whether there is work now."""
+        if working:
+            self._cancel_timer()
+            if not self._held:
+                self._held = True
+                self._wakefulness.hold()
+        elif self._held and self._timer is None:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(self._linger_s, self.release)
+
+    def release(self) -> None:
+        """Let the machine sleep now."""
+        self._cancel_timer()
+        self._held = False
+        self._wakefulness.release()
+
+    def _cancel_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None

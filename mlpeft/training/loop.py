@@ -22,8 +22,8 @@ from mlpeft.reporting.pace import SlowRounds
 from mlpeft.results import EvalResult
 from mlpeft.training.executor import LocalExecutor
 from mlpeft.training.plan import train_shards, validation_shards
+from mlpeft.training.run_files import locked
 from mlpeft.training.run_folder import open_run, run_folder
-from mlpeft.training.run_lock import locked
 from mlpeft.training.runner import ShardRunner
 from mlpeft.work import RoundInterruptedError
 

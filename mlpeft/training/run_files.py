@@ -1,12 +1,14 @@
-"""Writing into a run's folder: whole or not at all, and what to do where it fails."""
+"""A run's files: written atomically, by one process at a time."""
 
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import re
+import tempfile
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from safetensors import SafetensorError
 
@@ -62,3 +64,39 @@ def _number_of(error: OSError | SafetensorError) -> int | None:
         return error.errno
     found = re.search(r"os error (\d+)", str(error))
     return int(found[1]) if found else None
+
+
+@contextmanager
+def locked(run_dir: Path) -> Iterator[None]:
+    """Lock a run's folder; the system releases the lock if the process dies.
+
+    Raises:
+        CheckpointError: If another process holds the lock, or the folder is not
+            writable.
+    """
+    with explained(run_dir):
+        run_dir.mkdir(parents=True, exist_ok=True)
+        # Not truncated: until we hold the lock it names another process. Unbuffered: a
+        # write that failed for want of space would be retried on closing, and raise.
+        file = (run_dir / "lock").open("a+b", buffering=0)
+    with file:
+        _acquire(file, run_dir)
+        # An old lock file opens even where the folder is now read-only.
+        with explained(run_dir), tempfile.TemporaryFile(dir=run_dir):
+            pass
+        yield
+
+
+def _acquire(file: IO[bytes], run_dir: Path) -> None:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        file.seek(0)
+        holder = file.read().decode().strip() or "another process"
+        raise CheckpointError(
+            f"{run_dir} is in use by {holder}; wait for it, stop it, or use another "
+            "folder with --set run.name=NAME"
+        ) from error
+    with explained(run_dir):
+        file.truncate(0)
+        file.write(f"process {os.getpid()}".encode())

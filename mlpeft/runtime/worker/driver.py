@@ -28,7 +28,7 @@ from mlpeft.cluster.worker import messages as wm
 from mlpeft.cluster.worker.machine import WorkerMachine, WorkerPolicy
 from mlpeft.errors import MlpeftError, RemoteProtocolError
 from mlpeft.platform import NoSleepGuard
-from mlpeft.runtime.worker.awake import Awake
+from mlpeft.platform.wakefulness import Awake
 from mlpeft.runtime.worker.link import LinkLostError, LinkRefusedError
 from mlpeft.runtime.worker.preparation import Preparation
 from mlpeft.transport.rpc.join_codec import JoinRequest

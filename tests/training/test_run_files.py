@@ -9,7 +9,7 @@ import tempfile
 import pytest
 
 from mlpeft.errors import CheckpointError
-from mlpeft.training.run_lock import locked
+from mlpeft.training.run_files import locked
 
 
 def hold(run_dir, ready, done):

@@ -8,8 +8,8 @@ import threading
 import pytest
 
 from mlpeft.config import RunConfig
-from mlpeft.platform import threads
-from mlpeft.platform.threads import wait_for_thread_end
+from mlpeft.platform import process
+from mlpeft.platform.process import wait_for_thread_end
 from mlpeft.runtime import compute
 
 needs_waiting = pytest.mark.skipif(
@@ -34,9 +34,9 @@ def test_a_running_thread_is_not_reported_as_ended() -> None:
 
 def test_on_other_systems_it_waits_a_moment(monkeypatch: pytest.MonkeyPatch) -> None:
     waited: list[float] = []
-    monkeypatch.setattr(threads.sys, "platform", "darwin")
-    monkeypatch.setattr(threads.sys, "version_info", (3, 12))
-    monkeypatch.setattr(threads.time, "sleep", waited.append)
+    monkeypatch.setattr(process.sys, "platform", "darwin")
+    monkeypatch.setattr(process.sys, "version_info", (3, 12))
+    monkeypatch.setattr(process.time, "sleep", waited.append)
     assert wait_for_thread_end(1) is False
     assert len(waited) == 1
 

@@ -1,4 +1,4 @@
-"""Wait until a thread that used MLX has really ended.
+"""This process: Ctrl-C as a question, and threads that have really ended.
 
 MLX keeps state for each thread and takes Python's lock to free it when the thread ends.
 Up to Python 3.12 `Thread.join` returns before that. If the interpreter exits meanwhile,
@@ -8,10 +8,43 @@ called without an active exception`).
 
 from __future__ import annotations
 
+import signal
 import sys
+import threading
 import time
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from types import FrameType
+
+
+@contextmanager
+def asked_to_stop() -> Iterator[Callable[[], bool]]:
+    """Yield a function that tells whether Ctrl-C or SIGTERM has arrived.
+
+    A second Ctrl-C interrupts at once, as usual.
+    """
+    stop = threading.Event()
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        if stop.is_set() and number == signal.SIGINT:
+            signal.default_int_handler(number, frame)
+        stop.set()
+
+    previous = {
+        number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    for number in previous:
+        signal.signal(number, handle)
+    try:
+        yield stop.is_set
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
 
 _LOOK_S: Final = 0.001
 _BLIND_WAIT_S: Final = 0.1

@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
+from mlpeft.platform.wakefulness import Awake
 from mlpeft.runtime.memory import MemoryLink
-from mlpeft.runtime.worker.awake import Awake
 from tests.runtime.toy import ToyRunner, bounded, toy_coordinator, toy_run, toy_worker
 
 
