@@ -139,3 +139,31 @@ def test_a_new_kind_of_message_command_or_event_is_forgotten_nowhere(
     paths = (ROOT / "mlpeft" / package).rglob("*.py")
     missing = {str(path): lines for path in paths if (lines := open_matches(path))}
     assert missing == {}
+
+
+TOPS = "mlpeft|coordinator|worker|tests|tools|benchmarks|proto|configs|examples|docs"
+PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_file_and_module_that_a_page_names_is_there(page: Path) -> None:
+    text = page.read_text("utf-8")
+    tops = (
+        "mlpeft|coordinator|worker|tests|tools|benchmarks|proto|configs|examples|docs"
+    )
+    paths = set(re.findall(rf"(?<![\w./-])((?:{tops})/[\w./-]*\w)", text))
+    missing = [path for path in sorted(paths) if not (ROOT / path).exists()]
+    # mlpeft.rpc is the package of the .proto.
+    name = r"`((?:mlpeft(?!\.rpc\.)|coordinator|worker)(?:\.\w+)+)`"
+    dotted = set(re.findall(name, text))
+    missing += [name for name in sorted(dotted) if not _is_there(name)]
+    assert missing == []
+
+
+def _is_there(dotted: str) -> bool:
+    """Whether a dotted name is a module, or a public name of one."""
+    path = ROOT.joinpath(*dotted.split("."))
+    if path.is_dir() or path.with_suffix(".py").is_file():
+        return True
+    home, _, name = dotted.rpartition(".")
+    return _is_there(home) and hasattr(importlib.import_module(home), name)
