@@ -100,7 +100,7 @@ def test_a_fit_ends_where_evaluation_does(tmp_path: Path) -> None:
     fit = fit_sinusoid(trained)
     config = config.with_changes(task_distribution={"query_size": len(fit.x)})
     runner = ShardRunner.from_config(config)
-    task = runner.tasks.test.choose(generator(config.run.seed, Purpose.TEST, 0))
+    task = runner.tasks.test.sample_task(generator(config.run.seed, Purpose.TEST, 0))
     spec = TaskSpec(task, seed_word(config.run.seed, Purpose.SAMPLE, 0))
     shard = Shard(0, 0, Kind.TEST, (spec,))
     ((before, after),) = runner.run(trained.meta, shard).per_task["loss"]
