@@ -6,11 +6,10 @@ one that tasks adapt with; who compiles single steps makes its own step of `grad
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import accumulate
-from typing import TYPE_CHECKING, Literal, NamedTuple, Self, TypeAlias
+from typing import TYPE_CHECKING, Literal, NamedTuple, Self, TypeVar
 
 import mlx.core as mx
 import numpy as np
@@ -18,13 +17,14 @@ import numpy as np
 from mlpeft.config import MetaLearningSection
 from mlpeft.meta.micro_batches import mean_gradient
 from mlpeft.meta.optimizers import SGD, Adam, InnerOptimizer, clip_by_global_norm
-from mlpeft.meta.support import Batch
 from mlpeft.meta.task_axis import OneTask
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
     from mlpeft.config import RunConfig
     from mlpeft.meta.functional import Functional
-    from mlpeft.meta.support import PreparedSupport, StepInput
+    from mlpeft.meta.support import Batch, PreparedSupport, StepInput
     from mlpeft.meta.task_axis import TaskAxis
     from mlpeft.params import MlxTree, ParamTree
 
@@ -152,17 +152,18 @@ class Iterate(NamedTuple):
     loss: mx.array
 
 
-Step: TypeAlias = Callable[[Iterate, Batch], Iterate]
-"""What one inner step makes of an iterate."""
+IterateT = TypeVar("IterateT")
 
 
 def inner_steps(
-    step: Step, start: Iterate, batches: Iterable[Batch]
-) -> Iterator[Iterate]:
+    step: Callable[[IterateT, Batch], IterateT],
+    start: IterateT,
+    batches: Iterable[Batch],
+) -> Iterator[IterateT]:
     """The start, then the iterate after each step; none is computed before its turn.
 
     Args:
-        step: One step.
+        step: What one step makes of an iterate: an `Iterate`, or what else it takes.
         start: Where to start.
         batches: What each step sees.
     """

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from mlpeft.params import MlxTree, ParamTree
     from mlpeft.tasks.episode import Episode
 
+    Point: TypeAlias = tuple[MlxTree, ParamTree]
+    """Parameters and optimiser state: an iterate whose loss nobody asks for."""
     Scores: TypeAlias = tuple[np.ndarray, np.ndarray | None]
     """Loss and accuracy; accuracy is None for regression."""
 
@@ -42,7 +44,7 @@ class _Functions(NamedTuple):
 
     axis: TaskAxis
     begin: Callable[..., MlxTree]
-    step: Callable[[MlxTree, ParamTree, Batch], tuple[MlxTree, ParamTree]]
+    step: Callable[[MlxTree, ParamTree, Batch], Point]
     score: Callable[..., tuple[mx.array, ...]]
 
 
@@ -132,17 +134,16 @@ class Scorer:
     ) -> Scores:
         """Loss and accuracy, (steps,) or with a second axis of tasks."""
 
-        def step(iterate: Iterate, batch: Batch) -> Iterate:
-            # Without the loss, which would be computed for nobody.
-            return Iterate(*functions.step(*iterate[:2], batch), iterate.loss)
+        def step(point: Point, batch: Batch) -> Point:
+            return functions.step(*point, batch)
 
         start = self._start(functions, theta, state, support.whole)
-        iterates = inner_steps(step, start, support.steps(max(steps)))
+        points = inner_steps(step, start, support.steps(max(steps)))
         scored = []
-        for number, iterate in enumerate(iterates):
-            mx.async_eval(iterate.params, iterate.state)
+        for number, (params, inner_state) in enumerate(points):
+            mx.async_eval(params, inner_state)
             if number in steps:
-                scored.append(functions.score(iterate.params, support.whole.x, *query))
+                scored.append(functions.score(params, support.whole.x, *query))
                 mx.async_eval(scored[-1])
         loss = np.stack([np.asarray(score[0]) for score in scored])
         if len(scored[0]) == 1:
@@ -155,7 +156,7 @@ class Scorer:
         theta: MlxTree,
         state: ParamTree,
         support: Examples,
-    ) -> Iterate:
+    ) -> Point:
         """Parameters and optimiser state before the first step.
 
         All are arrays and have the axis of tasks, if there is one, as after each step:
@@ -171,7 +172,7 @@ class Scorer:
         for name, leaf in fresh.items():
             if isinstance(leaf, mx.array):
                 arrays[name] = mx.broadcast_to(arrays[name], leaf.shape)
-        return Iterate(params, arrays, mx.array(0.0))
+        return params, arrays
 
     def _functions(self, axis: TaskAxis) -> _Functions:
         """The functions for one task's arrays, or for all tasks' at once."""
@@ -183,9 +184,7 @@ class Scorer:
             with functional.installed():
                 return axis.map(functional.episode_leaves)(theta, x, y)
 
-        def step(
-            params: MlxTree, state: ParamTree, batch: Batch
-        ) -> tuple[MlxTree, ParamTree]:
+        def step(params: MlxTree, state: ParamTree, batch: Batch) -> Point:
             start = Iterate(params, state, mx.array(0.0))
             with functional.installed():
                 return grad_step(gradients, optimizer, start, batch)[:2]

@@ -100,13 +100,12 @@ class SupportPlan:
     @classmethod
     def stack(cls, plans: Sequence[SupportPlan]) -> Self:
         """One plan of several tasks, whose support sets have equal shapes."""
-        return cls(
-            np.stack([plan.x for plan in plans]),
-            np.stack([plan.y for plan in plans]),
-            _stack_steps([plan.order for plan in plans]),
-            _stack_steps([plan.keys for plan in plans]),
-            (np.arange(len(plans))[:, None],),
-        )
+        x, y = np.stack([p.x for p in plans]), np.stack([p.y for p in plans])
+        keys = _stack_steps([plan.keys for plan in plans])
+        order = _stack_steps([plan.order for plan in plans])
+        if order is None:
+            return cls(x, y, None, keys)
+        return cls(x, y, order, keys, (np.arange(len(plans))[:, None],))
 
     def as_seen(self, num_steps: int) -> SupportPlan:
         """The plan of one task with what the steps see as its support set, in order.
@@ -186,6 +185,8 @@ class PreparedSupport(NamedTuple):
 
     def at_once(self) -> PreparedSupport:
         """With all batches in a list, as `mx.compile` needs them."""
+        if isinstance(self.batches, list):
+            return self
         batches = [self.batches[number] for number in range(len(self.batches))]
         return self._replace(batches=batches)
 
