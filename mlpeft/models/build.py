@@ -66,42 +66,42 @@ def build_model(
 
 
 def load_encoder(weights: str | Path, num_classes: int, **settings: Any) -> nn.Module:
-    """A pretrained sentence encoder with a head for episodes, from Python.
+    """Load a pretrained sentence encoder with a head for episodes.
 
-    The head is made anew from the support set of each episode; `wrap` says which few
-    parameters of the encoder are meta-learned.
+    Each episode builds its head from the support set. `wrap` selects the parameters of
+    the encoder that are meta-learned.
 
     Args:
-        weights: A Hugging Face folder, OWNER/NAME of the hub, or
-            package:NAME/FOLDER inside an installed package.
-        num_classes: Classes of an episode, at most.
+        weights: A Hugging Face folder, OWNER/NAME on the hub, or package:NAME/FOLDER in
+            an installed package.
+        num_classes: The largest number of classes of an episode.
         **settings: Other keys of the `model` section: `head`, `logit_scale`,
             `projected`.
 
     Returns:
-        A module from token numbers (n, length) to logits (n, num_classes).
+        A module from token ids (n, length) to logits (n, num_classes).
 
     Raises:
-        ConfigError: If a setting is not a possible one.
+        ConfigError: If a setting is invalid.
         DataError: If the weights are missing or of another architecture.
     """
     return _load("encoder", weights, num_classes, settings)
 
 
 def load_language_model(weights: str | Path, **settings: Any) -> nn.Module:
-    """A pretrained causal language model, from Python.
+    """Load a pretrained causal language model.
 
     Args:
         weights: As for `load_encoder`, or a GGUF file.
         **settings: Other keys of the `model` section: `base_dtype`.
 
     Returns:
-        mlx-lm's module, from token numbers (n, length) to logits (n, length,
-        vocabulary).
+        mlx-lm's module, from token ids (n, length) to logits (n, length, vocabulary).
 
     Raises:
-        ConfigError: If a setting is not a possible one.
-        DataError: If mlx-lm or the weights are missing, or it does not know the model.
+        ConfigError: If a setting is invalid.
+        DataError: If mlx-lm or the weights are missing, or mlx-lm does not know the
+            architecture.
     """
     return _load("causal_lm", weights, 0, settings)
 

@@ -1,7 +1,7 @@
-"""Tasks of a user's own texts, from Python: a file or pairs, and no configuration file.
+"""Tasks of the user's own texts, from a file or from pairs, without a configuration.
 
-They are those of the families `intents` and `completions`, which draw from files. What
-is in memory is therefore written to a private file that goes with the process.
+They use the families `intents` and `completions`, which read files. Texts in memory are
+therefore written to a private file, which is removed when the process exits.
 """
 
 from __future__ import annotations
@@ -36,24 +36,24 @@ def text_tasks(
     task_params: Mapping[str, Any] | None = None,
     **settings: Any,
 ) -> TaskSplits:
-    """Tasks that tell labels of texts apart, for a sentence encoder.
+    """Build tasks that classify texts by their labels, for a sentence encoder.
 
-    Train, val and test have labels of their own, dealt 3 : 1 : 1 by their names unless
-    `task_params` says otherwise. `.train.sample_episode()` draws an episode.
+    Train, val and test have disjoint labels, assigned 3 : 1 : 1 by name unless
+    `task_params` sets another split. `.train.sample_episode()` samples an episode.
 
     Args:
         examples: A .jsonl or .csv file with `text` and `label`, or pairs of them.
-        tokenizer: The encoder, as `load_encoder` was given it.
-        seed: Of the tasks and the stream of episodes.
-        task_params: Of the family `intents`, such as `split_shares`.
+        tokenizer: The `weights` of `load_encoder`.
+        seed: Seed of the tasks and the stream of episodes.
+        task_params: Settings of the family `intents`, such as `split_shares`.
         **settings: Keys of `task_distribution`: `num_classes`, `k_shot`, ...
 
     Raises:
         ConfigError: Listing every problem, such as too few labels or texts.
         DataError: If the examples or the tokenizer cannot be used.
     """
-    texts = {"dataset": _file_of(examples, _LABELLED)} | dict(task_params or {})
-    return _tasks("intents", texts, tokenizer, seed, settings)
+    params = {"dataset": _write_examples(examples, _LABELLED)} | dict(task_params or {})
+    return _build("intents", params, tokenizer, seed, settings)
 
 
 def completion_tasks(
@@ -64,28 +64,27 @@ def completion_tasks(
     task_params: Mapping[str, Any] | None = None,
     **settings: Any,
 ) -> TaskSplits:
-    """Tasks of prompts and completions, for a language model.
+    """Build tasks of prompts and completions, for a language model.
 
-    A task is whatever the examples of one name share: a person, a style, a format.
-    Train, val and test have tasks of their own. `.train.sample_episode()` draws an
-    episode.
+    A task consists of the examples with one name: a person, a style, a format. Train,
+    val and test have different tasks. `.train.sample_episode()` samples an episode.
 
     Args:
         examples: A .jsonl file with `task`, `prompt` and `completion`, or triples.
-        tokenizer: The model, as `load_language_model` was given it.
-        seed: Of the tasks and the stream of episodes.
-        task_params: Of the family `completions`, such as `template`.
+        tokenizer: The `weights` of `load_language_model`.
+        seed: Seed of the tasks and the stream of episodes.
+        task_params: Settings of the family `completions`, such as `template`.
         **settings: Keys of `task_distribution`: `k_shot`, `query_size`, ...
 
     Raises:
         ConfigError: Listing every problem, such as too few examples of a task.
         DataError: If the examples or the tokenizer cannot be used.
     """
-    texts = {"path": _file_of(examples, _COMPLETION)} | dict(task_params or {})
-    return _tasks("completions", texts, tokenizer, seed, settings)
+    params = {"path": _write_examples(examples, _COMPLETION)} | dict(task_params or {})
+    return _build("completions", params, tokenizer, seed, settings)
 
 
-def _tasks(
+def _build(
     family: str,
     task_params: Mapping[str, Any],
     tokenizer: str | Path,
@@ -100,10 +99,10 @@ def _tasks(
     return build_tasks(RunConfig.from_dict(tree))
 
 
-def _file_of(
+def _write_examples(
     examples: str | Path | Iterable[Sequence[str]], keys: tuple[str, ...]
 ) -> str:
-    """The file of these examples; the same examples have the same file."""
+    """Write examples to a file named by their digest; a path is returned unchanged."""
     if isinstance(examples, str | Path):
         return str(examples)
     lines = []
@@ -124,7 +123,7 @@ def _file_of(
 
 @functools.cache
 def _folder() -> Path:
-    """Readable by this user alone; removed when the process ends."""
+    """A folder that only this user can read; removed when the process exits."""
     folder = Path(tempfile.mkdtemp(prefix="mlpeft-texts-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder
