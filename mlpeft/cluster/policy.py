@@ -112,6 +112,7 @@ class Failure:
         attempt: Number of the attempt.
         worker: The worker's name.
         process_id: The worker's process.
+        identity: As in WorkerJoined.
         cause: The kind of failure.
         reason: The details.
     """
@@ -119,6 +120,7 @@ class Failure:
     attempt: int
     worker: str
     process_id: str
+    identity: str
     cause: Cause
     reason: str
 
@@ -137,6 +139,7 @@ class Candidate:
         worker: The connection.
         name: The worker's name, for the reason.
         process_id: Its process.
+        identity: As in WorkerJoined.
         free: Free slots; 0 while it is busy, draining or quarantined.
         draining: Whether it will accept no more shards.
         quarantined: Whether it gets no shards because it failed at too many.
@@ -147,6 +150,7 @@ class Candidate:
     worker: WorkerId
     name: str
     process_id: str
+    identity: str
     free: int
     draining: bool = False
     quarantined: bool = False

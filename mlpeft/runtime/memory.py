@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from mlpeft.cluster.protocol import RunOver
+from mlpeft.runtime.coordinator.identities import LOCAL
 from mlpeft.runtime.coordinator.joins import JoinRefusedError
 from mlpeft.runtime.worker.link import LinkRefusedError
 from mlpeft.transport.rpc.blob_codec import BlobRequest
@@ -35,7 +36,7 @@ class MemoryLink:
     async def join(self, request: JoinRequest) -> JoinResponse:
         """Ask to take part."""
         try:
-            return self._driver.joins.join(request)
+            return self._driver.joins.join(request, LOCAL)
         except JoinRefusedError as error:
             raise LinkRefusedError(str(error)) from error
 

@@ -41,10 +41,11 @@ class Machine:
         self.state.check_invariants()
         return commands
 
-    def join(self, name, slots=1, process_id=None, at=None):
+    def join(self, name, slots=1, process_id=None, identity=None, at=None):
         worker = p.WorkerId(f"{name}-id")
         process_id = process_id or f"{name}-process"
-        return self(cm.WorkerJoined(worker, name, process_id, slots), at)
+        identity = identity or f"{name}-machine"
+        return self(cm.WorkerJoined(worker, name, process_id, identity, slots), at)
 
     def open(self, shards=2, version=0):
         return self(cm.RoundOpened(version, toy_shards(version, shards), META))

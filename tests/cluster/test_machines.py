@@ -159,7 +159,7 @@ class CoordinatorRules(RuleBasedStateMachine):
         self.connections += 1
         self.ids[name] = p.WorkerId(f"{name}-{self.connections}")
         process = f"{name}-{self.connections}" if crashed else name
-        self.send(cm.WorkerJoined(self.ids[name], name, process, slots))
+        self.send(cm.WorkerJoined(self.ids[name], name, process, name, slots))
 
     @rule(name=NAMES)
     def gets_ready(self, name):

@@ -15,11 +15,15 @@ from mlpeft.cluster.validation import Versions, version_refusal, view_refusal
 
 
 def candidate(name, free, **changes):
-    return Candidate(WorkerId(name), name, f"{name}-process", free, **changes)
+    return Candidate(
+        WorkerId(name), name, f"{name}-process", f"{name}-machine", free, **changes
+    )
 
 
 def failure(name):
-    return Failure(1, name, f"{name}-process", Cause.FAILED, "no memory")
+    return Failure(
+        1, name, f"{name}-process", f"{name}-machine", Cause.FAILED, "no memory"
+    )
 
 
 def test_the_worker_with_most_free_slots_is_chosen_and_the_first_among_equals():
@@ -57,7 +61,7 @@ def test_when_all_have_failed_they_take_turns():
 
 
 def test_a_restarted_worker_of_the_same_name_has_not_failed_yet():
-    restarted = Candidate(WorkerId("2"), "ada", "another-process", 1)
+    restarted = Candidate(WorkerId("2"), "ada", "another-process", "another-machine", 1)
     assert choose_worker([restarted], [failure("ada")])[1] == "ada has not failed at it"
 
 

@@ -51,7 +51,7 @@ COORDINATOR_EVENTS = [
     cm.RoundAbandoned("stop"),
     cm.RunEnded("done"),
     cm.WorkerExpected("bob", "bob-process"),
-    cm.WorkerJoined(p.WorkerId("bob-id"), "bob", "bob-process", 1),
+    cm.WorkerJoined(p.WorkerId("bob-id"), "bob", "bob-process", "bob-machine", 1),
     cm.WorkerLeft(ADA, "gone"),
     cm.MessageReceived(ADA, p.LeaseReturn(key(0), True, "no memory")),
     cm.UploadHeld(ADA, key(0)),

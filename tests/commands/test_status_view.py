@@ -22,8 +22,8 @@ ADA = WorkerId("1")
 def overview():
     """A run with the workers ada and bob, who is leaving; seen a second later."""
     state = CoordinatorMachine("s", policy_with())
-    state.handle(WorkerJoined(ADA, "ada", "p1", 1, "M2 Ultra"), 0.0)
-    state.handle(WorkerJoined(WorkerId("2"), "bob", "p2", 1, "M1"), 0.0)
+    state.handle(WorkerJoined(ADA, "ada", "p1", "m1", 1, "M2 Ultra"), 0.0)
+    state.handle(WorkerJoined(WorkerId("2"), "bob", "p2", "m2", 1, "M1"), 0.0)
     state.handle(MessageReceived(WorkerId("2"), Draining()), 0.5)
     return Overview(
         run="digits",

@@ -224,7 +224,9 @@ class Leases:
         if current is None:
             return []
         info = worker.info
-        failure = Failure(key.attempt, info.name, info.process_id, cause, reason)
+        failure = Failure(
+            key.attempt, info.name, info.process_id, info.identity, cause, reason
+        )
         history = current.failures.setdefault(key.shard, [])
         history.append(failure)
         if cause is Cause.LOST:

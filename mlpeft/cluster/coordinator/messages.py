@@ -38,6 +38,8 @@ class WorkerJoined:
         name: What people call the worker; need not be unique.
         process_id: The same for all connections of one worker process. A process that
             comes back had lost its connection, and had not crashed.
+        identity: Whom the worker counts as: its certificate's name, or in the clear its
+            address. Several processes may share one; no worker can choose it.
         slots: Shards that it takes at once.
         device: What it computes on, for the status.
     """
@@ -45,6 +47,7 @@ class WorkerJoined:
     worker: WorkerId
     name: str
     process_id: str
+    identity: str
     slots: int
     device: str = ""
 

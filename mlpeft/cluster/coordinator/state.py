@@ -227,6 +227,7 @@ class ClusterState:
             worker=worker.info.worker,
             name=worker.info.name,
             process_id=process_id,
+            identity=worker.info.identity,
             free=0 if worker.draining or quarantined else free,
             draining=worker.draining,
             quarantined=quarantined,

@@ -63,7 +63,13 @@ class Network:
         self._lines[line.worker_id] = line
         process.line = line
         process.take(CoordinatorJoined(self._head.session, heartbeat_s=1.0), line)
-        joined = WorkerJoined(line.worker_id, process.name, process.process_id, slots)
+        joined = WorkerJoined(
+            line.worker_id,
+            process.name,
+            process.process_id,
+            identity=process.identity,
+            slots=slots,
+        )
         state = self._head.state
         # The first message of a stream is delivered once, before any other.
         self._agenda.after(

@@ -100,6 +100,7 @@ class Simulation:
         return Process(
             name,
             f"{name}-{next(self._ids)}",
+            f"machine-{slot}",
             self._agenda,
             self._chance,
             self._head.network,

@@ -41,6 +41,7 @@ class Process:
     Args:
         name: What people call it; the next process in its place has the same.
         process_id: Unlike that of any other.
+        identity: Whom the coordinator sees behind it.
         agenda: Virtual time.
         chance: How long tasks take, and what fails.
         network: The way to the coordinator.
@@ -53,6 +54,7 @@ class Process:
         self,
         name: str,
         process_id: str,
+        identity: str,
         agenda: EventQueue,
         chance: FaultInjector,
         network: Network,
@@ -63,6 +65,7 @@ class Process:
     ) -> None:
         self.name = name
         self.process_id = process_id
+        self.identity = identity
         self.alive = True
         self.line: Line | None = None
         self.frozen_until = 0.0

@@ -226,14 +226,19 @@ class CoordinatorDriver:
             JoinRefusedError: If it sees the run differently.
             RemoteProtocolError: If it has not joined, or has a stream already.
         """
-        join = self.joins.take(hello)
+        join, identity = self.joins.take(hello)
         worker, cluster = WorkerId(hello.worker_id), self.config.cluster
         self._peers[worker] = peer
         self._names[worker] = join.name
         peer.send(Welcome(cluster.heartbeat_s))
         self._handle(
             cm.WorkerJoined(
-                worker, join.name, join.process_id, cluster.slots, hello.device
+                worker,
+                join.name,
+                join.process_id,
+                identity=identity,
+                slots=cluster.slots,
+                device=hello.device,
             )
         )
         return worker

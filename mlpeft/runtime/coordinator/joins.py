@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import uuid
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
 
 from mlpeft.cluster.messages import about
 from mlpeft.cluster.protocol import WorkerId
@@ -31,6 +32,19 @@ LARGE_BYTES = 1 << 20
 
 class JoinRefusedError(MlpeftError):
     """A worker may not take part; the message says what mends it."""
+
+
+class Joined(NamedTuple):
+    """A worker that was let in.
+
+    Attributes:
+        request: What it said; its process id is made unlike that of any process of
+            another identity.
+        identity: Whom it counts as (`identities`).
+    """
+
+    request: JoinRequest
+    identity: str
 
 
 class Joins:
@@ -60,10 +74,14 @@ class Joins:
         self._versions = versions
         self._offer = offer
         self._expect = expect
-        self._joined: dict[WorkerId, JoinRequest] = {}  # without a stream, oldest first
+        self._joined: dict[WorkerId, Joined] = {}  # without a stream, oldest first
 
-    def join(self, request: JoinRequest) -> JoinResponse:
+    def join(self, request: JoinRequest, identity: str) -> JoinResponse:
         """Let a worker in.
+
+        Args:
+            request: What it says of itself.
+            identity: Whom it counts as.
 
         Raises:
             JoinRefusedError: If it has other versions.
@@ -73,7 +91,10 @@ class Joins:
         )
         _refuse(request, version_refusal(self._versions, theirs))
         worker = WorkerId(uuid.uuid4().hex[:16])
-        self._joined[worker] = request
+        # Or another machine could answer the leases of a process that it names.
+        process_id = f"{identity}/{request.process_id}"
+        request = replace(request, process_id=process_id)
+        self._joined[worker] = Joined(request, identity)
         while len(self._joined) > MOST_JOINS:
             del self._joined[next(iter(self._joined))]
         self._expect(request)
@@ -81,21 +102,21 @@ class Joins:
             worker, self._session, self._config_yaml, self._offer.assets
         )
 
-    def take(self, hello: Hello) -> JoinRequest:
+    def take(self, hello: Hello) -> Joined:
         """The join that a stream belongs to; each is good for one stream.
 
         Raises:
             JoinRefusedError: If the worker sees the run differently.
             RemoteProtocolError: If it has not joined, or has a stream already.
         """
-        request = self._joined.pop(WorkerId(hello.worker_id), None)
-        if request is None:
+        joined = self._joined.pop(WorkerId(hello.worker_id), None)
+        if joined is None:
             raise RemoteProtocolError(
                 f"worker id {hello.worker_id[:40]!r} has not joined, or has a stream; "
                 "join again"
             )
-        _refuse(request, view_refusal(self._fingerprint, hello.fingerprint))
-        return request
+        _refuse(joined.request, view_refusal(self._fingerprint, hello.fingerprint))
+        return joined
 
     def blob(self, request: BlobRequest) -> Blob:
         """The blob that a joined worker asks for.
@@ -103,11 +124,12 @@ class Joins:
         Raises:
             RemoteProtocolError: If it has not joined, or the run has no such blob.
         """
-        join = self._joined.get(WorkerId(request.worker_id))
-        if join is None:
+        joined = self._joined.get(WorkerId(request.worker_id))
+        if joined is None:
             raise RemoteProtocolError(
                 f"worker id {request.worker_id[:40]!r} has not joined; join again"
             )
+        join = joined.request
         blob = self._offer.blob(request.sha256)
         if blob is None:
             raise RemoteProtocolError(
@@ -127,9 +149,9 @@ class Joins:
 
     def fetching(self, request: BlobRequest) -> None:
         """A transfer goes on."""
-        join = self._joined.get(WorkerId(request.worker_id))
-        if join is not None:
-            self._expect(join)
+        joined = self._joined.get(WorkerId(request.worker_id))
+        if joined is not None:
+            self._expect(joined.request)
 
 
 def _refuse(request: JoinRequest, refusal: str | None) -> None:

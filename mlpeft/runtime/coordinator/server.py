@@ -20,6 +20,7 @@ from mlpeft.runtime.coordinator.blob_service import send_blob
 from mlpeft.runtime.coordinator.control import Control, NotOperatorError
 from mlpeft.runtime.coordinator.driver import UnknownWorkerError
 from mlpeft.runtime.coordinator.health import StandardServices
+from mlpeft.runtime.coordinator.identities import identity_of
 from mlpeft.runtime.coordinator.joins import JoinRefusedError
 from mlpeft.runtime.coordinator.listen import listen, listen_on_socket
 from mlpeft.transport.rpc import (
@@ -157,7 +158,8 @@ class Server:
             if visitor is not None:
                 name = visitor.worker_name(request.name)
                 request = dataclasses.replace(request, name=name)
-            response = self._driver.joins.join(request)
+            identity = identity_of(context.peer(), visitor)
+            response = self._driver.joins.join(request, identity)
         except MlpeftError as error:
             await _abort(context, error)
         return join_codec.encode_join_response(response)

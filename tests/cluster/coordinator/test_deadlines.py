@@ -195,7 +195,7 @@ def test_a_worker_that_has_become_slow_gets_longer_after_some_late_leases(season
 def test_a_lease_behind_another_gets_the_time_of_both(seasoned):
     """Bob has no times yet: ada's are his."""
     seasoned.update("ada", 0, round_id=2, version=1)
-    seasoned(cm.WorkerJoined(BOB, "bob", "bob-process", slots=2))
+    seasoned(cm.WorkerJoined(BOB, "bob", "bob-process", "bob-machine", slots=2))
     grants = of_type(seasoned.open(shards=3, version=2), p.Lease)
     lasts = [(grant.worker, pytest.approx(grant.message.lease_s)) for grant in grants]
     assert lasts == [(BOB, 6), (ADA, 6), (BOB, 12)]

@@ -342,8 +342,8 @@ def test_an_update_that_comes_twice_counts_once(machine):
             cm.RoundOpened(0, toy_shards(0, 1), META),
             "RoundOpened came while",
         ),
-        (cm.WorkerJoined(ADA, "ada", "x", 1), "already in use"),
-        (cm.WorkerJoined(BOB, "bob", "x", 0), "has 0 slots"),
+        (cm.WorkerJoined(ADA, "ada", "x", "m", 1), "already in use"),
+        (cm.WorkerJoined(BOB, "bob", "x", "m", 0), "has 0 slots"),
     ],
 )
 def test_what_our_own_side_may_not_do_raises_and_changes_nothing(

@@ -62,7 +62,7 @@ def test_a_drained_worker_finishes_its_shard_and_gets_no_other(machine):
 
 def test_a_worker_is_drained_by_name_on_all_its_connections_or_by_id_on_one(machine):
     machine.join("ada")
-    machine(cm.WorkerJoined(WorkerId("2"), "ada", "another process", 1))
+    machine(cm.WorkerJoined(WorkerId("2"), "ada", "another process", "m", 1))
     assert machine.state.named("ada") == (ADA, "2")
     (drained,) = of_type(machine(cm.DrainRequested("2", "old")), p.Drain)
     assert drained.worker == "2"

@@ -161,11 +161,11 @@ def test_late_leases_count_towards_quarantine():
 
 
 def candidate(name, **changes):
-    return Candidate(WorkerId(name), name, name, 1, **changes)
+    return Candidate(WorkerId(name), name, name, name, 1, **changes)
 
 
 def failures(*names):
-    return [Failure(i, n, n, Cause.FAILED, "") for i, n in enumerate(names, 1)]
+    return [Failure(i, n, n, n, Cause.FAILED, "") for i, n in enumerate(names, 1)]
 
 
 @pytest.mark.parametrize(
