@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 
@@ -76,16 +76,67 @@ class ShardUpdate:
         total: Sum over the shard's tasks, in order, of what the algorithm takes from a
             task, float32 NumPy leaves (for Reptile: the adapted parameters). Empty for
             validation and test.
-        per_task: Small arrays with a leading axis of `count` tasks: train has
-            `support_loss` (count,) and, where there are queries, `query_loss` (count,);
-            validate and test have `loss` and, for classification, `acc`, for sequences
-            `exact` (count, len(eval steps)).
+        per_task: Small float32 arrays with a leading axis of `count` tasks; which they
+            are says `ResultSchema`.
     """
 
     index: int
     count: int
     total: ParamTree = field(default_factory=dict)
     per_task: ParamTree = field(default_factory=dict)
+
+
+MOST_VALUE = 1e15
+"""Largest magnitude of a number of `total`, a task: far beyond any useful parameter,
+gradient or moment, and still with finite squares and sums."""
+MOST_LOSS = 1e30
+"""Largest loss of a task. A round's sum of them is finite."""
+ROUNDING = 1e-3
+"""How far rounding may take a loss below 0, or a share out of [0, 1]."""
+
+
+class PerTaskLeaf(NamedTuple):
+    """A per-task result: float32 numbers of a known shape and range.
+
+    Attributes:
+        shape: Of one task's: () for a number, (n,) for one after each of n step counts.
+        least: Smallest possible number.
+        most: Largest possible number.
+    """
+
+    shape: tuple[int, ...]
+    least: float
+    most: float
+
+
+@dataclass(frozen=True, slots=True)
+class ResultSchema:
+    """The per-task results that the shards of a run have: these, and no others.
+
+    Losses are means of squares or of negative logarithms of probabilities, so none is
+    negative.
+
+    Attributes:
+        has_queries: Whether training episodes have query sets.
+        eval_steps: After how many numbers of inner steps queries are scored.
+        share: Name of the share that scores have beside their loss: "acc" for
+            classification, "exact" for sequences; None for regression.
+    """
+
+    has_queries: bool = False
+    eval_steps: int = 1
+    share: str | None = None
+
+    def of(self, kind: Kind) -> dict[str, PerTaskLeaf]:
+        """The per-task results of a shard of this kind, by name."""
+        if kind is Kind.TRAIN:
+            names = ["support_loss", *(["query_loss"] if self.has_queries else [])]
+            return dict.fromkeys(names, PerTaskLeaf((), -ROUNDING, MOST_LOSS))
+        steps = (self.eval_steps,)
+        leaves = {"loss": PerTaskLeaf(steps, -ROUNDING, MOST_LOSS)}
+        if self.share is not None:
+            leaves[self.share] = PerTaskLeaf(steps, -ROUNDING, 1 + ROUNDING)
+        return leaves
 
 
 @dataclass(frozen=True, slots=True)

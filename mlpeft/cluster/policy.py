@@ -7,9 +7,11 @@ whether a shard has failed too often.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Self
+
+from mlpeft.work import ResultSchema
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,6 +45,7 @@ class Policy:
         norm_factor: Spreads above the median beyond which the norm of an update's
             displacement needs confirmation by a second worker; 0: never.
         displacement: What the run's algorithm takes from a shard.
+        results: The per-task results that the run's shards have.
         ordered_sum: Whether updates are summed on arrival, in their order; False: a
             round keeps all of them, for aggregation rules other than the mean.
         room_bytes: Memory for updates that wait to be summed; at least two are held.
@@ -62,11 +65,17 @@ class Policy:
     norm_factor: float
     displacement: Displacement
     ordered_sum: bool
+    results: ResultSchema = field(default_factory=ResultSchema)
     room_bytes: int = 256 << 20
 
     @classmethod
     def from_config(
-        cls, cluster: ClusterSection, *, displacement: Displacement, ordered_sum: bool
+        cls,
+        cluster: ClusterSection,
+        *,
+        displacement: Displacement,
+        ordered_sum: bool,
+        results: ResultSchema | None = None,
     ) -> Self:
         """The policy of a run.
 
@@ -74,6 +83,7 @@ class Policy:
             cluster: The run's `cluster` section.
             displacement: As its algorithm says.
             ordered_sum: Whether its updates are summed as they come in.
+            results: The per-task results that its shards have; None: one loss.
         """
         return cls(
             lost_after_s=cluster.lost_after_s,
@@ -88,6 +98,7 @@ class Policy:
             norm_factor=cluster.norm_factor,
             displacement=displacement,
             ordered_sum=ordered_sum,
+            results=results or ResultSchema(),
         )
 
 

@@ -10,81 +10,96 @@ from packaging.version import InvalidVersion, Version
 
 from mlpeft.errors import ParamMismatch
 from mlpeft.params import check_schema
-from mlpeft.work import Kind
+from mlpeft.work import MOST_VALUE, Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from mlpeft.params import ParamTree, Schema
+    from mlpeft.work import ResultSchema, Shard, ShardUpdate
 
-    from mlpeft.params import Array, Schema
-    from mlpeft.work import Shard, ShardUpdate
+NAME_SHOWN = 80
+"""Characters of a name from the network that a refusal shows."""
 
 
-def reject_reason(shard: Shard, schema: Schema, update: ShardUpdate) -> str | None:
+def reject_reason(
+    shard: Shard, schema: Schema, results: ResultSchema, update: ShardUpdate
+) -> str | None:
     """Why an update may not count, or None if it may.
+
+    What passes can be summed, averaged and compared without an error or an overflow.
 
     Args:
         shard: What was leased.
         schema: Leaves that the sum of a training shard must have, with shapes and
             dtypes; validation and test shards must have none.
+        results: The per-task results that a shard must have.
         update: What came back.
     """
     if update.index != shard.index:
         return f"it is for shard {update.index}, expected {shard.index}"
-    if update.count != len(shard.tasks):
-        return f"it counts {update.count} tasks, expected {len(shard.tasks)}"
+    count = len(shard.tasks)
+    if update.count != count:
+        return f"it counts {update.count} tasks, expected {count}"
+    leaves = results.of(shard.kind)
+    numbers = {name: ((count, *leaf.shape), "float32") for name, leaf in leaves.items()}
+    refusal = _schema_refusal(
+        "its sum", schema if shard.kind is Kind.TRAIN else {}, update.total
+    ) or _schema_refusal("its per-task results", numbers, update.per_task)
+    if refusal is not None:
+        return refusal
+    for name, leaf in leaves.items():
+        bounds = leaf.least, leaf.most
+        refusal = _range_refusal("its per-task results", name, update.per_task, bounds)
+        if refusal is not None:
+            return refusal
+    most = count * MOST_VALUE
+    for name in sorted(update.total):
+        refusal = _range_refusal("its sum", name, update.total, (-most, most))
+        if refusal is not None:
+            return refusal
+    return None
+
+
+def _schema_refusal(what: str, expected: Schema, tree: ParamTree) -> str | None:
+    """The first leaf that is missing, not expected, or of another shape or dtype."""
+    unexpected = sorted(tree.keys() - expected.keys())
+    if unexpected:
+        # `check_schema` would look for the nearest of ours: long, for a name as sent.
+        return f"{what}: leaf {unexpected[0][:NAME_SHOWN]!r} is not expected"
     try:
-        check_schema(
-            schema if shard.kind is Kind.TRAIN else {}, update.total, "its sum"
-        )
+        check_schema(expected, tree, what)
     except ParamMismatch as error:
         return str(error)
+    return None
+
+
+def _range_refusal(
+    what: str, name: str, tree: ParamTree, bounds: tuple[float, float]
+) -> str | None:
+    """How many numbers of a leaf are NaN, infinite or out of bounds; None: none."""
+    flat = np.asarray(tree[name]).reshape(-1)
+    least, most = bounds
+    if _surely_within(flat, min(-least, most)):
+        return None
+    within = int(np.count_nonzero((flat >= least) & (flat <= most)))
+    if within == flat.size:
+        return None
     return (
-        _per_task_refusal(update)
-        or _not_finite("its sum", update.total)
-        or _not_finite("its per-task results", update.per_task)
+        f"{what} has {flat.size - within} values of {flat.size} in leaf {name!r} that "
+        f"are NaN, infinite or not in [{least:g}, {most:g}]; if this happens on every "
+        "worker the inner loop diverges: lower meta_learning.inner_lr"
     )
 
 
-def _per_task_refusal(update: ShardUpdate) -> str | None:
-    """What is wrong with the shape or dtype of the per-task results."""
-    for name in sorted(update.per_task):
-        leaf = np.asarray(update.per_task[name])
-        if leaf.ndim < 1 or leaf.shape[0] != update.count:
-            return (
-                f"per-task result {name!r} has shape {leaf.shape}, expected "
-                f"{update.count} along its first axis"
-            )
-        if leaf.dtype.kind not in "fiu":
-            return f"per-task result {name!r} is {leaf.dtype}, expected numbers"
-    return None
+def _surely_within(
+    flat: np.ndarray[tuple[int], np.dtype[np.floating]], magnitude: float
+) -> bool:
+    """Whether the sum of squares shows that no magnitude is larger.
 
-
-def _not_finite(what: str, tree: Mapping[str, Array]) -> str | None:
-    """Name the first leaf with a NaN or an infinity, and how many it has."""
-    for name in sorted(tree):
-        leaf = np.asarray(tree[name])
-        if leaf.dtype.kind != "f" or _all_finite(leaf):
-            continue
-        bad = int(leaf.size - np.count_nonzero(np.isfinite(leaf)))
-        return (
-            f"{what} has {bad} values of {leaf.size} in leaf {name!r} that are NaN or "
-            "infinite; if this happens on every worker the inner loop diverges: lower "
-            "meta_learning.inner_lr"
-        )
-    return None
-
-
-def _all_finite(leaf: np.ndarray[tuple[int, ...], np.dtype[np.floating]]) -> bool:
-    """Whether all values are finite, without a mask in the common case.
-
-    A NaN or an infinity makes the sum of squares not finite, and that needs no
-    temporary array. Large finite values may overflow it too: only then look at each.
+    It needs no temporary array, and a NaN or an infinity makes it one too. Many numbers
+    within may have a larger sum: then each is to be looked at.
     """
-    flat = leaf.reshape(-1)
     with np.errstate(over="ignore", invalid="ignore"):
-        if np.isfinite(np.dot(flat, flat)):
-            return True
-    return bool(np.isfinite(flat).all())
+        return bool(np.dot(flat, flat) <= magnitude**2)
 
 
 @dataclass(frozen=True, slots=True)

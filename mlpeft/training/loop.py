@@ -28,7 +28,7 @@ from mlpeft.training.runner import ShardRunner
 from mlpeft.work import RoundInterruptedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from mlpeft.config import RunConfig
@@ -131,7 +131,7 @@ def train_run(
             reason = _loop(run, runner, executor, reporter, should_stop)
         except RoundInterruptedError:
             reason = "stopped"
-        except MlpeftError:
+        except Exception:
             with contextlib.suppress(CheckpointError):
                 run.save(reporter)
             raise
@@ -174,13 +174,14 @@ def _loop(
             return "stopped"
         shards = train_shards(run.config, runner.tasks, progress.iteration)
         done = executor.run(progress.iteration, run.meta, shards)
-        mean = combine(done.totals, settings.aggregation, settings.trim_fraction)
-        moved = run.outer.step(run.meta, mean, progress.iteration)
-        metrics = _metrics(done) | {
-            "param_diff": moved.param_diff,
-            "outer_lr": moved.outer_lr,
-        }
-        _check_finite(metrics, progress.iteration)
+        with _usable(run):
+            mean = combine(done.totals, settings.aggregation, settings.trim_fraction)
+            moved = run.outer.step(run.meta, mean, progress.iteration)
+            metrics = _metrics(done) | {
+                "param_diff": moved.param_diff,
+                "outer_lr": moved.outer_lr,
+            }
+            _check_finite(metrics, progress.iteration)
         run.meta = moved.meta
         progress.iteration += 1
         last = progress.iteration == settings.num_meta_iterations
@@ -197,7 +198,8 @@ def _validate(
     progress = run.progress
     shards = validation_shards(run.config, runner.tasks, progress.iteration)
     done = executor.run(progress.iteration, run.meta, shards)
-    result = EvalResult.from_round(runner.steps, done)
+    with _usable(run):
+        result = EvalResult.from_round(runner.steps, done)
     progress.validation_due = False
     reporter.validation(progress.iteration, result)
     best = EvalResult.from_dict(progress.best) if progress.best else None
@@ -208,6 +210,27 @@ def _validate(
     progress.stale = 0
     run.note_best()
     return True
+
+
+@contextlib.contextmanager
+def _usable(run: Run) -> Iterator[None]:
+    """Use what a round returned; if that fails the run is as it was before.
+
+    Raises:
+        MlpeftError: Whatever the error, so that it is told in one sentence.
+    """
+    moments = dict(run.outer.state)
+    try:
+        yield
+    except Exception as error:
+        run.outer.state = moments
+        if isinstance(error, MlpeftError):
+            raise
+        raise MlpeftError(
+            f"meta-iteration {run.progress.iteration}: what the round returned cannot "
+            f"be used ({type(error).__name__}: {error}). What was done before is "
+            "saved; start again with --resume"
+        ) from error
 
 
 def _save_end(run: Run, reporter: Reporter, should_stop: Callable[[], bool]) -> None:

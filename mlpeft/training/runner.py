@@ -22,7 +22,8 @@ from mlpeft.models.losses import cross_entropy_loss, mse_loss
 from mlpeft.platform import compile_notice, set_blas_threads
 from mlpeft.seeds import Purpose, generator
 from mlpeft.tasks.build import build_tasks
-from mlpeft.work import Kind, ShardUpdate
+from mlpeft.tasks.families import get_family
+from mlpeft.work import Kind, ResultSchema, ShardUpdate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container
@@ -33,6 +34,19 @@ if TYPE_CHECKING:
     from mlpeft.params import ParamTree, Schema
     from mlpeft.tasks.build import Tasks, TaskSplits
     from mlpeft.work import Shard
+
+
+def result_schema(config: RunConfig) -> ResultSchema:
+    """The per-task results that `ShardRunner.run` returns for this configuration."""
+    section = config.task_distribution
+    queries = section.train_query_size
+    regression = get_family(section.task_families[0]).regression
+    share = "exact" if "completions" in section.task_families else "acc"
+    return ResultSchema(
+        has_queries=bool(section.query_size if queries is None else queries),
+        eval_steps=len(eval_steps(config)),
+        share=None if regression else share,
+    )
 
 
 class ShardRunner:
@@ -132,6 +146,8 @@ class ShardRunner:
             per_task: ParamTree = {"support_loss": result.support_loss}
             if result.query_loss is not None:
                 per_task["query_loss"] = result.query_loss
+            # A model in half precision has losses in it.
+            per_task = {k: loss.astype(np.float32) for k, loss in per_task.items()}
             total = result.total
         else:
             scores = self._engine.evaluate(meta, drawn, rng, self.steps, progress)

@@ -16,7 +16,11 @@ from mlpeft.work import RoundResult
 
 VERSIONS = Versions(1, "0.1.0", "0.32.4")
 CONFIG = RunConfig.from_dict(
-    {"cluster": {"heartbeat_s": 0.05, "lost_after_s": 30, "max_attempts": 3}}
+    {
+        "cluster": {"heartbeat_s": 0.05, "lost_after_s": 30, "max_attempts": 3},
+        # As of `toy_update`: there is no query loss.
+        "task_distribution": {"train_query_size": 0},
+    }
 )
 
 

@@ -25,7 +25,14 @@ from mlpeft.work import (
     SummedTotals,
 )
 
-CONFIG = RunConfig.from_dict({"cluster": {"heartbeat_s": 0.05, "max_attempts": 3}})
+CONFIG = RunConfig.from_dict(
+    {
+        "cluster": {"heartbeat_s": 0.05, "max_attempts": 3},
+        # A regression without queries, scored after one step: what `Runner` returns.
+        "task_distribution": {"task_families": ["sinusoid"], "train_query_size": 0},
+        "evaluation": {"num_inner_steps": 1, "steps": [1]},
+    }
+)
 MEDIAN = CONFIG.with_changes(meta_learning={"aggregation": "coordinate_median"})
 META = {"w": np.ones(TOY_SIZE, dtype=np.float32)}
 OTHER = {"w": np.full(TOY_SIZE, 0.3, dtype=np.float32)}

@@ -309,3 +309,49 @@ def test_slow_validations_and_iterations_say_how_far_they_are(
     assert "validation in progress: 10 of 12 episodes scored" in caplog.text
     assert ": 1 of 3 tasks done" in caplog.text
     assert params.digest(told.meta) == params.digest(quiet.meta)
+
+
+class Failing(LocalExecutor):
+    """Returns results from which nothing can be computed, once."""
+
+    def __init__(self, runner, spoil, at):
+        super().__init__(runner)
+        self.spoil, self.at = spoil, at
+
+    def run(self, version, meta, shards):
+        done = super().run(version, meta, shards)
+        if (version, shards[0].kind) == self.at:
+            self.spoil(done)
+        return done
+
+
+def lose_a_leaf(done):
+    """Adam's moments of the leaves before it are new by the time that this shows."""
+    del done.totals.total[max(done.totals.total)]
+
+
+def another_shape(done):
+    done.per_task[0]["loss"] = np.zeros((1, 7, 3))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "at", "reason"),
+    [
+        (lose_a_leaf, (7, Kind.TRAIN), "meta-iteration 7: what the round returned"),
+        (another_shape, (20, Kind.VALIDATE), "loss has shape"),
+    ],
+)
+def test_a_round_of_no_use_ends_in_a_sentence_and_costs_no_bytes(
+    tmp_path, spoil, at, reason
+):
+    wanted = train(config(tmp_path / "a", meta_learning__outer_optimizer="adam")).meta
+    runner = ShardRunner.from_config(
+        config(tmp_path / "b", meta_learning__outer_optimizer="adam")
+    )
+    executor = Failing(runner, spoil, at)
+    with pytest.raises(MlpeftError, match=reason):
+        train(runner.config, runner=runner, executor=executor)
+    found, _ = checkpoint.newest(tmp_path / "b" / "run")
+    assert found.progress.iteration == at[0]
+    resumed = train(runner.config, runner=runner, resume=True).meta
+    assert params.digest(resumed) == params.digest(wanted)

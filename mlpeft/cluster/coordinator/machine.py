@@ -91,7 +91,7 @@ class CoordinatorMachine:
         self._state = ClusterState(session, quarantine, missing=policy.min_workers)
         self._leases = Leases(self._state, policy)
         self._membership = Membership(self._state, policy, self._leases)
-        self._updates = UpdateHandler(self._state, self._leases)
+        self._updates = UpdateHandler(self._state, policy, self._leases)
         self._operator = OperatorRequests(self._state, self._membership, self._leases)
 
     def invite(self, command: str) -> None:

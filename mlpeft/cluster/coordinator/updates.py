@@ -15,6 +15,7 @@ from mlpeft.work import Kind
 if TYPE_CHECKING:
     from mlpeft.cluster.coordinator.leases import Commands, Leases
     from mlpeft.cluster.coordinator.state import ClusterState, OpenRound, WorkerRecord
+    from mlpeft.cluster.policy import Policy
     from mlpeft.cluster.protocol import LeaseKey, LeaseReturn, Update, WorkerId
     from mlpeft.work import Shard, ShardUpdate
 
@@ -64,11 +65,13 @@ class UpdateHandler:
 
     Args:
         state: What the coordinator knows.
+        policy: The parameters of decisions.
         leases: Those that are answered.
     """
 
-    def __init__(self, state: ClusterState, leases: Leases) -> None:
+    def __init__(self, state: ClusterState, policy: Policy, leases: Leases) -> None:
         self._state = state
+        self._policy = policy
         self._leases = leases
 
     def update(self, worker: WorkerRecord, event: Update) -> Commands:
@@ -78,10 +81,14 @@ class UpdateHandler:
         if current is None:
             return []
         shard = current.shards[event.key.shard]
-        refused = _refusal(current, shard, event, worker.info.process_id)
-        if event.update is None or refused is not None:
-            return self._refuse(worker, event.key, refused or "it is not there")
-        verdict = self._judge(current, event.key, event.update, worker)
+        try:
+            refused = self._refusal(current, shard, event, worker.info.process_id)
+            if event.update is None or refused is not None:
+                return self._refuse(worker, event.key, refused or "it is not there")
+            verdict = self._judge(current, event.key, event.update, worker)
+        except Exception as error:  # noqa: BLE001 - what cannot be checked cannot count
+            text = f"it cannot be checked ({type(error).__name__}: {error})"
+            return self._refuse(worker, event.key, text)
         if verdict.reject_reason is not None:
             return self._refuse(worker, event.key, verdict.reject_reason)
         commands = self._clear(event.key, worker, verdict)
@@ -146,6 +153,25 @@ class UpdateHandler:
             commands += self._leases.failed(worker, key, Cause.REFUSED, refused)
         return commands
 
+    def _refusal(
+        self, current: OpenRound, shard: Shard, event: Update, process_id: str
+    ) -> str | None:
+        """Why an update may not count, or None if it may."""
+        if event.fault:
+            return event.fault
+        if current.granted.get(event.key) != process_id:
+            return "it answers a lease that this worker was not given"
+        if event.version != current.version:
+            return (
+                f"it started from theta version {event.version}, expected "
+                f"{current.version}"
+            )
+        if event.update is None:
+            return None
+        return validation.reject_reason(
+            shard, current.schema, self._policy.results, event.update
+        )
+
     def _judge(
         self,
         current: OpenRound,
@@ -178,20 +204,3 @@ class UpdateHandler:
         )
         text = f"{key} is unusual but right: {names} agree"
         return [Announce(Level.INFO, text, key=key), *self._leases.excuse(key)]
-
-
-def _refusal(
-    current: OpenRound, shard: Shard, event: Update, process_id: str
-) -> str | None:
-    """Why an update may not count, or None if it may."""
-    if event.fault:
-        return event.fault
-    if current.granted.get(event.key) != process_id:
-        return "it answers a lease that this worker was not given"
-    if event.version != current.version:
-        return (
-            f"it started from theta version {event.version}, expected {current.version}"
-        )
-    if event.update is None:
-        return None
-    return validation.reject_reason(shard, current.schema, event.update)

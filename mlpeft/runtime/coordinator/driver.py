@@ -26,11 +26,12 @@ from mlpeft.cluster.protocol import (
     Welcome,
     WorkerId,
 )
-from mlpeft.errors import MlpeftError, RemoteProtocolError
+from mlpeft.errors import LocalProtocolError, MlpeftError, RemoteProtocolError
 from mlpeft.meta import state
 from mlpeft.meta.algorithms import ALGORITHMS
 from mlpeft.runtime.coordinator.joins import Joins
 from mlpeft.runtime.coordinator.peer import EncodedTheta
+from mlpeft.training.runner import result_schema
 from mlpeft.transport.blobs.offer import Offer
 from mlpeft.transport.rpc.outbox import Traffic
 
@@ -65,6 +66,10 @@ class RoundFailedError(MlpeftError):
     """A round that cannot be completed; the message is its story."""
 
 
+MOST_RESTARTS = 3
+"""How often a round begins again after an error of our own, before it fails."""
+
+
 class UnknownWorkerError(MlpeftError):
     """Nobody of this name is connected."""
 
@@ -91,6 +96,7 @@ class CoordinatorDriver:
             config.cluster,
             displacement=ALGORITHMS[meta.algorithm].displacement,
             ordered_sum=meta.aggregation == "mean",
+            results=result_schema(config),
         )
         self.config = config
         self.session = uuid.uuid4().hex[:16]
@@ -115,6 +121,8 @@ class CoordinatorDriver:
         self._theta: EncodedTheta | None = None
         self._held: list[asyncio.Future[None]] = []  # updates that wait for a turn
         self._round: Future[RoundResult] | None = None
+        self._opened: cm.RoundOpened | None = None  # as it was asked for
+        self._restarts = 0
         self._limit_bytes = SLACK_BYTES
 
     def invite(self, command: str) -> None:
@@ -135,9 +143,10 @@ class CoordinatorDriver:
             self._theta = EncodedTheta(version, meta)
             size = sum(leaf.nbytes for leaf in meta.values())
             self._limit_bytes = size + SLACK_BYTES
-        self._round = result
+        self._round, self._restarts = result, 0
         carried = state.carried(meta)
-        self._handle(cm.RoundOpened(version, tuple(shards), meta, carried))
+        self._opened = cm.RoundOpened(version, tuple(shards), meta, carried)
+        self._handle(self._opened)
 
     def abandon(self, reason: str) -> None:
         """Give up the open round, if there is one."""
@@ -247,11 +256,15 @@ class CoordinatorDriver:
         """A message came on a worker's stream.
 
         Raises:
-            RemoteProtocolError: If it may not come now.
+            RemoteProtocolError: If it may not come now, or cannot be handled.
         """
         match message:
             case Heartbeat() | Update() | LeaseReturn() | Draining():
-                self._handle(cm.MessageReceived(worker, message))
+                error = self._handle(cm.MessageReceived(worker, message))
+                if error is not None:
+                    raise RemoteProtocolError(
+                        f"its {type(message).__name__} cannot be handled: {error}"
+                    )
             case Hello():
                 raise RemoteProtocolError("a second Hello on one stream")
             case _:
@@ -280,20 +293,58 @@ class CoordinatorDriver:
 
     # --- events in, commands out ------------------------------------------------------
 
-    def _handle(self, event: cm.CoordinatorEvent) -> None:
-        """The only way into the state machine. A bug in it ends the round, loudly."""
+    def _handle(self, event: cm.CoordinatorEvent) -> str | None:
+        """The only way into the state machine.
+
+        A bug in it must not end the run, since a peer may know how to reach it: the
+        round begins again from its start, a few times, and then fails.
+
+        Returns:
+            What went wrong; None: nothing.
+
+        Raises:
+            LocalProtocolError: If this side may not send the event now.
+        """
+        problem = None
         try:
-            for command in self._machine.handle(event, self._loop.time()):
-                self._obey(command)
-        except Exception as error:
+            self._execute(event)
+        except LocalProtocolError as error:
             self._settle(error)
             raise
+        except Exception as error:
+            problem = f"{type(error).__name__}: {error}"
+            log.exception("%s failed", type(event).__name__)
+            self._restart_round(problem)
         self._set_timer()
         if self._held and not isinstance(event, cm.UploadHeld):
             held, self._held = self._held, []
             for changed in held:
                 if not changed.done():
                     changed.set_result(None)
+        return problem
+
+    def _execute(self, event: cm.CoordinatorEvent) -> None:
+        for command in self._machine.handle(event, self._loop.time()):
+            self._obey(command)
+
+    def _restart_round(self, problem: str) -> None:
+        """Begin the open round again: what is known of it may be wrong."""
+        if self._round is None or self._opened is None:
+            return
+        self._restarts += 1
+        try:
+            self._execute(cm.RoundAbandoned(problem))
+            if self._restarts <= MOST_RESTARTS:
+                self._execute(self._opened)
+                return
+        except Exception:
+            log.exception("the round cannot begin again")
+        text = (
+            f"the round failed with an error of the coordinator's own ({problem}). "
+            "What was done before is saved: start again with --resume, and report the "
+            "error in the log"
+        )
+        self._settle(RoundFailedError(text))
 
     def _set_timer(self) -> None:
         if self._timer is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import logging
 import time
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -43,6 +44,9 @@ if TYPE_CHECKING:
     from mlpeft.runtime.coordinator.listen import Context
     from mlpeft.runtime.coordinator.peer import EncodedTheta
     from mlpeft.transport.security.authority import Authority
+
+
+log = logging.getLogger("mlpeft.coordinator")
 
 
 class DismissedError(MlpeftError):
@@ -270,6 +274,10 @@ class Server:
             reason, offence = f"it is shut out: {shut_out}", shut_out
         except RemoteProtocolError as broken:
             reason, offence = f"it broke the protocol: {broken}", broken
+        except Exception as error:
+            log.exception("a stream failed")
+            offence = RemoteProtocolError(f"{type(error).__name__}: {error}")
+            reason = f"its messages cannot be handled: {offence}"
         except asyncio.CancelledError:
             writer.cancel()
             raise

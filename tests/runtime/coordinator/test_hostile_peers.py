@@ -1,6 +1,7 @@
 """A live server against callers that send anything: only their own stream ends."""
 
 import asyncio
+import dataclasses
 import resource
 import sys
 from concurrent.futures import Future
@@ -9,15 +10,23 @@ import grpc
 import grpc.aio
 import hypothesis.strategies as st
 import numpy as np
+import pytest
 from hypothesis import given, settings
 
 from mlpeft.cluster import protocol as p
 from mlpeft.cluster.protocol import LeaseKey
 from mlpeft.cluster.sim import TOY_SIZE, serial_result, toy_shards, toy_step
+from mlpeft.runtime.coordinator.driver import RoundFailedError
 from mlpeft.runtime.coordinator.server import Server
 from mlpeft.runtime.worker.grpc_link import GrpcLink
 from mlpeft.transport.rpc import channel, codec, join_codec
-from tests.runtime.toy import VERSIONS, toy_coordinator, toy_worker
+from tests.runtime.toy import (
+    VERSIONS,
+    ToyRunner,
+    bounded,
+    toy_coordinator,
+    toy_worker,
+)
 from tests.transport.rpc.hostile import frames
 
 PATIENCE_S = 20
@@ -144,3 +153,110 @@ def test_any_bytes_in_a_call_are_answered_or_refused():
         besiege()
         theta = within(runner, besieged.finish())
     assert theta.tobytes() == serial_result(1).tobytes()
+
+
+def sent(values, dtype=np.float32):
+    return np.asarray(values, dtype)
+
+
+LIES = {
+    "no results": {"per_task": {}},
+    "one too many": {"per_task": {"support_loss": sent([1, 1]), "acc": sent([1, 1])}},
+    "another name": {"per_task": {"loss": sent([1, 1])}},
+    "another shape": {"per_task": {"support_loss": np.zeros((2, 7, 3), np.float32)}},
+    "another dtype": {"per_task": {"support_loss": sent([1, 1], np.float64)}},
+    "whole numbers": {"per_task": {"support_loss": sent([1, 1], np.int32)}},
+    "a negative loss": {"per_task": {"support_loss": sent([1, -1])}},
+    "a loss whose mean overflows": {"per_task": {"support_loss": sent([3e38, 3e38])}},
+    "a sum that overflows": {"total": {"w": np.full(TOY_SIZE, 3e38, np.float32)}},
+    "strings": {"per_task": {"support_loss": sent([0x41, 0x42], np.uint8)}},
+}
+
+
+@pytest.mark.parametrize("lie", LIES)
+def test_an_update_of_another_form_is_refused_by_name_and_computed_elsewhere(
+    lie, caplog
+):
+    """Over a real server; the honest worker gets the round done, with its bytes."""
+
+    def spoil(update):
+        return dataclasses.replace(update, **LIES[lie])
+
+    async def scenario():
+        driver = toy_coordinator({"quarantine_after": 100})
+        server = Server(driver)
+        address = await server.start("127.0.0.1", 0)
+        driver.pause("until both are there")
+        workers = [
+            asyncio.create_task(
+                toy_worker(GrpcLink(address), name, runner=runner).run()
+            )
+            for name, runner in (("eve", ToyRunner(spoil)), ("ada", ToyRunner()))
+        ]
+        theta = np.ones(TOY_SIZE, dtype=np.float32)
+        done: Future = Future()
+        driver.submit(0, {"w": theta}, toy_shards(0), done)
+        while len(driver.status().workers) < 2:  # noqa: ASYNC110 - it has no event
+            await asyncio.sleep(0)
+        driver.resume()
+        result = await asyncio.wrap_future(done)
+        driver.end("done")
+        await asyncio.gather(*workers)
+        await server.stop(5)
+        return toy_step(theta, result)
+
+    with caplog.at_level("WARNING", "mlpeft.coordinator"):
+        theta = bounded(scenario())
+    assert theta.tobytes() == serial_result(1).tobytes()
+    assert "by worker eve refused: its " in caplog.text
+    assert "worker ada refused" not in caplog.text
+
+
+class Sprung(Exception):  # noqa: N818 - of a test
+    """An error of our own that a peer knows how to cause."""
+
+
+def break_on(driver, event_type, times):
+    """Have the machine fail half way through the first such messages of eve."""
+    handle, left = driver._machine.handle, [times]
+
+    def failing(event, now):
+        commands = handle(event, now)
+        message = getattr(event, "message", None)
+        if isinstance(message, event_type) and left[0]:
+            left[0] -= 1
+            raise Sprung("boom")
+        return commands
+
+    driver._machine.handle = failing
+
+
+async def round_with_a_trap(times):
+    """One round of three shards; the first updates break the machine."""
+    driver = toy_coordinator()
+    break_on(driver, p.Update, times)
+    server = Server(driver)
+    address = await server.start("127.0.0.1", 0)
+    worker = asyncio.create_task(toy_worker(GrpcLink(address)).run())
+    theta = np.ones(TOY_SIZE, dtype=np.float32)
+    done: Future = Future()
+    driver.submit(0, {"w": theta}, toy_shards(0), done)
+    try:
+        return toy_step(theta, await asyncio.wrap_future(done))
+    finally:
+        driver.end("done")
+        await worker
+        await server.stop(5)
+
+
+def test_an_error_of_our_own_ends_one_stream_and_the_round_begins_again(caplog):
+    theta = bounded(round_with_a_trap(times=2))
+    assert theta.tobytes() == serial_result(1).tobytes()
+    assert "its Update cannot be handled: Sprung: boom" in caplog.text
+
+
+def test_an_error_that_comes_again_and_again_fails_the_round_in_words():
+    with pytest.raises(
+        RoundFailedError, match=r"of the coordinator's own \(Sprung: boom"
+    ):
+        bounded(round_with_a_trap(times=100))
