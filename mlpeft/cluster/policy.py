@@ -35,8 +35,8 @@ class Policy:
         backup_factor: Spreads above it after which an idle worker gets the shard as
             well; 0: never.
         least_backup_s: Seconds from its grant before which a lease gets no backup.
-        max_attempts: Failures of one shard after which the round fails, unless a
-            process is left that has not failed at it.
+        max_attempts: Failures of one shard after which the round fails, unless an
+            identity is left that has not failed at it.
         quarantine_after: Consecutive shards that must fail on a worker and on no other
             to quarantine it.
         quarantine_s: Seconds that a quarantine lasts.
@@ -178,10 +178,10 @@ def choose_worker(
 ) -> tuple[WorkerId | None, str]:
     """Select the worker for a shard, and why; or None, and what the shard waits for.
 
-    It prefers the workers on which the shard failed least often: a worker gets a shard
-    again only after it failed on all, and then they take turns. Ties go to the worker
-    with the most free slots, then to the one that joined first. A stuck worker counts
-    only if there is no other.
+    It prefers the identities on which the shard failed least often: one gets a shard
+    again only after it failed on all, and then they take turns. So do the processes of
+    an identity. Ties go to the worker with the most free slots, then to the one that
+    joined first. A stuck worker counts only if there is no other.
 
     Args:
         candidates: Connected workers, in the order in which they joined.
@@ -191,9 +191,12 @@ def choose_worker(
     if not able:
         return None, _none_able_text(candidates)
     able = [candidate for candidate in able if not candidate.stuck] or able
-    tried = Counter(failure.process_id for failure in failures)
-    fewest = min(tried[candidate.process_id] for candidate in able)
-    pool = [each for each in able if tried[each.process_id] == fewest]
+    tried = Counter(failure.identity for failure in failures)
+    fewest = min(tried[candidate.identity] for candidate in able)
+    pool = [each for each in able if tried[each.identity] == fewest]
+    processes = Counter(failure.process_id for failure in failures)
+    least = min(processes[candidate.process_id] for candidate in pool)
+    pool = [each for each in pool if processes[each.process_id] == least]
     fresh = fewest == 0
     best = max(pool, key=lambda candidate: candidate.free)
     if best.free <= 0:
@@ -226,8 +229,8 @@ def _none_able_text(candidates: Sequence[Candidate]) -> str:
         return "no worker is connected"
     return (
         f"every connected worker is quarantined ({names}): fix the cause that `mlpeft "
-        "status` shows and restart the worker, or give it shards again with `mlpeft "
-        "release WORKER`, or start another worker"
+        "status` shows and give it shards again with `mlpeft release WORKER`, or start "
+        "another worker on another machine"
     )
 
 
@@ -236,8 +239,9 @@ def too_many_failures(
 ) -> bool:
     """Whether a shard has failed so often that another attempt is useless.
 
-    It has failed `max_attempts` times, and on as many processes or on all connected
-    ones that accept shards: a process that has not tried it may succeed.
+    It has failed `max_attempts` times, and on as many identities or on all connected
+    ones that accept shards: one that has not tried it may succeed. A process is as
+    easily made as a failure, so that processes do not count.
 
     Args:
         failures: Failed attempts at the shard.
@@ -246,8 +250,8 @@ def too_many_failures(
     """
     if len(failures) < policy.max_attempts:
         return False
-    tried = {failure.process_id for failure in failures}
-    able = {each.process_id for each in candidates if each.able}
+    tried = {failure.identity for failure in failures}
+    able = {each.identity for each in candidates if each.able}
     return len(tried) >= policy.max_attempts or (bool(able) and able <= tried)
 
 

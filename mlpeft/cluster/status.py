@@ -155,7 +155,7 @@ def picture(state: ClusterState, now: float) -> ClusterStatus:
             task_s=_task_s(worker),
             silent_s=now - worker.last_seen,
             draining=worker.draining,
-            quarantined=state.quarantine.reason(worker.info.process_id) or "",
+            quarantined=state.quarantine.reason(*worker.info.suspects) or "",
         )
         for worker_id, worker in state.workers.items()
     )

@@ -61,6 +61,9 @@ def reject_reason(
 
 def _schema_refusal(what: str, expected: Schema, tree: ParamTree) -> str | None:
     """The first leaf that is missing, not expected, or of another shape or dtype."""
+    missing = sorted(expected.keys() - tree.keys())
+    if missing:
+        return f"{what}: leaf {missing[0]!r} is missing"
     unexpected = sorted(tree.keys() - expected.keys())
     if unexpected:
         # `check_schema` would look for the nearest of ours: long, for a name as sent.

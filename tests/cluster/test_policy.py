@@ -149,3 +149,27 @@ def test_many_shards_are_told_by_their_number_and_few_by_name():
     assert shards_named([7]) == "shard 7"
     assert shards_named([2, 5, 9]) == "shards 2, 5, 9"
     assert shards_named(range(2, 10)) == "8 shards"
+
+
+def process(name, identity, free=1):
+    return Candidate(WorkerId(name), name, name, identity, free)
+
+
+def failed(name, identity):
+    return Failure(1, name, name, identity, Cause.FAILED, "no memory")
+
+
+def test_a_shard_that_failed_on_a_machine_goes_to_another_before_its_siblings():
+    workers = [process("a", "studio", 3), process("b", "studio", 2), process("c", "m")]
+    assert choose_worker(workers, [failed("a", "studio")])[0] == "c"
+    twice = [failed("a", "studio"), failed("c", "m")]
+    assert choose_worker(workers, twice)[0] == "b", "who of a machine has not failed"
+    alone = workers[:2]
+    assert choose_worker(alone, [failed("a", "studio")])[0] == "b"
+
+
+def test_a_backup_goes_to_another_machine_if_one_is_idle_and_else_to_a_sibling():
+    holder, sibling = process("a", "studio", 0), process("b", "studio", 5)
+    idle, busy = process("c", "m", 1), process("c", "m", 0)
+    assert choose_backup([holder, sibling, idle], "a", ())[0] == "c"
+    assert choose_backup([holder, sibling, busy], "a", ())[0] == "b"

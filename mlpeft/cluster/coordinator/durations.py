@@ -144,6 +144,9 @@ def choose_backup(
         failures: Failed attempts at the shard.
     """
     tried = {failure.process_id for failure in failures} | {holder}
+    known = {failure.identity for failure in failures} | {
+        each.identity for each in candidates if each.process_id == holder
+    }
     fresh = [
         candidate
         for candidate in candidates
@@ -151,7 +154,10 @@ def choose_backup(
     ]
     if not fresh:
         return None, "no other worker is left that has not failed at it"
-    best = max(fresh, key=lambda candidate: candidate.free)
+    # Another identity if one has a free slot: what ails a machine ails its processes.
+    best = max(
+        fresh, key=lambda each: (each.free > 0, each.identity not in known, each.free)
+    )
     if best.free <= 0:
         return None, "no other worker has a free slot"
     return best.worker, f"{best.name} is idle"

@@ -18,6 +18,8 @@ from mlpeft.cluster.policy import Cause, Failure
 from mlpeft.cluster.protocol import Lease, LeaseKey, LeaseRevocation, Notice
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
     from mlpeft.cluster.coordinator.state import ClusterState, OpenRound, WorkerRecord
     from mlpeft.cluster.policy import Policy
     from mlpeft.cluster.protocol import WorkerId
@@ -202,8 +204,9 @@ class Leases:
         """A shard is in: end its leases, and revoke those still being computed."""
         worker.shards_done += 1
         commands: Commands = []
-        if self._state.quarantine.succeeded(worker.info.process_id):
-            commands += self._release([worker.info.process_id], "an update counted")
+        suspects = worker.info.suspects
+        if self._state.quarantine.succeeded(*suspects):
+            commands += self._release(suspects, "an update counted")
         for other in [other for other in current.live if other.shard == key.shard]:
             live = current.live.pop(other)
             if other in self._state.workers[live.worker].held:
@@ -233,13 +236,17 @@ class Leases:
             return []
         quarantine, shard = self._state.quarantine, (key.round_id, key.shard)
         counted = [each for each in history if each.cause is not Cause.LOST]
-        if any(each.process_id != info.process_id for each in counted):
+        if any(each.identity != info.identity for each in counted):
             return self._release(
                 quarantine.excuse(shard), "its shards also fail elsewhere"
             )
-        quarantined = quarantine.failed(
-            info.process_id, shard, f"{cause.value}: {reason}", self._state.now
+        why, now = f"{cause.value}: {reason}", self._state.now
+        processes = self._state.processes(info.identity)
+        reasons = (
+            quarantine.failed(info.process_id, shard, why, now),
+            quarantine.failed(info.identity, shard, why, now, processes),
         )
+        quarantined = reasons[0] or reasons[1]
         if quarantined is None:
             return []
         text = (
@@ -256,17 +263,19 @@ class Leases:
         released = self._state.quarantine.excuse((key.round_id, key.shard))
         return self._release(released, "its update was right")
 
-    def release(self, process_ids: list[str]) -> Commands:
-        """An operator releases quarantined processes."""
+    def release(self, suspects: Iterable[str]) -> Commands:
+        """An operator releases quarantined processes and identities."""
         quarantine = self._state.quarantine
-        released = [process for process in process_ids if quarantine.release(process)]
+        released = [suspect for suspect in suspects if quarantine.release(suspect)]
         return self._release(released, "released by an operator")
 
-    def _release(self, process_ids: list[str], reason: str) -> Commands:
+    def _release(self, suspects: Collection[str], reason: str) -> Commands:
         """Announce released workers; `settle` grants them leases."""
         commands: Commands = []
         for worker in self._state.workers.values():
-            if worker.info.process_id in process_ids:
+            mine = worker.info.suspects
+            free = self._state.quarantine.reason(*mine) is None
+            if free and not set(mine).isdisjoint(suspects):
                 name = worker.info.name
                 text = f"worker {name} is out of quarantine: {reason}"
                 commands.append(Announce(Level.INFO, text, name))

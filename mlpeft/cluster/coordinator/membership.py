@@ -64,7 +64,7 @@ class Membership:
         commands: Commands = [Announce(Level.INFO, text, event.name)]
         if event.process_id in state.drained:  # its connection may have broken before
             commands += self.drain(event.worker)
-        quarantined = state.quarantine.reason(event.process_id)
+        quarantined = state.quarantine.reason(*event.suspects)
         if quarantined is not None:
             notice = f"still quarantined, no shards for now: {quarantined}"
             commands.append(Send(event.worker, Notice(notice)))

@@ -51,6 +51,11 @@ class WorkerJoined:
     slots: int
     device: str = ""
 
+    @property
+    def suspects(self) -> tuple[str, str]:
+        """Who may be quarantined for what it does: its process, and its identity."""
+        return self.process_id, self.identity
+
 
 @dataclass(frozen=True, slots=True)
 class WorkerLeft:

@@ -60,4 +60,5 @@ class OperatorRequests:
     def release(self, worker: str) -> Commands:
         """Grant a quarantined worker leases again."""
         workers = [self._state.workers[id_] for id_ in self._state.named(worker)]
-        return self._leases.release([each.info.process_id for each in workers])
+        suspects = [suspect for each in workers for suspect in each.info.suspects]
+        return self._leases.release(dict.fromkeys(suspects))

@@ -133,7 +133,7 @@ class Verdict:
 
     Attributes:
         reject_reason: Why it may not count yet; None: it counts.
-        confirmed: Worker processes whose refused update of this shard was right.
+        confirmed: Identities whose refused update of this shard was right.
     """
 
     reject_reason: str | None = None
@@ -144,7 +144,7 @@ class _Finding(NamedTuple):
     """An outlier that was refused."""
 
     attempt: int
-    process_id: str
+    identity: str
     norm: float
 
 
@@ -167,7 +167,7 @@ class OutlierCheck:
         self._refused: dict[int, list[_Finding]] = {}
 
     def judge(
-        self, update: ShardUpdate, attempt: int, process_id: str, *, alone: bool
+        self, update: ShardUpdate, attempt: int, identity: str, *, alone: bool
     ) -> Verdict:
         """Whether a training shard's update may count; remembers its norm.
 
@@ -175,8 +175,8 @@ class OutlierCheck:
             update: What came; it has passed the rest of the gate.
             attempt: Which attempt at the shard: a message that comes twice is none of
                 its own.
-            process_id: The worker process that sent it.
-            alone: Whether there is nobody else to ask; then the same process finding
+            identity: Whose worker sent it.
+            alone: Whether there is nobody else to ask; then the same identity finding
                 the same twice is enough.
         """
         norm = displacement_norm(update, self._theta, self._displacement)
@@ -184,14 +184,14 @@ class OutlierCheck:
         if self._limit is not None and not norm <= self._limit.norm:
             earlier = self._refused.setdefault(update.index, [])
             confirmed = tuple(
-                other.process_id
+                other.identity
                 for other in earlier
                 if abs(norm - other.norm) <= AGREEMENT * max(norm, other.norm)
                 and attempt != other.attempt
-                and (alone or process_id != other.process_id)
+                and (alone or identity != other.identity)
             )
             if not confirmed:
-                earlier.append(_Finding(attempt, process_id, norm))
+                earlier.append(_Finding(attempt, identity, norm))
                 return Verdict(self._limit.reject_reason(norm, self._displacement))
         self._norms[update.index] = norm
         return Verdict(confirmed=confirmed)

@@ -1,12 +1,14 @@
 """Withholds shards from workers that fail repeatedly.
 
 A worker process is quarantined after several consecutive shards failed on it and on no
-other: with an error, refused, or late. A shard that also fails elsewhere is to blame
-itself, and a lost connection is the network's fault; neither counts. An accepted update
-resets the count.
+other identity: with an error, refused, or late. So is an identity after as many for
+each of its connected processes: who starts a new process for each failure is held to
+them, and one broken process does not stop its siblings. A shard that also fails
+elsewhere is to blame itself, and a lost connection is the network's fault; neither
+counts. An accepted update resets the count.
 
-Quarantine ends after a time (then one more failure renews it), on an operator's
-request, or with the process: after a repair, restart the worker.
+Quarantine ends after a time (then one more failure renews it), or on an operator's
+request.
 """
 
 from __future__ import annotations
@@ -20,21 +22,25 @@ ShardName: TypeAlias = tuple[int, int]
 
 @dataclass(slots=True)
 class FailureRecord:
-    """The failures of a worker process.
+    """The failures of a worker process, or of an identity.
 
     Attributes:
         failed: Consecutive shards that failed on it alone, with reasons; oldest first.
         reason: Why it is quarantined; None: it is not.
         until: When the quarantine ends.
+        after: How many failed shards it takes.
     """
 
     failed: dict[ShardName, str] = field(default_factory=dict)
     reason: str | None = None
     until: float = 0.0
+    after: int = 1
 
 
 class Quarantine:
-    """Counts failures by worker process, and decides who is quarantined.
+    """Counts failures by process and identity, and decides who is quarantined.
+
+    A suspect is the id of a process, or an identity.
 
     Args:
         after: Consecutive failed shards that quarantine a process.
@@ -46,22 +52,36 @@ class Quarantine:
         self._for_s = for_s
         self._records: dict[str, FailureRecord] = {}
 
-    def reason(self, process_id: str) -> str | None:
-        """Why a process is quarantined; None: it is not."""
-        record = self._records.get(process_id)
-        return record.reason if record else None
+    def reason(self, *suspects: str) -> str | None:
+        """Why one of these is quarantined; None: none is."""
+        records = (self._records.get(suspect) for suspect in suspects)
+        reasons = (record.reason for record in records if record)
+        return next((reason for reason in reasons if reason is not None), None)
 
     def failed(
-        self, process_id: str, shard: ShardName, reason: str, now: float
+        self,
+        suspect: str,
+        shard: ShardName,
+        reason: str,
+        now: float,
+        processes: int = 1,
     ) -> str | None:
-        """A shard failed on a process, and on no other so far.
+        """A shard failed on a suspect, and on no other identity so far.
+
+        Args:
+            suspect: On which.
+            shard: Which one.
+            reason: Why.
+            now: The time in seconds.
+            processes: How many processes it has.
 
         Returns:
-            Why the process is now quarantined; None if it is not, or was before.
+            Why the suspect is now quarantined; None if it is not, or was before.
         """
-        record = self._records.setdefault(process_id, FailureRecord())
+        record = self._records.setdefault(suspect, FailureRecord())
         record.failed[shard] = reason
-        if record.reason is not None or len(record.failed) < self._after:
+        record.after = self._after * max(1, processes)
+        if record.reason is not None or len(record.failed) < record.after:
             return None
         count = len(record.failed)
         shards = "a shard" if count == 1 else f"{count} shards in a row"
@@ -70,23 +90,23 @@ class Quarantine:
         return record.reason
 
     def excuse(self, shard: ShardName) -> list[str]:
-        """Forget the failures of a shard; the processes that this releases."""
+        """Forget the failures of a shard; the suspects that this releases."""
         released = []
-        for process_id, record in self._records.items():
+        for suspect, record in self._records.items():
             record.failed.pop(shard, None)
-            if record.reason is not None and len(record.failed) < self._after:
+            if record.reason is not None and len(record.failed) < record.after:
                 record.reason = None
-                released.append(process_id)
+                released.append(suspect)
         return released
 
-    def succeeded(self, process_id: str) -> bool:
-        """An update of a process was accepted; whether this releases it."""
-        record = self._records.pop(process_id, None)
-        return record is not None and record.reason is not None
+    def succeeded(self, *suspects: str) -> bool:
+        """An update of these was accepted; whether this releases one."""
+        records = [self._records.pop(suspect, None) for suspect in suspects]
+        return any(record and record.reason is not None for record in records)
 
-    def release(self, process_id: str) -> bool:
-        """An operator releases a process; whether it was quarantined."""
-        return self.succeeded(process_id)
+    def release(self, *suspects: str) -> bool:
+        """An operator releases these; whether one was quarantined."""
+        return self.succeeded(*suspects)
 
     def next_release(self) -> float | None:
         """When the next quarantine ends; None: nobody is quarantined."""
@@ -94,13 +114,13 @@ class Quarantine:
         return min((record.until for record in quarantined), default=None)
 
     def released(self, now: float) -> list[str]:
-        """Release processes whose time is over; one more failure renews it."""
+        """Release suspects whose time is over; one more failure renews it."""
         released = []
-        for process_id, record in self._records.items():
+        for suspect, record in self._records.items():
             if record.reason is None or now < record.until:
                 continue
             record.reason = None
             newest = list(record.failed.items())
-            record.failed = dict(newest[len(newest) - self._after + 1 :])
-            released.append(process_id)
+            record.failed = dict(newest[len(newest) - record.after + 1 :])
+            released.append(suspect)
         return released

@@ -213,6 +213,16 @@ class ClusterState:
             if worker in {worker_id, record.info.name}
         )
 
+    def processes(self, identity: str) -> int:
+        """How many connected processes an identity has."""
+        return len(
+            {
+                worker.info.process_id
+                for worker in self.workers.values()
+                if worker.info.identity == identity
+            }
+        )
+
     def candidates(self) -> list[Candidate]:
         """Connected workers, in the order in which they joined."""
         return [self.candidate(worker) for worker in self.workers.values()]
@@ -220,7 +230,7 @@ class ClusterState:
     def candidate(self, worker: WorkerRecord) -> Candidate:
         """A connected worker, as decisions see it."""
         process_id = worker.info.process_id
-        quarantined = self.quarantine.reason(process_id) is not None
+        quarantined = self.quarantine.reason(*worker.info.suspects) is not None
         free = worker.info.slots - len(worker.held)
         live = self.round.live if self.round is not None else {}
         return Candidate(

@@ -183,9 +183,9 @@ class UpdateHandler:
         check = current.outliers
         if check is None or current.shards[key.shard].kind is not Kind.TRAIN:
             return Verdict()
-        able = [other for other in self._state.candidates() if other.able]
+        able = {each.identity for each in self._state.candidates() if each.able}
         return check.judge(
-            update, key.attempt, worker.info.process_id, alone=len(able) <= 1
+            update, key.attempt, worker.info.identity, alone=len(able) <= 1
         )
 
     def _clear(self, key: LeaseKey, worker: WorkerRecord, verdict: Verdict) -> Commands:
@@ -195,7 +195,7 @@ class UpdateHandler:
         found = [
             other
             for other in self._state.workers.values()
-            if other.info.process_id in verdict.confirmed
+            if other.info.identity in verdict.confirmed
         ]
         for other in found:
             other.failures = max(0, other.failures - 1)

@@ -232,6 +232,25 @@ def test_an_outlier_that_two_workers_find_counts_and_is_nobodys_failure(seasoned
     assert failures(seasoned) == {"ada": 0, "bob": 0}
 
 
+def test_a_second_process_of_a_liar_is_no_second_opinion(seasoned):
+    """Eve lies, bob fails, and mallory, of eve's machine, tells the same lie."""
+    seasoned(cm.RoundAbandoned("stop"))
+    seasoned(cm.WorkerLeft(p.WorkerId("ada-id"), "gone"))
+    for name in ("eve", "mallory"):
+        seasoned.join(name, identity="10.0.0.5")
+    seasoned.open(shards=2, version=10)
+    lie = {"round_id": 12, "version": 10, "update": with_tasks(moved(1e4, 1))}
+    honest = lie | {"update": with_tasks(moved(1))}
+    assert "refused" in seasoned.update("eve", 1, 1, **lie)[0].text
+    (grant,) = of_type(seasoned.update("bob", 0, 1, **honest), p.Lease)
+    assert (grant.worker, grant.message.key.attempt) == ("bob-id", 2)
+    back = p.LeaseReturn(grant.message.key, failed=True, reason="no memory")
+    (grant,) = of_type(seasoned(cm.MessageReceived(grant.worker, back)), p.Lease)
+    assert grant.worker == "mallory-id"
+    (failed,) = of_type(seasoned.update("mallory", 1, 3, **lie), cm.FailRound)
+    assert "attempt 3 on mallory: refused: it would move theta" in failed.story
+
+
 def test_who_was_quarantined_for_an_outlier_that_was_right_is_free_again():
     machine = season(quarantine_after=1)
     send(machine, "ada", 1e4, 1)
@@ -255,7 +274,7 @@ def test_scores_of_validation_have_no_norm(seasoned):
     send(seasoned, "ada", 1, 1)
     shard = Shard(10, 0, Kind.VALIDATE, (TaskSpec("toy", 1),))
     seasoned(cm.RoundOpened(10, (shard,), META))
-    scores = {"loss": np.zeros((1, 2), dtype=np.float32)}
+    scores = {"loss": np.zeros((1, 1), dtype=np.float32)}
     commands = seasoned.update(
         "ada", 0, round_id=12, version=10, update=ShardUpdate(0, 1, {}, scores)
     )
@@ -341,7 +360,7 @@ def test_carried_optimiser_state_may_move_as_it_likes():
         )
         machine(opened)
         honest = with_tasks(moved(1))
-        state = {"state": np.full(1, 10.0**version, dtype=np.float32)}
+        state = {"state": np.full(1, 4.0**version, dtype=np.float32)}
         update = replace(honest, total=honest.total | state)
         commands = machine.update(
             "ada", 0, round_id=version + 1, version=version, update=update

@@ -101,14 +101,61 @@ def test_an_operator_releases_a_worker(quarantined):
     assert quarantined(cm.ReleaseRequested("eve")) == []
 
 
-def test_a_broken_line_does_not_end_a_quarantine_and_a_new_process_does(quarantined):
+def test_neither_a_broken_line_nor_a_new_process_ends_a_quarantine(quarantined):
     quarantined(cm.WorkerLeft(ADA, "connection lost"))
     commands = quarantined.join("ada")
     assert granted(commands) == []
     (told,) = of_type(commands, p.Notice)
     assert "still quarantined" in told.message.text
     quarantined(cm.WorkerLeft(ADA, "restarted"))
-    assert granted(quarantined.join("ada", process_id="repaired"))
+    assert granted(quarantined.join("ada", process_id="repaired")) == []
+    quarantined(cm.ReleaseRequested("ada"))
+    assert [w.quarantined for w in quarantined.state.status(0).workers] == ["", ""]
+
+
+def test_who_starts_a_new_process_for_each_failure_is_quarantined(machine):
+    machine.join("ada")
+    machine.open(shards=4)
+    for life in range(2):
+        commands = machine.join(f"eve{life}", identity="10.0.0.5")
+        ((eve, lease),) = granted(commands)
+        commands = fail(machine, eve, lease.shard)
+        machine(cm.WorkerLeft(eve, "gone"))
+    assert "worker eve1 is quarantined" in texts(commands)
+    machine.join("eve2", identity="10.0.0.5")
+    ada, eve = machine.state.status(0).workers
+    assert (bool(ada.quarantined), bool(eve.quarantined)) == (False, True)
+
+
+def test_a_broken_process_does_not_stop_others_of_its_machine(machine):
+    machine.join("ada", slots=3, identity="studio")
+    machine.join("bob", identity="studio")
+    machine.open(shards=6)
+    fail(machine, BOB, 3)
+    assert "worker bob is quarantined" in texts(fail(machine, BOB, 4))
+    ada, bob = machine.state.status(0).workers
+    assert (bool(ada.quarantined), bool(bob.quarantined)) == (False, True)
+
+
+def test_a_machine_alone_is_tried_with_all_its_processes_and_then_given_up(machine):
+    """Three attempts, the third on whoever failed first."""
+    machine.join("ada", identity="studio")
+    machine.join("bob", identity="studio")
+    machine.open(shards=1)
+    assert granted(fail(machine, ADA, 0)) == [(BOB, key(0, attempt=2))]
+    assert granted(fail(machine, BOB, 0, attempt=2)) == [(ADA, key(0, attempt=3))]
+    assert of_type(fail(machine, ADA, 0, attempt=3), cm.FailRound)
+
+
+def test_a_machine_with_many_processes_that_fail_does_not_end_the_run(machine):
+    machine.join("ada")
+    machine.open(shards=2)
+    for number in range(5):
+        name = f"eve{number}"
+        machine.join(name, identity="10.0.0.5")
+        commands = machine(cm.WorkerLeft(WorkerId(f"{name}-id"), "gone"))
+        assert not of_type(commands, cm.FailRound)
+    assert granted(machine.update("ada", 0)) == [(ADA, key(1, attempt=2))]
 
 
 def test_a_shard_that_fails_on_others_too_is_not_the_workers_doing(quarantined):
