@@ -12,6 +12,7 @@ from mlpeft.reporting import Reporters, build_reporters
 from mlpeft.runtime import fingerprint
 from mlpeft.runtime.compute import prepare
 from mlpeft.runtime.coordinator.executor import ClusterExecutor, Runtime
+from mlpeft.runtime.coordinator.norms_file import NormsFile
 from mlpeft.training.loop import train_run
 from mlpeft.training.run_files import locked
 from mlpeft.training.run_folder import check_unfinished, open_run, run_folder
@@ -86,7 +87,9 @@ def run_on_cluster(
                     runner,
                     executor=ClusterExecutor(runtime, should_stop),
                     # Status and metrics hear of the run as the user does.
-                    reporter=Reporters([reporter, runtime.reporter]),
+                    reporter=Reporters(
+                        [reporter, runtime.reporter, NormsFile(runtime)]
+                    ),
                     should_stop=lambda: should_stop() or runtime.stopping(),
                 )
                 reason = f"run {config.run.name}: {result.reason}"

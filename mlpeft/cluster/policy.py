@@ -6,6 +6,7 @@ whether a shard has failed too often.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -45,6 +46,8 @@ class Policy:
         norm_factor: Spreads above the median beyond which the norm of an update's
             displacement needs confirmation by a second worker; 0: never.
         displacement: What the run's algorithm takes from a shard.
+        most_share: Largest share of a round's shards that an identity may hold while
+            there are enough others: what the aggregation rule outvotes; 1: no bound.
         results: The per-task results that the run's shards have.
         ordered_sum: Whether updates are summed on arrival, in their order; False: a
             round keeps all of them, for aggregation rules other than the mean.
@@ -65,6 +68,7 @@ class Policy:
     norm_factor: float
     displacement: Displacement
     ordered_sum: bool
+    most_share: float = 1.0
     results: ResultSchema = field(default_factory=ResultSchema)
     room_bytes: int = 256 << 20
 
@@ -76,6 +80,7 @@ class Policy:
         displacement: Displacement,
         ordered_sum: bool,
         results: ResultSchema | None = None,
+        most_share: float = 1.0,
     ) -> Self:
         """The policy of a run.
 
@@ -84,6 +89,7 @@ class Policy:
             displacement: As its algorithm says.
             ordered_sum: Whether its updates are summed as they come in.
             results: The per-task results that its shards have; None: one loss.
+            most_share: Share of a round's shards that its aggregation rule outvotes.
         """
         return cls(
             lost_after_s=cluster.lost_after_s,
@@ -99,6 +105,7 @@ class Policy:
             displacement=displacement,
             ordered_sum=ordered_sum,
             results=results or ResultSchema(),
+            most_share=most_share,
         )
 
 
@@ -171,6 +178,18 @@ class Candidate:
     def able(self) -> bool:
         """Whether it accepts shards, now or when a slot is free."""
         return not self.draining and not self.quarantined
+
+
+def most_shards(shards: int, identities: int, most_share: float) -> int:
+    """How many shards of a round an identity may hold.
+
+    Args:
+        shards: Of the round.
+        identities: How many accept shards. With too few of them each holds more.
+        most_share: As in the policy.
+    """
+    even = math.ceil(shards / max(1, identities))
+    return max(even, math.floor(most_share * shards))
 
 
 def choose_worker(

@@ -17,6 +17,17 @@ def trimmed(shards: int, trim_fraction: float) -> int:
     return math.floor(shards * trim_fraction + 1e-9)  # 0.29 * 100 is less than 29
 
 
+def most_share(meta: MetaLearningSection) -> float:
+    """Largest share of a round's shards that the rule outvotes; 1: it outvotes none."""
+    match meta.aggregation:
+        case "coordinate_median":
+            return 0.5 - 1e-9  # less than half
+        case "trimmed_mean":
+            return meta.trim_fraction + 1e-9
+        case _:
+            return 1.0
+
+
 def problem(meta: MetaLearningSection, shard_size: int) -> str | None:
     """What is wrong with the rule for shards of `shard_size` tasks; None: nothing."""
     if meta.aggregation == "mean":

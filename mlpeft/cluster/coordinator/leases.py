@@ -68,10 +68,12 @@ class Leases:
         """Lease waiting shards."""
         commands: Commands = []
         for index in current.waiting():
-            candidates = self._state.candidates()
-            if all(candidate.free <= 0 for candidate in candidates):
-                break
             failures = current.failures.get(index, ())
+            candidates = self._state.candidates(bounded=not failures)
+            if all(candidate.free <= 0 for candidate in candidates):
+                if current.most_share >= 1:
+                    break
+                continue
             selected, _ = policy.choose_worker(candidates, failures)
             if selected is not None:
                 commands += self._lease(current, index, self._state.workers[selected])

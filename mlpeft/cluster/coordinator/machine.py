@@ -28,7 +28,7 @@ and here rounds and time.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING, Any, assert_never
 
 from mlpeft.cluster import status
 from mlpeft.cluster.coordinator import waits
@@ -51,6 +51,7 @@ from mlpeft.cluster.coordinator.messages import (
     WorkerJoined,
     WorkerLeft,
 )
+from mlpeft.cluster.coordinator.norm_history import Limit
 from mlpeft.cluster.coordinator.operator import OperatorRequests
 from mlpeft.cluster.coordinator.outliers import OutlierCheck
 from mlpeft.cluster.coordinator.quarantine import Quarantine
@@ -66,10 +67,12 @@ from mlpeft.cluster.protocol import (
     Update,
 )
 from mlpeft.errors import LocalProtocolError
-from mlpeft.params import schema
+from mlpeft.params import global_norm, schema
 from mlpeft.work import RoundUpdates, check_round
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from mlpeft.cluster.coordinator.leases import Commands
     from mlpeft.cluster.coordinator.updates import Turn
     from mlpeft.cluster.policy import Policy
@@ -97,6 +100,18 @@ class CoordinatorMachine:
     def invite(self, command: str) -> None:
         """Say how a worker is started; it decides nothing, but stands in messages."""
         self._state.join_command = command
+
+    def norms(self) -> dict[str, list[float]]:
+        """What is usual, by identity; for the next session."""
+        return self._state.norms.to_dict()
+
+    def restore_norms(self, norms: Mapping[str, Any]) -> None:
+        """Take in what `norms` gave in an earlier session, before the first round.
+
+        Raises:
+            ValueError: If it is something else.
+        """
+        self._state.norms.restore(norms)
 
     # --- the one door -----------------------------------------------------------------
 
@@ -242,6 +257,7 @@ class CoordinatorMachine:
             payload_bytes=sum(leaf.nbytes for leaf in event.meta.values()),
             outliers=self._outlier_check(event),
             announced_at=state.now,
+            most_share=self.policy.most_share,
         )
         return []
 
@@ -252,7 +268,7 @@ class CoordinatorMachine:
         theta = {
             name: leaf for name, leaf in event.meta.items() if name not in event.carried
         }
-        limit = self._state.norms.limit(factor)
+        limit = self._state.norms.limit(factor) or Limit.early(global_norm(theta))
         return OutlierCheck(limit, theta, self.policy.displacement)
 
     def _end_run(self, reason: str) -> Commands:

@@ -10,15 +10,12 @@ values move neither. What the displacement is the algorithm says
 
 Honest tasks may be unusual, too. So an outlier is not dropped but computed again, and
 counts when somebody else finds the same. That is why the check decides no bits: an
-honest update comes to count whatever the history holds. So the history may differ with
-the time at which the coordinator was started, and is not saved.
+honest update comes to count whatever the history (`norm_history`) holds.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass
-from statistics import median
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -26,17 +23,10 @@ import numpy as np
 from mlpeft.work import Displacement
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
+    from mlpeft.cluster.coordinator.norm_history import Limit
     from mlpeft.params import ParamTree
     from mlpeft.work import ShardUpdate
 
-WINDOW = 100
-"""Newest norms that an update is held against."""
-LEAST_NORMS = 20
-"""Fewer say too little about what is usual."""
-LEAST_SPREAD = 0.1
-"""Spread, in medians, that is granted where all norms are nearly the same."""
 AGREEMENT = 0.01
 """Relative difference of two norms that still count as the same finding. Machines that
 are alike find the same bits; others differ in rounding."""
@@ -76,58 +66,6 @@ def displacement_norm(
 
 
 @dataclass(frozen=True, slots=True)
-class Limit:
-    """The largest norm that counts without a second opinion.
-
-    Attributes:
-        norm: `median + factor * max(MAD, LEAST_SPREAD * median)`.
-        median: Of the norms that it was made from.
-        norms: How many these are.
-    """
-
-    norm: float
-    median: float
-    norms: int
-
-    def reject_reason(self, norm: float, displacement: Displacement) -> str:
-        """Why a norm beyond the limit needs a second opinion."""
-        return (
-            f"it {_FINDINGS[displacement]} {norm:.3g}; the median of the last "
-            f"{self.norms} that counted is {self.median:.3g}, and beyond "
-            f"{self.norm:.3g} a second worker must find the same. If many tasks are so "
-            "unlike each other, raise cluster.norm_factor"
-        )
-
-
-class NormHistory:
-    """Norms of the updates that counted, newest last."""
-
-    def __init__(self) -> None:
-        self._norms: deque[float] = deque(maxlen=WINDOW)
-
-    def add(self, norms: Iterable[float]) -> None:
-        """Norms of a closed round, in the order of its shards.
-
-        Closed rounds only: what an update is held against then depends on no order of
-        arrival.
-        """
-        self._norms.extend(norms)
-
-    def limit(self, factor: float) -> Limit | None:
-        """The limit of the next round; None: too few norms yet.
-
-        Args:
-            factor: Spreads above the median that are usual.
-        """
-        if len(self._norms) < LEAST_NORMS:
-            return None
-        middle = median(self._norms)
-        deviation = median(abs(norm - middle) for norm in self._norms)
-        spread = max(deviation, LEAST_SPREAD * middle)
-        return Limit(middle + factor * spread, middle, len(self._norms))
-
-
-@dataclass(frozen=True, slots=True)
 class Verdict:
     """What is to become of an update.
 
@@ -163,7 +101,7 @@ class OutlierCheck:
         self._limit = limit
         self._theta = theta
         self._displacement = displacement
-        self._norms: dict[int, float] = {}
+        self._norms: dict[int, tuple[str, float]] = {}
         self._refused: dict[int, list[_Finding]] = {}
 
     def judge(
@@ -192,10 +130,11 @@ class OutlierCheck:
             )
             if not confirmed:
                 earlier.append(_Finding(attempt, identity, norm))
-                return Verdict(self._limit.reject_reason(norm, self._displacement))
-        self._norms[update.index] = norm
+                finding = _FINDINGS[self._displacement]
+                return Verdict(self._limit.reject_reason(finding, norm))
+        self._norms[update.index] = identity, norm
         return Verdict(confirmed=confirmed)
 
-    def norms(self) -> list[float]:
-        """Norms of the updates that counted, in the order of their shards."""
+    def norms(self) -> list[tuple[str, float]]:
+        """Identities and norms of updates that counted, in the shards' order."""
         return [self._norms[index] for index in sorted(self._norms)]

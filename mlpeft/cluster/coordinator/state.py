@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from mlpeft.cluster.coordinator.durations import TaskTimes, usual_of
-from mlpeft.cluster.coordinator.outliers import NormHistory
-from mlpeft.cluster.policy import Candidate
+from mlpeft.cluster.coordinator.norm_history import NormHistory
+from mlpeft.cluster.policy import Candidate, most_shards
 
 if TYPE_CHECKING:
     from mlpeft.cluster.coordinator.durations import Usual
@@ -107,6 +107,8 @@ class OpenRound:
         outliers: The norms of its updates; None: nobody asks.
         payload_bytes: Size of theta, and of each training update.
         announced_at: When people were last told what it waits for.
+        most_share: As in the policy.
+        counted_for: The identity whose update counted, by shard.
         attempts: Leases given out so far, by shard.
         granted: Which worker process was given each of them.
         failures: Attempts that came to nothing, by shard.
@@ -121,6 +123,8 @@ class OpenRound:
     outliers: OutlierCheck | None
     payload_bytes: int
     announced_at: float
+    most_share: float = 1.0
+    counted_for: dict[int, str] = field(default_factory=dict)
     attempts: dict[int, int] = field(default_factory=dict)
     granted: dict[LeaseKey, str] = field(default_factory=dict)
     failures: dict[int, list[Failure]] = field(default_factory=dict)
@@ -223,22 +227,54 @@ class ClusterState:
             }
         )
 
-    def candidates(self) -> list[Candidate]:
-        """Connected workers, in the order in which they joined."""
-        return [self.candidate(worker) for worker in self.workers.values()]
+    def candidates(self, *, bounded: bool = True) -> list[Candidate]:
+        """Connected workers, in the order in which they joined.
 
-    def candidate(self, worker: WorkerRecord) -> Candidate:
-        """A connected worker, as decisions see it."""
+        Args:
+            bounded: Whether an identity that holds its share of the round counts as
+                busy. Not so for a shard that failed: it may have nobody else.
+        """
+        full = self._full() if bounded else frozenset()
+        return [self.candidate(worker, full) for worker in self.workers.values()]
+
+    def _full(self) -> frozenset[str]:
+        """Identities that hold as many shards of the open round as they may."""
+        current = self.round
+        if current is None or current.most_share >= 1:
+            return frozenset()
+        held = Counter(current.counted_for.values())
+        held.update(
+            self.workers[live.worker].info.identity for live in current.live.values()
+        )
+        able = {
+            worker.info.identity
+            for worker in self.workers.values()
+            if not worker.draining
+            and self.quarantine.reason(*worker.info.suspects) is None
+        }
+        most = most_shards(len(current.shards), len(able), current.most_share)
+        return frozenset(each for each, count in held.items() if count >= most)
+
+    def candidate(
+        self, worker: WorkerRecord, full: frozenset[str] = frozenset()
+    ) -> Candidate:
+        """A connected worker, as decisions see it.
+
+        Args:
+            worker: Which.
+            full: Identities that get no more shards of the open round.
+        """
         process_id = worker.info.process_id
         quarantined = self.quarantine.reason(*worker.info.suspects) is not None
         free = worker.info.slots - len(worker.held)
+        takes = not (worker.draining or quarantined or worker.info.identity in full)
         live = self.round.live if self.round is not None else {}
         return Candidate(
             worker=worker.info.worker,
             name=worker.info.name,
             process_id=process_id,
             identity=worker.info.identity,
-            free=0 if worker.draining or quarantined else free,
+            free=free if takes else 0,
             draining=worker.draining,
             quarantined=quarantined,
             stuck=free == 0 and not any(key in live for key in worker.held),

@@ -95,6 +95,7 @@ class UpdateHandler:
         if took_s is not None:
             worker.times.add(shard.kind, took_s / len(shard.tasks))
         current.updates.add(event.update)
+        current.counted_for[event.key.shard] = worker.info.identity
         self._state.counted += 1
         commands += self._leases.came_in(current, worker, event.key)
         if len(current.updates) < len(current.shards):

@@ -18,7 +18,7 @@ from mlpeft.cluster.coordinator.messages import (
     SendTheta,
     UploadHeld,
 )
-from mlpeft.cluster.coordinator.outliers import LEAST_NORMS
+from mlpeft.cluster.coordinator.norm_history import LEAST_NORMS
 from mlpeft.cluster.coordinator.updates import Turn
 from mlpeft.cluster.messages import Announce, TimePassed
 from mlpeft.cluster.protocol import Theta, Update

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING, Any, assert_never
 
 from mlpeft.cluster import messages as m
 from mlpeft.cluster.coordinator import messages as cm
@@ -26,6 +26,7 @@ from mlpeft.cluster.protocol import (
     Welcome,
     WorkerId,
 )
+from mlpeft.config.aggregation import most_share
 from mlpeft.errors import LocalProtocolError, MlpeftError, RemoteProtocolError
 from mlpeft.meta import state
 from mlpeft.meta.algorithms import ALGORITHMS
@@ -36,7 +37,7 @@ from mlpeft.transport.blobs.offer import Offer
 from mlpeft.transport.rpc.outbox import Traffic
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from concurrent.futures import Future
 
     from mlpeft.cluster.coordinator.updates import Turn
@@ -97,6 +98,7 @@ class CoordinatorDriver:
             displacement=ALGORITHMS[meta.algorithm].displacement,
             ordered_sum=meta.aggregation == "mean",
             results=result_schema(config),
+            most_share=most_share(meta),
         )
         self.config = config
         self.session = uuid.uuid4().hex[:16]
@@ -169,6 +171,18 @@ class CoordinatorDriver:
         return {
             worker: peer.traffic.bytes_moved() for worker, peer in self._peers.items()
         }
+
+    def norms(self) -> dict[str, list[float]]:
+        """Norms of updates that counted, for the next session."""
+        return self._machine.norms()
+
+    def restore_norms(self, norms: Mapping[str, Any]) -> None:
+        """Take in the norms of an earlier session.
+
+        Raises:
+            ValueError: If they are something else.
+        """
+        self._machine.restore_norms(norms)
 
     # --- the operator's side ----------------------------------------------------------
 

@@ -29,7 +29,7 @@ from mlpeft.transport.security import operator
 from mlpeft.work import RoundInterruptedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Sequence
+    from collections.abc import Callable, Coroutine, Mapping, Sequence
 
     from mlpeft.cluster.overview import Overview
     from mlpeft.cluster.status import ClusterStatus
@@ -142,12 +142,19 @@ class Runtime:
 
     def overview(self) -> Overview:
         """All that there is to tell of run, cluster and connections."""
+        return self._ask(self._server.overview)
 
-        async def ask() -> Overview:
-            return self._server.overview()
+    def norms(self) -> dict[str, list[float]]:
+        """Norms of updates that counted, for the next session."""
+        return self._ask(self._driver.norms)
 
-        asked = asyncio.run_coroutine_threadsafe(ask(), self._loop)
-        return asked.result(OVERVIEW_S)
+    def restore_norms(self, norms: Mapping[str, Any]) -> None:
+        """Take in the norms of an earlier session, before the first round.
+
+        Raises:
+            ValueError: If they are something else.
+        """
+        self._ask(lambda: self._driver.restore_norms(norms))
 
     def status(self) -> ClusterStatus:
         """A picture of the cluster."""
@@ -218,6 +225,15 @@ class Runtime:
 
     def _call(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+    def _ask(self, question: Callable[[], T]) -> T:
+        """What the loop answers, if it does soon."""
+
+        async def ask() -> T:
+            return question()
+
+        asked = asyncio.run_coroutine_threadsafe(ask(), self._loop)
+        return asked.result(OVERVIEW_S)
 
     def _end_loop(self) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)

@@ -1,6 +1,7 @@
 """Outliers count when somebody else finds the same, and not before."""
 
 import itertools
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -8,13 +9,13 @@ import pytest
 
 from mlpeft.cluster import protocol as p
 from mlpeft.cluster.coordinator import messages as cm
-from mlpeft.cluster.coordinator.outliers import (
+from mlpeft.cluster.coordinator.norm_history import (
     LEAST_NORMS,
+    MOST_IDENTITIES,
     WINDOW,
     NormHistory,
-    OutlierCheck,
-    displacement_norm,
 )
+from mlpeft.cluster.coordinator.outliers import OutlierCheck, displacement_norm
 from mlpeft.cluster.sim import Faults, Simulation, serial_result, toy_shards
 from mlpeft.params import global_norm, subtract
 from mlpeft.work import Displacement, Kind, Shard, ShardUpdate, TaskSpec
@@ -25,7 +26,7 @@ FROM_THETA, AS_IT_IS = Displacement.FROM_THETA, Displacement.AS_IT_IS
 
 def history(*norms):
     made = NormHistory()
-    made.add(norms)
+    made.add(("ada", float(norm)) for norm in norms)
     return made
 
 
@@ -92,8 +93,54 @@ def test_a_few_huge_norms_in_the_history_move_the_limit_little():
 
 def test_old_norms_are_forgotten():
     made = history(*[1.0] * WINDOW)
-    made.add([5.0] * WINDOW)
+    made.add([("ada", 5.0)] * WINDOW)
     assert made.limit(10).median == 5
+
+
+def test_a_worker_that_sends_many_norms_does_not_set_the_limit_by_itself():
+    """Eve returns theta unchanged, ten times as often as three others return 1."""
+    made = NormHistory()
+    made.add([("eve", 0.0)] * WINDOW)
+    assert made.limit(10).median == 0
+    for name in ("ada", "bob", "cyd"):
+        made.add([(name, 1.0)] * 40)
+    made.add([("eve", 0.0)] * WINDOW)
+    assert made.limit(10).median == 1
+    assert made.limit(10).norms == WINDOW
+
+
+def test_identities_that_come_and_go_do_not_fill_the_memory():
+    made = NormHistory()
+    made.add((f"eve{number}", 0.0) for number in range(10 * MOST_IDENTITIES))
+    made.add([("ada", 1.0)])
+    assert len(made.to_dict()) == MOST_IDENTITIES
+    assert "ada" in made.to_dict()
+
+
+def test_norms_survive_a_restart():
+    made = history(*range(30))
+    again = NormHistory()
+    again.restore(json.loads(json.dumps(made.to_dict())))
+    assert again.limit(4) == made.limit(4)
+
+
+@pytest.mark.parametrize("norms", [[-1.0], [float("nan")], ["1"], 1.0, [10**400]])
+def test_norms_of_another_form_are_refused(norms):
+    with pytest.raises(ValueError, match="no list of norms"):
+        NormHistory().restore({"ada": norms})
+
+
+def test_before_much_is_known_an_absurd_update_needs_a_second_opinion_too():
+    """Theta's norm is sqrt(5), so the limit is 1000 (1 + sqrt(5)) = 3236."""
+    made = Machine(policy_with(norm_factor=20, max_attempts=3))
+    made.join("ada")
+    made.join("bob")
+    made.open(shards=1)
+    told = made.update("ada", 0, update=with_tasks(moved(1e4)))[0].text
+    assert "little is known yet of what is usual, and beyond 3.24e+03 a second" in told
+    assert of_type(
+        made.update("bob", 0, 2, update=with_tasks(moved(1))), cm.CompleteRound
+    )
 
 
 def check():
@@ -120,7 +167,7 @@ def test_an_outlier_waits_for_somebody_else_to_find_the_same():
     other = judged(made, moved(100), "b", alone=False)
     assert other.reject_reason is None
     assert set(other.confirmed) == {"a"}
-    assert made.norms() == [pytest.approx(100 * np.sqrt(5))]
+    assert made.norms() == [("b", pytest.approx(100 * np.sqrt(5)))]
 
 
 def test_two_outliers_that_differ_confirm_nothing():

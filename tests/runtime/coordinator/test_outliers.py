@@ -1,5 +1,6 @@
 """The check of outliers in real runs: the algorithm says what it measures."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -10,6 +11,7 @@ from mlpeft.config import RunConfig
 from mlpeft.meta import state
 from mlpeft.runtime.compute import Prepared
 from mlpeft.runtime.coordinator.executor import ClusterExecutor, Runtime
+from mlpeft.runtime.coordinator.norms_file import FILE, MOST_BYTES, NormsFile
 from mlpeft.training.loop import train
 from mlpeft.training.runner import ShardRunner
 from mlpeft.work import Kind
@@ -91,3 +93,42 @@ def test_a_lie_is_refused_and_no_honest_update_is(
     assert refused == 1
     assert len(computed) == 2
     assert params.digest(lied.meta) == params.digest(honest.meta)
+
+
+def test_what_is_usual_survives_a_restart_of_the_coordinator(tmp_path, caplog):
+    """The file beside the checkpoints; one of another form is named and not used."""
+    settings = config(tmp_path, "reptile", "reset").with_changes(
+        meta_learning={"num_meta_iterations": 6}
+    )
+    runner = ShardRunner.from_config(settings)
+
+    def session(resume):
+        runtime = Runtime(
+            runner.config,
+            "view",
+            VERSIONS,
+            lambda _: Prepared(runner, "toy device", "view"),
+        )
+        runtime.start("127.0.0.1", 0, local_workers=1)
+        try:
+            train(
+                runner.config,
+                runner=runner,
+                executor=ClusterExecutor(runtime),
+                reporter=NormsFile(runtime),
+                resume=resume,
+            )
+            return runtime.norms()
+        finally:
+            runtime.close("done")
+
+    known = session(resume=False)
+    assert [len(norms) for norms in known.values()] == [24]
+    file = tmp_path / "run" / FILE
+    assert json.loads(file.read_text()) == known
+    assert session(resume=True) == known
+    for text in ('{"ada": [-1.0]}', "[]", "{", "x" * (MOST_BYTES + 1), "[" * 100_000):
+        file.write_text(text)
+        caplog.clear()
+        assert session(resume=True) == {}
+        assert "norms.json is not used: " in caplog.text
