@@ -72,6 +72,12 @@ def ask(address: str, shown: Identity | None, method: str, question: bytes) -> b
                     f"the coordinator at {address} does not know this call; run the "
                     "same version of mlpeft on both sides"
                 ) from error
+            if error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED:
+                raise MlpeftError(
+                    f"the coordinator at {address} is there, but its answer is too "
+                    f"large for one message ({error.details()}); `mlpeft logs` and the "
+                    "metrics tell of a run with so many workers"
+                ) from error
             reason = obstacle(address, shown)
             if reason is not None:
                 raise MlpeftError(reason) from error

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from mlpeft.cluster.protocol import Heartbeat, LeaseKey, WorkerId
 
 
+MOST_EXPECTED = 1000
+"""Preparing workers that are remembered."""
 EXPECTED_FOR_S = 60.0
 """Seconds after its last call for which a preparing worker is expected."""
 
@@ -50,6 +52,8 @@ class Membership:
         }
         until = state.now + EXPECTED_FOR_S
         state.expected[event.process_id] = Expected(event.name, until)
+        if len(state.expected) > MOST_EXPECTED:
+            del state.expected[next(iter(state.expected))]
         return []
 
     def joined(self, event: WorkerJoined) -> Commands:

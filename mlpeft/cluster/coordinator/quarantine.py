@@ -16,6 +16,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+MOST_SUSPECTS = 10_000
+"""Suspects that are remembered: a process id costs nothing."""
 ShardName: TypeAlias = tuple[int, int]
 """Round id and shard index."""
 
@@ -79,6 +81,8 @@ class Quarantine:
             Why the suspect is now quarantined; None if it is not, or was before.
         """
         record = self._records.setdefault(suspect, FailureRecord())
+        if len(self._records) > MOST_SUSPECTS:
+            self._forget()
         record.failed[shard] = reason
         record.after = self._after * max(1, processes)
         if record.reason is not None or len(record.failed) < record.after:
@@ -88,6 +92,12 @@ class Quarantine:
         record.reason = f"{shards} failed, last: {reason}"
         record.until = now + self._for_s
         return record.reason
+
+    def _forget(self) -> None:
+        """Drop the oldest half of those who are not quarantined."""
+        free = [each for each, record in self._records.items() if record.reason is None]
+        for suspect in free[: len(free) // 2]:
+            del self._records[suspect]
 
     def excuse(self, shard: ShardName) -> list[str]:
         """Forget the failures of a shard; the suspects that this releases."""

@@ -24,8 +24,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("mlpeft.coordinator")
 
-MOST_JOINS = 1024
+MOST_JOINS = 4096
 """Joins that are remembered until their stream opens; older ones must join again."""
+MOST_JOINS_EACH = 512
+"""Those of one identity: it forgets its own oldest, not others'."""
 LARGE_BYTES = 1 << 20
 """Fetches of blobs as large as this are logged."""
 
@@ -95,12 +97,21 @@ class Joins:
         process_id = f"{identity}/{request.process_id}"
         request = replace(request, process_id=process_id)
         self._joined[worker] = Joined(request, identity)
-        while len(self._joined) > MOST_JOINS:
-            del self._joined[next(iter(self._joined))]
+        self._forget(identity)
         self._expect(request)
         return JoinResponse(
             worker, self._session, self._config_yaml, self._offer.assets
         )
+
+    def _forget(self, identity: str) -> None:
+        """Drop the oldest joins, of an identity and of all, if there are too many."""
+        own = [
+            id_ for id_, joined in self._joined.items() if joined.identity == identity
+        ]
+        for worker in own[: max(0, len(own) - MOST_JOINS_EACH)]:
+            del self._joined[worker]
+        while len(self._joined) > MOST_JOINS:
+            del self._joined[next(iter(self._joined))]
 
     def take(self, hello: Hello) -> Joined:
         """The join that a stream belongs to; each is good for one stream.

@@ -14,7 +14,7 @@ import grpc.aio
 
 from mlpeft.cluster.coordinator.updates import Turn
 from mlpeft.cluster.overview import Overview, RunProgress
-from mlpeft.cluster.protocol import Draining, Hello, RunOver
+from mlpeft.cluster.protocol import Draining, Heartbeat, Hello, RunOver
 from mlpeft.errors import DataError, MlpeftError, RemoteProtocolError
 from mlpeft.runtime.coordinator.admission import Admission, NotAdmittedError
 from mlpeft.runtime.coordinator.blob_service import send_blob
@@ -24,6 +24,7 @@ from mlpeft.runtime.coordinator.health import StandardServices
 from mlpeft.runtime.coordinator.identities import identity_of
 from mlpeft.runtime.coordinator.joins import JoinRefusedError
 from mlpeft.runtime.coordinator.listen import listen, listen_on_socket
+from mlpeft.runtime.coordinator.message_rate import HeartbeatRate
 from mlpeft.transport.rpc import (
     channel,
     codec,
@@ -313,6 +314,7 @@ class Server:
             NotAdmittedError: If it comes from somebody who has been shut out.
         """
         farewell = False
+        rate = HeartbeatRate(self._driver.config.cluster.heartbeat_s)
         while (frame := await context.read()) is not grpc.aio.EOF:
             peer.traffic.count_received(frame)
             begun = decoder.incoming
@@ -322,6 +324,8 @@ class Server:
             if message is not None:
                 self._check(visitor)  # else nothing of theirs counts any more
                 farewell |= isinstance(message, Draining)
+                if isinstance(message, Heartbeat):
+                    rate.count(time.monotonic())
                 self._driver.receive(worker, message)
             del message  # it may be large, and the next may be long in coming
         # gRPC says the same of a stream that its caller ended and of one that broke.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from mlpeft.errors import RemoteProtocolError
 from mlpeft.transport.rpc import cluster_pb2 as pb
-from mlpeft.transport.rpc.parsing import parse
+from mlpeft.transport.rpc.parsing import MOST_REQUEST_BYTES, parse
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ def decode_request(data: bytes) -> BlobRequest:
     Raises:
         RemoteProtocolError: If it is something else.
     """
-    request = parse(pb.FetchBlobRequest, data)
+    request = parse(pb.FetchBlobRequest, data, MOST_REQUEST_BYTES)
     return BlobRequest(request.worker_id, request.sha256, request.offset)
 
 

@@ -18,7 +18,13 @@ from typing import TYPE_CHECKING, Any, assert_never
 from mlpeft.cluster import protocol
 from mlpeft.errors import RemoteProtocolError
 from mlpeft.transport.rpc import cluster_pb2 as pb
-from mlpeft.transport.rpc.parsing import decode_key, encode_key, parse
+from mlpeft.transport.rpc.parsing import (
+    decode_key,
+    encode_key,
+    identifier,
+    parse,
+    text,
+)
 from mlpeft.transport.rpc.tensors import (
     CHUNK_BYTES,
     Assembler,
@@ -37,6 +43,10 @@ if TYPE_CHECKING:
 
 LEAST_HEARTBEAT_S = 1e-3
 """Seconds between a worker's heartbeats, at least."""
+MOST_LEASES = 256
+"""Leases that a heartbeat tells of, at most."""
+MOST_NOTICE = 2000
+"""Characters of a text of the coordinator for the people at a worker."""
 
 # Field 4, length-delimited: `bytes chunk = 4` of both stream messages.
 _CHUNK_TAG = (4 << 3 | 2).to_bytes(1, "little")
@@ -204,8 +214,17 @@ class UpDecoder:
         match message.WhichOneof("message"):
             case "hello":
                 hello = message.hello
-                return protocol.Hello(hello.worker_id, hello.device, hello.fingerprint)
+                return protocol.Hello(
+                    identifier("a worker id", hello.worker_id),
+                    text(hello.device),
+                    identifier("a fingerprint", hello.fingerprint),
+                )
             case "heartbeat":
+                if len(message.heartbeat.progress) > MOST_LEASES:
+                    raise RemoteProtocolError(
+                        f"a heartbeat about {len(message.heartbeat.progress)} leases, "
+                        f"expected at most {MOST_LEASES}"
+                    )
                 return protocol.Heartbeat(
                     tuple(
                         (decode_key(entry.key), entry.tasks_done)
@@ -217,7 +236,7 @@ class UpDecoder:
             case "lease_return":
                 back = message.lease_return
                 return protocol.LeaseReturn(
-                    decode_key(back.key), back.failed, back.reason
+                    decode_key(back.key), back.failed, text(back.reason)
                 )
             case "draining":
                 return protocol.Draining()
@@ -309,13 +328,15 @@ class DownDecoder:
                 return _lease(message.lease)
             case "lease_revocation":
                 revoked = message.lease_revocation
-                return protocol.LeaseRevocation(decode_key(revoked.key), revoked.reason)
+                return protocol.LeaseRevocation(
+                    decode_key(revoked.key), text(revoked.reason, MOST_NOTICE)
+                )
             case "drain":
-                return protocol.Drain(message.drain.reason)
+                return protocol.Drain(text(message.drain.reason, MOST_NOTICE))
             case "notice":
-                return protocol.Notice(message.notice.text)
+                return protocol.Notice(text(message.notice.text, MOST_NOTICE))
             case "run_over":
-                return protocol.RunOver(message.run_over.reason)
+                return protocol.RunOver(text(message.run_over.reason, MOST_NOTICE))
             case other:
                 raise RemoteProtocolError(f"a message of kind {other} is not known")
 

@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from mlpeft.errors import RemoteProtocolError
 from mlpeft.transport.rpc import cluster_pb2 as pb
-from mlpeft.transport.rpc.parsing import parse
+from mlpeft.transport.rpc.parsing import MOST_REQUEST_BYTES, parse, text
 
 
 class Action(StrEnum):
@@ -41,7 +41,7 @@ def decode_request(data: bytes) -> ControlRequest:
     Raises:
         RemoteProtocolError: If it is something else.
     """
-    request = parse(pb.ControlRequest, data)
+    request = parse(pb.ControlRequest, data, MOST_REQUEST_BYTES)
     try:
         action = Action(request.action)
     except ValueError as error:
@@ -49,7 +49,7 @@ def decode_request(data: bytes) -> ControlRequest:
         raise RemoteProtocolError(
             f"there is no action {request.action[:40]!r}; there are: {known}"
         ) from error
-    return ControlRequest(action, request.worker)
+    return ControlRequest(action, text(request.worker))
 
 
 def encode_response(text: str) -> bytes:
@@ -63,5 +63,5 @@ def decode_response(data: bytes) -> str:
     Raises:
         RemoteProtocolError: If it is something else.
     """
-    text: str = parse(pb.ControlResponse, data).text
-    return text
+    answer: str = parse(pb.ControlResponse, data).text
+    return answer

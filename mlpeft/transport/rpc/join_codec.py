@@ -7,7 +7,14 @@ from dataclasses import dataclass
 from mlpeft.errors import RemoteProtocolError
 from mlpeft.transport.blobs.manifest import OfferedAsset, is_digest
 from mlpeft.transport.rpc import cluster_pb2 as pb
-from mlpeft.transport.rpc.parsing import parse
+from mlpeft.transport.rpc.parsing import (
+    MOST_ID,
+    MOST_NAME,
+    MOST_REQUEST_BYTES,
+    identifier,
+    parse,
+    text,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +55,13 @@ def decode_join_request(data: bytes) -> JoinRequest:
     Raises:
         RemoteProtocolError: If it is something else.
     """
-    request = parse(pb.JoinRequest, data)
+    request = parse(pb.JoinRequest, data, MOST_REQUEST_BYTES)
     return JoinRequest(
         protocol_version=request.protocol_version,
-        mlpeft_version=request.mlpeft_version,
-        mlx_version=request.mlx_version,
-        name=request.name,
-        process_id=request.process_id,
+        mlpeft_version=text(request.mlpeft_version, MOST_ID),
+        mlx_version=text(request.mlx_version, MOST_ID),
+        name=text(request.name, MOST_NAME),
+        process_id=identifier("a process id", request.process_id),
     )
 
 
