@@ -118,6 +118,27 @@ def test_two_liars_of_three_hold_nothing_up():
         assert_serial(Simulation(seed, faults=only(liars=2)), rounds=6)
 
 
+def test_two_liars_of_one_machine_do_not_confirm_each_other():
+    """Counted as two they would: each is the other's second opinion."""
+    refused = 0
+    for seed in range(20):
+        simulation = Simulation(
+            seed,
+            workers=4,
+            rounds=14,
+            faults=only(liars=2, conspiracy=True),
+            policy=policy_with(
+                lease_s=8.0,
+                max_attempts=10_000,
+                quarantine_after=10_000,
+                norm_factor=50,
+            ),
+        )
+        assert_serial(simulation, rounds=14)
+        refused += told(simulation, "would move theta by")
+    assert refused > 15
+
+
 def test_computing_threads_that_hang_show_and_cost_no_bits():
     shown = 0
     for seed in range(20):

@@ -24,6 +24,8 @@ class Faults:
         fail: Chance that a worker cannot compute a shard.
         slow: Chance that a task takes thirty times as long.
         liars: Workers of which every update comes back spoiled.
+        conspiracy: Whether the liars are processes of one identity that all tell the
+            same lie: a million times as large, once the coordinator can tell.
         drops: Connections that break, at random times.
         crashes: Workers that die in the middle of something, and are started again.
         freezes: Workers that stand still for a while.
@@ -41,6 +43,7 @@ class Faults:
     fail: float = 0.05
     slow: float = 0.03
     liars: int = 0
+    conspiracy: bool = False
     drops: int = 4
     crashes: int = 2
     freezes: int = 2
@@ -98,6 +101,9 @@ class FaultInjector:
             liar: Whether this worker always lies.
             can_tell: Whether the coordinator has seen enough to know an outlier.
         """
+        if liar and self.faults.conspiracy:
+            lie = {"w": update.total["w"] * np.float32(1e6)}
+            return replace(update, total=lie) if can_tell else update
         if liar or self.happens(self.faults.lie):
             return self._spoil(update)
         if can_tell and self.happens(self.faults.exaggerate):  # no two alike

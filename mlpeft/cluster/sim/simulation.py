@@ -100,7 +100,7 @@ class Simulation:
         return Process(
             name,
             f"{name}-{next(self._ids)}",
-            f"machine-{slot}",
+            self._identity(slot),
             self._agenda,
             self._chance,
             self._head.network,
@@ -108,6 +108,11 @@ class Simulation:
             can_tell=self._head.can_tell,
             ended=self._replace,
         )
+
+    def _identity(self, slot: int) -> str:
+        """Liars in a conspiracy are processes of one machine."""
+        faults = self._faults
+        return f"machine-{0 if faults.conspiracy and slot < faults.liars else slot}"
 
     def _replace(self, process: Process) -> None:
         """A process has ended; after a while another is started in its place."""
