@@ -33,9 +33,8 @@ class Policy:
         lease_s: Upper bound of a lease, and its duration until task times are known.
         least_lease_s: Lower bound of a lease in seconds.
         deadline_factor: Spreads above a worker's usual task time that a lease lasts.
-        backup_factor: Spreads above it after which an idle worker gets the shard as
-            well; 0: never.
-        least_backup_s: Seconds from its grant before which a lease gets no backup.
+        backup_factor: Spreads above the usual task time of all workers after which an
+            idle worker gets the shard as well; 0: never.
         max_attempts: Failures of one shard after which the round fails, unless an
             identity is left that has not failed at it.
         quarantine_after: Consecutive shards that must fail on a worker and on no other
@@ -59,7 +58,6 @@ class Policy:
     least_lease_s: float
     deadline_factor: float
     backup_factor: float
-    least_backup_s: float = 1.0
     max_attempts: int
     quarantine_after: int
     quarantine_s: float
@@ -163,6 +161,8 @@ class Candidate:
         quarantined: Whether it gets no shards because it failed at too many.
         stuck: Whether revoked leases occupy all its slots, so that no update is
             expected.
+        straggler: Whether its tasks take much longer than those of others.
+        untried: Whether it is not known how long they take, and it is idle.
     """
 
     worker: WorkerId
@@ -173,11 +173,17 @@ class Candidate:
     draining: bool = False
     quarantined: bool = False
     stuck: bool = False
+    straggler: bool = False
+    untried: bool = False
 
     @property
     def able(self) -> bool:
         """Whether it accepts shards, now or when a slot is free."""
         return not self.draining and not self.quarantined
+
+    def rank(self) -> tuple[bool, bool, int, bool]:
+        """The best of equals, by failures and identity, has the highest."""
+        return self.free > 0, not self.straggler, self.free, self.untried
 
 
 def most_shards(shards: int, identities: int, most_share: float) -> int:
@@ -199,8 +205,9 @@ def choose_worker(
 
     It prefers the identities on which the shard failed least often: one gets a shard
     again only after it failed on all, and then they take turns. So do the processes of
-    an identity. Ties go to the worker with the most free slots, then to the one that
-    joined first. A stuck worker counts only if there is no other.
+    an identity. Ties go to the worker that is no straggler, then to the one with the
+    most free slots, then to one that is untried, then to the one that joined first. A
+    stuck worker counts only if there is no other.
 
     Args:
         candidates: Connected workers, in the order in which they joined.
@@ -217,7 +224,7 @@ def choose_worker(
     least = min(processes[candidate.process_id] for candidate in pool)
     pool = [each for each in pool if processes[each.process_id] == least]
     fresh = fewest == 0
-    best = max(pool, key=lambda candidate: candidate.free)
+    best = max(pool, key=Candidate.rank)
     if best.free <= 0:
         names = ", ".join(candidate.name for candidate in pool)
         retry = bool(fresh and tried)

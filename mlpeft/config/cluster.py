@@ -54,8 +54,8 @@ class ClusterSection(Section):
     )
     backup_factor: NonNegativeFloat = Field(
         default=4.0,
-        description="Spreads above that median after which an idle worker computes the "
-        "shard as well; 0: never",
+        description="Spreads above the median task of all workers, and three medians "
+        "at least, after which an idle worker computes the shard as well; 0: never",
     )
     max_attempts: PositiveInt = Field(
         default=4,

@@ -67,7 +67,6 @@ class CoordinatorRules(RuleBasedStateMachine):
                 lost_after_s=4,
                 lease_s=6,
                 least_lease_s=0.5,
-                least_backup_s=0.1,
                 quarantine_after=2,
                 quarantine_s=8,
                 min_workers=2,

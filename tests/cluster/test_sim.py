@@ -95,11 +95,45 @@ def test_schedules_reach_what_they_are_for():
 def test_a_slow_task_gets_a_backup_and_counts_once():
     backups = 0
     for seed in range(20):
-        simulation = Simulation(seed, faults=only(slow=0.1), rounds=8)
+        simulation = Simulation(seed, faults=only(slow=0.05), rounds=8)
         assert_serial(simulation, rounds=8)
         backups += told(simulation, "backup: ")
         assert not told(simulation, "quarantined")
     assert backups > 10
+
+
+@pytest.mark.parametrize(("shards", "rounds"), [(1, 150), (2, 150), (3, 60), (8, 60)])
+def test_a_worker_that_is_ten_times_as_slow_costs_nothing_beside_another(
+    shards, rounds
+):
+    """Beside a run without it, by virtual time. To find it out costs once."""
+    took_s = {"with": 0.0, "without": 0.0}
+    for seed in range(3):
+        faults = {"with": {"stragglers": 1}, "without": {}}
+        for case, changes in faults.items():
+            simulation = Simulation(
+                seed,
+                workers=2 if case == "with" else 1,
+                rounds=rounds,
+                shards=shards,
+                faults=only(delay_s=0.001, even=True, **changes),
+            )
+            theta = simulation.run()
+            assert theta.tobytes() == serial_result(rounds, shards=shards).tobytes()
+            took_s[case] += simulation.seconds
+    assert took_s["with"] <= 1.1 * took_s["without"]
+
+
+def test_healthy_workers_get_few_backups():
+    backups = leases = 0
+    for seed in range(10):
+        simulation = Simulation(
+            seed, workers=4, rounds=20, shards=16, faults=replace(CALM, even=True)
+        )
+        simulation.run()
+        backups += simulation.backups
+        leases += 20 * 16
+    assert backups < 0.02 * leases
 
 
 def test_a_liar_is_quarantined_and_nobody_else():

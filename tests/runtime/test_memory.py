@@ -273,7 +273,9 @@ def test_a_shard_on_a_computing_thread_that_hangs_is_run_elsewhere(caplog):
         return update
 
     async def scenario():
-        driver = toy_coordinator({"lease_s": 0.2, "quarantine_after": 1})
+        driver = toy_coordinator(
+            {"lease_s": 0.2, "quarantine_after": 1, "backup_factor": 0}
+        )
         runners = [ToyRunner(hang), ToyRunner()]
         workers = [
             toy_worker(MemoryLink(driver), name=f"w{index}", runner=runner)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
-from statistics import median
+from statistics import fmean, median
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from mlpeft.cluster.policy import Candidate, Failure
     from mlpeft.cluster.protocol import WorkerId
@@ -18,8 +18,17 @@ WINDOW = 50
 """Number of recent task times to keep."""
 LEAST_TIMES = 5
 """Task times needed for an estimate."""
+NEWEST = 10
+"""Number of task times of which a worker's average is made."""
 LEAST_SPREAD = 0.1
 """Lower bound of the spread, in medians."""
+BACKUP_MEDIANS = 3.0
+"""A lease has no backup before it took so many times what is usual: on a busy machine a
+task takes twice as long now and then."""
+ROUND_SHARE = 0.05
+"""Nor before it took this share of a round: a backup would gain less than that."""
+LEAST_BACKUP_S = 0.005
+"""Nor before so many seconds: a backup's messages take a while, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +48,9 @@ class Usual:
         return self.median_s + factor * self.spread_s
 
 
-def usual(times_s: Sequence[float]) -> Usual | None:
-    """The usual duration given task times; None: too few of them."""
-    if len(times_s) < LEAST_TIMES:
+def usual(times_s: Sequence[float], least: int = LEAST_TIMES) -> Usual | None:
+    """The usual duration given task times; None: fewer than `least` of them."""
+    if len(times_s) < least:
         return None
     middle = median(times_s)
     deviation = median(abs(time_s - middle) for time_s in times_s)
@@ -91,46 +100,59 @@ class TaskTimes:
 
     def __init__(self) -> None:
         self._times: dict[Kind, deque[float]] = {}
+        self._usual: dict[tuple[Kind, int], Usual | None] = {}
 
     def add(self, kind: Kind, task_s: float) -> None:
         """Add the time of a task."""
         self._times.setdefault(kind, deque(maxlen=WINDOW)).append(task_s)
+        self._usual.clear()
+
+    def mean_s(self, kind: Kind) -> float:
+        """The average of the newest times of a kind; there must be one."""
+        return fmean(self.of(kind)[-NEWEST:])
+
+    def usual(self, kind: Kind, least: int = LEAST_TIMES) -> Usual | None:
+        """What is usual for a kind; None: fewer than `least` times are known."""
+        name = (kind, least)
+        if name not in self._usual:
+            self._usual[name] = usual(self.of(kind), least)
+        return self._usual[name]
 
     def of(self, kind: Kind) -> tuple[float, ...]:
         """Times of a kind, oldest first."""
         return tuple(self._times.get(kind, ()))
 
 
-def usual_of(
-    kind: Kind, worker: TaskTimes, others: Iterable[TaskTimes]
-) -> Usual | None:
+def usual_of(kind: Kind, worker: TaskTimes, everybody: TaskTimes) -> Usual | None:
     """The usual task duration on a worker: by its own times, else by all workers'.
 
     Args:
         kind: Kind of the shard.
         worker: The worker's times.
-        others: The times of all connected workers.
+        everybody: The newest times of all workers together.
     """
-    return usual(worker.of(kind)) or usual(
-        [time_s for times in others for time_s in times.of(kind)]
-    )
+    return worker.usual(kind) or everybody.usual(kind)
 
 
-def slow_after_s(
-    task: Usual | None, tasks: int, ahead: int, *, factor: float, least_s: float
-) -> float | None:
-    """Seconds from its grant after which a lease counts as slow; None: never.
+def backup_limit_s(kind: Kind, everybody: TaskTimes, factor: float) -> float | None:
+    """Seconds that a task may take before an idle worker gets its shard as well.
+
+    `median + max(factor * spread, (BACKUP_MEDIANS - 1) * median)` of the newest tasks,
+    whoever computed them: a worker that often stands still hides it from its own
+    median. One shard that is in is enough, so that it works in a first round.
 
     Args:
-        task: Usual duration of a task on the worker; None: unknown.
-        tasks: Tasks of the shard.
-        ahead: Leases that the worker held already.
-        factor: Spreads above the median that are usual; 0: no backups.
-        least_s: Lower bound, since a backup has a cost.
+        kind: Kind of the shard.
+        everybody: The newest times of all workers together, but for stragglers.
+        factor: Spreads above the median that are usual.
+
+    Returns:
+        The limit; None: no time is known yet.
     """
-    if task is None or factor == 0:
+    task = everybody.usual(kind, least=1)
+    if task is None:
         return None
-    return max(shard_limit_s(task, tasks, ahead, factor), least_s)
+    return max(task.limit_s(factor), BACKUP_MEDIANS * task.median_s)
 
 
 def choose_backup(
@@ -156,7 +178,14 @@ def choose_backup(
         return None, "no other worker is left that has not failed at it"
     # Another identity if one has a free slot: what ails a machine ails its processes.
     best = max(
-        fresh, key=lambda each: (each.free > 0, each.identity not in known, each.free)
+        fresh,
+        key=lambda each: (
+            each.free > 0,
+            not each.straggler,
+            each.identity not in known,
+            not each.untried,
+            each.free,
+        ),
     )
     if best.free <= 0:
         return None, "no other worker has a free slot"

@@ -43,6 +43,11 @@ def _check_round(state: ClusterState, current: OpenRound, policy: Policy) -> Non
         assert key[:2] == (state.session, current.round_id)
         assert key.shard not in current.updates
         assert 1 <= key.attempt <= current.attempts[key.shard]
+        alone = len(current.live_for(key.shard)) == 1
+        wanted = alone and (live.slow or live.on_straggler)
+        assert wanted == (key in current.to_back_up), "whether it needs a backup"
+        assert not (live.slow and key in current.slow_leases), "slow twice"
+    assert current.to_back_up.keys() <= current.live.keys()
     for shard, failures in current.failures.items():
         assert shard in current.updates or not too_many_failures(
             failures, state.candidates(), policy

@@ -12,7 +12,7 @@ from mlpeft.cluster.coordinator.messages import (
     Send,
     SendTheta,
 )
-from mlpeft.cluster.coordinator.state import LiveLease
+from mlpeft.cluster.coordinator.state import HeldLease, LiveLease
 from mlpeft.cluster.messages import Announce, Level
 from mlpeft.cluster.policy import Cause, Failure
 from mlpeft.cluster.protocol import Lease, LeaseKey, LeaseRevocation, Notice
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from mlpeft.cluster.coordinator.state import ClusterState, OpenRound, WorkerRecord
     from mlpeft.cluster.policy import Policy
     from mlpeft.cluster.protocol import WorkerId
+    from mlpeft.work import Kind
 
 Commands: TypeAlias = list[CoordinatorCommand]
 
@@ -44,14 +45,15 @@ class Leases:
     def settle(self) -> Commands:
         """After any event: fail the round if a shard failed everywhere, else grant.
 
-        Waiting shards are leased while there are free slots; when none waits, slow
-        shards get a backup.
+        Waiting shards are leased while there are free slots; when none waits, shards
+        of slow leases and of stragglers get a backup.
         """
         state, current = self._state, self._state.round
         if state.missing:  # only before the first start, never again
             state.missing = max(0, self._policy.min_workers - len(state.workers))
         if current is None:
             return []
+        self._note_slow(current)
         candidates = state.candidates()
         for shard, failures in current.failures.items():
             if shard in current.updates:
@@ -62,7 +64,15 @@ class Leases:
                 return [*commands, FailRound(current.round_id, history)]
         if state.missing or state.paused is not None:
             return []
-        return self._grant(current) or self._back_up(current)
+        return self._grant(current) + self._back_up(current)
+
+    def _note_slow(self, current: OpenRound) -> None:
+        """Mark the leases that take longer than others did."""
+        if self._policy.backup_factor == 0:
+            return
+        for key in current.slow_leases.take(self._state.now):
+            current.live[key].slow = True
+            current.review(key)
 
     def _grant(self, current: OpenRound) -> Commands:
         """Lease waiting shards."""
@@ -80,23 +90,27 @@ class Leases:
         return commands
 
     def _back_up(self, current: OpenRound) -> Commands:
-        """Lease slow shards to a second worker, if no shard waits."""
-        if current.waiting():
+        """Lease shards of slow leases to a second worker, if no shard waits."""
+        if not current.to_back_up or current.waiting():
             return []
         commands: Commands = []
-        for key, live in list(current.live.items()):
-            if not live.slow or len(current.live_for(key.shard)) > 1:
-                continue
+        for key in list(current.to_back_up):
+            candidates = self._state.candidates()
+            if all(candidate.free <= 0 for candidate in candidates):
+                break
+            live = current.live[key]
             holder = self._state.workers[live.worker].info
             selected, reason = durations.choose_backup(
-                self._state.candidates(),
+                candidates,
                 holder.process_id,
                 current.failures.get(key.shard, ()),
             )
             if selected is None:
                 continue
-            self._state.backups += 1
             worker = self._state.workers[selected]
+            if worker.straggler and not live.slow:
+                continue  # one straggler would back up the other
+            self._state.backups += 1
             commands += self._lease(current, key.shard, worker, backup=True)
             held_s = self._state.now - live.granted_at
             if held_s < self._policy.announce_s:
@@ -130,27 +144,21 @@ class Leases:
             least_s=policy.least_lease_s,
             most_s=policy.lease_s,
         )
-        slow_after_s = durations.slow_after_s(
-            task,
-            tasks,
-            ahead,
-            factor=policy.backup_factor,
-            least_s=policy.least_backup_s,
-        )
         current.granted[key] = worker.info.process_id
         lease = Lease(key, current.version, shard, lease_s)
         to = worker.info.worker
-        current.live[key] = LiveLease(
+        live = LiveLease(
             to,
             lease,
             now,
             deadline=now + lease_s,
-            slow_at=None if slow_after_s is None else now + slow_after_s,
-            warn_at=now + max(lease_s / 2, slow_after_s or 0.0),
+            warn_at=now + lease_s / 2,
             progress_at=now,
+            on_straggler=worker.straggler and policy.backup_factor > 0,
             backup=backup,
         )
-        worker.held[key] = now
+        current.start(key, live, weight=(ahead + 1) * tasks)
+        worker.held[key] = HeldLease(now, shard.kind, tasks)
         if worker.version == current.version:
             return [Send(to, lease)]
         worker.version = current.version
@@ -170,10 +178,36 @@ class Leases:
         live = self._state.round.live.get(key) if self._state.round else None
         computed_at = None if live is None else live.computed_at
         took_s = worker.computing_s(key, now if computed_at is None else computed_at)
+        if live is None:
+            self._took_at_least(worker, key)
         worker.let_go_at = now
         del worker.held[key]
         worker.progress.pop(key, None)
         return took_s
+
+    def took(self, worker: WorkerRecord, kind: Kind, task_s: float) -> None:
+        """A worker's shard counts, with so many seconds for each of its tasks."""
+        self._took(worker, kind, task_s)
+        if not worker.straggler:
+            self._state.times.add(kind, task_s)
+
+    def _took_at_least(self, worker: WorkerRecord, key: LeaseKey) -> None:
+        """A worker holds a lease that was taken back, and is not done.
+
+        If shorter times are usual with it, that counts: a worker that a backup
+        overtakes whenever it stands still would look fast else.
+        """
+        kind, tasks = worker.held[key].kind, worker.held[key].tasks
+        task_s = worker.computing_s(key, self._state.now) / tasks
+        usual = worker.times if worker.times.of(kind) else self._state.times
+        if usual.of(kind) and task_s > usual.mean_s(kind):
+            self._took(worker, kind, task_s)
+
+    def _took(self, worker: WorkerRecord, kind: Kind, task_s: float) -> None:
+        worker.times.add(kind, task_s)
+        paces, to = self._state.paces, worker.info.worker
+        paces.note(to, kind, worker.times.mean_s(kind))
+        worker.straggler = paces.straggles(to)
 
     def hold(self, worker_id: WorkerId, key: LeaseKey | None) -> Commands:
         """While we delay a worker's update, it is not silent, late or slow."""
@@ -184,7 +218,10 @@ class Leases:
         worker.held_back = key
         if key is not None and self.is_live(worker, key) and self._state.round:
             live = self._state.round.live[key]
-            live.slow, live.slow_at, live.warn_at = False, None, None
+            live.slow = live.on_straggler = False
+            live.warn_at = None
+            self._state.round.slow_leases.discard(key)
+            self._state.round.to_back_up.pop(key, None)
             live.deadline = max(live.deadline, now + self._policy.lost_after_s)
             if live.computed_at is None:
                 live.computed_at = now
@@ -198,7 +235,7 @@ class Leases:
     def drop(self, key: LeaseKey) -> None:
         """End a lease without counting a failure."""
         if self._state.round is not None:
-            self._state.round.live.pop(key, None)
+            self._state.round.end(key)
 
     def came_in(
         self, current: OpenRound, worker: WorkerRecord, key: LeaseKey
@@ -210,8 +247,12 @@ class Leases:
         if self._state.quarantine.succeeded(*suspects):
             commands += self._release(suspects, "an update counted")
         for other in [other for other in current.live if other.shard == key.shard]:
-            live = current.live.pop(other)
-            if other in self._state.workers[live.worker].held:
+            live = current.live[other]
+            current.end(other)
+            loser = self._state.workers[live.worker]
+            if other in loser.held:
+                if live.slow:
+                    self._took_at_least(loser, other)
                 revocation = LeaseRevocation(other, "the shard is in")
                 commands.append(Send(live.worker, revocation))
         return commands
@@ -296,11 +337,15 @@ class Leases:
         if self._state.round is not None:
             for live in self._state.round.live.values():
                 times.append(live.deadline)
-                times += [at for at in (live.slow_at, live.warn_at) if at is not None]
+                if live.warn_at is not None:
+                    times.append(live.warn_at)
+            slow_at = self._state.round.slow_leases.next_at()
+            if slow_at is not None and self._policy.backup_factor > 0:
+                times.append(slow_at)
         return times
 
     def time_passed(self) -> Commands:
-        """Expire leases, mark slow ones, end quarantines."""
+        """Expire leases, warn of stalls, end quarantines."""
         released = self._state.quarantine.released(self._state.now)
         commands = self._release(released, "its time is over")
         if self._state.round is not None:
@@ -309,12 +354,10 @@ class Leases:
         return commands
 
     def _check_time(self, key: LeaseKey, live: LiveLease) -> Commands:
-        """Expire a lease, or mark it as slow, or warn of a stall."""
+        """Expire a lease, or warn of a stall."""
         now = self._state.now
         if now >= live.deadline:
             return self._expire(key, live)
-        if live.slow_at is not None and now >= live.slow_at:
-            live.slow, live.slow_at = True, None
         if live.warn_at is None or now < live.warn_at:
             return []
         live.warn_at = None
@@ -332,7 +375,7 @@ class Leases:
         reason = f"not done within {live.lease.lease_s:.3g} s; {self._stall_text(live)}"
         # Its time counts, so that a worker that became slow gets longer leases.
         task_s = worker.computing_s(key, self._state.now) / len(live.lease.shard.tasks)
-        worker.times.add(live.lease.shard.kind, task_s)
+        self._took(worker, live.lease.shard.kind, task_s)
         name = worker.info.name
         text = f"worker {name}: {key}: {reason}"
         return [

@@ -28,10 +28,16 @@ and here rounds and time.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, assert_never
 
 from mlpeft.cluster import status
 from mlpeft.cluster.coordinator import waits
+from mlpeft.cluster.coordinator.durations import (
+    LEAST_BACKUP_S,
+    ROUND_SHARE,
+    backup_limit_s,
+)
 from mlpeft.cluster.coordinator.invariants import check_state
 from mlpeft.cluster.coordinator.leases import Leases
 from mlpeft.cluster.coordinator.membership import Membership
@@ -55,6 +61,7 @@ from mlpeft.cluster.coordinator.norm_history import Limit
 from mlpeft.cluster.coordinator.operator import OperatorRequests
 from mlpeft.cluster.coordinator.outliers import OutlierCheck
 from mlpeft.cluster.coordinator.quarantine import Quarantine
+from mlpeft.cluster.coordinator.slow_leases import SlowLeases
 from mlpeft.cluster.coordinator.state import ClusterState, OpenRound
 from mlpeft.cluster.coordinator.transitions import TRANSITIONS, Phase
 from mlpeft.cluster.coordinator.updates import UpdateHandler
@@ -77,7 +84,7 @@ if TYPE_CHECKING:
     from mlpeft.cluster.coordinator.updates import Turn
     from mlpeft.cluster.policy import Policy
     from mlpeft.cluster.protocol import LeaseKey, WorkerId
-    from mlpeft.work import Shard
+    from mlpeft.work import Kind, Shard
 
 
 class CoordinatorMachine:
@@ -258,8 +265,22 @@ class CoordinatorMachine:
             outliers=self._outlier_check(event),
             announced_at=state.now,
             most_share=self.policy.most_share,
+            opened_at=state.now,
+            slow_leases=self._slow_leases(event.shards[0].kind),
         )
         return []
+
+    def _slow_leases(self, kind: Kind) -> SlowLeases:
+        """The leases of a round whose first shard is of this kind."""
+        limit_s = partial(
+            backup_limit_s,
+            everybody=self._state.times,
+            factor=self.policy.backup_factor,
+        )
+        round_usual = self._state.round_times.usual(kind, least=1)
+        round_s = 0.0 if round_usual is None else round_usual.median_s
+        least_s = max(LEAST_BACKUP_S, ROUND_SHARE * round_s)
+        return SlowLeases(limit_s, least_s, unknown_s=self.policy.least_lease_s)
 
     def _outlier_check(self, event: RoundOpened) -> OutlierCheck | None:
         factor = self.policy.norm_factor
@@ -297,10 +318,10 @@ class CoordinatorMachine:
             worker.last_seen = state.now
         for live in state.round.live.values() if state.round else ():
             live.deadline = max(live.deadline + late, state.now + grace_s)
-            if live.slow_at is not None:
-                live.slow_at = max(live.slow_at + late, state.now + grace_s)
             if live.warn_at is not None:
                 live.warn_at = max(live.warn_at + late, state.now + grace_s)
+        if state.round is not None:
+            state.round.slow_leases.restart(state.now)
 
     def _announce_wait(self) -> Commands:
         """Every few seconds, what the open round waits for."""

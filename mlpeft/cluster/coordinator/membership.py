@@ -98,6 +98,7 @@ class Membership:
             else:
                 self._leases.failed(worker, key, Cause.LOST, reason)
         del self._state.workers[worker_id]
+        self._state.paces.forget(worker_id)
         shards = "".join(
             f"shard {key.shard} {self._successor_text(key)}; " for key in lost
         )

@@ -93,7 +93,7 @@ class UpdateHandler:
             return self._refuse(worker, event.key, verdict.reject_reason)
         commands = self._clear(event.key, worker, verdict)
         if took_s is not None:
-            worker.times.add(shard.kind, took_s / len(shard.tasks))
+            self._leases.took(worker, shard.kind, took_s / len(shard.tasks))
         current.updates.add(event.update)
         current.counted_for[event.key.shard] = worker.info.identity
         self._state.counted += 1
@@ -101,6 +101,8 @@ class UpdateHandler:
         if len(current.updates) < len(current.shards):
             return commands
         self._state.round = None
+        round_s = self._state.now - current.opened_at
+        self._state.round_times.add(current.shards[0].kind, round_s)
         if current.outliers is not None:
             self._state.norms.add(current.outliers.norms())
         return [*commands, CompleteRound(current.round_id, current.updates.result())]

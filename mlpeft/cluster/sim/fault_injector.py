@@ -30,6 +30,8 @@ class Faults:
         crashes: Workers that die in the middle of something, and are started again.
         freezes: Workers that stand still for a while.
         hangs: Computing threads that stand still for a while; heartbeats go on.
+        even: Whether tasks take about as long as each other.
+        stragglers: Workers of which every task takes ten times as long.
         drains: Workers that are told to finish and end, and are started again.
         pauses: Times that an operator lets nothing begin for a while.
         restarts: Times that the coordinator dies and starts again.
@@ -48,6 +50,8 @@ class Faults:
     crashes: int = 2
     freezes: int = 2
     hangs: int = 1
+    even: bool = False
+    stragglers: int = 0
     drains: int = 2
     pauses: int = 1
     restarts: int = 1
@@ -65,6 +69,7 @@ class FaultInjector:
     def __init__(self, seed: int, faults: Faults) -> None:
         self.faults = faults
         self._rng = np.random.default_rng(seed)
+        self._exaggerated = 0
 
     def happens(self, probability: float) -> bool:
         """True with this probability."""
@@ -86,9 +91,13 @@ class FaultInjector:
         """How long a message is under way."""
         return float(self._rng.exponential(self.faults.delay_s))
 
-    def task_s(self) -> float:
-        """How long a task takes."""
+    def task_s(self, *, straggler: bool = False) -> float:
+        """How long a task takes, on a worker that straggles or does not."""
         slowness = 30.0 if self.happens(self.faults.slow) else 1.0
+        if straggler:
+            slowness *= 10.0
+        if self.faults.even:
+            return slowness * self.between(0.3, 0.4)
         return slowness * float(self._rng.exponential(0.35))
 
     def as_sent(
@@ -107,7 +116,9 @@ class FaultInjector:
         if liar or self.happens(self.faults.lie):
             return self._spoil(update)
         if can_tell and self.happens(self.faults.exaggerate):  # no two alike
-            factor = np.float32(self.between(1e6, 1e7))
+            # By chance they might be within what counts as the same finding.
+            factor = np.float32(1e6 * 1.1 ** (self._exaggerated % 400))
+            self._exaggerated += 1
             return replace(update, total={"w": update.total["w"] * factor})
         return update
 

@@ -77,6 +77,16 @@ class Simulation:
         """What the coordinator told the people, each line with its time."""
         return self._head.announced
 
+    @property
+    def seconds(self) -> float:
+        """Virtual seconds since the start."""
+        return self._agenda.now
+
+    @property
+    def backups(self) -> int:
+        """Leases granted as backups since the coordinator started."""
+        return self._head.state.status(self._agenda.now).backups
+
     def run(self, most_events: int = 200_000) -> Vector:
         """Run to the end of training; theta.
 
@@ -105,6 +115,7 @@ class Simulation:
             self._chance,
             self._head.network,
             liar=slot < self._faults.liars,
+            straggler=slot < self._faults.stragglers,
             can_tell=self._head.can_tell,
             ended=self._replace,
         )

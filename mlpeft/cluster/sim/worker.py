@@ -46,6 +46,7 @@ class Process:
         chance: How long tasks take, and what fails.
         network: The way to the coordinator.
         liar: Whether all its updates are spoiled.
+        straggler: Whether all its tasks take ten times as long.
         can_tell: Says whether the coordinator would know an outlier by now.
         ended: Called when it ends in order.
     """
@@ -60,6 +61,7 @@ class Process:
         network: Network,
         *,
         liar: bool,
+        straggler: bool,
         can_tell: Callable[[], bool],
         ended: Callable[[Process], None],
     ) -> None:
@@ -75,6 +77,7 @@ class Process:
         self._chance = chance
         self._network = network
         self._liar = liar
+        self._straggler = straggler
         self._can_tell = can_tell
         self._ended = ended
         self._state = WorkerMachine(WorkerPolicy())
@@ -170,7 +173,7 @@ class Process:
             self._finish(ShardCancelled(lease.key))
         elif tasks_done < len(lease.shard.tasks):
             self.take(ProgressMade(lease.key, tasks_done))
-            task_s = self._chance.task_s()
+            task_s = self._chance.task_s(straggler=self._straggler)
             self._agenda.after(task_s, lambda: self._compute(tasks_done + 1))
         elif self._chance.happens(self._chance.faults.fail):
             self._finish(ShardFailed(lease.key, "out of luck"))

@@ -9,6 +9,7 @@ from mlpeft.cluster.coordinator.durations import (
     WINDOW,
     TaskTimes,
     Usual,
+    backup_limit_s,
     lease_s,
     shard_limit_s,
     usual,
@@ -96,14 +97,26 @@ def test_usual_tasks_are_within_the_limit(times, factor):
 
 
 def test_a_worker_is_held_against_its_own_times_and_else_against_everybodys():
-    own, other = TaskTimes(), TaskTimes()
+    own, everybody = TaskTimes(), TaskTimes()
     for _ in range(5):
-        other.add(Kind.TRAIN, 1.0)
-    assert usual_of(Kind.TRAIN, own, [own, other]) == Usual(1.0, 0.1)
-    assert usual_of(Kind.VALIDATE, own, [own, other]) is None
+        everybody.add(Kind.TRAIN, 1.0)
+    assert usual_of(Kind.TRAIN, own, everybody) == Usual(1.0, 0.1)
+    assert usual_of(Kind.VALIDATE, own, everybody) is None
     for _ in range(5):
         own.add(Kind.TRAIN, 3.0)
-    assert usual_of(Kind.TRAIN, own, [own, other]).median_s == 3.0
+    assert usual_of(Kind.TRAIN, own, everybody).median_s == 3.0
+
+
+def test_a_task_is_slow_beyond_three_medians_or_so_many_spreads():
+    """1 to 5: a median of 3 and a spread of 1, and one time is enough."""
+    everybody = TaskTimes()
+    assert backup_limit_s(Kind.TRAIN, everybody, factor=4) is None
+    everybody.add(Kind.TRAIN, 2.0)
+    assert backup_limit_s(Kind.TRAIN, everybody, factor=4) == 6.0
+    for time_s in (1, 3, 4, 5):
+        everybody.add(Kind.TRAIN, time_s)
+    assert backup_limit_s(Kind.TRAIN, everybody, factor=4) == 9.0
+    assert backup_limit_s(Kind.TRAIN, everybody, factor=10) == 13.0
 
 
 def test_old_times_are_forgotten():

@@ -285,16 +285,17 @@ def test_a_second_process_of_a_liar_is_no_second_opinion(seasoned):
     seasoned(cm.WorkerLeft(p.WorkerId("ada-id"), "gone"))
     for name in ("eve", "mallory"):
         seasoned.join(name, identity="10.0.0.5")
-    seasoned.open(shards=2, version=10)
-    lie = {"round_id": 12, "version": 10, "update": with_tasks(moved(1e4, 1))}
-    honest = lie | {"update": with_tasks(moved(1))}
-    assert "refused" in seasoned.update("eve", 1, 1, **lie)[0].text
-    (grant,) = of_type(seasoned.update("bob", 0, 1, **honest), p.Lease)
+    seasoned.open(shards=3, version=10)
+    lie = {"round_id": 12, "version": 10, "update": with_tasks(moved(1e4, 0))}
+    assert "refused" in seasoned.update("eve", 0, 1, **lie)[0].text
+    seasoned.update("mallory", 1, 1, **lie | {"update": with_tasks(moved(1, 1))})
+    honest = lie | {"update": with_tasks(moved(1, 2))}
+    (grant,) = of_type(seasoned.update("bob", 2, 1, **honest), p.Lease)
     assert (grant.worker, grant.message.key.attempt) == ("bob-id", 2)
     back = p.LeaseReturn(grant.message.key, failed=True, reason="no memory")
     (grant,) = of_type(seasoned(cm.MessageReceived(grant.worker, back)), p.Lease)
     assert grant.worker == "mallory-id"
-    (failed,) = of_type(seasoned.update("mallory", 1, 3, **lie), cm.FailRound)
+    (failed,) = of_type(seasoned.update("mallory", 0, 3, **lie), cm.FailRound)
     assert "attempt 3 on mallory: refused: it would move theta" in failed.story
 
 

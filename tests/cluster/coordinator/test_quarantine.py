@@ -131,7 +131,7 @@ def test_a_broken_process_does_not_stop_others_of_its_machine(machine):
     machine.join("ada", slots=3, identity="studio")
     machine.join("bob", identity="studio")
     machine.open(shards=6)
-    fail(machine, BOB, 3)
+    fail(machine, BOB, 2)
     assert "worker bob is quarantined" in texts(fail(machine, BOB, 4))
     ada, bob = machine.state.status(0).workers
     assert (bool(ada.quarantined), bool(bob.quarantined)) == (False, True)
