@@ -9,6 +9,8 @@
   --floor, a script that is called with `--workers N --bytes B` and prints JSON lines
   with `seconds`; bytes on the wire in payloads a worker (Linux); peak memory.
 - tls: the same rounds under mTLS, against the clear.
+- events: what an event costs the coordinator's state machine alone, by the number of
+  workers (events.py); `--only events --workers 50,1000,10000,50000`.
 - failures: SIGKILL and SIGSTOP of a worker (failures.py says what is timed).
 - restart: kill -9 of the coordinator, and the same command again (restart.py).
 
@@ -22,12 +24,12 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.cluster import failures, restart, rounds, toy
+from benchmarks.cluster import events, failures, restart, rounds, toy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-PARTS = ("rounds", "tls", "failures", "restart")
+PARTS = ("rounds", "tls", "events", "failures", "restart")
 Row = dict[str, Any]
 
 
@@ -82,9 +84,10 @@ def rows_of(part: str, arguments: argparse.Namespace) -> Iterator[Row]:
             for number, size in cases:
                 yield rounds.measure_round(number, size, arguments.floor)
         case "tls":
-            for number, size in cases:
-                if number in (1, 4):
-                    yield rounds.measure_tls(number, size)
+            few = [case for case in cases if case[0] in (1, 4)]
+            yield from (rounds.measure_tls(number, size) for number, size in few)
+        case "events":
+            yield from map(events.measure, workers)
         case "failures":
             for name in ("SIGKILL", "SIGSTOP"):
                 yield failures.measure(name, arguments.repeats)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Self
 from mlpeft.work import ResultSchema
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from mlpeft.cluster.protocol import WorkerId
     from mlpeft.config import ClusterSection
@@ -274,11 +274,20 @@ def too_many_failures(
         candidates: Connected workers.
         policy: The parameters of decisions.
     """
+    able = {each.identity for each in candidates if each.able}
+    return failed_everywhere(failures, able, policy)
+
+
+def failed_everywhere(
+    failures: Sequence[Failure], able: Collection[str], policy: Policy
+) -> bool:
+    """As `too_many_failures`; `able` are the identities that accept shards."""
     if len(failures) < policy.max_attempts:
         return False
     tried = {failure.identity for failure in failures}
-    able = {each.identity for each in candidates if each.able}
-    return len(tried) >= policy.max_attempts or (bool(able) and able <= tried)
+    if len(tried) >= policy.max_attempts:
+        return True
+    return 0 < len(able) <= len(tried) and tried.issuperset(able)
 
 
 def failure_history(round_id: int, shard: int, failures: Sequence[Failure]) -> str:

@@ -2,7 +2,6 @@
 
 import pytest
 
-from mlpeft.cluster.coordinator.durations import choose_backup
 from mlpeft.cluster.coordinator.waits import round_wait, shards_named
 from mlpeft.cluster.policy import (
     Candidate,
@@ -72,25 +71,6 @@ def test_nobody_waits_for_a_worker_that_does_not_let_go_while_there_is_another()
     chosen, reason = choose_worker([hung], ())
     assert chosen is None
     assert reason.startswith("ada still computes shards that were revoked; if this")
-
-
-def test_a_backup_goes_to_an_idle_worker_that_neither_has_nor_failed_the_shard():
-    ada, bob, cyd = (candidate(name, 1) for name in ("ada", "bob", "cyd"))
-    holder = ada.process_id
-    assert choose_backup([ada, bob, cyd], holder, [failure("bob")]) == (
-        "cyd",
-        "cyd is idle",
-    )
-    assert choose_backup([ada, bob], holder, [failure("bob")])[0] is None
-    assert choose_backup([ada, candidate("dan", 0)], holder, ()) == (
-        None,
-        "no other worker has a free slot",
-    )
-    gone = candidate("dan", 0, quarantined=True)
-    assert choose_backup([ada, gone], holder, ()) == (
-        None,
-        "no other worker is left that has not failed at it",
-    )
 
 
 def test_a_wait_names_a_few_and_counts_the_rest():
@@ -166,10 +146,3 @@ def test_a_shard_that_failed_on_a_machine_goes_to_another_before_its_siblings():
     assert choose_worker(workers, twice)[0] == "b", "who of a machine has not failed"
     alone = workers[:2]
     assert choose_worker(alone, [failed("a", "studio")])[0] == "b"
-
-
-def test_a_backup_goes_to_another_machine_if_one_is_idle_and_else_to_a_sibling():
-    holder, sibling = process("a", "studio", 0), process("b", "studio", 5)
-    idle, busy = process("c", "m", 1), process("c", "m", 0)
-    assert choose_backup([holder, sibling, idle], "a", ())[0] == "c"
-    assert choose_backup([holder, sibling, busy], "a", ())[0] == "b"

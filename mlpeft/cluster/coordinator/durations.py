@@ -1,4 +1,4 @@
-"""Task times, lease durations and backups."""
+"""Task times, lease durations and when a lease is slow."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mlpeft.cluster.policy import Candidate, Failure
-    from mlpeft.cluster.protocol import WorkerId
     from mlpeft.work import Kind
 
 WINDOW = 50
@@ -153,40 +151,3 @@ def backup_limit_s(kind: Kind, everybody: TaskTimes, factor: float) -> float | N
     if task is None:
         return None
     return max(task.limit_s(factor), BACKUP_MEDIANS * task.median_s)
-
-
-def choose_backup(
-    candidates: Sequence[Candidate], holder: str, failures: Sequence[Failure]
-) -> tuple[WorkerId | None, str]:
-    """Select the worker for a backup of a slow shard; the worker or None, and why.
-
-    Args:
-        candidates: Connected workers, in the order in which they joined.
-        holder: The process that holds the shard.
-        failures: Failed attempts at the shard.
-    """
-    tried = {failure.process_id for failure in failures} | {holder}
-    known = {failure.identity for failure in failures} | {
-        each.identity for each in candidates if each.process_id == holder
-    }
-    fresh = [
-        candidate
-        for candidate in candidates
-        if candidate.able and candidate.process_id not in tried
-    ]
-    if not fresh:
-        return None, "no other worker is left that has not failed at it"
-    # Another identity if one has a free slot: what ails a machine ails its processes.
-    best = max(
-        fresh,
-        key=lambda each: (
-            each.free > 0,
-            not each.straggler,
-            each.identity not in known,
-            not each.untried,
-            each.free,
-        ),
-    )
-    if best.free <= 0:
-        return None, "no other worker has a free slot"
-    return best.worker, f"{best.name} is idle"

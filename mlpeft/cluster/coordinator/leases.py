@@ -6,21 +6,24 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from mlpeft.cluster import policy
 from mlpeft.cluster.coordinator import durations
+from mlpeft.cluster.coordinator.deadlines import Deadlines
 from mlpeft.cluster.coordinator.messages import (
     CoordinatorCommand,
     FailRound,
     Send,
     SendTheta,
 )
-from mlpeft.cluster.coordinator.state import HeldLease, LiveLease
+from mlpeft.cluster.coordinator.open_round import LiveLease
+from mlpeft.cluster.coordinator.state import HeldLease
 from mlpeft.cluster.messages import Announce, Level
 from mlpeft.cluster.policy import Cause, Failure
 from mlpeft.cluster.protocol import Lease, LeaseKey, LeaseRevocation, Notice
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Sequence
 
-    from mlpeft.cluster.coordinator.state import ClusterState, OpenRound, WorkerRecord
+    from mlpeft.cluster.coordinator.open_round import OpenRound
+    from mlpeft.cluster.coordinator.state import ClusterState, WorkerRecord
     from mlpeft.cluster.policy import Policy
     from mlpeft.cluster.protocol import WorkerId
     from mlpeft.work import Kind
@@ -39,6 +42,7 @@ class Leases:
     def __init__(self, state: ClusterState, policy: Policy) -> None:
         self._state = state
         self._policy = policy
+        self._deadlines: Deadlines[LeaseKey] = Deadlines(self._due)
 
     # --- granting ---------------------------------------------------------------------
 
@@ -54,11 +58,11 @@ class Leases:
         if current is None:
             return []
         self._note_slow(current)
-        candidates = state.candidates()
-        for shard, failures in current.failures.items():
-            if shard in current.updates:
-                continue
-            if policy.too_many_failures(failures, candidates, self._policy):
+        for shard in current.often_failed:
+            failures = current.failures[shard]
+            if policy.failed_everywhere(
+                failures, state.availability.able, self._policy
+            ):
                 history = policy.failure_history(current.round_id, shard, failures)
                 commands = self.close_round("the round failed")
                 return [*commands, FailRound(current.round_id, history)]
@@ -75,52 +79,67 @@ class Leases:
             current.review(key)
 
     def _grant(self, current: OpenRound) -> Commands:
-        """Lease waiting shards."""
+        """Lease waiting shards: those that failed first, then the others in order."""
         commands: Commands = []
-        for index in current.waiting():
-            failures = current.failures.get(index, ())
-            candidates = self._state.candidates(bounded=not failures)
-            if all(candidate.free <= 0 for candidate in candidates):
-                if current.most_share >= 1:
-                    break
-                continue
-            selected, _ = policy.choose_worker(candidates, failures)
-            if selected is not None:
-                commands += self._lease(current, index, self._state.workers[selected])
+        free = self._state.availability.free
+        if not current.waits or not free:
+            return commands
+        for index in current.waits.failed():
+            worker = self._choose_again(current.failures[index]) if free else None
+            if worker is not None:
+                commands += self._lease(current, index, worker)
+        while (untried := current.waits.first_untried()) is not None:
+            worker = self._state.best_free(bounded=True)
+            if worker is None:
+                break
+            commands += self._lease(current, untried, worker)
         return commands
+
+    def _choose_again(self, failures: Sequence[Failure]) -> WorkerRecord | None:
+        """The worker for a shard that failed, as `policy.choose_worker` decides.
+
+        While an identity is there that has not tried it, the choice is among those.
+        """
+        tried = {failure.identity for failure in failures}
+        responsive = self._state.availability.responsive
+        if len(responsive) > sum(identity in responsive for identity in tried):
+            return self._state.best_free(tried, bounded=False)
+        candidates = self._state.candidates(bounded=False)
+        selected, _ = policy.choose_worker(candidates, failures)
+        return None if selected is None else self._state.workers[selected]
 
     def _back_up(self, current: OpenRound) -> Commands:
         """Lease shards of slow leases to a second worker, if no shard waits."""
-        if not current.to_back_up or current.waiting():
-            return []
         commands: Commands = []
+        free = self._state.availability.free
+        if not current.to_back_up or not free or current.waits:
+            return commands
         for key in list(current.to_back_up):
-            candidates = self._state.candidates()
-            if all(candidate.free <= 0 for candidate in candidates):
-                break
             live = current.live[key]
             holder = self._state.workers[live.worker].info
-            selected, reason = durations.choose_backup(
-                candidates,
-                holder.process_id,
-                current.failures.get(key.shard, ()),
-            )
-            if selected is None:
-                continue
-            worker = self._state.workers[selected]
-            if worker.straggler and not live.slow:
+            failures = current.failures.get(key.shard, ())
+            worker = self._state.best_backup(holder, failures)
+            if worker is None or (worker.straggler and not live.slow):
                 continue  # one straggler would back up the other
             self._state.backups += 1
             commands += self._lease(current, key.shard, worker, backup=True)
-            held_s = self._state.now - live.granted_at
-            if held_s < self._policy.announce_s:
-                continue  # frequent for short leases: the status counts them
-            text = (
-                f"backup: {holder.name} has held {key} for {held_s:.1f} s, longer than "
-                f"usual, and {reason}; the first update counts"
-            )
-            commands.append(Announce(Level.INFO, text, holder.name, key))
+            commands += self._announce_backup(key, live, holder.name, worker.info.name)
+            if not free:
+                break
         return commands
+
+    def _announce_backup(
+        self, key: LeaseKey, live: LiveLease, holder: str, idle: str
+    ) -> Commands:
+        """Tell of a backup, unless leases are short: then the status counts them."""
+        held_s = self._state.now - live.granted_at
+        if held_s < self._policy.announce_s:
+            return []
+        text = (
+            f"backup: {holder} has held {key} for {held_s:.1f} s, longer than usual, "
+            f"and {idle} is idle; the first update counts"
+        )
+        return [Announce(Level.INFO, text, holder, key)]
 
     def _lease(
         self,
@@ -149,6 +168,7 @@ class Leases:
         to = worker.info.worker
         live = LiveLease(
             to,
+            worker.info.identity,
             lease,
             now,
             deadline=now + lease_s,
@@ -159,6 +179,8 @@ class Leases:
         )
         current.start(key, live, weight=(ahead + 1) * tasks)
         worker.held[key] = HeldLease(now, shard.kind, tasks)
+        self._deadlines.add(key)
+        self._state.refresh(to)
         if worker.version == current.version:
             return [Send(to, lease)]
         worker.version = current.version
@@ -183,6 +205,7 @@ class Leases:
         worker.let_go_at = now
         del worker.held[key]
         worker.progress.pop(key, None)
+        self._state.refresh(worker.info.worker)
         return took_s
 
     def took(self, worker: WorkerRecord, kind: Kind, task_s: float) -> None:
@@ -208,6 +231,7 @@ class Leases:
         paces, to = self._state.paces, worker.info.worker
         paces.note(to, kind, worker.times.mean_s(kind))
         worker.straggler = paces.straggles(to)
+        self._state.refresh(to)
 
     def hold(self, worker_id: WorkerId, key: LeaseKey | None) -> Commands:
         """While we delay a worker's update, it is not silent, late or slow."""
@@ -216,6 +240,10 @@ class Leases:
             return []
         now = worker.last_seen = self._state.now
         worker.held_back = key
+        if key is None:
+            self._state.held_back.discard(worker_id)
+        else:
+            self._state.held_back.add(worker_id)
         if key is not None and self.is_live(worker, key) and self._state.round:
             live = self._state.round.live[key]
             live.slow = live.on_straggler = False
@@ -235,7 +263,14 @@ class Leases:
     def drop(self, key: LeaseKey) -> None:
         """End a lease without counting a failure."""
         if self._state.round is not None:
-            self._state.round.end(key)
+            self._end(self._state.round, key)
+
+    def _end(self, current: OpenRound, key: LeaseKey) -> LiveLease | None:
+        """End a lease: its worker may be stuck with it."""
+        live = current.end(key)
+        if live is not None:
+            self._state.refresh(live.worker)
+        return live
 
     def came_in(
         self, current: OpenRound, worker: WorkerRecord, key: LeaseKey
@@ -246,9 +281,9 @@ class Leases:
         suspects = worker.info.suspects
         if self._state.quarantine.succeeded(*suspects):
             commands += self._release(suspects, "an update counted")
-        for other in [other for other in current.live if other.shard == key.shard]:
+        for other in current.keys_for(key.shard):
             live = current.live[other]
-            current.end(other)
+            self._end(current, other)
             loser = self._state.workers[live.worker]
             if other in loser.held:
                 if live.slow:
@@ -273,8 +308,7 @@ class Leases:
         failure = Failure(
             key.attempt, info.name, info.process_id, info.identity, cause, reason
         )
-        history = current.failures.setdefault(key.shard, [])
-        history.append(failure)
+        history = current.add_failure(key.shard, failure)
         if cause is Cause.LOST:
             return []
         quarantine, shard = self._state.quarantine, (key.round_id, key.shard)
@@ -292,6 +326,8 @@ class Leases:
         quarantined = reasons[0] or reasons[1]
         if quarantined is None:
             return []
+        for suspect in self._state.availability.of(info.suspects):
+            self._state.refresh(suspect)
         text = (
             f"worker {info.name} is quarantined for {self._policy.quarantine_s:g} s "
             f"and gets no shards: {quarantined}"
@@ -315,10 +351,10 @@ class Leases:
     def _release(self, suspects: Collection[str], reason: str) -> Commands:
         """Announce released workers; `settle` grants them leases."""
         commands: Commands = []
-        for worker in self._state.workers.values():
-            mine = worker.info.suspects
-            free = self._state.quarantine.reason(*mine) is None
-            if free and not set(mine).isdisjoint(suspects):
+        for worker_id in self._state.availability.of(tuple(suspects)):
+            worker = self._state.workers[worker_id]
+            self._state.refresh(worker_id)
+            if self._state.quarantine.reason(*worker.info.suspects) is None:
                 name = worker.info.name
                 text = f"worker {name} is out of quarantine: {reason}"
                 commands.append(Announce(Level.INFO, text, name))
@@ -335,10 +371,9 @@ class Leases:
         if released is not None:
             times.append(released)
         if self._state.round is not None:
-            for live in self._state.round.live.values():
-                times.append(live.deadline)
-                if live.warn_at is not None:
-                    times.append(live.warn_at)
+            lease_at = self._deadlines.next()
+            if lease_at is not None:
+                times.append(lease_at)
             slow_at = self._state.round.slow_leases.next_at()
             if slow_at is not None and self._policy.backup_factor > 0:
                 times.append(slow_at)
@@ -349,9 +384,15 @@ class Leases:
         released = self._state.quarantine.released(self._state.now)
         commands = self._release(released, "its time is over")
         if self._state.round is not None:
-            for key, live in list(self._state.round.live.items()):
-                commands += self._check_time(key, live)
+            for key in self._deadlines.take(self._state.now):
+                commands += self._check_time(key, self._state.round.live[key])
+                self._deadlines.add(key)
         return commands
+
+    def _due(self, key: LeaseKey) -> float | None:
+        """When a lease ends, or people are told; None: it no longer counts."""
+        live = self._state.round.live.get(key) if self._state.round else None
+        return None if live is None else live.due_at
 
     def _check_time(self, key: LeaseKey, live: LiveLease) -> Commands:
         """Expire a lease, or warn of a stall."""
@@ -393,5 +434,7 @@ class Leases:
     def close_round(self, reason: str) -> Commands:
         """Close the round and revoke its leases; also after completing it."""
         current, self._state.round = self._state.round, None
-        live = current.live.items() if current else ()
+        live = list(current.live.items()) if current else []
+        for _, lease in live:
+            self._state.refresh(lease.worker)
         return [Send(lease.worker, LeaseRevocation(key, reason)) for key, lease in live]

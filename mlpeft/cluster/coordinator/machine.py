@@ -21,6 +21,9 @@ One shard's way through a round:
        |                 |  +-- slow, and somebody idle: a second lease, the backup
        +-- lost, failed, refused, out of time (each a Failure; too many fail the round)
 
+No event looks at all workers, leases or shards: `deadlines`, `free_workers`,
+`slow_leases`, `waiting_shards` and the indices of `open_round` find what is next.
+
 What happens where: `transitions` what is legal when, `membership` workers come and go,
 `leases` who computes what, `updates` what comes back, `operator` what an operator asks,
 and here rounds and time.
@@ -58,11 +61,12 @@ from mlpeft.cluster.coordinator.messages import (
     WorkerLeft,
 )
 from mlpeft.cluster.coordinator.norm_history import Limit
+from mlpeft.cluster.coordinator.open_round import OpenRound
 from mlpeft.cluster.coordinator.operator import OperatorRequests
 from mlpeft.cluster.coordinator.outliers import OutlierCheck
 from mlpeft.cluster.coordinator.quarantine import Quarantine
 from mlpeft.cluster.coordinator.slow_leases import SlowLeases
-from mlpeft.cluster.coordinator.state import ClusterState, OpenRound
+from mlpeft.cluster.coordinator.state import ClusterState
 from mlpeft.cluster.coordinator.transitions import TRANSITIONS, Phase
 from mlpeft.cluster.coordinator.updates import UpdateHandler
 from mlpeft.cluster.messages import Announce, Level, TimePassed
@@ -135,7 +139,9 @@ class CoordinatorMachine:
         before = self.phase
         following = TRANSITIONS.following(event, before)
         self._check_legal(event, now)
-        due = max(self._state.now, self.next_wakeup() or now)
+        due = now
+        if isinstance(event, TimePassed):
+            due = max(self._state.now, self.next_wakeup() or now)
         self._state.now = now
         if not following:
             return []
@@ -264,6 +270,7 @@ class CoordinatorMachine:
             payload_bytes=sum(leaf.nbytes for leaf in event.meta.values()),
             outliers=self._outlier_check(event),
             announced_at=state.now,
+            max_attempts=self.policy.max_attempts,
             most_share=self.policy.most_share,
             opened_at=state.now,
             slow_leases=self._slow_leases(event.shards[0].kind),
@@ -295,7 +302,7 @@ class CoordinatorMachine:
     def _end_run(self, reason: str) -> Commands:
         self._state.over = reason
         self._state.round = None
-        workers, self._state.workers = self._state.workers, {}
+        workers = self._state.remove_all()
         return [Send(worker, RunOver(reason)) for worker in workers]
 
     # --- time -------------------------------------------------------------------------

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mlpeft.cluster.coordinator.deadlines import Deadlines
 from mlpeft.cluster.coordinator.messages import (
     DismissWorker,
     Send,
     WorkerExpected,
     WorkerJoined,
 )
-from mlpeft.cluster.coordinator.state import Expected, WorkerRecord
+from mlpeft.cluster.coordinator.state import Expected
 from mlpeft.cluster.messages import Announce, Level
 from mlpeft.cluster.policy import Cause
 from mlpeft.cluster.protocol import Drain, Notice, RunOver
 
 if TYPE_CHECKING:
     from mlpeft.cluster.coordinator.leases import Commands, Leases
-    from mlpeft.cluster.coordinator.state import ClusterState
+    from mlpeft.cluster.coordinator.state import ClusterState, WorkerRecord
     from mlpeft.cluster.policy import Policy
     from mlpeft.cluster.protocol import Heartbeat, LeaseKey, WorkerId
 
@@ -41,15 +42,17 @@ class Membership:
         self._state = state
         self._policy = policy
         self._leases = leases
+        self._silence: Deadlines[WorkerId] = Deadlines(self._silent_at)
 
     def expected(self, event: WorkerExpected) -> Commands:
         """A worker is preparing to join; shown to users, decides nothing."""
         state = self._state
-        state.expected = {
-            process_id: expected
-            for process_id, expected in state.expected.items()
-            if expected.until > state.now and process_id != event.process_id
-        }
+        state.expected.pop(event.process_id, None)
+        while state.expected:  # in the order of their ends, which are equally far off
+            oldest = next(iter(state.expected))
+            if state.expected[oldest].until > state.now:
+                break
+            del state.expected[oldest]
         until = state.now + EXPECTED_FOR_S
         state.expected[event.process_id] = Expected(event.name, until)
         if len(state.expected) > MOST_EXPECTED:
@@ -61,7 +64,8 @@ class Membership:
         state = self._state
         if state.over is not None:
             return [Send(event.worker, RunOver(state.over))]
-        state.workers[event.worker] = WorkerRecord(info=event, last_seen=state.now)
+        state.add(event)
+        self._silence.add(event.worker)
         state.expected.pop(event.process_id, None)
         self._forgive(event.process_id)
         text = f"worker {event.name} joined ({len(state.workers)} connected)"
@@ -76,14 +80,8 @@ class Membership:
 
     def _forgive(self, process_id: str) -> None:
         """A process that rejoins did not crash: only its connection broke."""
-        if self._state.round is None:
-            return
-        for shard, failures in self._state.round.failures.items():
-            self._state.round.failures[shard] = [
-                failure
-                for failure in failures
-                if failure.process_id != process_id or failure.cause is not Cause.LOST
-            ]
+        if self._state.round is not None:
+            self._state.round.forgive(process_id)
 
     def left(self, worker_id: WorkerId, reason: str) -> Commands:
         """A worker's stream ended: end its leases."""
@@ -97,8 +95,7 @@ class Membership:
                 self._leases.drop(key)
             else:
                 self._leases.failed(worker, key, Cause.LOST, reason)
-        del self._state.workers[worker_id]
-        self._state.paces.forget(worker_id)
+        self._state.remove(worker_id)
         shards = "".join(
             f"shard {key.shard} {self._successor_text(key)}; " for key in lost
         )
@@ -136,6 +133,7 @@ class Membership:
             return []
         worker.last_seen = self._state.now
         worker.draining = True
+        self._state.refresh(worker.info.worker)
         name = worker.info.name
         return [Announce(Level.INFO, f"worker {name} takes no more shards", name)]
 
@@ -143,23 +141,26 @@ class Membership:
         """Grant a worker no more leases, and tell it to end."""
         worker = self._state.workers[worker_id]
         worker.draining = True
+        self._state.refresh(worker.info.worker)
         reason = self._state.drained[worker.info.process_id]
         return [Send(worker_id, Drain(reason))]
 
     def wakeups(self) -> list[float]:
         """Times at which `lose_silent` must run."""
-        lost_after_s = self._policy.lost_after_s
-        workers = self._state.workers.values()
-        return [worker.last_seen + lost_after_s for worker in workers]
+        silent_at = self._silence.next()
+        return [] if silent_at is None else [silent_at]
+
+    def _silent_at(self, worker_id: WorkerId) -> float | None:
+        """When a worker is lost if it sends nothing; None: it is not connected."""
+        worker = self._state.workers.get(worker_id)
+        return None if worker is None else worker.last_seen + self._policy.lost_after_s
 
     def lose_silent(self) -> Commands:
         """Drop workers that sent nothing for `lost_after_s`."""
         commands: Commands = []
-        for worker_id, worker in list(self._state.workers.items()):
-            # The same sum as in `wakeups`, so that rounding cannot make them differ.
-            if self._state.now >= worker.last_seen + self._policy.lost_after_s:
-                silent_s = self._state.now - worker.last_seen
-                reason = f"no heartbeat for {silent_s:.1f} s"
-                commands += self.left(worker_id, reason)
-                commands.append(DismissWorker(worker_id, reason))
+        for worker_id in self._silence.take(self._state.now):
+            silent_s = self._state.now - self._state.workers[worker_id].last_seen
+            reason = f"no heartbeat for {silent_s:.1f} s"
+            commands += self.left(worker_id, reason)
+            commands.append(DismissWorker(worker_id, reason))
         return commands

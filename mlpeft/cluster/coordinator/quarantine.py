@@ -16,6 +16,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from mlpeft.cluster.coordinator.deadlines import Deadlines
+
 MOST_SUSPECTS = 10_000
 """Suspects that are remembered: a process id costs nothing."""
 ShardName: TypeAlias = tuple[int, int]
@@ -53,6 +55,7 @@ class Quarantine:
         self._after = after
         self._for_s = for_s
         self._records: dict[str, FailureRecord] = {}
+        self._releases: Deadlines[str] = Deadlines(self._until)
 
     def reason(self, *suspects: str) -> str | None:
         """Why one of these is quarantined; None: none is."""
@@ -91,6 +94,7 @@ class Quarantine:
         shards = "a shard" if count == 1 else f"{count} shards in a row"
         record.reason = f"{shards} failed, last: {reason}"
         record.until = now + self._for_s
+        self._releases.add(suspect)
         return record.reason
 
     def _forget(self) -> None:
@@ -120,17 +124,19 @@ class Quarantine:
 
     def next_release(self) -> float | None:
         """When the next quarantine ends; None: nobody is quarantined."""
-        quarantined = (r for r in self._records.values() if r.reason is not None)
-        return min((record.until for record in quarantined), default=None)
+        return self._releases.next()
+
+    def _until(self, suspect: str) -> float | None:
+        """When a suspect's quarantine ends; None: it is not quarantined."""
+        record = self._records.get(suspect)
+        return None if record is None or record.reason is None else record.until
 
     def released(self, now: float) -> list[str]:
         """Release suspects whose time is over; one more failure renews it."""
-        released = []
-        for suspect, record in self._records.items():
-            if record.reason is None or now < record.until:
-                continue
+        released = self._releases.take(now)
+        for suspect in released:
+            record = self._records[suspect]
             record.reason = None
             newest = list(record.failed.items())
             record.failed = dict(newest[len(newest) - record.after + 1 :])
-            released.append(suspect)
         return released

@@ -1,6 +1,6 @@
-"""What the coordinator knows: its workers, the open round and the leases.
+"""What the coordinator knows: its workers and the open round.
 
-Plain data and questions about it. Only `CoordinatorMachine` and its parts write here.
+Data and questions about it. Only `CoordinatorMachine` and its parts write here.
 """
 
 from __future__ import annotations
@@ -9,21 +9,23 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
+from mlpeft.cluster.coordinator.availability import Availability
 from mlpeft.cluster.coordinator.durations import TaskTimes, usual_of
 from mlpeft.cluster.coordinator.norm_history import NormHistory
 from mlpeft.cluster.coordinator.paces import Paces
 from mlpeft.cluster.policy import Candidate, most_shards
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Sequence
+
     from mlpeft.cluster.coordinator.durations import Usual
+    from mlpeft.cluster.coordinator.free_workers import Rank
     from mlpeft.cluster.coordinator.messages import WorkerJoined
-    from mlpeft.cluster.coordinator.outliers import OutlierCheck
+    from mlpeft.cluster.coordinator.open_round import OpenRound
     from mlpeft.cluster.coordinator.quarantine import Quarantine
-    from mlpeft.cluster.coordinator.slow_leases import SlowLeases
     from mlpeft.cluster.policy import Cause, Failure
-    from mlpeft.cluster.protocol import Lease, LeaseKey, WorkerId
-    from mlpeft.params import Schema
-    from mlpeft.work import Kind, RoundUpdates, Shard
+    from mlpeft.cluster.protocol import LeaseKey, WorkerId
+    from mlpeft.work import Kind
 
 
 class HeldLease(NamedTuple):
@@ -58,7 +60,9 @@ class WorkerRecord:
         draining: Whether it takes no more shards.
         held_back: The lease whose update waits for its turn, while its stream is not
             read; None: it is read.
-        straggler: Whether its tasks take much longer than those of others.
+        straggler: Whether its tasks take much longer than those of others, as of when
+            one of them was timed, or it was about to get a shard.
+        joined: How many workers joined before it.
     """
 
     info: WorkerJoined
@@ -73,6 +77,7 @@ class WorkerRecord:
     draining: bool = False
     held_back: LeaseKey | None = None
     straggler: bool = False
+    joined: int = 0
 
     def computing_s(self, key: LeaseKey, now: float) -> float:
         """Seconds for which it has been at a lease that it holds.
@@ -81,127 +86,6 @@ class WorkerRecord:
         the one before was out of the way.
         """
         return now - max(self.held[key].granted_at, self.let_go_at)
-
-
-@dataclass(slots=True)
-class LiveLease:
-    """A lease that still counts: not answered, not taken back.
-
-    Attributes:
-        worker: Who holds it.
-        lease: What was granted.
-        granted_at: When.
-        deadline: When it ends.
-        warn_at: When people are told if nothing of it is done; None: they were.
-        slow: Whether it takes longer than is usual.
-        on_straggler: Whether its worker was one when it was granted.
-        progress_at: When its worker last told of one more task; the grant at first.
-        backup: Whether another worker had the shard already.
-        computed_at: When its update began to come, if it must wait for its turn.
-    """
-
-    worker: WorkerId
-    lease: Lease
-    granted_at: float
-    deadline: float
-    warn_at: float | None
-    progress_at: float
-    slow: bool = False
-    on_straggler: bool = False
-    backup: bool = False
-    computed_at: float | None = None
-
-
-@dataclass(slots=True)
-class OpenRound:
-    """The open round.
-
-    Attributes:
-        round_id: Counts rounds from 1.
-        version: Version of theta that its shards start from.
-        shards: What is computed.
-        schema: Leaves that the sum of a training shard must have.
-        updates: What is in.
-        outliers: The norms of its updates; None: nobody asks.
-        payload_bytes: Size of theta, and of each training update.
-        announced_at: When people were last told what it waits for.
-        most_share: As in the policy.
-        counted_for: The identity whose update counted, by shard.
-        opened_at: When it was opened.
-        slow_leases: Live leases that are not slow yet.
-        attempts: Leases given out so far, by shard.
-        granted: Which worker process was given each of them.
-        failures: Attempts that came to nothing, by shard.
-        live: Leases that still count; at most two a shard, on two processes.
-        to_back_up: Those that are slow or on a straggler, and alone at their shard.
-    """
-
-    round_id: int
-    version: int
-    shards: tuple[Shard, ...]
-    schema: Schema
-    updates: RoundUpdates
-    outliers: OutlierCheck | None
-    payload_bytes: int
-    announced_at: float
-    opened_at: float
-    slow_leases: SlowLeases
-    most_share: float = 1.0
-    counted_for: dict[int, str] = field(default_factory=dict)
-    attempts: dict[int, int] = field(default_factory=dict)
-    granted: dict[LeaseKey, str] = field(default_factory=dict)
-    failures: dict[int, list[Failure]] = field(default_factory=dict)
-    live: dict[LeaseKey, LiveLease] = field(default_factory=dict)
-    to_back_up: dict[LeaseKey, None] = field(default_factory=dict)
-
-    def waiting(self) -> list[int]:
-        """Shards that are not in and that nobody holds, in order."""
-        leased = {key.shard for key in self.live}
-        return [
-            index
-            for index in range(len(self.shards))
-            if index not in self.updates and index not in leased
-        ]
-
-    def live_for(self, shard: int) -> list[LiveLease]:
-        """Live leases of a shard."""
-        return [live for key, live in self.live.items() if key.shard == shard]
-
-    def live_of(self, worker: WorkerId) -> list[LeaseKey]:
-        """Live leases of a worker."""
-        return [key for key, live in self.live.items() if live.worker == worker]
-
-    def start(self, key: LeaseKey, live: LiveLease, weight: int) -> None:
-        """A lease was granted.
-
-        Args:
-            key: Which.
-            live: What there is to know of it.
-            weight: As in `SlowLeases.add`.
-        """
-        for other in [other for other in self.to_back_up if other.shard == key.shard]:
-            del self.to_back_up[other]
-        self.live[key] = live
-        kind = live.lease.shard.kind
-        self.slow_leases.add(key, kind, weight, live.granted_at)
-        self.review(key)
-
-    def review(self, key: LeaseKey) -> None:
-        """See whether a live lease needs a backup."""
-        live = self.live[key]
-        if (live.slow or live.on_straggler) and len(self.live_for(key.shard)) == 1:
-            self.to_back_up[key] = None
-
-    def end(self, key: LeaseKey) -> LiveLease | None:
-        """A lease no longer counts; what was known of it, if it did."""
-        live = self.live.pop(key, None)
-        if live is None:
-            return None
-        self.slow_leases.discard(key)
-        self.to_back_up.pop(key, None)
-        for other in [other for other in self.live if other.shard == key.shard]:
-            self.review(other)
-        return live
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,6 +109,9 @@ class ClusterState:
         session: Unlike that of any other start of a coordinator.
         missing: Workers that must still come before the first lease is given.
         workers: Connected workers, in the order in which they joined.
+        joins: Workers that ever joined.
+        availability: Which of them take shards.
+        held_back: Those whose stream is not read.
         expected: Worker processes that get ready, by process_id.
         round: The open round.
         rounds_opened: Rounds so far.
@@ -249,6 +136,9 @@ class ClusterState:
     quarantine: Quarantine
     missing: int = 0
     workers: dict[WorkerId, WorkerRecord] = field(default_factory=dict)
+    joins: int = 0
+    availability: Availability = field(default_factory=Availability)
+    held_back: set[WorkerId] = field(default_factory=set)
     expected: dict[str, Expected] = field(default_factory=dict)
     round: OpenRound | None = None
     rounds_opened: int = 0
@@ -281,68 +171,157 @@ class ClusterState:
 
     def processes(self, identity: str) -> int:
         """How many connected processes an identity has."""
-        return len(
-            {
-                worker.info.process_id
-                for worker in self.workers.values()
-                if worker.info.identity == identity
-            }
+        workers = self.availability.by_identity.get(identity, ())
+        return len({self.workers[worker].info.process_id for worker in workers})
+
+    # --- workers that come, change and go ---------------------------------------------
+
+    def add(self, info: WorkerJoined) -> None:
+        """A worker connected."""
+        self.joins += 1
+        self.workers[info.worker] = WorkerRecord(info, self.now, joined=self.joins)
+        self.availability.add(info)
+        self.refresh(info.worker)
+
+    def remove(self, worker_id: WorkerId) -> None:
+        """A worker left."""
+        worker = self.workers.pop(worker_id)
+        self.availability.remove(worker.info)
+        self.paces.forget(worker_id)
+        self.held_back.discard(worker_id)
+
+    def remove_all(self) -> list[WorkerId]:
+        """The run is over; who was connected."""
+        workers = list(self.workers)
+        for worker in workers:
+            self.remove(worker)
+        return workers
+
+    def refresh(self, worker_id: WorkerId) -> None:
+        """Something changed that decides whether a worker gets shards."""
+        worker = self.workers.get(worker_id)
+        if worker is None:
+            return
+        free = worker.info.slots > len(worker.held)
+        self.availability.update(
+            worker.info,
+            able=self.is_able(worker),
+            stuck=self._is_stuck(worker),
+            rank=self.rank(worker) if free else None,
         )
 
+    def is_able(self, worker: WorkerRecord) -> bool:
+        """Whether a worker accepts shards, now or when a slot is free."""
+        suspects = worker.info.suspects
+        return not worker.draining and self.quarantine.reason(*suspects) is None
+
+    def rank(self, worker: WorkerRecord) -> Rank:
+        """A worker's place among those with a free slot."""
+        free = worker.info.slots - len(worker.held)
+        return worker.straggler, -free, not self._is_untried(worker), worker.joined
+
+    def _is_untried(self, worker: WorkerRecord) -> bool:
+        return not worker.held and not self.paces.knows(worker.info.worker)
+
+    def _is_stuck(self, worker: WorkerRecord) -> bool:
+        """Whether revoked leases occupy all slots of a worker."""
+        live = self.round.live if self.round is not None else {}
+        full = len(worker.held) >= worker.info.slots
+        return full and not any(key in live for key in worker.held)
+
+    # --- who gets a shard -------------------------------------------------------------
+
+    def best_free(
+        self,
+        tried: Collection[str] = (),
+        processes: Collection[str] = (),
+        *,
+        bounded: bool,
+    ) -> WorkerRecord | None:
+        """The best worker with a free slot; None: there is none.
+
+        Args:
+            tried: Identities that do not count.
+            processes: Worker processes that do not count.
+            bounded: As in `candidates`.
+        """
+
+        def counts(identity: str) -> bool:
+            return identity not in tried and not (bounded and self._is_full(identity))
+
+        return self._surface(lambda: self.availability.free.first(counts, processes))
+
+    def best_backup(
+        self, holder: WorkerJoined, failures: Sequence[Failure]
+    ) -> WorkerRecord | None:
+        """The best worker for a backup; None: there is none with a free slot.
+
+        It is of another process than the holder and those that failed. Then comes that
+        it is no straggler, and then that it is of another identity: what ails a machine
+        ails its processes.
+
+        Args:
+            holder: Who has the shard.
+            failures: Failed attempts at it.
+        """
+        processes = {failure.process_id for failure in failures} | {holder.process_id}
+        known = {failure.identity for failure in failures} | {holder.identity}
+        other = self.best_free(known, processes, bounded=True)
+        if other is not None and not other.straggler:
+            return other
+        same = [each for each in known if not self._is_full(each)]
+        kin = self._surface(lambda: self.availability.free.first_of(same, processes))
+        return kin if other is None or (kin and not kin.straggler) else other
+
+    def _surface(self, search: Callable[[], WorkerId | None]) -> WorkerRecord | None:
+        """The worker that a search finds once it is known whether it straggles.
+
+        That may have changed without an event of its own, as others became faster.
+        """
+        while (worker_id := search()) is not None:
+            worker = self.workers[worker_id]
+            straggles = self.paces.straggles(worker_id)
+            if straggles == worker.straggler:
+                return worker
+            worker.straggler = straggles
+            self.refresh(worker_id)
+        return None
+
+    def _is_full(self, identity: str) -> bool:
+        """Whether an identity holds as many shards of the open round as it may."""
+        current = self.round
+        if current is None or current.most_share >= 1:
+            return False
+        able, share = len(self.availability.able), current.most_share
+        most = most_shards(len(current.shards), able, share)
+        return current.shares[identity] >= most
+
     def candidates(self, *, bounded: bool = True) -> list[Candidate]:
-        """Connected workers, in the order in which they joined.
+        """Connected workers, in the order in which they joined. O(workers).
 
         Args:
             bounded: Whether an identity that holds its share of the round counts as
                 busy. Not so for a shard that failed: it may have nobody else.
         """
-        full = self._full() if bounded else frozenset()
-        return [self.candidate(worker, full) for worker in self.workers.values()]
+        return [
+            self.candidate(worker, bounded=bounded) for worker in self.workers.values()
+        ]
 
-    def _full(self) -> frozenset[str]:
-        """Identities that hold as many shards of the open round as they may."""
-        current = self.round
-        if current is None or current.most_share >= 1:
-            return frozenset()
-        held = Counter(current.counted_for.values())
-        held.update(
-            self.workers[live.worker].info.identity for live in current.live.values()
-        )
-        able = {
-            worker.info.identity
-            for worker in self.workers.values()
-            if not worker.draining
-            and self.quarantine.reason(*worker.info.suspects) is None
-        }
-        most = most_shards(len(current.shards), len(able), current.most_share)
-        return frozenset(each for each, count in held.items() if count >= most)
-
-    def candidate(
-        self, worker: WorkerRecord, full: frozenset[str] = frozenset()
-    ) -> Candidate:
-        """A connected worker, as decisions see it.
-
-        Args:
-            worker: Which.
-            full: Identities that get no more shards of the open round.
-        """
-        worker.straggler = self.paces.straggles(worker.info.worker)
-        process_id = worker.info.process_id
-        quarantined = self.quarantine.reason(*worker.info.suspects) is not None
-        free = worker.info.slots - len(worker.held)
-        takes = not (worker.draining or quarantined or worker.info.identity in full)
-        live = self.round.live if self.round is not None else {}
+    def candidate(self, worker: WorkerRecord, *, bounded: bool = False) -> Candidate:
+        """A connected worker, as decisions see it; `bounded` as in `candidates`."""
+        info = worker.info
+        takes = self.is_able(worker) and not (bounded and self._is_full(info.identity))
         return Candidate(
-            worker=worker.info.worker,
-            name=worker.info.name,
-            process_id=process_id,
-            identity=worker.info.identity,
-            free=free if takes else 0,
+            worker=info.worker,
+            name=info.name,
+            process_id=info.process_id,
+            identity=info.identity,
+            free=info.slots - len(worker.held) if takes else 0,
             draining=worker.draining,
-            quarantined=quarantined,
-            stuck=free == 0 and not any(key in live for key in worker.held),
+            quarantined=self.quarantine.reason(*info.suspects) is not None,
+            stuck=self._is_stuck(worker),
             straggler=worker.straggler,
-            untried=not worker.held and not self.paces.knows(worker.info.worker),
+            untried=self._is_untried(worker),
         )
 
     def usual(self, worker: WorkerRecord, kind: Kind) -> Usual | None:

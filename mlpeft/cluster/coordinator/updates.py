@@ -13,8 +13,11 @@ from mlpeft.cluster.policy import Cause
 from mlpeft.work import Kind
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from mlpeft.cluster.coordinator.leases import Commands, Leases
-    from mlpeft.cluster.coordinator.state import ClusterState, OpenRound, WorkerRecord
+    from mlpeft.cluster.coordinator.open_round import OpenRound
+    from mlpeft.cluster.coordinator.state import ClusterState, WorkerRecord
     from mlpeft.cluster.policy import Policy
     from mlpeft.cluster.protocol import LeaseKey, LeaseReturn, Update, WorkerId
     from mlpeft.work import Shard, ShardUpdate
@@ -35,15 +38,18 @@ class Turn(StrEnum):
 
 
 def turn(
-    current: OpenRound, shard: int, held_back: set[WorkerId], room_bytes: int
+    current: OpenRound,
+    shard: int,
+    is_read: Callable[[WorkerId], bool],
+    room_bytes: int,
 ) -> Turn:
     """The turn of an update that would count.
 
     Args:
         current: The open round.
         shard: The update's.
-        held_back: Workers whose stream is not read, and the update's own: what else
-            they compute comes only after it.
+        is_read: Whether a worker's stream is read, and it is not the update's own: what
+            else these compute comes only after it.
         room_bytes: What updates that cannot be summed yet may take, if it is more than
             LEAST_AT_ONCE of them.
     """
@@ -53,9 +59,11 @@ def turn(
     at_once = max(LEAST_AT_ONCE, room_bytes // max(1, current.payload_bytes))
     if shard < ordered_sum.done + at_once:
         return Turn.NOW
+    # The first missing shard is nearly always leased, and the search is over.
     before = any(
-        key.shard < shard and live.worker not in held_back
-        for key, live in current.live.items()
+        is_read(live.worker)
+        for earlier in range(ordered_sum.done, shard)
+        for live in current.live_for(earlier)
     )
     return Turn.LATER if before else Turn.NOW
 
@@ -94,8 +102,7 @@ class UpdateHandler:
         commands = self._clear(event.key, worker, verdict)
         if took_s is not None:
             self._leases.took(worker, shard.kind, took_s / len(shard.tasks))
-        current.updates.add(event.update)
-        current.counted_for[event.key.shard] = worker.info.identity
+        current.count(event.update, worker.info.identity)
         self._state.counted += 1
         commands += self._leases.came_in(current, worker, event.key)
         if len(current.updates) < len(current.shards):
@@ -120,10 +127,12 @@ class UpdateHandler:
             return Turn.NEVER
         if current.granted.get(key) != worker.info.process_id:
             return Turn.NEVER
-        held = {
-            other for other, record in self._state.workers.items() if record.held_back
-        }
-        return turn(current, key.shard, held | {worker_id}, room_bytes)
+        held_back = self._state.held_back
+
+        def is_read(other: WorkerId) -> bool:
+            return other != worker_id and other not in held_back
+
+        return turn(current, key.shard, is_read, room_bytes)
 
     def returned(self, worker: WorkerRecord, event: LeaseReturn) -> Commands:
         """A lease came back without an update."""
@@ -186,19 +195,17 @@ class UpdateHandler:
         check = current.outliers
         if check is None or current.shards[key.shard].kind is not Kind.TRAIN:
             return Verdict()
-        able = {each.identity for each in self._state.candidates() if each.able}
-        return check.judge(
-            update, key.attempt, worker.info.identity, alone=len(able) <= 1
-        )
+        alone = len(self._state.availability.able) <= 1
+        return check.judge(update, key.attempt, worker.info.identity, alone=alone)
 
     def _clear(self, key: LeaseKey, worker: WorkerRecord, verdict: Verdict) -> Commands:
         """Whoever found an outlier that is confirmed did not fail."""
         if not verdict.confirmed:
             return []
         found = [
-            other
-            for other in self._state.workers.values()
-            if other.info.identity in verdict.confirmed
+            self._state.workers[other]
+            for identity in verdict.confirmed
+            for other in self._state.availability.by_identity.get(identity, ())
         ]
         for other in found:
             other.failures = max(0, other.failures - 1)

@@ -9,7 +9,8 @@ from mlpeft.cluster import policy
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mlpeft.cluster.coordinator.state import ClusterState, LiveLease, OpenRound
+    from mlpeft.cluster.coordinator.open_round import LiveLease, OpenRound
+    from mlpeft.cluster.coordinator.state import ClusterState
 
 
 def wait(state: ClusterState) -> str:
@@ -48,12 +49,16 @@ def _paused(state: ClusterState) -> str:
 def _waiting_shards(state: ClusterState, current: OpenRound) -> list[str]:
     """Shards without a lease, grouped by reason."""
     candidates = state.candidates()
+    reasons: dict[frozenset[tuple[str, str]], str] = {}
     by_reason: dict[str, list[int]] = {}
     for index in current.waiting():
         failures = current.failures.get(index, ())
-        _, reason = policy.choose_worker(candidates, failures)
+        tried = frozenset((each.identity, each.process_id) for each in failures)
         if state.paused is not None:
-            reason = "paused"
+            reasons[tried] = "paused"
+        elif tried not in reasons:  # many shards wait for the same workers
+            _, reasons[tried] = policy.choose_worker(candidates, failures)
+        reason = reasons[tried]
         by_reason.setdefault(reason, []).append(index)
     return [f"{shards_named(shards)}: {text}" for text, shards in by_reason.items()]
 

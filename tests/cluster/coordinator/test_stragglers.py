@@ -128,6 +128,46 @@ def test_a_straggler_that_has_recovered_is_trusted_again(straggling):
     assert granted(commands) == []
 
 
+def slow_at_a_shard(machine, failed_on=None):
+    """Ada has one shard of two and is slow; then somebody may fail at it."""
+    machine.open(shards=2)
+    machine.now += 1
+    machine.update("bob", 1)
+    commands = wait(machine, machine.now + 2)
+    if failed_on is not None:
+        ((worker, lease_key),) = granted(commands)
+        assert worker == failed_on
+        message = p.LeaseReturn(lease_key, failed=True, reason="no memory")
+        commands = machine(cm.MessageReceived(worker, message))
+    return [worker for worker, _ in granted(commands)]
+
+
+def test_a_backup_goes_to_nobody_that_has_failed_at_the_shard():
+    machine = machine_with("ada", "bob")
+    assert slow_at_a_shard(machine, failed_on=BOB) == []
+    assert granted(machine.join("cyd")) == [(CYD, key(0, attempt=3))]
+
+
+def test_a_backup_goes_to_another_machine_if_one_is_idle():
+    """Bob's process runs on the machine of ada's, and joined before cyd."""
+    machine = machine_with()
+    machine.join("ada", identity="studio")
+    machine.join("bob", identity="studio", slots=2)
+    machine.open(shards=3)
+    machine.join("cyd", identity="laptop")
+    machine.now = 1.0
+    for shard in (0, 2):
+        machine.update("bob", shard)
+    assert granted(wait(machine, 6)) == [(CYD, key(1, attempt=2))]
+
+
+def test_a_backup_goes_to_a_process_of_the_same_machine_if_no_other_is_idle():
+    machine = machine_with()
+    for name in ("ada", "bob"):
+        machine.join(name, identity="studio")
+    assert slow_at_a_shard(machine) == [BOB]
+
+
 def test_a_lease_that_is_late_by_little_of_a_round_has_no_backup():
     """A round takes 100 s and a shard 1 s: slow is 5 s rather than 3 s."""
     machine = machine_with("ada")
