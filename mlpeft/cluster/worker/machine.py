@@ -114,6 +114,7 @@ class WorkerMachine:
         self._running: dict[LeaseKey, Lease] = {}  # with the computing thread
         self._cancelled: set[LeaseKey] = set()  # of those: told to drop
         self._progress: dict[LeaseKey, int] = {}  # tasks done; running ones only
+        self._unreported: set[LeaseKey] = set()  # of these: news for a heartbeat
         self._unsent: dict[LeaseKey, Update] = {}  # computed while the line was down
         self._failures = 0  # tries to join since it was last joined
         self._announced_at = float("-inf")
@@ -142,6 +143,9 @@ class WorkerMachine:
         if not following:
             return []
         commands = self._take_in(event)
+        if any(isinstance(command, Send) for command in commands):
+            # Any message is a sign of life: no heartbeat is due beside it.
+            self._heartbeat_due = now + self._heartbeat_s
         TRANSITIONS.check(event, before, self.phase, following)
         return commands
 
@@ -168,7 +172,7 @@ class WorkerMachine:
                 return self._run_over(event.reason)
             case ProgressMade():
                 if event.key in self._running:
-                    self._progress[event.key] = event.tasks_done
+                    self._note_progress(event.key, event.tasks_done)
                 return []
             case ShardComputed():
                 return self._computed(event.key, event.update)
@@ -335,6 +339,7 @@ class WorkerMachine:
     def _finished(self, key: LeaseKey) -> Lease | None:
         self._cancelled.discard(key)
         self._progress.pop(key, None)
+        self._unreported.discard(key)
         return self._running.pop(key, None)
 
     def _computed(self, key: LeaseKey, update: ShardUpdate) -> Commands:
@@ -360,15 +365,20 @@ class WorkerMachine:
             commands.insert(0, Announce(Level.ERROR, f"{key} failed: {reason}"))
         return commands + self._stop_if_idle()
 
+    def _note_progress(self, key: LeaseKey, tasks_done: int) -> None:
+        """Tell of it with the next heartbeat, if it is news."""
+        if tasks_done > self._progress.get(key, 0):
+            self._progress[key] = tasks_done
+            self._unreported.add(key)
+
     # --- time -------------------------------------------------------------------------
 
     def _time_passed(self) -> Commands:
         if self._now < self._heartbeat_due:
             return []
-        self._heartbeat_due = self._now + self._heartbeat_s
-        keys = [*self._running, *self._queued]
-        progress = tuple((key, self._progress.get(key, 0)) for key in keys)
-        return [Send(Heartbeat(progress))]
+        news = [key for key in self._progress if key in self._unreported]
+        self._unreported.clear()
+        return [Send(Heartbeat(tuple((key, self._progress[key]) for key in news)))]
 
     def check_invariants(self) -> None:
         """Raise AssertionError if the state contradict themselves; for tests."""
@@ -380,6 +390,7 @@ class WorkerMachine:
             "progress of a lease that is gone": (
                 self._progress.keys() - self._running.keys()
             ),
+            "news of no progress": self._unreported - self._progress.keys(),
             "a running shard is computed": self._unsent.keys() & self._running.keys(),
             "a lease waits on a line that is down": not working and self._queued,
             "an update waits although the line is up": working and self._unsent,

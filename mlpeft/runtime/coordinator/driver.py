@@ -32,6 +32,7 @@ from mlpeft.meta import state
 from mlpeft.meta.algorithms import ALGORITHMS
 from mlpeft.runtime.coordinator.joins import Joins
 from mlpeft.runtime.coordinator.peer import EncodedTheta
+from mlpeft.runtime.timer import WakeupTimer
 from mlpeft.training.runner import result_schema
 from mlpeft.transport.blobs.offer import Offer
 from mlpeft.transport.rpc.outbox import Traffic
@@ -113,7 +114,7 @@ class CoordinatorDriver:
         )
         self._machine = CoordinatorMachine(self.session, policy)
         self._loop = asyncio.get_running_loop()
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer = WakeupTimer(self._loop, self._wake)
         self._peers: dict[WorkerId, Peer] = {}
         self.stopping = False
         """Whether the run is to end after the round under way."""
@@ -159,8 +160,7 @@ class CoordinatorDriver:
         """Tell everybody that the run is over."""
         self._handle(cm.RunEnded(reason))
         self._settle(RoundFailedError(reason))
-        if self._timer is not None:
-            self._timer.cancel()
+        self._timer.cancel()
 
     def status(self) -> ClusterStatus:
         """A picture of the cluster."""
@@ -329,7 +329,7 @@ class CoordinatorDriver:
             problem = f"{type(error).__name__}: {error}"
             log.exception("%s failed", type(event).__name__)
             self._restart_round(problem)
-        self._set_timer()
+        self._timer.set(self._machine.next_wakeup())
         if self._held and not isinstance(event, cm.UploadHeld):
             held, self._held = self._held, []
             for changed in held:
@@ -360,15 +360,8 @@ class CoordinatorDriver:
         )
         self._settle(RoundFailedError(text))
 
-    def _set_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        wakeup = self._machine.next_wakeup()
-        self._timer = (
-            None
-            if wakeup is None
-            else self._loop.call_at(wakeup, self._handle, m.TimePassed())
-        )
+    def _wake(self) -> None:
+        self._handle(m.TimePassed())
 
     def _obey(self, command: cm.CoordinatorCommand) -> None:
         match command:

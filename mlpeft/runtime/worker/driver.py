@@ -29,6 +29,7 @@ from mlpeft.cluster.worker.machine import WorkerMachine, WorkerPolicy
 from mlpeft.errors import MlpeftError, RemoteProtocolError
 from mlpeft.platform import NoSleepGuard
 from mlpeft.platform.wakefulness import Awake
+from mlpeft.runtime.timer import WakeupTimer
 from mlpeft.runtime.worker.link import LinkLostError, LinkRefusedError
 from mlpeft.runtime.worker.preparation import Preparation
 from mlpeft.transport.rpc.join_codec import JoinRequest
@@ -94,12 +95,12 @@ class WorkerDriver:
         self._random = random.Random()  # noqa: S311 - spreads reconnects, no secret
         self._stream: Stream | None = None
         self._thetas: dict[int, ParamTree] = {}  # the newest only
-        self._timer: asyncio.TimerHandle | None = None
         self._connection: asyncio.Task[None] | None = None
 
     async def run(self) -> wm.Stop:
         """Work until there is nothing more to do; why, and whether it is a failure."""
         self._loop = asyncio.get_running_loop()
+        self._timer = WakeupTimer(self._loop, self._wake)
         self._stopped: asyncio.Future[wm.Stop] = self._loop.create_future()
         self._compute = self._make_compute(self._post)
         try:
@@ -116,8 +117,7 @@ class WorkerDriver:
         self._handle(wm.StopRequested(reason))
 
     async def _release(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
+        self._timer.cancel()
         if self._stream is not None:
             await self._stream.finish()
         if self._connection is not None:
@@ -147,21 +147,14 @@ class WorkerDriver:
             self._fail(error)
             return
         self._awake.note(working=self._machine.working)
-        self._set_timer()
+        self._timer.set(self._machine.next_wakeup())
 
     def _fail(self, error: Exception) -> None:
         if not self._stopped.done():
             self._stopped.set_exception(error)
 
-    def _set_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        wakeup = self._machine.next_wakeup()
-        self._timer = (
-            None
-            if wakeup is None
-            else self._loop.call_at(wakeup, self._handle, m.TimePassed())
-        )
+    def _wake(self) -> None:
+        self._handle(m.TimePassed())
 
     # --- commands out -----------------------------------------------------------------
 

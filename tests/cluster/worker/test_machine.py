@@ -112,6 +112,19 @@ def test_heartbeats_are_sent_on_time_with_progress(hand):
     assert hand(m.TimePassed(), at=0.9) == []
     assert hand(m.TimePassed(), at=1.0) == [wm.Send(p.Heartbeat(((key(0), 1),)))]
     assert hand.state.next_wakeup() == 2.0
+    assert hand(m.TimePassed(), at=2.0) == [wm.Send(p.Heartbeat())], "nothing new"
+    hand(wm.ProgressMade(key(0), 2))
+    assert hand(m.TimePassed(), at=3.0) == [wm.Send(p.Heartbeat(((key(0), 2),)))]
+
+
+def test_no_heartbeat_is_due_beside_another_message(hand):
+    hand.join()
+    hand(theta(0))
+    hand(lease(0))
+    hand(wm.ShardComputed(key(0), UPDATE), at=0.7)
+    assert hand.state.next_wakeup() == 1.7
+    assert hand(m.TimePassed(), at=1.0) == []
+    assert hand(m.TimePassed(), at=1.7) == [wm.Send(p.Heartbeat())]
 
 
 def test_a_shard_computed_while_the_line_was_down_is_sent_after_rejoining(hand):
