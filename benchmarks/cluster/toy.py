@@ -48,8 +48,8 @@ class SleepingRunner:
         """The update of one shard."""
         del progress
         time.sleep(self._seconds)
-        loss = np.zeros(1, dtype=np.float32)
-        return ShardUpdate(shard.index, 1, meta, {"support_loss": loss})
+        losses = dict.fromkeys(("support_loss", "query_loss"), np.zeros(1, np.float32))
+        return ShardUpdate(shard.index, 1, meta, losses)
 
 
 def theta_of(size_bytes: int) -> ParamTree:
