@@ -11,6 +11,8 @@
 - tls: the same rounds under mTLS, against the clear.
 - events: what an event costs the coordinator's state machine alone, by the number of
   workers (events.py); `--only events --workers 50,1000,10000,50000`.
+- crowd: many real connections of workers that compute nothing (crowd.py);
+  `--only crowd --workers 100,1000`.
 - failures: SIGKILL and SIGSTOP of a worker (failures.py says what is timed).
 - restart: kill -9 of the coordinator, and the same command again (restart.py).
 
@@ -24,12 +26,12 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.cluster import events, failures, restart, rounds, toy
+from benchmarks.cluster import crowd, events, failures, restart, rounds, toy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-PARTS = ("rounds", "tls", "events", "failures", "restart")
+PARTS = ("rounds", "tls", "events", "crowd", "failures", "restart")
 Row = dict[str, Any]
 
 
@@ -42,11 +44,15 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3, help="blows of each signal")
     parser.add_argument("--floor", help="another floor script to run beside")
     parser.add_argument("--json", type=Path, help="file for the rows")
-    for hidden in ("--worker", "--name", "--identity", "--case"):
+    for hidden in ("--worker", "--name", "--identity", "--case", "--crowd"):
         parser.add_argument(hidden, help=argparse.SUPPRESS)
     parser.add_argument("--seconds", type=float, default=0.0, help=argparse.SUPPRESS)
     parser.add_argument("--rounds", type=int, default=4, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    if arguments.crowd:
+        first, count = map(int, arguments.crowd.split(":"))
+        crowd.work(arguments.worker, first, count)
+        return
     if arguments.worker:
         folder = Path(arguments.identity) if arguments.identity else None
         toy.work(arguments.worker, arguments.name, arguments.seconds, folder)
@@ -88,6 +94,8 @@ def rows_of(part: str, arguments: argparse.Namespace) -> Iterator[Row]:
             yield from (rounds.measure_tls(number, size) for number, size in few)
         case "events":
             yield from map(events.measure, workers)
+        case "crowd":
+            yield from map(crowd.measure, workers)
         case "failures":
             for name in ("SIGKILL", "SIGSTOP"):
                 yield failures.measure(name, arguments.repeats)
