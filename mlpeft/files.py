@@ -45,6 +45,14 @@ def size_text(size_bytes: float) -> str:
     return f"{size_bytes:.1f} TB"
 
 
+def part_text(done_bytes: float, total_bytes: float) -> str:
+    """A part of a number of bytes for people, in one unit: 1.2 of 4.2 MB."""
+    whole, unit = size_text(total_bytes).split()
+    power = ("B", "kB", "MB", "GB", "TB").index(unit)
+    decimals = len(whole.partition(".")[2])
+    return f"{done_bytes / 1000**power:.{decimals}f} of {whole} {unit}"
+
+
 def file_digest(path: Path, algorithm: str = "sha256") -> str:
     """The digest of a file's bytes, in hexadecimal."""
     with path.open("rb") as file:

@@ -4,8 +4,9 @@ Both state machines receive and send these objects, the links carry them, and on
 codecs know their bytes. The words are those of cluster.proto. A message that came over
 the network is never trusted: late, repeated and misdirected ones change nothing.
 
-Hello and Welcome open a stream, one from each side; the drivers exchange them. All
-others go from one machine to the other.
+Hello and Welcome open a stream, one from each side; the drivers exchange them.
+Acknowledgements pass between the two ends of a link. All others go from one machine to
+the other.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from mlpeft.params import ParamTree
     from mlpeft.work import Shard, ShardUpdate
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 """Changes whenever two versions of the contract cannot talk to each other."""
 
 WorkerId = NewType("WorkerId", str)
@@ -172,6 +173,20 @@ class RunOver:
     """There is nothing more to do; the last message of a stream."""
 
     reason: str
+
+
+# --- from either side -----------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledgement:
+    """Chunks were read. For the other end of the link; drivers do not see it.
+
+    Attributes:
+        read_bytes: Bytes of all chunks of this stream that were read.
+    """
+
+    read_bytes: int
 
 
 # --- who says what --------------------------------------------------------------------

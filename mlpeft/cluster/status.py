@@ -12,10 +12,23 @@ from mlpeft.work import Kind
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from mlpeft.cluster.coordinator.state import ClusterState, WorkerRecord
+    from mlpeft.cluster.coordinator.state import ClusterState, Transfer, WorkerRecord
     from mlpeft.cluster.protocol import LeaseKey, WorkerId
 
 WORKER_STATES: Final = ("working", "idle", "leaving", "quarantined")
+
+
+@dataclass(frozen=True, slots=True)
+class TransferStatus:
+    """Bytes on their way.
+
+    Attributes:
+        done_bytes: What has arrived.
+        total_bytes: All.
+    """
+
+    done_bytes: int
+    total_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +47,8 @@ class WorkerStatus:
         silent_s: Seconds since its last message.
         draining: Whether it accepts no more shards.
         quarantined: Why it gets no shards; "" if it does.
+        sending: How far theta is on its way to it; None: there, or it takes no time.
+        receiving: How far its update is on its way; None as above.
     """
 
     worker: WorkerId
@@ -47,6 +62,8 @@ class WorkerStatus:
     silent_s: float
     draining: bool
     quarantined: str
+    sending: TransferStatus | None = None
+    receiving: TransferStatus | None = None
 
     @property
     def state(self) -> str:
@@ -156,6 +173,8 @@ def picture(state: ClusterState, now: float) -> ClusterStatus:
             silent_s=now - worker.last_seen,
             draining=worker.draining,
             quarantined=state.quarantine.reason(*worker.info.suspects) or "",
+            sending=_transfer(worker.sending),
+            receiving=_transfer(worker.receiving),
         )
         for worker_id, worker in state.workers.items()
     )
@@ -173,6 +192,12 @@ def picture(state: ClusterState, now: float) -> ClusterStatus:
         failures={cause.value: state.failures[cause] for cause in Cause},
         paused=state.paused or "",
     )
+
+
+def _transfer(transfer: Transfer | None) -> TransferStatus | None:
+    if transfer is None:
+        return None
+    return TransferStatus(transfer.done_bytes, transfer.total_bytes)
 
 
 def _task_s(worker: WorkerRecord) -> float | None:

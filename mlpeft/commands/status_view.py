@@ -11,6 +11,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from mlpeft.cluster.coordinator import waits
 from mlpeft.cluster.overview import Bytes
 from mlpeft.files import size_text
 from mlpeft.reporting.pace import clock_time, speed
@@ -51,7 +52,8 @@ def steady(overview: Overview) -> Overview:
     still = replace(
         cluster,
         workers=tuple(
-            replace(worker, silent_s=0.0, task_s=None) for worker in cluster.workers
+            replace(worker, silent_s=0.0, task_s=None, sending=None, receiving=None)
+            for worker in cluster.workers
         ),
         leases=tuple(
             replace(lease, held_s=0.0, stalled_s=0.0, left_s=0.0)
@@ -131,7 +133,7 @@ def _table(overview: Overview, *, wide: bool) -> Table:
             f"{worker.silent_s:.1f} s",
             *(str(worker.shards_done), str(worker.failures)),
             *((size_text(moved.up), size_text(moved.down)) if wide else ()),
-            ", ".join(computing.get(worker.worker, ["-"])),
+            ", ".join([*computing.get(worker.worker, []), *_transfers(worker)]) or "-",
         ]
         table.add_row(*map(_text, cells))
     return table
@@ -143,6 +145,16 @@ def _pace(worker: WorkerStatus) -> str:
         return "-"
     rate = 1 / worker.task_s
     return f"{rate:.{0 if rate >= 100 else 1 if rate >= 10 else 2}f}/s"
+
+
+def _transfers(worker: WorkerStatus) -> list[str]:
+    """What is long on its way to or from a worker."""
+    texts = []
+    if worker.sending is not None:
+        texts.append(waits.sending(worker.sending))
+    if worker.receiving is not None:
+        texts.append(waits.receiving(worker.receiving))
+    return texts
 
 
 def _computing(lease: LeaseStatus) -> str:

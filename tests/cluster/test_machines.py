@@ -224,6 +224,16 @@ class CoordinatorRules(RuleBasedStateMachine):
         worker = self.ids.get(name, p.WorkerId("nobody"))
         self.send(cm.UploadHeld(worker, lease_key if held else None))
 
+    @rule(name=NAMES, version=st.integers(0, 3), done=st.integers(0, 2))
+    def moves_theta(self, name, version, done):
+        worker = self.ids.get(name, p.WorkerId("nobody"))
+        self.send(cm.ThetaMoved(worker, version, done, 2))
+
+    @rule(name=NAMES, lease_key=KEYS, done=st.integers(0, 2))
+    def moves_an_update(self, name, lease_key, done):
+        worker = self.ids.get(name, p.WorkerId("nobody"))
+        self.send(cm.UpdateMoved(worker, lease_key, done, 2))
+
     @precondition(lambda self: self.granted)
     @rule(
         back=st.integers(1, 5),

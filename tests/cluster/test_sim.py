@@ -226,3 +226,27 @@ def test_another_order_of_summation_gives_other_bytes():
     )
     assert np.allclose(forwards, backwards)
     assert forwards.tobytes() != backwards.tobytes()
+
+
+SLOW = Faults(bytes_per_s=125_000, drops=1, crashes=1, restarts=0, drains=1)
+"""Theta is 34 s on its way, as is each update; a lease lasts 20 s, silence 4 s."""
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_slow_lines_end_in_the_serial_bytes(seed):
+    theta = Simulation(seed, rounds=2, faults=SLOW).run()
+    assert theta.tobytes() == serial_result(2).tobytes()
+
+
+def test_slow_lines_alone_cost_no_lease():
+    """Without other faults each shard is computed once, and none is late."""
+    calm = Faults(
+        bytes_per_s=125_000,
+        **dict.fromkeys(("duplicate", "lie", "fail", "slow"), 0.0),
+        **dict.fromkeys(("drops", "crashes", "freezes", "hangs"), 0),
+        **dict.fromkeys(("drains", "pauses", "restarts"), 0),
+    )
+    simulation = Simulation(3, rounds=2, faults=calm)
+    assert simulation.run().tobytes() == serial_result(2).tobytes()
+    status = simulation._head.state.status(1e9)
+    assert not any(status.failures.values())

@@ -55,6 +55,8 @@ COORDINATOR_EVENTS = [
     cm.WorkerLeft(ADA, "gone"),
     cm.MessageReceived(ADA, p.LeaseReturn(key(0), True, "no memory")),
     cm.UploadHeld(ADA, key(0)),
+    cm.ThetaMoved(ADA, 0, 1, 2),
+    cm.UpdateMoved(ADA, key(0), 1, 2),
     cm.PauseRequested("lunch"),
     cm.ResumeRequested(),
     cm.DrainRequested("ada", "wanted elsewhere"),

@@ -183,7 +183,7 @@ class Leases:
         self._state.refresh(to)
         if worker.version == current.version:
             return [Send(to, lease)]
-        worker.version = current.version
+        worker.version, worker.sending = current.version, None
         return [SendTheta(to, current.version), Send(to, lease)]
 
     # --- messages of workers about a lease --------------------------------------------
@@ -195,6 +195,8 @@ class Leases:
             Seconds that the worker computed it; None if it did not hold it.
         """
         now = worker.last_seen = self._state.now
+        if worker.receiving is not None and worker.receiving.label == key:
+            worker.receiving = None
         if key not in worker.held:
             return None
         live = self._state.round.live.get(key) if self._state.round else None

@@ -25,8 +25,8 @@ No event looks at all workers, leases or shards: `deadlines`, `free_workers`,
 `slow_leases`, `waiting_shards` and the indices of `open_round` find what is next.
 
 What happens where: `transitions` what is legal when, `membership` workers come and go,
-`leases` who computes what, `updates` what comes back, `operator` what an operator asks,
-and here rounds and time.
+`leases` who computes what, `updates` what comes back, `transfers` what is under way,
+`operator` what an operator asks, and here rounds and time.
 """
 
 from __future__ import annotations
@@ -55,6 +55,8 @@ from mlpeft.cluster.coordinator.messages import (
     RoundOpened,
     RunEnded,
     Send,
+    ThetaMoved,
+    UpdateMoved,
     UploadHeld,
     WorkerExpected,
     WorkerJoined,
@@ -67,6 +69,7 @@ from mlpeft.cluster.coordinator.outliers import OutlierCheck
 from mlpeft.cluster.coordinator.quarantine import Quarantine
 from mlpeft.cluster.coordinator.slow_leases import SlowLeases
 from mlpeft.cluster.coordinator.state import ClusterState
+from mlpeft.cluster.coordinator.transfers import Transfers
 from mlpeft.cluster.coordinator.transitions import TRANSITIONS, Phase
 from mlpeft.cluster.coordinator.updates import UpdateHandler
 from mlpeft.cluster.messages import Announce, Level, TimePassed
@@ -106,6 +109,7 @@ class CoordinatorMachine:
         self._leases = Leases(self._state, policy)
         self._membership = Membership(self._state, policy, self._leases)
         self._updates = UpdateHandler(self._state, policy, self._leases)
+        self._transfers = Transfers(self._state, policy)
         self._operator = OperatorRequests(self._state, self._membership, self._leases)
 
     def invite(self, command: str) -> None:
@@ -173,6 +177,8 @@ class CoordinatorMachine:
                 return self._receive(event)
             case UploadHeld():
                 return self._leases.hold(event.worker, event.key)
+            case ThetaMoved() | UpdateMoved():
+                return self._transfers.moved(event)
             case RoundOpened():
                 return self._open_round(event)
             case RoundAbandoned():

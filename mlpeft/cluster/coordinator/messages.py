@@ -89,6 +89,42 @@ class UploadHeld:
 
 
 @dataclass(frozen=True, slots=True)
+class ThetaMoved:
+    """A worker has read some of the theta that is sent to it. A sign of life.
+
+    Sent now and then while it is under way, if it takes long; then at its end, too.
+
+    Attributes:
+        worker: To whom.
+        version: Of theta.
+        done_bytes: What it has read.
+        total_bytes: What it is to read.
+    """
+
+    worker: WorkerId
+    version: int
+    done_bytes: int
+    total_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateMoved:
+    """Some of a worker's update has come. A sign of life; the rest as in ThetaMoved.
+
+    Attributes:
+        worker: From whom.
+        key: The lease that the update answers.
+        done_bytes: What has come.
+        total_bytes: What is to come.
+    """
+
+    worker: WorkerId
+    key: LeaseKey
+    done_bytes: int
+    total_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class RoundOpened:
     """The training loop asks for a round.
 
@@ -164,6 +200,8 @@ CoordinatorEvent: TypeAlias = (
     | WorkerLeft
     | MessageReceived
     | UploadHeld
+    | ThetaMoved
+    | UpdateMoved
     | RoundOpened
     | RoundAbandoned
     | RunEnded

@@ -42,6 +42,23 @@ class HeldLease(NamedTuple):
     tasks: int
 
 
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """Bytes on their way.
+
+    Attributes:
+        label: Which: theta's version, or the lease that an update answers.
+        since: When they were first heard of.
+        done_bytes: What has arrived.
+        total_bytes: All.
+    """
+
+    label: int | LeaseKey
+    since: float
+    done_bytes: int
+    total_bytes: int
+
+
 @dataclass(slots=True)
 class WorkerRecord:
     """A connected worker.
@@ -63,6 +80,8 @@ class WorkerRecord:
         straggler: Whether its tasks take much longer than those of others, as of when
             one of them was timed, or it was about to get a shard.
         joined: How many workers joined before it.
+        sending: How far theta is on its way to it; None: there, or it takes no time.
+        receiving: How far its update is on its way; None as above.
     """
 
     info: WorkerJoined
@@ -78,6 +97,8 @@ class WorkerRecord:
     held_back: LeaseKey | None = None
     straggler: bool = False
     joined: int = 0
+    sending: Transfer | None = None
+    receiving: Transfer | None = None
 
     def computing_s(self, key: LeaseKey, now: float) -> float:
         """Seconds for which it has been at a lease that it holds.

@@ -18,6 +18,8 @@ from mlpeft.cluster.coordinator.messages import (
     RoundAbandoned,
     RoundOpened,
     RunEnded,
+    ThetaMoved,
+    UpdateMoved,
     UploadHeld,
     WorkerExpected,
     WorkerJoined,
@@ -61,6 +63,8 @@ TABLE: Table[Phase] = {
     WorkerLeft: _MAY_END_ROUND,
     MessageReceived: _MAY_END_ROUND,
     UploadHeld: _STAYS,
+    ThetaMoved: _STAYS,
+    UpdateMoved: _STAYS,
     # Operators.
     PauseRequested: _STAYS,
     ResumeRequested: _STAYS,

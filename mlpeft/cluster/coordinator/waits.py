@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mlpeft.cluster import policy
+from mlpeft.files import part_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mlpeft.cluster.coordinator.open_round import LiveLease, OpenRound
-    from mlpeft.cluster.coordinator.state import ClusterState
+    from mlpeft.cluster.coordinator.state import ClusterState, Transfer
+    from mlpeft.cluster.protocol import LeaseKey
+    from mlpeft.cluster.status import TransferStatus
 
 
 def wait(state: ClusterState) -> str:
@@ -42,6 +45,16 @@ def wait(state: ClusterState) -> str:
     return f"round {current.round_id}: {reason}"
 
 
+def sending(theta: Transfer | TransferStatus) -> str:
+    """How far theta is on its way to a worker."""
+    return f"sending theta, {part_text(theta.done_bytes, theta.total_bytes)}"
+
+
+def receiving(update: Transfer | TransferStatus) -> str:
+    """How far an update is on its way from a worker."""
+    return f"receiving its update, {part_text(update.done_bytes, update.total_bytes)}"
+
+
 def _paused(state: ClusterState) -> str:
     return f"paused ({state.paused}); continue with `mlpeft resume`"
 
@@ -67,13 +80,18 @@ def _held_shards(state: ClusterState, current: OpenRound) -> list[str]:
     """Shards being computed, each with its worker."""
     return [
         f"shard {key.shard} on {state.workers[live.worker].info.name} for "
-        f"{state.now - live.granted_at:.0f} s{_remark(live)}"
+        f"{state.now - live.granted_at:.0f} s{_remark(state, key, live)}"
         for key, live in current.live.items()
     ]
 
 
-def _remark(live: LiveLease) -> str:
+def _remark(state: ClusterState, key: LeaseKey, live: LiveLease) -> str:
     """Anything unusual about a lease."""
+    worker = state.workers[live.worker]
+    if worker.sending is not None:
+        return f" ({sending(worker.sending)})"
+    if worker.receiving is not None and worker.receiving.label == key:
+        return f" ({receiving(worker.receiving)})"
     if live.computed_at is not None:
         return " (done; its update waits for earlier ones)"
     return " (slow)" if live.slow else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -36,6 +37,8 @@ class Faults:
         pauses: Times that an operator lets nothing begin for a while.
         restarts: Times that the coordinator dies and starts again.
         horizon_s: All these times lie before this one.
+        bytes_per_s: What a line carries in each direction.
+        payload_bytes: Size of theta, and of each update, for the lines.
     """
 
     delay_s: float = 0.05
@@ -56,6 +59,8 @@ class Faults:
     pauses: int = 1
     restarts: int = 1
     horizon_s: float = 20.0
+    bytes_per_s: float = math.inf
+    payload_bytes: int = 4_200_000
 
 
 class FaultInjector:

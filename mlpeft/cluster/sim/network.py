@@ -3,25 +3,33 @@
 from __future__ import annotations
 
 import itertools
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mlpeft.cluster.coordinator.messages import (
     MessageReceived,
+    ThetaMoved,
+    UpdateMoved,
     WorkerJoined,
     WorkerLeft,
 )
-from mlpeft.cluster.protocol import WorkerId
+from mlpeft.cluster.protocol import Theta, Update, WorkerId
 from mlpeft.cluster.worker.messages import CoordinatorJoined, StreamLost
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from mlpeft.cluster.coordinator.messages import CoordinatorEvent
     from mlpeft.cluster.protocol import Instruction, Report
     from mlpeft.cluster.sim.coordinator import Head
     from mlpeft.cluster.sim.event_queue import EventQueue
     from mlpeft.cluster.sim.fault_injector import FaultInjector
     from mlpeft.cluster.sim.worker import Process
+
+
+REPORT_S = 0.25
+"""Seconds between two reports of how far a transfer is."""
 
 
 @dataclass(slots=True)
@@ -33,12 +41,16 @@ class Line:
         process: The worker's end.
         alive: Whether anything gets through.
         delivered_at: When the last message that is under way arrives.
+        theta: Version of theta that was sent last; it replaces one on its way.
+        up_free_at: When the updates on their way have arrived.
     """
 
     worker_id: WorkerId
     process: Process
     alive: bool = True
     delivered_at: float = 0.0
+    theta: int = -1
+    up_free_at: float = 0.0
 
 
 class Network:
@@ -79,12 +91,91 @@ class Network:
     def up(self, line: Line, message: Report) -> None:
         """Send to the coordinator."""
         event, state = MessageReceived(line.worker_id, message), self._head.state
-        self._send(line, lambda: self._head.take(event, state))
+
+        def deliver() -> None:
+            self._head.take(event, state)
+
+        if isinstance(message, Update) and self._carry_s:
+            starts = max(line.up_free_at, self._agenda.now)
+            line.up_free_at = starts + self._carry_s
+            self._carry(
+                line,
+                lambda done, total: UpdateMoved(
+                    line.worker_id, message.key, done, total
+                ),
+                deliver,
+                starts=starts,
+                wanted=lambda: True,
+            )
+        else:
+            self._send(line, deliver)
 
     def down(self, worker_id: WorkerId, message: Instruction) -> None:
         """Send to a worker, by this line."""
         line = self._lines[worker_id]
-        self._send(line, lambda: line.process.take(message, line))
+
+        def deliver() -> None:
+            line.process.take(message, line)
+
+        if isinstance(message, Theta) and self._carry_s:
+            version = line.theta = message.version
+            self._carry(
+                line,
+                lambda done, total: ThetaMoved(worker_id, version, done, total),
+                deliver,
+                starts=self._agenda.now,
+                wanted=lambda: line.theta == version,
+            )
+        else:
+            self._send(line, deliver)
+
+    @property
+    def _carry_s(self) -> float:
+        """Seconds that theta or an update takes; 0: no more than any message."""
+        faults = self._chance.faults
+        return (
+            0.0
+            if math.isinf(faults.bytes_per_s)
+            else faults.payload_bytes / faults.bytes_per_s
+        )
+
+    def _carry(
+        self,
+        line: Line,
+        report: Callable[[int, int], CoordinatorEvent],
+        deliver: Callable[[], None],
+        *,
+        starts: float,
+        wanted: Callable[[], bool],
+    ) -> None:
+        """Carry bulk data over a line, while messages overtake it.
+
+        Args:
+            line: Which.
+            report: What the coordinator hears of it, by bytes done and bytes in all.
+            deliver: What follows at its end.
+            starts: When the line is free for it.
+            wanted: Whether it goes on.
+        """
+        ends, state = starts + self._carry_s, self._head.state
+        total = self._chance.faults.payload_bytes
+        line.delivered_at = max(line.delivered_at, ends)
+
+        def move() -> None:
+            now = self._agenda.now
+            if not line.alive or not wanted():
+                return
+            done = (
+                total if now >= ends else int(total * (now - starts) / (ends - starts))
+            )
+            if now >= line.process.frozen_until and line.process.alive:
+                self._head.take(report(done, total), state)
+            if now >= ends:
+                deliver()
+            else:
+                self._agenda.after(min(REPORT_S, ends - now), move)
+
+        self._agenda.after(max(0.0, starts - self._agenda.now), move)
 
     def _send(self, line: Line, deliver: Callable[[], None]) -> None:
         """Deliver once or twice, whenever; nothing gets through a dead line."""

@@ -38,13 +38,17 @@ async def send_blob(
     """
     request = blob_codec.decode_request(data)
     blob = driver.joins.blob(request)
+    if request.most_bytes and request.offset >= blob.size_bytes:
+        return  # a range asked for before the worker knew where the end is
+    left = request.most_bytes or blob.size_bytes
     pieces = 0
     with await asyncio.to_thread(blob.open, request.offset) as file:
-        while piece := await asyncio.to_thread(file.read, CHUNK_BYTES):
+        while piece := await asyncio.to_thread(file.read, min(left, CHUNK_BYTES)):
             check()
             frame = blob_codec.encode_piece(piece)
             await context.write(frame)
             driver.traffic.count_sent(frame)
+            left -= len(piece)
             pieces += 1
             if pieces % SIGN_PIECES == 0:
                 driver.joins.fetching(request)

@@ -295,6 +295,18 @@ class CoordinatorDriver:
         self._held.append(changed)
         await asyncio.wait([changed], timeout=self.config.cluster.heartbeat_s)
 
+    def theta_moved(
+        self, worker: WorkerId, version: int, done_bytes: int, total_bytes: int
+    ) -> None:
+        """A worker has read so much of theta."""
+        self._handle(cm.ThetaMoved(worker, version, done_bytes, total_bytes))
+
+    def update_moved(
+        self, worker: WorkerId, key: LeaseKey, done_bytes: int, total_bytes: int
+    ) -> None:
+        """So much of a worker's update has come."""
+        self._handle(cm.UpdateMoved(worker, key, done_bytes, total_bytes))
+
     def read_on(self, worker: WorkerId) -> None:
         """An update that was kept waiting is read now."""
         self._handle(cm.UploadHeld(worker, None))

@@ -77,6 +77,7 @@ class Joins:
         self._offer = offer
         self._expect = expect
         self._joined: dict[WorkerId, Joined] = {}  # without a stream, oldest first
+        self._fetched: dict[str, str] = {}  # the newest blob, by process_id
 
     def join(self, request: JoinRequest, identity: str) -> JoinResponse:
         """Let a worker in.
@@ -146,8 +147,14 @@ class Joins:
             raise RemoteProtocolError(
                 f"{join.name} asks for a file that this run does not have"
             )
+        is_new = self._fetched.get(join.process_id) != request.sha256
+        self._fetched[join.process_id] = request.sha256
+        while len(self._fetched) > MOST_JOINS:
+            del self._fetched[next(iter(self._fetched))]
         log.log(
-            logging.INFO if blob.size_bytes >= LARGE_BYTES else logging.DEBUG,
+            logging.INFO
+            if is_new and blob.size_bytes >= LARGE_BYTES
+            else logging.DEBUG,
             "worker %s fetches %s (%s) from byte %d on",
             join.name,
             blob.label,

@@ -19,6 +19,7 @@ class EncodedTheta:
 
     def __init__(self, version: int, meta: ParamTree) -> None:
         self.message = Theta(version, meta)
+        self.size_bytes = sum(leaf.nbytes for leaf in meta.values())
 
     @cached_property
     def frames(self) -> list[bytes]:

@@ -14,12 +14,13 @@ import grpc.aio
 
 from mlpeft.cluster.coordinator.updates import Turn
 from mlpeft.cluster.overview import Overview, RunProgress
-from mlpeft.cluster.protocol import Draining, Heartbeat, Hello, RunOver
+from mlpeft.cluster.protocol import Acknowledgement, Draining, Heartbeat, Hello
 from mlpeft.errors import DataError, MlpeftError, RemoteProtocolError
 from mlpeft.runtime.coordinator.admission import Admission, NotAdmittedError
 from mlpeft.runtime.coordinator.blob_service import send_blob
 from mlpeft.runtime.coordinator.control import Control, NotOperatorError
 from mlpeft.runtime.coordinator.driver import UnknownWorkerError
+from mlpeft.runtime.coordinator.grpc_peer import GrpcPeer
 from mlpeft.runtime.coordinator.health import StandardServices
 from mlpeft.runtime.coordinator.identities import identity_of
 from mlpeft.runtime.coordinator.joins import JoinRefusedError
@@ -33,17 +34,16 @@ from mlpeft.transport.rpc import (
     join_codec,
     status_codec,
 )
-from mlpeft.transport.rpc.outbox import Outbox, Traffic
+from mlpeft.transport.rpc.outbox import Traffic
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from mlpeft.cluster.protocol import CoordinatorMessage, Update, WorkerId
+    from mlpeft.cluster.protocol import Update, WorkerId
     from mlpeft.runtime.coordinator.admission import Caller
     from mlpeft.runtime.coordinator.driver import CoordinatorDriver
     from mlpeft.runtime.coordinator.listen import Context
-    from mlpeft.runtime.coordinator.peer import EncodedTheta
     from mlpeft.transport.security.authority import Authority
 
 
@@ -52,34 +52,6 @@ log = logging.getLogger("mlpeft.coordinator")
 
 class DismissedError(MlpeftError):
     """The driver wants no more of a worker's stream."""
-
-
-class GrpcPeer:
-    """The driver's end of a stream of work: frames that wait, and how it is to end.
-
-    Args:
-        traffic: Counts what goes over it.
-    """
-
-    def __init__(self, traffic: Traffic) -> None:
-        self.traffic = traffic
-        self.outbox = Outbox()
-        self.dismissed: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-
-    def send(self, message: CoordinatorMessage) -> None:
-        """Send a message of one frame; after RunOver the stream ends."""
-        self.outbox.put(next(codec.encode_down(message)))
-        if isinstance(message, RunOver):
-            self.outbox.finish()
-
-    def send_theta(self, theta: EncodedTheta) -> None:
-        """Send theta's frames, which all workers share."""
-        self.outbox.put_large(theta.frames)
-
-    def dismiss(self, reason: str) -> None:
-        """End the stream at once."""
-        if not self.dismissed.done():
-            self.dismissed.set_result(reason)
 
 
 class Server:
@@ -319,8 +291,14 @@ class Server:
             peer.traffic.count_received(frame)
             begun = decoder.incoming
             message = decoder.feed(frame)
+            peer.acknowledge(decoder.acknowledgement())
+            if isinstance(message, Acknowledgement):
+                self._theta_moved(peer, worker, message)
+                continue
             if message is None and begun is None:
                 message = await self._turn(decoder, worker)
+            elif message is None:
+                self._update_moved(decoder, peer, worker)
             if message is not None:
                 self._check(visitor)  # else nothing of theirs counts any more
                 farewell |= isinstance(message, Draining)
@@ -330,6 +308,30 @@ class Server:
             del message  # it may be large, and the next may be long in coming
         # gRPC says the same of a stream that its caller ended and of one that broke.
         return "it ended" if farewell else "the connection broke"
+
+    def _theta_moved(
+        self, peer: GrpcPeer, worker: WorkerId, message: Acknowledgement
+    ) -> None:
+        """A worker has read some of theta; the driver hears of it now and then.
+
+        Raises:
+            RemoteProtocolError: If it cannot have.
+        """
+        peer.outbox.acknowledge(message.read_bytes)
+        moved = peer.outbox.progress()
+        if moved is not None and peer.sending.due(*moved):
+            self._driver.theta_moved(worker, *moved)
+
+    def _update_moved(
+        self, decoder: codec.UpDecoder, peer: GrpcPeer, worker: WorkerId
+    ) -> None:
+        """A chunk of an update came; the driver hears of it now and then."""
+        key = decoder.incoming
+        if key is None:
+            return
+        done_bytes, total_bytes = decoder.progress
+        if peer.receiving.due(key, done_bytes, total_bytes):
+            self._driver.update_moved(worker, key, done_bytes, total_bytes)
 
     async def _turn(self, decoder: codec.UpDecoder, worker: WorkerId) -> Update | None:
         """Let a large update that begins wait for its turn, if it is one.

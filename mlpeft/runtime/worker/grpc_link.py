@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import grpc
 import grpc.aio
 
-from mlpeft.cluster.protocol import Update
+from mlpeft.cluster.protocol import Acknowledgement, Update
+from mlpeft.errors import RemoteProtocolError
 from mlpeft.runtime.worker.link import LinkLostError, LinkRefusedError
+from mlpeft.runtime.worker.ranges import in_ranges
 from mlpeft.transport.rpc import (
     blob_codec,
     channel,
@@ -32,7 +35,7 @@ JOIN_TIMEOUT_S = 10.0
 FETCH_TIMEOUT_S = 30.0
 """How long the next piece of a file may take."""
 FINISH_TIMEOUT_S = 10.0
-"""How long the last update gets to be sent."""
+"""How long the last update may stand still while it is sent."""
 MOST_THETA_BYTES = 8 << 30
 _FINAL = {grpc.StatusCode.FAILED_PRECONDITION, grpc.StatusCode.PERMISSION_DENIED}
 """With these a coordinator says that trying again does not help."""
@@ -90,18 +93,35 @@ class GrpcLink:
         self, worker_id: str, sha256: str, offset: int
     ) -> AsyncGenerator[bytes, None]:
         """The bytes of a blob from an offset on."""
+        pieces = in_ranges(partial(self._range, worker_id, sha256), offset)
+        async with contextlib.aclosing(pieces):
+            async for piece in pieces:
+                yield piece
+
+    async def _range(
+        self, worker_id: str, sha256: str, offset: int, most_bytes: int
+    ) -> list[bytes]:
+        """Some bytes of a blob, in pieces; fewer than asked for at its end."""
         assert self._channel is not None, "fetch comes after join"  # noqa: S101 - ours
-        request = blob_codec.BlobRequest(worker_id, sha256, offset)
+        request = blob_codec.BlobRequest(worker_id, sha256, offset, most_bytes)
         call = self._channel.unary_stream(channel.FETCH_BLOB)(
             blob_codec.encode_request(request)
         )
+        pieces: list[bytes] = []
+        left = most_bytes
         try:
             while True:
                 async with asyncio.timeout(FETCH_TIMEOUT_S):
                     frame = await call.read()
                 if frame is grpc.aio.EOF:
-                    return
-                yield blob_codec.decode_piece(frame)
+                    return pieces
+                pieces.append(blob_codec.decode_piece(frame))
+                left -= len(pieces[-1])
+                if left < 0:
+                    raise RemoteProtocolError(
+                        f"more than the {most_bytes} bytes of a file that were asked "
+                        "for came"
+                    )
         except TimeoutError as error:
             raise LinkLostError(
                 f"{self._address} has sent nothing of a file for {FETCH_TIMEOUT_S:g} s"
@@ -174,14 +194,25 @@ class GrpcStream:
             if frame is grpc.aio.EOF:
                 return None
             message = self._decoder.feed(frame)
-            if message is not None:
+            read = self._decoder.acknowledgement()
+            if read is not None:
+                self._outbox.put(next(codec.encode_up(read)))
+            if isinstance(message, Acknowledgement):
+                self._outbox.acknowledge(message.read_bytes)
+            elif message is not None:
                 return message
 
     async def finish(self) -> None:
-        """Send what is waiting, end this side, and wait for the other."""
+        """Send what is waiting, end this side, and wait for the other.
+
+        Somebody must still be in `receive`: a large update waits for what comes there.
+        """
         self._outbox.finish()
         ended = asyncio.gather(self._writer, self._call.code())
-        await asyncio.wait([ended], timeout=FINISH_TIMEOUT_S)
+        moved = -1
+        while not ended.done() and self._outbox.acknowledged > moved:
+            moved = self._outbox.acknowledged
+            await asyncio.wait([ended], timeout=FINISH_TIMEOUT_S)
         ended.cancel()
         self.close()
 

@@ -16,12 +16,16 @@ class BlobRequest:
     worker_id: str
     sha256: str
     offset: int
+    most_bytes: int = 0
 
 
 def encode_request(request: BlobRequest) -> bytes:
     """The bytes of a FetchBlob call."""
     return pb.FetchBlobRequest(
-        worker_id=request.worker_id, sha256=request.sha256, offset=request.offset
+        worker_id=request.worker_id,
+        sha256=request.sha256,
+        offset=request.offset,
+        most_bytes=request.most_bytes,
     ).SerializeToString()
 
 
@@ -32,7 +36,9 @@ def decode_request(data: bytes) -> BlobRequest:
         RemoteProtocolError: If it is something else.
     """
     request = parse(pb.FetchBlobRequest, data, MOST_REQUEST_BYTES)
-    return BlobRequest(request.worker_id, request.sha256, request.offset)
+    return BlobRequest(
+        request.worker_id, request.sha256, request.offset, request.most_bytes
+    )
 
 
 def encode_piece(data: bytes) -> bytes:

@@ -73,14 +73,16 @@ class Asset(_message.Message):
     def __init__(self, name: _Optional[str] = ..., sha256: _Optional[str] = ..., size_bytes: _Optional[int] = ..., is_folder: _Optional[bool] = ...) -> None: ...
 
 class FetchBlobRequest(_message.Message):
-    __slots__ = ("worker_id", "sha256", "offset")
+    __slots__ = ("worker_id", "sha256", "offset", "most_bytes")
     WORKER_ID_FIELD_NUMBER: _ClassVar[int]
     SHA256_FIELD_NUMBER: _ClassVar[int]
     OFFSET_FIELD_NUMBER: _ClassVar[int]
+    MOST_BYTES_FIELD_NUMBER: _ClassVar[int]
     worker_id: str
     sha256: str
     offset: int
-    def __init__(self, worker_id: _Optional[str] = ..., sha256: _Optional[str] = ..., offset: _Optional[int] = ...) -> None: ...
+    most_bytes: int
+    def __init__(self, worker_id: _Optional[str] = ..., sha256: _Optional[str] = ..., offset: _Optional[int] = ..., most_bytes: _Optional[int] = ...) -> None: ...
 
 class FetchBlobResponse(_message.Message):
     __slots__ = ("data",)
@@ -89,20 +91,24 @@ class FetchBlobResponse(_message.Message):
     def __init__(self, data: _Optional[bytes] = ...) -> None: ...
 
 class WorkerMessage(_message.Message):
-    __slots__ = ("hello", "heartbeat", "update", "chunk", "lease_return", "draining")
+    __slots__ = ("hello", "heartbeat", "update", "chunk", "lease_return", "draining", "marked_chunk", "acknowledgement")
     HELLO_FIELD_NUMBER: _ClassVar[int]
     HEARTBEAT_FIELD_NUMBER: _ClassVar[int]
     UPDATE_FIELD_NUMBER: _ClassVar[int]
     CHUNK_FIELD_NUMBER: _ClassVar[int]
     LEASE_RETURN_FIELD_NUMBER: _ClassVar[int]
     DRAINING_FIELD_NUMBER: _ClassVar[int]
+    MARKED_CHUNK_FIELD_NUMBER: _ClassVar[int]
+    ACKNOWLEDGEMENT_FIELD_NUMBER: _ClassVar[int]
     hello: Hello
     heartbeat: Heartbeat
     update: Update
     chunk: bytes
     lease_return: LeaseReturn
     draining: Draining
-    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., update: _Optional[_Union[Update, _Mapping]] = ..., chunk: _Optional[bytes] = ..., lease_return: _Optional[_Union[LeaseReturn, _Mapping]] = ..., draining: _Optional[_Union[Draining, _Mapping]] = ...) -> None: ...
+    marked_chunk: bytes
+    acknowledgement: Acknowledgement
+    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., update: _Optional[_Union[Update, _Mapping]] = ..., chunk: _Optional[bytes] = ..., lease_return: _Optional[_Union[LeaseReturn, _Mapping]] = ..., draining: _Optional[_Union[Draining, _Mapping]] = ..., marked_chunk: _Optional[bytes] = ..., acknowledgement: _Optional[_Union[Acknowledgement, _Mapping]] = ...) -> None: ...
 
 class Hello(_message.Message):
     __slots__ = ("worker_id", "device", "fingerprint")
@@ -157,7 +163,7 @@ class Draining(_message.Message):
     def __init__(self) -> None: ...
 
 class CoordinatorMessage(_message.Message):
-    __slots__ = ("welcome", "theta", "lease", "chunk", "lease_revocation", "run_over", "drain", "notice")
+    __slots__ = ("welcome", "theta", "lease", "chunk", "lease_revocation", "run_over", "drain", "notice", "marked_chunk", "acknowledgement")
     WELCOME_FIELD_NUMBER: _ClassVar[int]
     THETA_FIELD_NUMBER: _ClassVar[int]
     LEASE_FIELD_NUMBER: _ClassVar[int]
@@ -166,6 +172,8 @@ class CoordinatorMessage(_message.Message):
     RUN_OVER_FIELD_NUMBER: _ClassVar[int]
     DRAIN_FIELD_NUMBER: _ClassVar[int]
     NOTICE_FIELD_NUMBER: _ClassVar[int]
+    MARKED_CHUNK_FIELD_NUMBER: _ClassVar[int]
+    ACKNOWLEDGEMENT_FIELD_NUMBER: _ClassVar[int]
     welcome: Welcome
     theta: Theta
     lease: Lease
@@ -174,7 +182,15 @@ class CoordinatorMessage(_message.Message):
     run_over: RunOver
     drain: Drain
     notice: Notice
-    def __init__(self, welcome: _Optional[_Union[Welcome, _Mapping]] = ..., theta: _Optional[_Union[Theta, _Mapping]] = ..., lease: _Optional[_Union[Lease, _Mapping]] = ..., chunk: _Optional[bytes] = ..., lease_revocation: _Optional[_Union[LeaseRevocation, _Mapping]] = ..., run_over: _Optional[_Union[RunOver, _Mapping]] = ..., drain: _Optional[_Union[Drain, _Mapping]] = ..., notice: _Optional[_Union[Notice, _Mapping]] = ...) -> None: ...
+    marked_chunk: bytes
+    acknowledgement: Acknowledgement
+    def __init__(self, welcome: _Optional[_Union[Welcome, _Mapping]] = ..., theta: _Optional[_Union[Theta, _Mapping]] = ..., lease: _Optional[_Union[Lease, _Mapping]] = ..., chunk: _Optional[bytes] = ..., lease_revocation: _Optional[_Union[LeaseRevocation, _Mapping]] = ..., run_over: _Optional[_Union[RunOver, _Mapping]] = ..., drain: _Optional[_Union[Drain, _Mapping]] = ..., notice: _Optional[_Union[Notice, _Mapping]] = ..., marked_chunk: _Optional[bytes] = ..., acknowledgement: _Optional[_Union[Acknowledgement, _Mapping]] = ...) -> None: ...
+
+class Acknowledgement(_message.Message):
+    __slots__ = ("read_bytes",)
+    READ_BYTES_FIELD_NUMBER: _ClassVar[int]
+    read_bytes: int
+    def __init__(self, read_bytes: _Optional[int] = ...) -> None: ...
 
 class Welcome(_message.Message):
     __slots__ = ("heartbeat_s",)
@@ -354,7 +370,7 @@ class BytesMoved(_message.Message):
     def __init__(self, up: _Optional[int] = ..., down: _Optional[int] = ...) -> None: ...
 
 class WorkerStatus(_message.Message):
-    __slots__ = ("worker_id", "name", "device", "slots", "leases", "shards_done", "failures", "silent_s", "draining", "bytes_moved", "quarantined", "task_s")
+    __slots__ = ("worker_id", "name", "device", "slots", "leases", "shards_done", "failures", "silent_s", "draining", "bytes_moved", "quarantined", "task_s", "sending", "receiving")
     WORKER_ID_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     DEVICE_FIELD_NUMBER: _ClassVar[int]
@@ -367,6 +383,8 @@ class WorkerStatus(_message.Message):
     BYTES_MOVED_FIELD_NUMBER: _ClassVar[int]
     QUARANTINED_FIELD_NUMBER: _ClassVar[int]
     TASK_S_FIELD_NUMBER: _ClassVar[int]
+    SENDING_FIELD_NUMBER: _ClassVar[int]
+    RECEIVING_FIELD_NUMBER: _ClassVar[int]
     worker_id: str
     name: str
     device: str
@@ -379,7 +397,17 @@ class WorkerStatus(_message.Message):
     bytes_moved: BytesMoved
     quarantined: str
     task_s: float
-    def __init__(self, worker_id: _Optional[str] = ..., name: _Optional[str] = ..., device: _Optional[str] = ..., slots: _Optional[int] = ..., leases: _Optional[int] = ..., shards_done: _Optional[int] = ..., failures: _Optional[int] = ..., silent_s: _Optional[float] = ..., draining: _Optional[bool] = ..., bytes_moved: _Optional[_Union[BytesMoved, _Mapping]] = ..., quarantined: _Optional[str] = ..., task_s: _Optional[float] = ...) -> None: ...
+    sending: TransferStatus
+    receiving: TransferStatus
+    def __init__(self, worker_id: _Optional[str] = ..., name: _Optional[str] = ..., device: _Optional[str] = ..., slots: _Optional[int] = ..., leases: _Optional[int] = ..., shards_done: _Optional[int] = ..., failures: _Optional[int] = ..., silent_s: _Optional[float] = ..., draining: _Optional[bool] = ..., bytes_moved: _Optional[_Union[BytesMoved, _Mapping]] = ..., quarantined: _Optional[str] = ..., task_s: _Optional[float] = ..., sending: _Optional[_Union[TransferStatus, _Mapping]] = ..., receiving: _Optional[_Union[TransferStatus, _Mapping]] = ...) -> None: ...
+
+class TransferStatus(_message.Message):
+    __slots__ = ("done_bytes", "total_bytes")
+    DONE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_BYTES_FIELD_NUMBER: _ClassVar[int]
+    done_bytes: int
+    total_bytes: int
+    def __init__(self, done_bytes: _Optional[int] = ..., total_bytes: _Optional[int] = ...) -> None: ...
 
 class LeaseStatus(_message.Message):
     __slots__ = ("key", "worker", "held_s", "tasks_done", "tasks", "stalled_s", "left_s", "slow", "backup", "worker_id")

@@ -6,8 +6,8 @@ What is sent is encoded to complete gRPC messages (frames), so that one theta is
 once and the same frames go to every worker. What is received is checked before it is
 believed: a frame that is not what the contract says raises RemoteProtocolError.
 
-Chunks are the hot path. Their frame is a message with the one field `chunk`, written
-and read by hand (tag, length, bytes), which saves two copies of every byte.
+Chunks are in `chunks`. A decoder counts their bytes, whatever becomes of them, and says
+when they are to be acknowledged.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, assert_never
 
 from mlpeft.cluster import protocol
 from mlpeft.errors import RemoteProtocolError
+from mlpeft.transport.rpc import chunks
 from mlpeft.transport.rpc import cluster_pb2 as pb
 from mlpeft.transport.rpc.parsing import (
     decode_key,
@@ -26,7 +27,6 @@ from mlpeft.transport.rpc.parsing import (
     text,
 )
 from mlpeft.transport.rpc.tensors import (
-    CHUNK_BYTES,
     Assembler,
     Group,
     GroupSpec,
@@ -48,14 +48,13 @@ MOST_LEASES = 256
 MOST_NOTICE = 2000
 """Characters of a text of the coordinator for the people at a worker."""
 
-# Field 4, length-delimited: `bytes chunk = 4` of both stream messages.
-_CHUNK_TAG = (4 << 3 | 2).to_bytes(1, "little")
-
 
 # --- frames to send -------------------------------------------------------------------
 
 
-def encode_up(message: protocol.WorkerMessage) -> Iterator[bytes]:
+def encode_up(
+    message: protocol.WorkerMessage | protocol.Acknowledgement,
+) -> Iterator[bytes]:
     """The frames of a worker's message."""
     out = pb.WorkerMessage()
     groups: list[Group] = []
@@ -82,13 +81,18 @@ def encode_up(message: protocol.WorkerMessage) -> Iterator[bytes]:
             out.lease_return.reason = reason
         case protocol.Draining():
             out.draining.SetInParent()
+        case protocol.Acknowledgement(read_bytes):
+            out.acknowledgement.read_bytes = read_bytes
         case _:
             assert_never(message)
     yield out.SerializeToString()
-    yield from _chunk_frames(groups)
+    for group in groups:
+        yield from chunks.frames_of(group)
 
 
-def encode_down(message: protocol.CoordinatorMessage) -> Iterator[bytes]:
+def encode_down(  # noqa: C901 - one match
+    message: protocol.CoordinatorMessage | protocol.Acknowledgement,
+) -> Iterator[bytes]:
     """The frames of a coordinator's message."""
     out = pb.CoordinatorMessage()
     groups: list[Group] = []
@@ -116,27 +120,13 @@ def encode_down(message: protocol.CoordinatorMessage) -> Iterator[bytes]:
             out.notice.text = text
         case protocol.RunOver(reason):
             out.run_over.reason = reason
+        case protocol.Acknowledgement(read_bytes):
+            out.acknowledgement.read_bytes = read_bytes
         case _:
             assert_never(message)
     yield out.SerializeToString()
-    yield from _chunk_frames(groups)
-
-
-def _chunk_frames(groups: Iterable[Group]) -> Iterator[bytes]:
     for group in groups:
-        for pieces in group.chunks():
-            size = sum(piece.nbytes for piece in pieces)
-            yield b"".join([_CHUNK_TAG, _varint(size), *pieces])
-
-
-def _varint(value: int) -> bytes:
-    """A number as protobuf writes it: seven bits a byte, least first."""
-    out = bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
+        yield from chunks.frames_of(group)
 
 
 def _group(group: Group) -> pb.TensorGroup:
@@ -184,11 +174,40 @@ class _Pending:
     def is_complete(self) -> bool:
         return not any(assembler.missing_bytes for assembler in self._assemblers)
 
+    @property
+    def progress(self) -> tuple[int, int]:
+        """Bytes that have come, and bytes in all."""
+        total = sum(assembler.spec.size_bytes for assembler in self._assemblers)
+        missing = sum(assembler.missing_bytes for assembler in self._assemblers)
+        return total - missing, total
+
     def result(self) -> Any:
         return self._finish([assembler.tree() for assembler in self._assemblers])
 
 
-class UpDecoder:
+class _ChunkReader:
+    """Counts the bytes of chunks as they are read."""
+
+    def __init__(self) -> None:
+        self._read_bytes = 0
+        self._due = False
+
+    def acknowledgement(self) -> protocol.Acknowledgement | None:
+        """What to tell the sender, once for each marked chunk; None: nothing."""
+        due, self._due = self._due, False
+        return protocol.Acknowledgement(self._read_bytes) if due else None
+
+    def _data_of(self, frame: bytes) -> memoryview | None:
+        """The bytes of a chunk, counted; None if the frame is something else."""
+        chunk = chunks.decode(frame)
+        if chunk is None:
+            return None
+        self._read_bytes += len(chunk.data)
+        self._due |= chunk.marked
+        return chunk.data
+
+
+class UpDecoder(_ChunkReader):
     """Reads what one worker sends, frame after frame.
 
     Args:
@@ -196,18 +215,21 @@ class UpDecoder:
     """
 
     def __init__(self, limit_bytes: Callable[[], int]) -> None:
+        super().__init__()
         self._limit_bytes = limit_bytes
         self._pending: tuple[_Pending, pb.Update] | None = None
         self._discarding = False  # the chunks of an update whose head was refused
 
-    def feed(self, frame: bytes) -> protocol.WorkerMessage | None:
+    def feed(  # noqa: PLR0911 - one match
+        self, frame: bytes
+    ) -> protocol.WorkerMessage | protocol.Acknowledgement | None:
         """The message that this frame completes, if any.
 
         Raises:
             RemoteProtocolError: If the frame cannot be understood. What is wrong with
                 an update is told in its `fault` instead, since its lease is known.
         """
-        chunk = _chunk_of(frame)
+        chunk = self._data_of(frame)
         if chunk is not None:
             return self._chunk(chunk)
         message = parse(pb.WorkerMessage, frame)
@@ -240,6 +262,8 @@ class UpDecoder:
                 )
             case "draining":
                 return protocol.Draining()
+            case "acknowledgement":
+                return protocol.Acknowledgement(message.acknowledgement.read_bytes)
             case other:
                 raise RemoteProtocolError(f"a message of kind {other} is not known")
 
@@ -247,6 +271,11 @@ class UpDecoder:
     def incoming(self) -> LeaseKey | None:
         """The lease of the update whose chunks are on their way, if there is one."""
         return None if self._pending is None else decode_key(self._pending[1].key)
+
+    @property
+    def progress(self) -> tuple[int, int]:
+        """Bytes of the incoming update that have come, and bytes in all."""
+        return (0, 0) if self._pending is None else self._pending[0].progress
 
     def skip(self, reason: str) -> protocol.Update:
         """Pass over the chunks of the incoming update, and give it without arrays."""
@@ -293,26 +322,29 @@ class UpDecoder:
             return _faulty(head, error)
 
 
-class DownDecoder:
+class DownDecoder(_ChunkReader):
     """Reads what the coordinator sends, frame after frame.
+
+    A theta that begins before the last is complete replaces it.
 
     Args:
         limit_bytes: Largest theta that is accepted.
     """
 
     def __init__(self, limit_bytes: int) -> None:
+        super().__init__()
         self._limit_bytes = limit_bytes
         self._pending: _Pending | None = None
 
-    def feed(  # noqa: PLR0911 - one match
+    def feed(  # noqa: C901, PLR0911 - one match
         self, frame: bytes
-    ) -> protocol.CoordinatorMessage | None:
+    ) -> protocol.CoordinatorMessage | protocol.Acknowledgement | None:
         """The message that this frame completes, if any.
 
         Raises:
             RemoteProtocolError: If the frame cannot be understood, or theta is damaged.
         """
-        chunk = _chunk_of(frame)
+        chunk = self._data_of(frame)
         if chunk is not None:
             if self._pending is None:
                 raise RemoteProtocolError(f"a chunk of {len(chunk)} bytes is homeless")
@@ -337,12 +369,12 @@ class DownDecoder:
                 return protocol.Notice(text(message.notice.text, MOST_NOTICE))
             case "run_over":
                 return protocol.RunOver(text(message.run_over.reason, MOST_NOTICE))
+            case "acknowledgement":
+                return protocol.Acknowledgement(message.acknowledgement.read_bytes)
             case other:
                 raise RemoteProtocolError(f"a message of kind {other} is not known")
 
     def _theta(self, head: pb.Theta) -> protocol.Theta | None:
-        if self._pending is not None:
-            raise RemoteProtocolError("a theta began before the last was complete")
         groups = [_spec(head.meta, self._limit_bytes)]
         version = head.version
         return self._settle(
@@ -355,31 +387,6 @@ class DownDecoder:
             return None
         theta: protocol.Theta = pending.result()
         return theta
-
-
-def _chunk_of(frame: bytes) -> memoryview | None:
-    """The bytes of a chunk, if the frame is one.
-
-    Raises:
-        RemoteProtocolError: If it is one that is damaged or too long.
-    """
-    if frame[:1] != _CHUNK_TAG:
-        return None
-    size, at, shift = 0, 1, 0
-    while True:
-        if at >= len(frame) or shift > 28:
-            raise RemoteProtocolError("a chunk without a length")
-        byte = frame[at]
-        size |= (byte & 0x7F) << shift
-        at, shift = at + 1, shift + 7
-        if byte < 0x80:
-            break
-    if size != len(frame) - at or not 0 < size <= CHUNK_BYTES:
-        raise RemoteProtocolError(
-            f"a chunk says {size} bytes and has {len(frame) - at}; at most "
-            f"{CHUNK_BYTES} are accepted"
-        )
-    return memoryview(frame)[at:]
 
 
 def _welcome(welcome: pb.Welcome) -> protocol.Welcome:

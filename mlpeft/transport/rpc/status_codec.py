@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from mlpeft.cluster.overview import Bytes, Overview, RunProgress
 from mlpeft.cluster.protocol import WorkerId
-from mlpeft.cluster.status import ClusterStatus, LeaseStatus, WorkerStatus
+from mlpeft.cluster.status import (
+    ClusterStatus,
+    LeaseStatus,
+    TransferStatus,
+    WorkerStatus,
+)
 from mlpeft.cluster.validation import Versions
 from mlpeft.transport.rpc import cluster_pb2 as pb
 from mlpeft.transport.rpc.parsing import decode_key, encode_key, parse
@@ -36,6 +41,8 @@ def write_status(out: pb.StatusResponse, status: ClusterStatus) -> None:
             draining=worker.draining,
             quarantined=worker.quarantined,
             task_s=worker.task_s,
+            sending=_transfer(worker.sending),
+            receiving=_transfer(worker.receiving),
         )
     for lease in status.leases:
         out.leases.add(
@@ -67,6 +74,8 @@ def read_status(status: pb.StatusResponse) -> ClusterStatus:
             draining=worker.draining,
             quarantined=worker.quarantined,
             task_s=worker.task_s if worker.HasField("task_s") else None,
+            sending=_read_transfer(worker, "sending"),
+            receiving=_read_transfer(worker, "receiving"),
         )
         for worker in status.workers
     )
@@ -170,6 +179,21 @@ def _read_progress(progress: pb.RunProgress) -> RunProgress:
         seconds_left=progress.seconds_left if known("seconds_left") else None,
         validation=progress.validation,
     )
+
+
+def _transfer(transfer: TransferStatus | None) -> pb.TransferStatus | None:
+    if transfer is None:
+        return None
+    return pb.TransferStatus(
+        done_bytes=transfer.done_bytes, total_bytes=transfer.total_bytes
+    )
+
+
+def _read_transfer(worker: pb.WorkerStatus, field: str) -> TransferStatus | None:
+    if not worker.HasField(field):
+        return None
+    transfer = getattr(worker, field)
+    return TransferStatus(transfer.done_bytes, transfer.total_bytes)
 
 
 def _bytes(moved: Bytes) -> pb.BytesMoved:

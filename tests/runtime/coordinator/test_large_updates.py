@@ -49,13 +49,25 @@ class HandWorker:
         self.worker_id = joined.worker_id
         self.stream = await self.link.open(p.Hello(joined.worker_id, "", "same view"))
         assert isinstance(await self.stream.receive(), p.Welcome)
+        self.messages = asyncio.Queue()
+        self.reader = asyncio.create_task(self.read())
         return self
+
+    async def read(self):
+        """As a driver does: a large update waits for what comes by the stream."""
+        while (message := await self.stream.receive()) is not None:
+            self.messages.put_nowait(message)
+
+    async def close(self):
+        self.reader.cancel()
+        self.stream.close()
+        await self.link.close()
 
     async def lease(self):
         """The next lease, and theta if it comes before it or after."""
         found = {}
         while len(found) < 2:
-            message = await self.stream.receive()
+            message = await self.messages.get()
             found[type(message)] = message
         return found[p.Lease], found[p.Theta].meta["w"]
 
@@ -119,8 +131,7 @@ def test_an_update_far_ahead_is_not_read_before_its_turn():
                 hands[index].answer(*leased[index])
             done = await asyncio.wrap_future(result)
             for hand in hands:
-                hand.stream.close()
-                await hand.link.close()
+                await hand.close()
             return early, status.shards_in, toy_step(theta, done)
 
     early, shards_in, theta = bounded(scenario())
@@ -141,11 +152,10 @@ def test_an_update_that_is_no_longer_wanted_is_passed_over_and_frees_its_slot():
             second: Future = Future()
             served.driver.submit(1, {"w": theta}, toy_shards(0, 1), second)
             hand.answer(lease, start)  # of the round that was given up
-            assert isinstance(await hand.stream.receive(), p.LeaseRevocation)
+            assert isinstance(await hand.messages.get(), p.LeaseRevocation)
             hand.answer(*await hand.lease())
             done = await asyncio.wrap_future(second)
-            hand.stream.close()
-            await hand.link.close()
+            await hand.close()
             return done
 
     assert bounded(scenario()).totals.total["w"].shape == (SIZE,)
@@ -171,8 +181,7 @@ def test_updates_that_are_in_take_no_memory():
                 held.append(tracemalloc.get_traced_memory()[0])
             tracemalloc.stop()
             for hand in hands:
-                hand.stream.close()
-                await hand.link.close()
+                await hand.close()
             return held
 
     held = bounded(scenario())

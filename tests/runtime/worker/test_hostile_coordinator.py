@@ -40,7 +40,7 @@ class Hostile:
     Attributes:
         joined: The answer to Join.
         sent: Frames of the stream of work.
-        pieces: Frames of every file.
+        pieces: Frames of every range of every file; or its bytes, honestly served.
         silent: Whether the stream of work stays open when all was sent.
     """
 
@@ -78,7 +78,13 @@ class Hostile:
         if self.silent:
             await asyncio.get_running_loop().create_future()
 
-    async def _fetch(self, _data, context):
+    async def _fetch(self, data, context):
+        if isinstance(self.pieces, bytes):
+            request = blob_codec.decode_request(data)
+            end = request.offset + request.most_bytes
+            if piece := self.pieces[request.offset : end]:
+                await context.write(blob_codec.encode_piece(piece))
+            return
         for frame in self.pieces:
             await context.write(bytes(frame))
 
@@ -241,10 +247,7 @@ def listing(rows):
 def test_a_list_of_files_that_leads_elsewhere_is_refused(besiege, cache, rows):
     data = listing(rows)
     joined = offered(hashlib.sha256(data).hexdigest(), len(data), is_folder=True)
-    pieces = [blob_codec.encode_piece(data)]
-    stop = besiege(
-        joined=joined, pieces=pieces, obtain=AssetFetcher(cache).fetch_assets
-    )
+    stop = besiege(joined=joined, pieces=data, obtain=AssetFetcher(cache).fetch_assets)
     assert stop.failed
     assert "omniglot.npz" in stop.reason
 

@@ -1,0 +1,1 @@
+"""Rounds through a slow link: python -m benchmarks.slow_link."""
