@@ -11,7 +11,7 @@ from mlpeft.cluster.coordinator.machine import CoordinatorMachine
 from mlpeft.cluster.coordinator.messages import MessageReceived, WorkerJoined
 from mlpeft.cluster.overview import Bytes, Overview, RunProgress
 from mlpeft.cluster.protocol import Draining, LeaseKey, WorkerId
-from mlpeft.cluster.status import LeaseStatus
+from mlpeft.cluster.status import LeaseStatus, TransferStatus
 from mlpeft.commands.status_view import record, steady, view
 from tests.cluster.builders import policy_with
 
@@ -52,6 +52,24 @@ def test_the_first_line_says_how_far_the_run_is(overview):
 def test_a_run_that_is_being_prepared_has_no_figures_yet(overview):
     first = shown(replace(overview, progress=RunProgress())).splitlines()[0]
     assert first.rstrip() == "run digits"
+
+
+def test_transfers_that_take_a_while_are_shown_and_are_no_change(overview):
+    ada, bob = overview.cluster.workers
+    moving = replace(
+        ada,
+        sending=TransferStatus(1_230_000, 4_200_000),
+        receiving=TransferStatus(5_000, 700_000),
+    )
+    cluster = replace(overview.cluster, workers=(moving, bob))
+    moved = replace(overview, cluster=cluster)
+    text = " ".join(shown(moved, 200).split())
+    assert "sending theta, 1.2 of 4.2 MB, receiving its update, 5 of 700 kB" in text
+    assert record(moved)["workers"][0]["sending"] == {
+        "done_bytes": 1_230_000,
+        "total_bytes": 4_200_000,
+    }
+    assert steady(moved) == steady(overview)
 
 
 def test_each_worker_has_a_line_with_its_state_lag_and_bytes(overview):

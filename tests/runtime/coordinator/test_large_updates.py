@@ -14,6 +14,7 @@ from mlpeft.cluster.sim import serial_result, toy_shards, toy_step, toy_update
 from mlpeft.config import RunConfig
 from mlpeft.meta.functional import get_params
 from mlpeft.runtime.coordinator.server import Server
+from mlpeft.runtime.worker import grpc_link
 from mlpeft.runtime.worker.grpc_link import GrpcLink
 from mlpeft.training.runner import ShardRunner
 from mlpeft.transport.rpc import codec, join_codec
@@ -186,6 +187,47 @@ def test_updates_that_are_in_take_no_memory():
 
     held = bounded(scenario())
     assert held[3] - held[1] < 4 * SIZE
+
+
+def test_a_stream_that_finishes_waits_as_long_as_its_update_moves(monkeypatch):
+    """A worker's last update, in parts that each take less than patience lasts."""
+    monkeypatch.setattr(grpc_link, "FINISH_TIMEOUT_S", 0.2)
+
+    async def scenario():
+        async with Served() as served:
+            hand = await HandWorker().connect(served, "ada")
+            hand.reader.cancel()
+            theta = np.ones(SIZE, dtype=np.float32)
+            result: Future = Future()
+            served.driver.submit(0, {"w": theta}, toy_shards(0, 1), result)
+            found = {}
+            while len(found) < 2:
+                message = await hand.stream.receive()
+                found[type(message)] = message
+            hand.answer(found[p.Lease], theta)
+            finishing = asyncio.create_task(hand.stream.finish())
+            decoder_of, read = hand.stream._call, hand.stream._call.read
+
+            class Slow:
+                async def read(self):
+                    await asyncio.sleep(0.1)
+                    return await read()
+
+                def __getattr__(self, name):
+                    return getattr(decoder_of, name)
+
+            hand.stream._call = Slow()
+            hand.reader = asyncio.create_task(hand.read())
+            start = asyncio.get_running_loop().time()
+            done = await asyncio.wrap_future(result)
+            took_s = asyncio.get_running_loop().time() - start
+            await finishing
+            await hand.close()
+            return took_s, done
+
+    took_s, done = bounded(scenario())
+    assert took_s > 0.4
+    assert done.totals.total["w"].shape == (SIZE,)
 
 
 def test_held_updates_end_in_the_serial_bytes_with_more_workers_than_turns():

@@ -10,7 +10,12 @@ from mlpeft.cluster import protocol as p
 from mlpeft.cluster.coordinator.machine import CoordinatorMachine
 from mlpeft.cluster.overview import Bytes, Overview, RunProgress
 from mlpeft.cluster.protocol import LeaseKey, WorkerId
-from mlpeft.cluster.status import ClusterStatus, LeaseStatus, WorkerStatus
+from mlpeft.cluster.status import (
+    ClusterStatus,
+    LeaseStatus,
+    TransferStatus,
+    WorkerStatus,
+)
 from mlpeft.cluster.validation import Versions
 from mlpeft.errors import LocalProtocolError, RemoteProtocolError
 from mlpeft.transport.rpc import cluster_pb2 as pb
@@ -347,6 +352,11 @@ def test_a_status_comes_through(version):
         shards=4,
         workers=(
             WorkerStatus(WorkerId("i"), "ada", "cpu", 2, 1, 7, 1, None, 0.5, True, ""),
+            WorkerStatus(
+                *(WorkerId("j"), "bob", "cpu", 2, 1, 7, 1, None, 0.5, True, ""),
+                sending=TransferStatus(0, 4_200_000),
+                receiving=TransferStatus(1, 2),
+            ),
         ),
         leases=(
             LeaseStatus(KEY, "ada", WorkerId("i"), 1.5, 1, 2, 0.5, 60.0, True, False),
@@ -365,7 +375,7 @@ def test_a_status_comes_through(version):
         stopping=True,
         bytes_moved=Bytes(7, 8),
         cluster=status,
-        bytes_by_worker={WorkerId("i"): Bytes(1, 2)},
+        bytes_by_worker={WorkerId("i"): Bytes(1, 2), WorkerId("j"): Bytes(3, 4)},
         clock_s=1764000000.25,
         versions=Versions(1, "0.1.0", "0.32.4"),
     )
