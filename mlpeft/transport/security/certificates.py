@@ -207,7 +207,7 @@ def read(certificate: bytes) -> CertificateInfo:
 def _load(certificate: bytes) -> x509.Certificate:
     try:
         return x509.load_pem_x509_certificate(certificate)
-    except ValueError as error:
+    except (ValueError, x509.InvalidVersion) as error:
         raise CertificateError(f"not a PEM certificate: {error}") from error
 
 
@@ -217,7 +217,12 @@ def _requested_key(request: bytes) -> ec.EllipticCurvePublicKey:
         loaded = x509.load_pem_x509_csr(request)
         key = loaded.public_key()
         signature_valid = loaded.is_signature_valid
-    except (ValueError, InvalidSignature, UnsupportedAlgorithm) as error:
+    except (
+        ValueError,
+        x509.InvalidVersion,
+        InvalidSignature,
+        UnsupportedAlgorithm,
+    ) as error:
         raise CertificateError(f"not a certificate request: {error}") from error
     if not isinstance(key, ec.EllipticCurvePublicKey) or key.curve.name != "secp256r1":
         raise CertificateError("the request's key must be ECDSA on P-256")

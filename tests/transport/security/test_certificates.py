@@ -1,5 +1,6 @@
 """Keys, certificates and what is read from them."""
 
+import base64
 import datetime as dt
 
 import pytest
@@ -118,3 +119,17 @@ def test_of_several_certificates_in_one_text_only_the_first_is_kept(ca):
 def test_a_host_that_is_none_is_named(ca):
     with pytest.raises(CertificateError, match="neither a host name nor an IP"):
         certificates.new_server(ca, ["höst"])
+
+
+def test_a_certificate_of_a_version_that_does_not_exist_is_refused(ca):
+    """X.509 v11: cryptography raises InvalidVersion, which is no ValueError."""
+    der = x509.load_pem_x509_certificate(ca.certificate).public_bytes(
+        serialization.Encoding.DER
+    )
+    version = bytes.fromhex("a003020102")  # v3
+    assert version in der
+    changed = der.replace(version, bytes.fromhex("a00302010a"), 1)
+    body = base64.encodebytes(changed)
+    pem = b"-----BEGIN CERTIFICATE-----\n" + body + b"-----END CERTIFICATE-----\n"
+    with pytest.raises(CertificateError, match="not a PEM certificate"):
+        certificates.first_certificate(pem)
