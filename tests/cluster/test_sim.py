@@ -8,6 +8,8 @@ import pytest
 from mlpeft.cluster.sim import (
     Faults,
     Simulation,
+    any_schedule,
+    check,
     serial_result,
     toy_shards,
     toy_step,
@@ -16,7 +18,8 @@ from mlpeft.cluster.sim import (
 from mlpeft.work import RoundResult
 from tests.cluster.builders import policy_with
 
-SEEDS_A_TEST = 50
+SCHEDULES = 2000
+SEEDS_A_TEST = 100
 NOTHING = dict.fromkeys(
     (
         *("duplicate", "lie", "fail", "slow"),
@@ -36,10 +39,11 @@ def assert_serial(simulation, rounds):
     )
 
 
-@pytest.mark.parametrize("first", range(0, 200, SEEDS_A_TEST))
+@pytest.mark.parametrize("first", range(0, SCHEDULES, SEEDS_A_TEST))
 def test_any_schedule_of_faults_ends_in_the_bytes_of_the_serial_run(first):
+    """The seed decides the cluster, its policy and the faults; a failure names it."""
     for seed in range(first, first + SEEDS_A_TEST):
-        assert_serial(Simulation(seed), rounds=6)
+        check(seed)
 
 
 @pytest.mark.parametrize("workers", [1, 2, 7])
@@ -78,18 +82,36 @@ def told(simulation, text):
 
 
 def test_schedules_reach_what_they_are_for():
-    """Or the 200 above show little."""
-    wanted = {
+    """Or the thousands above show little."""
+    missing = {
         *("backup: ", "takes long; ", "not done within", "continues on"),
         *("is drained", "takes no more", "paused", "no heartbeat", "is leased again"),
-        *("refused", "failed at", "joined"),
+        *("refused", "failed at", "joined", "is quarantined", "out of quarantine"),
+        *("would move theta by", "unusual but right"),
     }
-    missing = set(wanted)
-    for seed in range(100):
-        simulation = Simulation(seed)
+    for seed in range(300):
+        if not missing:
+            return
+        simulation = any_schedule(seed).simulation
         simulation.run()
         missing -= {text for text in missing if told(simulation, text)}
     assert not missing
+
+
+def test_a_schedule_that_fails_says_how_to_replay_it(monkeypatch):
+    monkeypatch.setattr("mlpeft.cluster.sim.schedules.serial_result", toy_nothing)
+    with pytest.raises(AssertionError, match=r"check\(3\): theta differs"):
+        check(3)
+
+
+def toy_nothing(rounds, shards):
+    return np.zeros(16, dtype=np.float32)
+
+
+def test_a_run_that_hangs_is_noticed():
+    """Only liars: no update ever counts."""
+    with pytest.raises(AssertionError, match="did not end: round 1: "):
+        Simulation(0, workers=1, faults=only(liars=1)).run(most_s=60)
 
 
 def test_a_slow_task_gets_a_backup_and_counts_once():

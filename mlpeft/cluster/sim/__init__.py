@@ -15,9 +15,11 @@ schedule can be replayed:
     worker          a worker: state machine and computing thread
     coordinator     the coordinator: state machine and training loop
     simulation      one schedule
+    schedules       a schedule of which the seed decides the cluster, too
 """
 
 from mlpeft.cluster.sim.fault_injector import Faults
+from mlpeft.cluster.sim.schedules import Schedule, any_schedule, check
 from mlpeft.cluster.sim.simulation import Simulation
 from mlpeft.cluster.sim.toy import (
     TOY_SIZE,
@@ -30,7 +32,10 @@ from mlpeft.cluster.sim.toy import (
 __all__ = [
     "TOY_SIZE",
     "Faults",
+    "Schedule",
     "Simulation",
+    "any_schedule",
+    "check",
     "serial_result",
     "toy_shards",
     "toy_step",

@@ -78,6 +78,7 @@ class Head:
         """Start it, or kill it and start it again from what it had completed."""
         self._sessions += 1
         self._counted = 0  # updates that counted in this session
+        self._wakeup: float | None = None  # the newest that is on the agenda
         self.network.break_all("the coordinator died")
         self.state = CoordinatorMachine(self.session, self._policy)
         self._open_round()
@@ -99,7 +100,8 @@ class Head:
         commands = state.handle(event, now)
         state.check_invariants()
         wakeup = state.next_wakeup()
-        if wakeup is not None:
+        if wakeup is not None and wakeup != self._wakeup:
+            self._wakeup = wakeup
             self._agenda.after(
                 max(0.0, wakeup - now), lambda: self._wake(state, wakeup)
             )
@@ -126,6 +128,8 @@ class Head:
         return UploadHeld(worker, update.key)
 
     def _wake(self, state: CoordinatorMachine, at: float) -> None:
+        if self._wakeup == at:
+            self._wakeup = None
         if state.next_wakeup() == at:
             self.take(TimePassed(), state)
 

@@ -33,6 +33,8 @@ class Faults:
         hangs: Computing threads that stand still for a while; heartbeats go on.
         even: Whether tasks take about as long as each other.
         stragglers: Workers of which every task takes ten times as long.
+        stuck: Workers, counted from the last, whose computing thread stops for ever at
+            a random time; only their process's end frees them.
         drains: Workers that are told to finish and end, and are started again.
         pauses: Times that an operator lets nothing begin for a while.
         restarts: Times that the coordinator dies and starts again.
@@ -55,6 +57,7 @@ class Faults:
     hangs: int = 1
     even: bool = False
     stragglers: int = 0
+    stuck: int = 0
     drains: int = 2
     pauses: int = 1
     restarts: int = 1

@@ -40,6 +40,11 @@ PATIENT = replace(
     announce_s=1.0,
 )
 """Shards fail often here, and no run is to end for it; short waits are told, too."""
+MOST_S = 900.0
+"""Virtual seconds that a run may take: five times what the longest of the first 4,000
+schedules takes."""
+MOST_EVENTS = 50_000
+"""Events that a run may take, should time stand still."""
 
 
 class Simulation:
@@ -87,8 +92,11 @@ class Simulation:
         """Leases granted as backups since the coordinator started."""
         return self._head.state.status(self._agenda.now).backups
 
-    def run(self, most_events: int = 200_000) -> Vector:
+    def run(self, most_s: float = MOST_S) -> Vector:
         """Run to the end of training; theta.
+
+        Args:
+            most_s: Virtual seconds after which it counts as hanging.
 
         Raises:
             AssertionError: If an invariant breaks, or it does not come to an end.
@@ -97,9 +105,11 @@ class Simulation:
         for process in self._processes:
             process.take(Started())
         self._plan_faults()
-        for _ in range(most_events):
+        for _ in range(MOST_EVENTS):
             if self._head.finished:
                 return self._head.theta
+            if self._agenda.now > most_s:
+                break
             self._agenda.step()
         wait = self._head.state.status(self._agenda.now).wait
         raise AssertionError(f"seed {self.seed} did not end: {wait}")
@@ -153,6 +163,9 @@ class Simulation:
                 slot = self._chance.below(len(self._processes))
                 # Whoever has the slot by then is the victim.
                 self._agenda.after(at, lambda f=fault, s=slot: f(self._processes[s]))  # type: ignore[misc]
+        for place in range(1, faults.stuck + 1):
+            at = self._chance.between(0.0, faults.horizon_s)
+            self._agenda.after(at, lambda s=-place: self._stick(self._processes[s]))  # type: ignore[misc]
 
     def _drop(self, process: Process) -> None:
         if process.line is not None:
@@ -169,6 +182,9 @@ class Simulation:
 
     def _hang(self, process: Process) -> None:
         process.hung_until = self._agenda.now + self._chance.between(5.0, 40.0)
+
+    def _stick(self, process: Process) -> None:
+        process.hung_until = float("inf")
 
     def _drain(self, process: Process) -> None:
         """By an operator, or by a signal."""

@@ -81,6 +81,7 @@ class Process:
         self._can_tell = can_tell
         self._ended = ended
         self._state = WorkerMachine(WorkerPolicy())
+        self._wakeup: float | None = None  # the newest that is on the agenda
         # Counts dials, so that an answer to an old one is not taken for the newest's.
         self._dialled = 0
         self._jobs: deque[tuple[Lease, Vector]] = deque()
@@ -107,12 +108,15 @@ class Process:
         commands = self._state.handle(event, now)
         self._state.check_invariants()
         wakeup = self._state.next_wakeup()
-        if wakeup is not None:
+        if wakeup is not None and wakeup != self._wakeup:
+            self._wakeup = wakeup
             self._agenda.after(max(0.0, wakeup - now), lambda: self._wake(wakeup))
         for command in commands:
             self._obey(command)
 
     def _wake(self, at: float) -> None:
+        if self._wakeup == at:
+            self._wakeup = None
         if self._state.next_wakeup() == at:
             self.take(TimePassed())
 
