@@ -6,7 +6,7 @@ STAMP := .venv/.mlpeft-setup
 ARGS :=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test setup lint format bench proto picture lock clean
+.PHONY: help demo test setup lint format bench chaos proto picture lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' \
@@ -44,6 +44,9 @@ format: $(STAMP) ## Fix layout, imports and simple findings
 
 bench: $(STAMP) ## Measure speed; ARGS goes to the benchmarks
 	$(BIN)/python -m benchmarks $(ARGS)
+
+chaos: $(STAMP) ## Train while processes die; ARGS="--minutes 10 --seed 3"
+	@$(BIN)/mlpeft chaos $(ARGS)
 
 proto: $(STAMP) ## Generate the protobuf code in mlpeft/transport/rpc from proto/
 	$(BIN)/python tools/proto.py

@@ -8,6 +8,7 @@ import typer
 
 from mlpeft import __version__
 from mlpeft.commands.adapt import adapt
+from mlpeft.commands.chaos import chaos
 from mlpeft.commands.compare import compare
 from mlpeft.commands.config import config
 from mlpeft.commands.data import app as data
@@ -43,7 +44,7 @@ PANELS: Final[dict[str, tuple[Callable[..., None], ...]]] = {
     "Train and evaluate": (demo, config, train, evaluate, compare, plot),
     "Use what was learned": (adapt, predict, export, import_),
     "A running cluster": (status, logs, pause, resume, stop, drain, release),
-    MACHINE: (info, validate, doctor),
+    MACHINE: (info, validate, doctor, chaos),
 }
 """The commands, in the order of the help."""
 for panel, commands in PANELS.items():

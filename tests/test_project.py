@@ -114,6 +114,18 @@ def test_the_workflow_runs_nothing_but_the_makes_list() -> None:
     assert "make test" in (ROOT / ".ci/run").read_text()
 
 
+def test_the_nightly_workflow_runs_what_anybody_can_run_and_lets_a_seed_be_named() -> (
+    None
+):
+    workflow = yaml.safe_load((ROOT / ".github/workflows/chaos.yml").read_text())
+    (job,) = workflow["jobs"].values()
+    (command,) = [step["run"] for step in job["steps"] if "run" in step]
+    assert command == 'make chaos ARGS="--minutes 10 --seed $SEED"'
+    assert job["timeout-minutes"] > 20  # as long again for the run without faults
+    assert "inputs.seed" in job["env"]["SEED"]
+    assert "\nchaos:" in (ROOT / "Makefile").read_text()
+
+
 def open_matches(path: Path) -> list[int]:
     """Lines of matches over a message, command or event that may miss a kind."""
     lines = []
