@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from contextvars import ContextVar
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,6 +34,31 @@ def write_atomically(path: Path, content: bytes, mode: int = 0o666) -> None:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def parse_json(content: str | bytes) -> Any:
+    """The value of JSON that somebody else wrote.
+
+    Raises:
+        ValueError: If it is none, not UTF-8, or nested more deeply than Python reads.
+    """
+    try:
+        return json.loads(content)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+
+
+def parse_json_object(content: str | bytes) -> dict[str, Any]:
+    """As `parse_json`, of an object.
+
+    Raises:
+        ValueError: Also if it is another kind of value.
+    """
+    value = parse_json(content)
+    if not isinstance(value, dict):
+        kind = type(value).__name__
+        raise ValueError(f"expected a JSON object, got a {kind}")  # noqa: TRY004
+    return value
 
 
 def size_text(size_bytes: float) -> str:

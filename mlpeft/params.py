@@ -8,7 +8,6 @@ one result.
 from __future__ import annotations
 
 import hashlib
-import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
@@ -17,7 +16,7 @@ import numpy as np
 from mlpeft.errors import CheckpointError, ParamMismatch, nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     import mlx.core as mx
 
@@ -175,6 +174,30 @@ def write_npz(path: str | Path, tree: ParamTree) -> None:
     partial.replace(path)
 
 
+def read_arrays(
+    path: Path, names: Iterable[str] | None = None
+) -> dict[str, np.ndarray]:
+    """Arrays of an .npz file; nothing in the file is unpickled.
+
+    Args:
+        path: The file.
+        names: Those that are wanted; None: all.
+
+    Raises:
+        ValueError: If it is no such file, is damaged, or lacks one of them.
+    """
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            wanted = archive.files if names is None else names
+            arrays = {name: archive[name] for name in wanted}
+    except Exception as error:  # NumPy, zipfile, zlib and tokenize: a dozen kinds
+        raise ValueError(str(error)) from error
+    for name, array in arrays.items():
+        if not isinstance(array, np.ndarray):  # NumPy hands out other files as bytes
+            raise ValueError(f"{name} is no array")  # noqa: TRY004 - of the file
+    return arrays
+
+
 def read_npz(path: str | Path) -> NumpyTree:
     """Read a tree, without unpickling anything.
 
@@ -186,9 +209,8 @@ def read_npz(path: str | Path) -> NumpyTree:
     if not path.is_file():
         raise FileNotFoundError(f"no checkpoint at {path.absolute()}")
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
+        return read_arrays(path)
+    except ValueError as error:
         raise CheckpointError(
             f"{path} is not an .npz checkpoint, or is damaged; give a file that "
             "ReptileLearner.save wrote"

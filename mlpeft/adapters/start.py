@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 from mlpeft import params
 from mlpeft.adapters.adapter import Adapter, bare_model
+from mlpeft.files import parse_json
 from mlpeft.meta import state
 from mlpeft.meta.functional import get_params
 from mlpeft.meta.inner import InnerLoop
@@ -57,7 +57,7 @@ def _results(checkpoint: Path) -> dict[str, Any]:
     results = {}
     for file in sorted(run_dir.glob("evaluation*.json")):
         try:
-            results[file.stem] = json.loads(file.read_text(encoding="utf-8"))
+            results[file.stem] = parse_json(file.read_bytes())
         except (OSError, ValueError):
             continue  # an unreadable file holds no result
     return results

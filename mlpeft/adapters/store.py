@@ -21,6 +21,7 @@ from mlpeft.adapters.classifier import Classifier
 from mlpeft.adapters.completer import Completer
 from mlpeft.config import RunConfig
 from mlpeft.errors import DataError
+from mlpeft.files import parse_json
 from mlpeft.models.pretrained.source import weights_digest
 
 FORMAT = 1
@@ -96,7 +97,7 @@ def load_adapter(
 
 def _read_record(file: Path) -> Mapping[str, Any]:
     try:
-        record = json.loads(file.read_text(encoding="utf-8"))
+        record = parse_json(file.read_bytes())
     except FileNotFoundError as error:
         raise FileNotFoundError(
             f"no adapter in {file.parent.absolute()}; give the folder that "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mlpeft.errors import DataError
+from mlpeft.files import parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -140,7 +140,7 @@ def _fit(run: Path) -> Fit | None:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        tree = json.loads(path.read_text(encoding="utf-8"))
+        tree = parse_json(path.read_bytes())
     except ValueError as error:
         raise DataError(f"{path} is not JSON ({error}); make it anew") from error
     if not isinstance(tree, dict):

@@ -11,13 +11,13 @@ decompressed.
 from __future__ import annotations
 
 import gzip
-import json
 import zlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from mlpeft.datasets.split_assignment import SPLITS, assign_splits
 from mlpeft.errors import DataError
+from mlpeft.files import parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -102,7 +102,7 @@ def _read_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
                 if not line.strip():
                     continue
                 position = f"{path}, line {number}"
-                row = json.loads(line)
+                row = parse_json(line)
                 _check_row(position, row)
                 yield position, row
     except (OSError, EOFError, ValueError, zlib.error) as error:

@@ -17,8 +17,6 @@ and, for each image, class_id, alphabet_id and split; and split_names.
 from __future__ import annotations
 
 import hashlib
-import zipfile
-import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -26,6 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mlpeft.errors import DataError
+from mlpeft.params import read_arrays
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -71,22 +70,12 @@ def read_omniglot(path: Path) -> OmniglotArrays:
         DataError: If they are not, or it is no such file.
     """
     try:
-        # Opened here, because np.load does not close a file that is not an archive.
-        with path.open("rb") as file, np.load(file) as archive:
-            images, names, alphabets, splits = (archive[name] for name in _REQUIRED)
-    except (
-        OSError,
-        ValueError,
-        LookupError,
-        EOFError,
-        TypeError,
-        AttributeError,
-        zipfile.BadZipFile,
-        zlib.error,
-    ) as error:
+        arrays = read_arrays(path, _REQUIRED)
+    except ValueError as error:
         raise DataError(
             f"{path} cannot be read as Omniglot ({error}); {REMEDY}"
         ) from error
+    images, names, alphabets, splits = (arrays[name] for name in _REQUIRED)
     classes = len(names) if names.ndim == 1 else 0
     if not (
         classes

@@ -11,6 +11,7 @@ import mlx.core as mx
 from mlpeft.adapters.card import model_card
 from mlpeft.adapters.completer import template_of
 from mlpeft.errors import ConfigError, DataError
+from mlpeft.files import parse_json_object
 from mlpeft.models.pretrained.encoder import unit
 from mlpeft.tasks.families.completion_tokens import PROMPT
 
@@ -119,15 +120,13 @@ def read_json(file: Path, what: str) -> dict[str, Any]:
         DataError: If the file is missing or holds anything else.
     """
     try:
-        values = json.loads(file.read_text(encoding="utf-8"))
+        values = parse_json_object(file.read_bytes())
     except FileNotFoundError as error:
         raise DataError(
             f"no {file.name} in {file.parent.absolute()}; {what}"
         ) from error
     except (OSError, ValueError) as error:
         raise DataError(f"{file} cannot be read: {error}; {what}") from error
-    if not isinstance(values, dict):
-        raise DataError(f"{file} is not a JSON object; {what}")
     return values
 
 
@@ -140,7 +139,7 @@ def read_arrays(file: Path) -> dict[str, np.ndarray]:
     try:
         # NumPy has no bfloat16; MLX does.
         loaded: Any = mx.load(str(file))
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
         raise DataError(f"{file} cannot be read as safetensors: {error}") from error
     import numpy as np
 

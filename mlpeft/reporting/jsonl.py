@@ -14,7 +14,7 @@ import math
 import time
 from typing import IO, TYPE_CHECKING, Any, Final
 
-from mlpeft.files import write_atomically
+from mlpeft.files import parse_json, write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -132,8 +132,8 @@ def read_records(path: Path) -> Iterator[dict[str, Any]]:
     with path.open(encoding="utf-8", errors="replace") as file:
         for line in file:
             try:
-                record = json.loads(line)
-            except json.JSONDecodeError:
+                record = parse_json(line)
+            except ValueError:
                 continue
             if isinstance(record, dict):
                 yield record

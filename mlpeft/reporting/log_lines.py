@@ -19,6 +19,8 @@ import sys
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Any, Final
 
+from mlpeft.files import parse_json
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
@@ -193,7 +195,7 @@ def _replaced(path: Path, file: IO[bytes]) -> bool:
 def _parse(text: bytes) -> LogLine | None:
     """Parse a line; None if it is not a log line."""
     try:
-        record = json.loads(text)
+        record = parse_json(text)
         return LogLine(
             float(record["time"]),
             str(record["level"]),

@@ -17,7 +17,7 @@ import yaml
 
 from mlpeft.config import parse_yaml
 from mlpeft.errors import ConfigError, DataError
-from mlpeft.files import write_atomically
+from mlpeft.files import parse_json, write_atomically
 from mlpeft.tasks.episode import TaskConfig
 
 if TYPE_CHECKING:
@@ -139,7 +139,7 @@ def _read(
         return unpickled
     distribution = cls.__new__(cls)
     text = content.decode()
-    state = json.loads(text) if file_format == "json" else parse_yaml(text)
+    state = parse_json(text) if file_format == "json" else parse_yaml(text)
     distribution.__setstate__(state)
     return distribution
 

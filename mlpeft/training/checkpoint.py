@@ -25,7 +25,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from mlpeft.errors import CheckpointError
-from mlpeft.files import file_digest
+from mlpeft.files import file_digest, parse_json_object
 from mlpeft.training.run_files import explained, write_error, write_whole
 
 if TYPE_CHECKING:
@@ -120,18 +120,21 @@ def load(path: Path) -> Checkpoint:
         CheckpointError: If a file is missing, damaged or of another format.
     """
     try:
-        record = json.loads((path / "state.json").read_text(encoding="utf-8"))
+        record = parse_json_object((path / "state.json").read_bytes())
     except FileNotFoundError as error:
         raise CheckpointError(f"no checkpoint in {path.absolute()}") from error
     except (OSError, ValueError) as error:
         raise CheckpointError(
             f"{path / 'state.json'} cannot be read: {error}"
         ) from error
-    written = record.get("format") if isinstance(record, dict) else None
+    written = record.get("format")
     if written != FORMAT:
         raise CheckpointError(
             f"{path} has format {written}, this mlpeft reads {FORMAT}"
         )
+    digests = record.get("files")
+    if not isinstance(digests, dict):
+        raise CheckpointError(f"{path / 'state.json'} is damaged: it names no files")
     trees = []
     for file in ("theta.safetensors", "outer.safetensors"):
         try:
@@ -139,13 +142,25 @@ def load(path: Path) -> Checkpoint:
             trees.append(load_file(path / file))
         except (OSError, SafetensorError) as error:
             raise CheckpointError(f"{path / file} cannot be read: {error}") from error
-        if digest != record["files"].get(file):
+        if digest != digests.get(file):
             raise CheckpointError(
                 f"{path / file} is damaged: its SHA-256 is not the one written"
             )
+    return Checkpoint(trees[0], trees[1], _progress(record, path), path)
+
+
+def _progress(record: dict[str, Any], path: Path) -> Progress:
+    """What a state.json says of the run; what it lacks has its default."""
+    plain = Progress()
+    for name in Progress.__dataclass_fields__:
+        kind = type(getattr(plain, name))
+        if type(record.get(name, getattr(plain, name))) is not kind:
+            raise CheckpointError(
+                f"{path / 'state.json'} is damaged: {name} is {record[name]!r}, "
+                f"expected a value of type {kind.__name__}"
+            )
     known = Progress.__dataclass_fields__
-    progress = Progress(**{key: record[key] for key in known if key in record})
-    return Checkpoint(trees[0], trees[1], progress, path)
+    return Progress(**{key: record[key] for key in known if key in record})
 
 
 def step_folder(run_dir: Path, iteration: int) -> Path:

@@ -10,6 +10,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from mlpeft.errors import CheckpointError
+from mlpeft.files import parse_json
 from mlpeft.tasks.families import FAMILIES
 from mlpeft.training.run_files import write_whole
 
@@ -51,7 +52,7 @@ def changed(run_dir: Path, runner: ShardRunner) -> list[str]:
     """
     file = run_dir / FILE
     try:
-        recorded = json.loads(file.read_text(encoding="utf-8"))
+        recorded = parse_json(file.read_bytes())
         digests = recorded["sha256"]
         settings = {key: recorded[key] for key in _data_settings(runner.config)}
     except FileNotFoundError:

@@ -62,6 +62,16 @@ class EncoderConfig:
             problems.append("model_type is missing, expected 'bert'")
         required = list(cls.__dataclass_fields__)[:5]
         problems += [f"{key} is missing" for key in required if key not in values]
+        problems += [
+            f"{key} is {value!r}, expected {expected}"
+            for key, value in values.items()
+            if (expected := _expected_instead(key, value)) is not None
+        ]
+        if not problems and values["hidden_size"] % values["num_attention_heads"]:
+            problems.append(
+                f"hidden_size {values['hidden_size']} is no multiple of "
+                f"num_attention_heads {values['num_attention_heads']}"
+            )
         if problems:
             raise DataError(
                 f"{source} does not describe a BERT-type encoder: "
@@ -69,6 +79,26 @@ class EncoderConfig:
             )
         sizes = {key: values[key] for key in cls.__dataclass_fields__ if key in values}
         return cls(**sizes)
+
+
+_MOST = {"vocab_size": 1 << 24, "pad_token_id": 1 << 24, "num_hidden_layers": 1 << 10}
+"""Largest values that are no mistake; 2 ** 20 for other sizes."""
+
+
+def _expected_instead(key: str, value: object) -> str | None:
+    """What a setting should be, if it is not; None: it may be so."""
+    if key not in EncoderConfig.__dataclass_fields__:
+        return None
+    if key == "layer_norm_eps":
+        return None if isinstance(value, float) and value > 0 else "a positive number"
+    least, most = 0 if key == "pad_token_id" else 1, _MOST.get(key, 1 << 20)
+    if (
+        isinstance(value, int)
+        and not isinstance(value, bool)
+        and least <= value <= most
+    ):
+        return None
+    return f"a whole number from {least} to {most}"
 
 
 class Embeddings(nn.Module):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +9,7 @@ import mlx.core as mx
 from mlx.utils import tree_flatten, tree_unflatten
 
 from mlpeft.errors import DataError
+from mlpeft.files import parse_json_object
 from mlpeft.models.pretrained.encoder import EncoderConfig, SentenceEncoder
 from mlpeft.models.pretrained.pooling import read_pooling
 from mlpeft.models.pretrained.source import model_file
@@ -45,7 +45,7 @@ def read_encoder(source: str) -> SentenceEncoder:
     """
     config_file = model_file(source, "config.json")
     try:
-        values = json.loads(config_file.read_text(encoding="utf-8"))
+        values = parse_json_object(config_file.read_bytes())
     except ValueError as error:
         raise DataError(f"{config_file} is not valid JSON: {error}") from error
     encoder = SentenceEncoder(
@@ -55,7 +55,7 @@ def read_encoder(source: str) -> SentenceEncoder:
     file = model_file(source, WEIGHTS)
     try:
         stored: Any = mx.load(str(file))
-    except RuntimeError as error:
+    except (RuntimeError, ValueError) as error:
         raise DataError(f"{file} cannot be read as safetensors: {error}") from error
     weights = {our_name(name): leaf for name, leaf in stored.items()}
     weights = {k: w.astype(mx.float32) for k, w in weights.items() if is_used(k)}

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import mlx.core as mx
 
 from mlpeft.errors import DataError
+from mlpeft.models.pretrained.tokenizers import readable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -78,7 +79,17 @@ def read_gguf_tokenizer(path: Path) -> tuple[Tokenizer, int | None]:
         DataError: If it is not a byte-level BPE, or of an unsupported kind.
     """
     gguf = read_gguf(path)
-    return _build_byte_level_bpe(gguf), gguf.metadata.get("tokenizer.ggml.eos_token_id")
+    return gguf_tokenizer(gguf), gguf.metadata.get("tokenizer.ggml.eos_token_id")
+
+
+def gguf_tokenizer(gguf: Gguf) -> Tokenizer:
+    """Build the tokenizer that a file's metadata describes.
+
+    Raises:
+        DataError: As `read_gguf_tokenizer`.
+    """
+    with readable(gguf.path):
+        return _build_byte_level_bpe(gguf)
 
 
 def _build_byte_level_bpe(gguf: Gguf) -> Tokenizer:

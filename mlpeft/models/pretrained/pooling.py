@@ -6,14 +6,16 @@ pooling module. A plain Hugging Face folder does not; the default is the mean.
 
 from __future__ import annotations
 
-import json
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar
 
 from mlpeft.errors import DataError
+from mlpeft.files import parse_json, parse_json_object
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
+T = TypeVar("T")
 Pooling: TypeAlias = Literal["mean", "cls"]
 """The mean over tokens, or the first token alone."""
 
@@ -33,7 +35,7 @@ def read_pooling(folder: Path) -> Pooling:
     file = folder / _pooling_folder(folder) / "config.json"
     if not file.is_file():
         return "mean"
-    settings = _read_json(file)
+    settings = _read_json(file, parse_json_object)
     modes = [
         key.removeprefix(_PREFIX)
         for key, value in settings.items()
@@ -53,20 +55,31 @@ def _pooling_folder(folder: Path) -> str:
     subfolder = "1_Pooling"
     if not file.is_file():
         return subfolder
-    for module in _read_json(file):
-        kind = str(module["type"]).rpartition(".")[2]
+    for module in _read_json(file, _parse_modules):
+        kind = module["type"].rpartition(".")[2]
         if kind not in _MODULES:
             raise DataError(
                 f"{file} has a module {module['type']}; this encoder has only "
                 f"{', '.join(_MODULES)}, so use a model without it"
             )
         if kind == "Pooling":
-            subfolder = str(module["path"])
+            subfolder = module["path"]
     return subfolder
 
 
-def _read_json(file: Path) -> Any:
+def _parse_modules(content: bytes) -> list[dict[str, str]]:
+    modules = parse_json(content)
+    if not isinstance(modules, list):
+        raise ValueError("expected a list of modules")  # noqa: TRY004 - of the file
+    for module in modules:
+        fields = module if isinstance(module, dict) else {}
+        if not all(isinstance(fields.get(key), str) for key in ("type", "path")):
+            raise ValueError(f"expected modules with type and path, got {module!r}")
+    return modules
+
+
+def _read_json(file: Path, parse: Callable[[bytes], T]) -> T:
     try:
-        return json.loads(file.read_text(encoding="utf-8"))
+        return parse(file.read_bytes())
     except ValueError as error:
         raise DataError(f"{file} is not valid JSON: {error}") from error

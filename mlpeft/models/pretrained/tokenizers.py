@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -10,17 +10,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from mlpeft.errors import DataError
+from mlpeft.errors import DataError, MlpeftError
+from mlpeft.files import parse_json_object
 from mlpeft.models.pretrained.source import model_file, model_path
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from tokenizers import Tokenizer
 
 TOKENIZER = "tokenizer.json"
 _PADS = ("[PAD]", "<pad>")
+_PANIC = "PanicException"
+"""pyo3's exception for a bug in Rust code; a BaseException that no module exports."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -160,9 +163,26 @@ def _read_tokenizer_json(file: Path) -> Tokenizer:
     _check_installed()
     from tokenizers import Tokenizer
 
-    try:
+    with readable(file):
         return Tokenizer.from_file(str(file))
-    except Exception as error:  # the package raises Exception itself
+
+
+@contextmanager
+def readable(file: Path) -> Iterator[None]:
+    """Blame a file for whatever the package tokenizers raises while it reads it.
+
+    It raises Exception itself, and a few damaged files make it panic.
+
+    Raises:
+        DataError: Naming the file.
+    """
+    try:
+        yield
+    except MlpeftError:
+        raise
+    except BaseException as error:
+        if not isinstance(error, Exception) and type(error).__name__ != _PANIC:
+            raise
         raise DataError(f"{file} cannot be read as a tokenizer: {error}") from error
 
 
@@ -173,7 +193,7 @@ def _read_end(folder: Path, tokenizer: Tokenizer) -> int | None:
         if not file.is_file():
             continue
         try:
-            settings = json.loads(file.read_text(encoding="utf-8"))
+            settings = parse_json_object(file.read_bytes())
         except ValueError as error:
             raise DataError(f"{file} is not valid JSON: {error}") from error
         end = settings.get("eos_token_id")
@@ -184,6 +204,8 @@ def _read_end(folder: Path, tokenizer: Tokenizer) -> int | None:
             token = token.get("content")
         if end is None and isinstance(token, str):
             end = tokenizer.token_to_id(token)
+        if end is not None and not isinstance(end, int):
+            raise DataError(f"{file}: eos_token_id is {end!r}, expected a number")
         if end is not None:
-            return int(end)
+            return end
     return None

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mlpeft.errors import DataError
-from mlpeft.files import file_sha256
+from mlpeft.files import file_sha256, parse_json
 from mlpeft.tasks.assets import SUFFIXES, Asset, AssetKind
 from mlpeft.tasks.families import FAMILIES
 
@@ -101,9 +101,9 @@ def decode(data: bytes, asset: Asset) -> tuple[Entry, ...]:
             or one of another kind than the asset's.
     """
     try:
-        rows = json.loads(data)
+        rows = parse_json(data)
         entries = tuple(Entry(*row) for row in rows)
-    except (ValueError, TypeError, RecursionError) as error:
+    except (ValueError, TypeError) as error:
         raise DataError(f"the list of files of {asset.name} is damaged") from error
     if not isinstance(rows, list) or not rows:
         raise DataError(f"the list of files of {asset.name} is empty")

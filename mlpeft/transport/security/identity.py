@@ -11,6 +11,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from mlpeft.files import parse_json
 from mlpeft.transport.security import certificates
 from mlpeft.transport.security.certificates import CertificateError
 from mlpeft.transport.security.folders import (
@@ -86,7 +87,7 @@ def load(folder: Path) -> Identity:
         SecurityError: If it is missing or damaged, or others can read its key.
     """
     try:
-        address = json.loads((folder / "coordinator.json").read_bytes())["address"]
+        address = parse_json((folder / "coordinator.json").read_bytes())["address"]
         certificate = (folder / "certificate.pem").read_bytes()
         return Identity(
             folder,

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from mlpeft.files import parse_json
 from mlpeft.transport.security.folders import SecurityError, write_private
 
 if TYPE_CHECKING:
@@ -157,7 +158,7 @@ class Change:
 
 
 def _parse(content: bytes) -> Listing:
-    tree = json.loads(content)
+    tree = parse_json(content)
     return Listing(
         tuple(TokenRecord(**record) for record in tree["tokens"]),
         tuple(EnrolledWorker(**record) for record in tree["workers"]),

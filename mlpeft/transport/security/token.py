@@ -13,6 +13,7 @@ import secrets
 from dataclasses import asdict, dataclass, field
 
 from mlpeft.errors import MlpeftError
+from mlpeft.files import parse_json
 
 PREFIX = "mlpeft1."
 SECRET_BYTES = 16
@@ -53,7 +54,7 @@ class JoinToken:
         body = text.removeprefix(PREFIX)
         try:
             packed = base64.b64decode(body + "=" * (-len(body) % 4), b"-_", True)
-            token = cls(**json.loads(packed))
+            token = cls(**parse_json(packed))
         except (binascii.Error, ValueError, TypeError) as error:
             raise _not_a_token(text) from error
         values = asdict(token).values()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from dataclasses import dataclass
 from functools import lru_cache
@@ -13,6 +12,7 @@ from mlpeft.datasets.intents import read_utterances
 from mlpeft.datasets.split_assignment import SPLITS, assign_splits
 from mlpeft.datasets.text_files import LabelledTexts, read_labelled
 from mlpeft.errors import DataError, nearest
+from mlpeft.files import parse_json
 from mlpeft.tasks.families.intents.source import source_of
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def read_class_split(path: Path, name: str) -> dict[str, list[str]]:
             parts of it.
     """
     try:
-        splits = json.loads(path.read_text(encoding="utf-8"))["splits"]
+        splits = parse_json(path.read_bytes())["splits"]
         names = [str(key) for key in splits]
         labels = {
             part: sorted(map(str, splits[name][key]))
