@@ -11,8 +11,9 @@ import typer
 from coordinator.security_commands import check_entry, init, token, workers
 from mlpeft.commands.entry import again, run
 from mlpeft.commands.options import Json, Overrides
-from mlpeft.commands.train import INTERRUPTED, tell_end
+from mlpeft.commands.train import tell_end
 from mlpeft.config import RunConfig
+from mlpeft.platform.process import INTERRUPTED
 from mlpeft.transport.rpc.address import split_address
 
 app = typer.Typer(

@@ -12,6 +12,7 @@ import typer
 
 from mlpeft.cluster.worker.machine import WorkerPolicy
 from mlpeft.platform import NoSleepGuard, wakefulness
+from mlpeft.platform.process import INTERRUPTED, stop_signals
 from mlpeft.runtime import fingerprint
 from mlpeft.runtime.compute import ComputeThread, prepare
 from mlpeft.runtime.worker.driver import WorkerDriver
@@ -21,14 +22,12 @@ from mlpeft.transport.blobs.asset_fetcher import AssetFetcher
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import FrameType
 
     from mlpeft.cluster.worker.messages import Stop, WorkerEvent
     from mlpeft.runtime.worker.link import Link
     from mlpeft.transport.blobs.cache import BlobCache
     from mlpeft.transport.security.identity import Identity
-
-INTERRUPTED = 130
-"""Exit code of a worker that was told twice to stop."""
 
 
 def link_to(
@@ -89,19 +88,28 @@ def work(
             obtain=AssetFetcher(blobs).fetch_assets,
             wakefulness=NoSleepGuard() if allow_sleep else wakefulness(),
         )
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, _stop, driver, number)
+        _stop_on_signal(driver)
         return await driver.run()
 
     return asyncio.run(run())
 
 
-def _stop(driver: WorkerDriver, number: signal.Signals) -> None:
-    """Stop in order; a second signal ends the process, whatever it is at."""
+def _stop_on_signal(driver: WorkerDriver) -> None:
+    """Stop in order; a second signal ends the process, whatever it is at.
+
+    Not by asyncio's handlers, which wait for a loop that may be stuck.
+    """
     loop = asyncio.get_running_loop()
-    for other in (signal.SIGINT, signal.SIGTERM):
-        loop.remove_signal_handler(other)
-        signal.signal(other, lambda *_: os._exit(INTERRUPTED))
+
+    def handle(number: int, _: FrameType | None) -> None:
+        for other in stop_signals():
+            signal.signal(other, lambda *_: os._exit(INTERRUPTED))
+        loop.call_soon_threadsafe(_stop, driver, signal.Signals(number))
+
+    for number in stop_signals():
+        signal.signal(number, handle)
+
+
+def _stop(driver: WorkerDriver, number: signal.Signals) -> None:
     typer.echo(f"{number.name}: finishing the shard in hand", err=True)
     driver.request_stop(f"stopped by {number.name}")

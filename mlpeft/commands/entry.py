@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from mlpeft.errors import MlpeftError
+from mlpeft.platform.streams import NOBODY_READS, discard_stdout, protect_stderr
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -20,6 +21,7 @@ FAILED = 2
 
 def run(app: Callable[[], object]) -> None:
     """Run a command; an expected error is one clear message and exit code 2."""
+    protect_stderr()
     try:
         app()
     except MlpeftError as error:
@@ -38,6 +40,20 @@ def again(command: str, config: Path, overrides: Iterable[str] | None) -> str:
     changes = [word for text in overrides or () for word in ("--set", text)]
     words = ["--config", str(config), *changes, "--resume"]
     return f"{command} {shlex.join(words)}"
+
+
+def say_last(text: str) -> None:
+    """Print a command's last line, if anybody still reads: the exit code says it too.
+
+    Raises:
+        OSError: If it is to go to a file and cannot be written.
+    """
+    try:
+        typer.echo(text)
+    except OSError as error:
+        if error.errno not in NOBODY_READS:
+            raise
+        discard_stdout()
 
 
 def _of_the_system(error: OSError) -> str:

@@ -6,15 +6,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mlpeft.commands.entry import again
+from mlpeft.commands.entry import again, say_last
 from mlpeft.commands.options import Config, Json, Overrides
-from mlpeft.platform.process import asked_to_stop
+from mlpeft.platform.process import INTERRUPTED, asked_to_stop
 
 if TYPE_CHECKING:
     from mlpeft.training.loop import TrainResult
-
-INTERRUPTED = 130
-"""Exit code of a training that was asked to stop."""
 
 
 def train(
@@ -28,7 +25,8 @@ def train(
     """Meta-train on this machine, as configured.
 
     The run's folder (paths.checkpoint_dir/run.name) gets the resolved configuration,
-    metrics.jsonl and checkpoints. Ctrl-C saves and says how to go on.
+    metrics.jsonl and checkpoints. Ctrl-C, SIGTERM or a closed terminal saves and says
+    how to go on; a second one ends it at once.
     """
     from mlpeft.config import RunConfig
     from mlpeft.reporting import build_reporters, setup_logger
@@ -73,14 +71,14 @@ def tell_end(result: TrainResult, go_on: str, *, as_json: bool) -> None:
             "reason": result.reason,
             "best": best,
         }
-        typer.echo(json.dumps(record))
+        say_last(json.dumps(record))
     elif result.reason == "stopped":
-        typer.echo(
+        say_last(
             f"Stopped and saved after meta-iteration {result.iteration}. Go on with: "
             f"{go_on}"
         )
     else:
-        typer.echo(
+        say_last(
             f"Done: {result.run_dir}. Next: mlpeft evaluate --checkpoint "
             f"{shlex.quote(str(result.run_dir))}"
         )

@@ -1,4 +1,4 @@
-"""This process: Ctrl-C as a question, and threads that have really ended.
+"""This process: signals as a question, and threads that have really ended.
 
 MLX keeps state for each thread and takes Python's lock to free it when the thread ends.
 Up to Python 3.12 `Thread.join` returns before that. If the interpreter exits meanwhile,
@@ -8,6 +8,8 @@ called without an active exception`).
 
 from __future__ import annotations
 
+import os
+import select
 import signal
 import sys
 import threading
@@ -21,29 +23,84 @@ if TYPE_CHECKING:
     from types import FrameType
 
 
+INTERRUPTED: Final = 130
+"""Exit code of a process that was asked to stop, as of a shell's Ctrl-C."""
+LAST_WORDS_S: Final = 5.0
+"""How long a process that was asked twice may take, in seconds."""
+
+
 @contextmanager
 def asked_to_stop() -> Iterator[Callable[[], bool]]:
-    """Yield a function that tells whether Ctrl-C or SIGTERM has arrived.
+    """Yield a function that tells whether someone asked this process to stop.
 
-    A second Ctrl-C interrupts at once, as usual.
+    Ctrl-C, SIGTERM and a closed terminal (SIGHUP) ask. The second request raises
+    KeyboardInterrupt and ends the process `LAST_WORDS_S` later, whatever it is at; the
+    third ends it at once.
+
+    Only for the main thread.
     """
     stop = threading.Event()
 
     def handle(number: int, frame: FrameType | None) -> None:
-        if stop.is_set() and number == signal.SIGINT:
+        if stop.is_set():
             signal.default_int_handler(number, frame)
         stop.set()
 
-    previous = {
-        number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)
-    }
-    for number in previous:
-        signal.signal(number, handle)
+    previous = {number: signal.getsignal(number) for number in stop_signals()}
+    with _ended_by_a_second_signal():
+        for number in previous:
+            signal.signal(number, handle)
+        try:
+            yield stop.is_set
+        finally:
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+
+
+def stop_signals() -> tuple[signal.Signals, ...]:
+    """The signals that ask to stop: not SIGHUP under nohup, which ignores it."""
+    asking = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        asking.append(signal.SIGHUP)
+    return tuple(asking)
+
+
+@contextmanager
+def _ended_by_a_second_signal() -> Iterator[None]:
+    """Watch for signals in a thread: Python's handlers wait for the main thread.
+
+    It may be in a computation, or wait for something that never comes.
+    """
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    asking = stop_signals()
+    before = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    watcher = threading.Thread(
+        target=_end_on_second, args=(reading, asking), name="signals", daemon=True
+    )
+    watcher.start()
     try:
-        yield stop.is_set
+        yield
     finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
+        signal.set_wakeup_fd(before)
+        os.close(writing)  # ends the watcher, unless it counts down already
+
+
+def _end_on_second(reading: int, asking: tuple[signal.Signals, ...]) -> None:
+    requests = 0
+    try:
+        while requests < 2:
+            arrived = os.read(reading, 1)
+            if not arrived:
+                return
+            requests += arrived[0] in asking
+        ready, _, _ = select.select([reading], [], [], LAST_WORDS_S)
+        if ready and not os.read(reading, 1):
+            # The handlers are gone; only the end of the process is left.
+            time.sleep(LAST_WORDS_S)
+    finally:
+        os.close(reading)
+    os._exit(INTERRUPTED)
 
 
 _LOOK_S: Final = 0.001

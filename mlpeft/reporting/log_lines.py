@@ -88,27 +88,39 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(line | context, ensure_ascii=False, default=str)
 
 
-class LogFile(logging.handlers.RotatingFileHandler):
+class ReportsOnce(logging.FileHandler):
     """Never ends a run: reports its first write error on standard error."""
 
     _reported = False
 
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a line; the file may fail to open as well."""
+        try:
+            super().emit(record)
+        except OSError:
+            self.handleError(record)
+
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's
         """Report the first OSError of a write; ignore the others."""
         error = sys.exc_info()[1]
-        if not isinstance(error, OSError):
-            super().handleError(record)
-        elif not self._reported:
-            self._reported = True
-            text = (
-                f"cannot write {self.baseFilename} ({error.strerror}); lines are lost"
-            )
-            sys.stderr.write(text + "\n")
+        with contextlib.suppress(OSError, ValueError):  # standard error may be closed
+            if not isinstance(error, OSError):
+                super().handleError(record)
+            elif not self._reported and sys.stderr is not None:
+                self._reported = True
+                sys.stderr.write(
+                    f"cannot write {self.baseFilename} ({error.strerror}); lines are "
+                    "lost\n"
+                )
 
     def close(self) -> None:
         """Close the file, even one that cannot be written."""
         with contextlib.suppress(OSError):
             super().close()
+
+
+class LogFile(ReportsOnce, logging.handlers.RotatingFileHandler):
+    """A log file that is rotated."""
 
 
 def file_handler(path: Path, **context: str) -> logging.Handler:

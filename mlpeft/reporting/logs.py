@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from pathlib import Path
 from typing import Final
 
-from mlpeft.reporting.log_lines import file_handler
+from mlpeft.reporting.log_lines import ReportsOnce, file_handler
 from mlpeft.reporting.terminal import printable, progress_console
 
 LINE: Final = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
@@ -68,10 +69,11 @@ class _TerminalHandler(_OwnHandler):
             line = printable(self.format(record))
             progress_console().print(line, markup=False, soft_wrap=True)
         except Exception:  # noqa: BLE001 - logging must not end the run
-            self.handleError(record)
+            with contextlib.suppress(ValueError):  # standard error is closed
+                self.handleError(record)
 
 
-class _FileHandler(logging.FileHandler, _OwnHandler):
+class _FileHandler(ReportsOnce, _OwnHandler):
     def __init__(self, path: Path) -> None:
         super().__init__(path, encoding="utf-8", delay=True)
 

@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
+from typing import Any
 
 from rich.console import Console
+
+
+class LossyConsole(Console):
+    """Falls silent, where rich ends the thread, when nobody reads any more."""
+
+    def on_broken_pipe(self) -> None:
+        """Print no more."""
+        self.quiet = True
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """Print, unless the stream is closed or its disk is full."""
+        with contextlib.suppress(OSError, ValueError):
+            super().print(*objects, **options)
 
 
 @functools.cache
 def progress_console() -> Console:
     """The console on standard error; results go to standard output."""
-    return Console(stderr=True, highlight=False)
+    return LossyConsole(stderr=True, highlight=False)
 
 
 def is_interactive(console: Console) -> bool:

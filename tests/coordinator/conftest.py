@@ -47,6 +47,7 @@ class Watched:
         self, module: str, arguments: list[str], folder: Path, **environment: str
     ) -> None:
         self.lines: list[str] = []
+        self._reading = True
         self._queue: queue.Queue[str | None] = queue.Queue()
         self.process = subprocess.Popen(
             [sys.executable, "-m", module, *arguments],
@@ -71,6 +72,8 @@ class Watched:
         with self.process.stderr as stream:
             for line in stream:
                 self._queue.put(line.rstrip())
+                if not self._reading:
+                    break
         self._queue.put(None)
 
     def wait_for(self, pattern: str) -> re.Match[str]:
@@ -83,6 +86,10 @@ class Watched:
         except queue.Empty:
             pass
         raise AssertionError(f"no {pattern!r} in:\n" + "\n".join(self.lines))
+
+    def stop_reading(self) -> None:
+        """Close our end of standard error after the next line, as `head` does."""
+        self._reading = False
 
     def end(self) -> int:
         """Wait for the end; the exit code."""

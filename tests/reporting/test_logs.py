@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import logging
+import sys
 import uuid
 from pathlib import Path
 
 import pytest
 
-from mlpeft.reporting import setup_logger
+from mlpeft.reporting import logs, setup_logger
+from mlpeft.reporting.console import ConsoleReporter
 from mlpeft.reporting.log_lines import read_log
 from mlpeft.reporting.logs import log_to_file
+from mlpeft.reporting.terminal import LossyConsole
 
 
 @pytest.fixture
@@ -95,3 +99,39 @@ def test_a_file_of_json_lines_says_whom_they_are_about(name: str, tmp_path: Path
     (line,) = read_log(tmp_path / "logs" / "ada.jsonl")
     assert (line.level, line.logger, line.text) == ("WARNING", name, "slow")
     assert line.context == {"worker": "ada"}
+
+
+@pytest.mark.parametrize("broken", [BrokenPipeError(), OSError(28, "No space left")])
+def test_logging_to_a_stream_that_takes_nothing_raises_nothing(
+    name: str, monkeypatch: pytest.MonkeyPatch, broken: OSError
+) -> None:
+    class Refusing(io.StringIO):
+        def write(self, _: str) -> int:
+            raise broken
+
+        flush = write  # type: ignore[assignment]
+
+    monkeypatch.setattr(sys, "stderr", Refusing())
+    monkeypatch.setattr(logs, "progress_console", lambda: LossyConsole(stderr=True))
+    setup_logger(name).warning("lost")
+    ConsoleReporter(LossyConsole(stderr=True)).message("lost")
+
+
+def test_logging_to_a_closed_stream_raises_nothing(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed = io.StringIO()
+    closed.close()
+    monkeypatch.setattr(sys, "stderr", closed)
+    monkeypatch.setattr(logs, "progress_console", lambda: LossyConsole(stderr=True))
+    setup_logger(name).warning("lost")
+
+
+def test_a_full_disk_is_reported_once_and_ends_nothing(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / f"{name}.log").mkdir()
+    logger = setup_logger(name, log_dir=tmp_path)
+    logger.info("one")
+    logger.info("two")
+    assert capsys.readouterr().err.count("lines are lost") == 1

@@ -7,8 +7,11 @@ round is on the cluster; driver, server and in-process workers live on the loop.
 from __future__ import annotations
 
 import asyncio
+import logging
+import math
 import threading
-from concurrent.futures import Future
+import time
+from concurrent.futures import Future, wait
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from mlpeft.errors import MlpeftError
@@ -42,14 +45,22 @@ if TYPE_CHECKING:
     from mlpeft.transport.security.authority import Authority
     from mlpeft.work import RoundResult, Shard
 
+log = logging.getLogger("mlpeft.coordinator")
+
 T = TypeVar("T")
 
 GRACE_S = 5.0
 """How long workers get to hear that the run is over."""
+CLOSE_S = 4 * GRACE_S
+"""How long everything on the loop may take to end."""
 OVERVIEW_S = 5.0
 """How long another thread waits for the loop to tell how things are."""
 ASK_S = 0.25
 """Seconds between looks at whether someone asked to stop; a result wakes at once."""
+
+
+class LoopEndedError(MlpeftError):
+    """The event loop of the coordinator has ended by itself."""
 
 
 class Runtime:
@@ -93,8 +104,9 @@ class Runtime:
         self._advertisement: Advertisement | None = None
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(
-            target=self._loop.run_forever, name="mlpeft-coordinator", daemon=True
+            target=self._run_loop, name="mlpeft-coordinator", daemon=True
         )
+        self._death: BaseException | None = None  # what ended the loop too early
         self._closed = False
 
     def start(
@@ -135,8 +147,16 @@ class Runtime:
             return
         self._closed = True
         self._metrics.close()
+        if not self._thread.is_alive():
+            return  # `run` has said so
         try:
-            self._call(self._stop(reason))
+            self._call(self._stop(reason), CLOSE_S)
+        except TimeoutError:
+            log.warning(
+                "the coordinator does not come to its end within %g s; ending without "
+                "it",
+                CLOSE_S,
+            )
         finally:
             self._end_loop()
 
@@ -223,8 +243,42 @@ class Runtime:
 
     # --- between threads --------------------------------------------------------------
 
-    def _call(self, work: Coroutine[Any, Any, T]) -> T:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+    def _run_loop(self) -> None:
+        try:
+            self._loop.run_forever()
+        except BaseException as error:
+            self._death = error
+            log.critical("the coordinator's event loop has ended", exc_info=True)
+
+    def check_alive(self) -> None:
+        """Raise if the event loop has ended by itself: nobody would answer.
+
+        Raises:
+            LoopEndedError: If it has.
+        """
+        if not self._thread.is_alive():
+            raise LoopEndedError(
+                "the coordinator's event loop has ended, which is a bug "
+                f"({self._death!r}); what was done is saved, and the same command "
+                "continues the run"
+            )
+
+    def _call(self, work: Coroutine[Any, Any, T], timeout_s: float = math.inf) -> T:
+        """What some work on the loop returns.
+
+        Raises:
+            LoopEndedError: If the loop ended.
+            TimeoutError: If it takes too long.
+        """
+        answer = asyncio.run_coroutine_threadsafe(work, self._loop)
+        deadline = time.monotonic() + timeout_s
+        while True:
+            done, _ = wait([answer], ASK_S)
+            if done:
+                return answer.result()
+            self.check_alive()
+            if time.monotonic() > deadline:
+                raise TimeoutError
 
     def _ask(self, question: Callable[[], T]) -> T:
         """What the loop answers, if it does soon."""
@@ -237,8 +291,9 @@ class Runtime:
 
     def _end_loop(self) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
+        self._thread.join(GRACE_S)
+        if not self._thread.is_alive():  # else a daemon: the process ends without it
+            self._loop.close()
 
 
 class ClusterExecutor:
@@ -268,6 +323,7 @@ class ClusterExecutor:
             try:
                 return result.result(timeout=ASK_S)
             except TimeoutError:
+                self._runtime.check_alive()
                 if self._should_stop():
                     self._runtime.abandon("the coordinator is stopping")
                     raise RoundInterruptedError(
