@@ -55,9 +55,7 @@ def coordinator(
     ] = False,
     resume: Annotated[
         bool,
-        typer.Option(
-            "--resume", help="Go on, also with a run that is done; there must be one."
-        ),
+        typer.Option("--resume", help="Go on with a run; there must be one."),
     ] = False,
     security: Annotated[
         Path | None,
@@ -87,7 +85,7 @@ def coordinator(
     Workers join and leave at any time (mlpeft-worker --coordinator HOST:PORT). The
     result is the same bytes as that of `mlpeft train`. Ctrl-C saves, tells the workers
     and says how to go on. After that, or if it was killed, the same command goes on
-    from the newest checkpoint.
+    from the newest checkpoint; of a run that is done it tells the workers.
 
     Off loopback it takes TLS and a join secret: `init` makes them, once.
     """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import typer
@@ -11,17 +11,18 @@ from mlpeft.platform.process import asked_to_stop
 from mlpeft.reporting import Reporters, build_reporters
 from mlpeft.runtime import fingerprint
 from mlpeft.runtime.compute import prepare
-from mlpeft.runtime.coordinator.executor import ClusterExecutor, Runtime
+from mlpeft.runtime.coordinator.executor import LATECOMERS_S, ClusterExecutor, Runtime
 from mlpeft.runtime.coordinator.norms_file import NormsFile
 from mlpeft.training.loop import train_run
 from mlpeft.training.run_files import locked
-from mlpeft.training.run_folder import check_unfinished, open_run, run_folder
+from mlpeft.training.run_folder import open_run, run_folder
 from mlpeft.training.runner import ShardRunner
 from mlpeft.transport.blobs.offer import Offer
 
 if TYPE_CHECKING:
     from mlpeft.config import RunConfig
     from mlpeft.training.loop import TrainResult
+    from mlpeft.training.run_folder import Run
     from mlpeft.transport.security.authority import Authority
 
 
@@ -55,7 +56,7 @@ def run_on_cluster(
     Args:
         config: The configuration.
         place: Where, and with whom.
-        resume: Go on, also with a run that is done.
+        resume: There must be a run to continue.
         console: Whether to show progress.
 
     Returns:
@@ -67,8 +68,9 @@ def run_on_cluster(
     with locked(run_folder(config)):
         runner = ShardRunner.from_config(config)
         run = open_run(runner, resume=True if resume else None)
-        if not resume:
-            check_unfinished(run)
+        finished = run.finished
+        if finished:  # nothing to compute: only workers that do not know it yet
+            place = replace(place, local_workers=0)
         reporter = build_reporters(config, console=console)
         runtime = Runtime(
             runner.config,
@@ -93,9 +95,21 @@ def run_on_cluster(
                     should_stop=lambda: should_stop() or runtime.stopping(),
                 )
                 reason = f"run {config.run.name}: {result.reason}"
+                if finished:
+                    typer.echo(_finished_text(run), err=True)
+                    runtime.tell_latecomers(reason, should_stop)
             finally:
                 runtime.close(reason)
             return result, should_stop()
+
+
+def _finished_text(run: Run) -> str:
+    return (
+        f"{run.run_dir} holds this run, done after {run.progress.iteration} "
+        f"meta-iterations; telling workers that ask, for {LATECOMERS_S:g} s. To extend "
+        "it: --resume --set meta_learning.num_meta_iterations=N; to start another: "
+        "--set run.name=NAME"
+    )
 
 
 def _open(runtime: Runtime, place: Endpoint) -> None:

@@ -324,6 +324,22 @@ def _check_same_run(config: RunConfig, run_dir: Path, newest: Checkpoint) -> Non
     if not changes:  # a newer mlpeft has more keys, all with their defaults
         return
     raise CheckpointError(
-        f"{run_dir} was made by another configuration: {'; '.join(changes)}. Resume "
-        "with the original, or start another run with --set run.name=NAME"
+        f"{run_dir} was made by another configuration: {'; '.join(changes)}. "
+        f"{_schedule_note(config, original)}Resume with the original, or start another "
+        "run with --set run.name=NAME"
+    )
+
+
+def _schedule_note(config: RunConfig, original: dict[str, Any]) -> str:
+    """Why a run whose step size follows its length cannot be extended."""
+    key = "meta_learning.num_meta_iterations"
+    schedule = config.meta_learning.outer_schedule
+    if original.get(key, config.meta_learning.num_meta_iterations) == (
+        config.meta_learning.num_meta_iterations
+    ):
+        return ""
+    return (
+        f"meta_learning.outer_schedule {schedule} spreads outer_lr over all "
+        "meta-iterations, so those that are done would have had other steps; only "
+        "outer_schedule constant can be extended. "
     )

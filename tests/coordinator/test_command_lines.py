@@ -50,14 +50,6 @@ def test_a_missing_configuration_is_one_clear_message(cluster):
     assert f"no configuration file at {cluster.folder / 'tiny.yaml'}" in refused.text
 
 
-def test_a_run_that_is_there_already_ends_coordinator_and_workers(cluster):
-    first = cluster.coordinator("--local-workers", "1")
-    assert first.end() == 0
-    again = cluster.start_coordinator()
-    assert again.end() == 2
-    assert "--resume" in again.text
-
-
 def test_a_second_coordinator_on_a_run_is_refused_before_it_listens(cluster):
     """Else workers would join it, and be sent away again."""
     first = cluster.coordinator()

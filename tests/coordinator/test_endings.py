@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from mlpeft.commands.steer import stop
 from tests.coordinator.conftest import PATIENCE_S
 from tests.coordinator.test_end_to_end import SLOW
 
@@ -127,6 +128,37 @@ def test_two_signals_end_a_process_whose_main_thread_is_stuck(tmp_path):
         time.sleep(0.2)
         stuck.send_signal(signal.SIGTERM)
         assert stuck.wait(PATIENCE_S) == 130
+
+
+def test_a_coordinator_killed_at_the_very_end_tells_the_workers_when_started_again(
+    cluster,
+):
+    """All is saved; the worker still tries to connect, and does not know."""
+    coordinator = cluster.coordinator("--local-workers", "1")
+    assert coordinator.end() == 0, coordinator.text
+    worker = cluster.worker("ada", "--once")
+    worker.wait_for("waiting for the coordinator")
+    again = cluster.coordinator(listen=cluster.address)
+    assert worker.end() == 0, worker.text
+    assert "run over: run tiny: done" in worker.text
+    assert again.end() == 0, again.text
+    assert "done after 6 meta-iterations" in again.text
+
+
+def test_mlpeft_stop_ends_a_run_that_has_no_workers(cluster):
+    coordinator = cluster.coordinator()
+    stop(coordinator=cluster.address)
+    assert coordinator.end() == 0, coordinator.text
+    assert "--resume" not in coordinator.text
+
+
+def test_a_finished_run_is_extended_to_the_bytes_of_a_longer_one(cluster, serial_theta):
+    first = cluster.coordinator("--local-workers", "1")
+    assert first.end() == 0, first.text
+    longer = "--set=meta_learning.num_meta_iterations=8"
+    second = cluster.coordinator("--resume", longer, "--local-workers", "1")
+    assert second.end() == 0, second.text
+    assert cluster.theta(8) == serial_theta(longer)
 
 
 def _train(cluster, *changes, **streams):

@@ -179,6 +179,16 @@ def test_more_iterations_may_be_asked_for_where_the_schedule_allows(tmp_path):
     assert "meta_learning.num_meta_iterations" in identity(linear)
 
 
+def test_a_schedule_over_the_whole_run_is_named_where_a_run_is_to_be_extended(
+    tmp_path,
+):
+    changes = {"meta_learning__outer_schedule": "linear"}
+    train(config(tmp_path, **changes))
+    longer = config(tmp_path, meta_learning__num_meta_iterations=70, **changes)
+    with pytest.raises(CheckpointError, match="linear spreads outer_lr over all"):
+        train(longer, resume=True)
+
+
 def test_a_broken_newest_checkpoint_is_skipped_and_told(tmp_path):
     whole = train(config(tmp_path / "whole"))
     parts = config(tmp_path / "parts")

@@ -53,6 +53,8 @@ GRACE_S = 5.0
 """How long workers get to hear that the run is over."""
 CLOSE_S = 4 * GRACE_S
 """How long everything on the loop may take to end."""
+LATECOMERS_S = 12.0
+"""How long a run that is over is told to those who ask: over a worker's `delay_s`."""
 OVERVIEW_S = 5.0
 """How long another thread waits for the loop to tell how things are."""
 ASK_S = 0.25
@@ -183,6 +185,31 @@ class Runtime:
     def stopping(self) -> bool:
         """Whether an operator asked that the run end after the round under way."""
         return self._driver.stopping
+
+    def stranded(self) -> bool:
+        """Whether the run is to end after a round at which nobody is working.
+
+        For example without workers: that round would never end.
+        """
+        if not self._driver.stopping:
+            return False
+        cluster = self.status()
+        return not cluster.leases and cluster.shards_in < cluster.shards
+
+    def tell_latecomers(self, reason: str, should_stop: Callable[[], bool]) -> None:
+        """Tell workers that connect from now on that the run is over.
+
+        Workers of a coordinator that was killed at its end do not know it yet.
+
+        Args:
+            reason: Told to them.
+            should_stop: Ends the wait, which takes `LATECOMERS_S` otherwise.
+        """
+        self._loop.call_soon_threadsafe(self._driver.end, reason)
+        deadline = time.monotonic() + LATECOMERS_S
+        while time.monotonic() < deadline and not should_stop():
+            self.check_alive()
+            time.sleep(ASK_S)
 
     def submit(
         self, version: int, meta: ParamTree, shards: Sequence[Shard]
@@ -319,6 +346,7 @@ class ClusterExecutor:
             RoundFailedError: If a shard failed too often, with its story.
         """
         result = self._runtime.submit(version, meta, shards)
+        stranded = False
         while True:
             try:
                 return result.result(timeout=ASK_S)
@@ -328,6 +356,13 @@ class ClusterExecutor:
                     self._runtime.abandon("the coordinator is stopping")
                     raise RoundInterruptedError(
                         f"stopped while {len(shards)} shards were on the cluster"
+                    ) from None
+                # Twice in a row: leases may be on their way from one to the other.
+                stranded, before = self._runtime.stranded(), stranded
+                if stranded and before:
+                    self._runtime.abandon("the run ends, and nobody is working")
+                    raise RoundInterruptedError(
+                        f"stopped while {len(shards)} shards waited for workers"
                     ) from None
 
     def close(self) -> None:
