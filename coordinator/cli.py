@@ -13,7 +13,7 @@ from mlpeft.commands.entry import again, run
 from mlpeft.commands.options import Json, Overrides
 from mlpeft.commands.train import tell_end
 from mlpeft.config import RunConfig
-from mlpeft.platform.process import INTERRUPTED
+from mlpeft.launch import INTERRUPTED
 from mlpeft.transport.rpc.address import split_address
 
 app = typer.Typer(

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import typer
 
 from mlpeft.cluster.worker.machine import WorkerPolicy
+from mlpeft.launch import INTERRUPTED
 from mlpeft.platform import NoSleepGuard, wakefulness
-from mlpeft.platform.process import INTERRUPTED, stop_signals
+from mlpeft.platform.process import stop_signals
 from mlpeft.runtime import fingerprint
 from mlpeft.runtime.compute import ComputeThread, prepare
 from mlpeft.runtime.worker.driver import WorkerDriver

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from mlpeft.errors import MlpeftError
+from mlpeft.launch import INTERRUPTED
 from mlpeft.platform.streams import NOBODY_READS, discard_stdout, protect_stderr
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ def run(app: Callable[[], object]) -> None:
     protect_stderr()
     try:
         app()
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
     except MlpeftError as error:
         _end(str(error))
     except OSError as error:

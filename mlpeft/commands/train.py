@@ -8,7 +8,8 @@ import typer
 
 from mlpeft.commands.entry import again, say_last
 from mlpeft.commands.options import Config, Json, Overrides
-from mlpeft.platform.process import INTERRUPTED, asked_to_stop
+from mlpeft.launch import INTERRUPTED
+from mlpeft.platform.process import asked_to_stop
 
 if TYPE_CHECKING:
     from mlpeft.training.loop import TrainResult

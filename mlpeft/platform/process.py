@@ -18,13 +18,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from mlpeft.launch import INTERRUPTED
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import FrameType
 
 
-INTERRUPTED: Final = 130
-"""Exit code of a process that was asked to stop, as of a shell's Ctrl-C."""
 LAST_WORDS_S: Final = 5.0
 """How long a process that was asked twice may take, in seconds."""
 
