@@ -120,7 +120,7 @@ def main() -> None:
     result = train(RunConfig.load(CONFIG))
     count = sum(leaf.size for leaf in result.meta.values())
     print(f"{result.iteration} meta-iterations of {count} LoRA parameters")
-    trained = load_trained(result.run_dir)
+    trained = load_trained(result.run_dir, allow_modules=["own_model"])
     (comparison,) = compare(trained, [8], episodes=50).values()
     print("\nsquared error on new sensors, 8 readings each:")
     for name, scores in (

@@ -61,6 +61,15 @@ def parse_json_object(content: str | bytes) -> dict[str, Any]:
     return value
 
 
+def unlink_link(path: Path) -> None:
+    """Remove a symbolic link, so that what is written next goes to its own folder.
+
+    Somebody else's folder may hold a link to a file of the user.
+    """
+    if path.is_symlink():
+        path.unlink()
+
+
 def size_text(size_bytes: float) -> str:
     """A size in readable form: three figures, in powers of ten."""
     for unit in ("B", "kB", "MB", "GB"):

@@ -54,7 +54,7 @@ def mlpeft(here, monkeypatch, capsys):
         (["--set", "task_distribution.num_train_tasks=10000000"], "equal to 1000000"),
         (["--set", "task_distribution.task_families=digits"], "write [digits]"),
         (["--set", "task_distribution.task_families=[folder]"], "task_params.path"),
-        (["--set", "model.backbone=json:dumps"], "failed with TypeError"),
+        (["--set", "model.backbone=mlpeft.files:size_text"], "failed with TypeError"),
         (["--set", "paths.data_dir="], "paths.data_dir: expected a path, got None"),
         (["--set", "run.name=on"], "put quotes around it"),
         (["--set", "paths.checkpoint_dir=tiny.yaml"], "cannot write "),

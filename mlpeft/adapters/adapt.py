@@ -25,7 +25,7 @@ from mlpeft.seeds import Purpose, generator
 from mlpeft.training.trained import load_trained
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Container, Iterable, Sequence
 
     import mlx.nn as nn
 
@@ -45,6 +45,7 @@ def adapt(
     label_names: bool | None = None,
     config: str | Path | None = None,
     overrides: Iterable[str] = (),
+    allow_modules: Container[str] = (),
 ) -> Classifier | Completer:
     """Adapt a trained start to examples, with the inner loop of evaluation.
 
@@ -59,6 +60,7 @@ def adapt(
             it; None: as in the run's own tasks.
         config: Where the checkpoint has no configuration beside it.
         overrides: `section.key=value` on top of the run's configuration.
+        allow_modules: See `load_trained`.
 
     Raises:
         ConfigError: If the run's model does not read text, or its head is part of
@@ -69,7 +71,7 @@ def adapt(
         ParamMismatch: If it does not fit the configured model.
     """
     if isinstance(checkpoint, (str, Path)):
-        trained = load_trained(checkpoint, config, overrides)
+        trained = load_trained(checkpoint, config, overrides, allow_modules)
     else:
         trained = checkpoint
     given = read_support(trained.config, support, label_names=label_names)

@@ -78,6 +78,11 @@ def load_adapter(
     except (OSError, SafetensorError) as error:
         raise DataError(f"{folder / LEAVES} cannot be read: {error}") from error
     config = RunConfig.from_dict(record["config"], source=str(folder / RECORD))
+    if config.model.backbone not in ("encoder", "causal_lm"):
+        raise DataError(
+            f"{folder / RECORD} names model.backbone {config.model.backbone!r}, "
+            "expected encoder or causal_lm; mlpeft adapt writes no other"
+        )
     if weights is not None:
         config = config.with_changes(model={"weights": weights})
     digest = weights_digest(str(config.model.weights))

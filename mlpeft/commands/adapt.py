@@ -10,7 +10,13 @@ from typing import Annotated
 
 import typer
 
-from mlpeft.commands.options import Checkpoint, Json, MaybeConfig, Overrides
+from mlpeft.commands.options import (
+    AllowModule,
+    Checkpoint,
+    Json,
+    MaybeConfig,
+    Overrides,
+)
 
 
 def adapt(
@@ -42,6 +48,7 @@ def adapt(
     ] = None,
     config: MaybeConfig = None,
     overrides: Overrides = None,
+    allow_module: AllowModule = None,
     json_output: Json = False,
 ) -> None:
     """Adapt a trained start to a few examples of your own.
@@ -60,6 +67,7 @@ def adapt(
         label_names=label_names,
         config=config,
         overrides=overrides or (),
+        allow_modules=allow_module or (),
     )
     seconds = time.perf_counter() - began
     story = adapter.history

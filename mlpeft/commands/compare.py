@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from mlpeft.commands.options import (
+    AllowModule,
     Checkpoint,
     Episodes,
     Json,
@@ -47,6 +48,7 @@ def compare(
             show_default=False,
         ),
     ] = None,
+    allow_module: AllowModule = None,
     json_output: Json = False,
 ) -> None:
     """Compare a meta-learned start with a fresh one, on the same test episodes.
@@ -58,13 +60,14 @@ def compare(
     from mlpeft.commands.progress import progress_bar
     from mlpeft.evaluation.evaluate import compare as score
     from mlpeft.evaluation.evaluate import comparison_size
+    from mlpeft.files import unlink_link
     from mlpeft.reporting import setup_logger
     from mlpeft.tasks.build import k_is_per_class
     from mlpeft.training.trained import load_trained
 
     setup_logger("mlpeft")
     asked = None if k_shots is None else _numbers(k_shots)
-    trained = load_trained(checkpoint, config, overrides or ())
+    trained = load_trained(checkpoint, config, overrides or (), allow_module or ())
     shots = asked or _usual_shots(trained.config)
     number = episodes or trained.config.evaluation.num_test_episodes
     total = comparison_size(trained.config, shots, number)
@@ -82,6 +85,8 @@ def compare(
     )
     folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps(record, indent=1) + "\n"
+    for name in ("comparison.json", "comparison.png"):
+        unlink_link(folder / name)
     (folder / "comparison.json").write_text(text, encoding="utf-8")
     picture = _draw(record, folder / "comparison.png")
     if json_output:

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from mlpeft.commands.options import (
+    AllowModule,
     Checkpoint,
     Episodes,
     Json,
@@ -49,6 +50,7 @@ def evaluate(
             show_default=False,
         ),
     ] = None,
+    allow_module: AllowModule = None,
     json_output: Json = False,
 ) -> None:
     """Adapt a trained start to test tasks and score it along the way.
@@ -59,6 +61,7 @@ def evaluate(
 
     from mlpeft.commands.progress import progress_bar
     from mlpeft.evaluation.evaluate import evaluate as score
+    from mlpeft.files import unlink_link
     from mlpeft.reporting import setup_logger
     from mlpeft.training.trained import load_trained
 
@@ -68,7 +71,7 @@ def evaluate(
         changes.append(f"task_distribution.k_shot={k_shot}")
     if transductive is not None:
         changes.append(f"model.transductive={str(transductive).lower()}")
-    trained = load_trained(checkpoint, config, changes)
+    trained = load_trained(checkpoint, config, changes, allow_module or ())
     file = output or _beside(trained.path, _file_name(k_shot, transductive))
     _check_writable(file)
     number = episodes or trained.config.evaluation.num_test_episodes
@@ -82,6 +85,8 @@ def evaluate(
         "transductive": trained.config.model.transductive,
         **result.to_dict(),
     }
+    if output is None:
+        unlink_link(file)
     file.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     if json_output:
         typer.echo(json.dumps(record))

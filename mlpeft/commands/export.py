@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mlpeft.commands.options import MaybeConfig, Overrides
+from mlpeft.commands.options import AllowModule, MaybeConfig, Overrides
 
 
 def export(
@@ -31,6 +31,7 @@ def export(
     ] = None,
     config: MaybeConfig = None,
     overrides: Overrides = None,
+    allow_module: AllowModule = None,
 ) -> None:
     """Write an adapter, or a run's start, for other tools, with a model card."""
     from mlpeft.exchange.export import Format, export_adapter
@@ -45,7 +46,12 @@ def export(
         )
     source = checkpoint or adapter or Path()
     folder = export_adapter(
-        source, format_, output, config=config, overrides=overrides or ()
+        source,
+        format_,
+        output,
+        config=config,
+        overrides=overrides or (),
+        allow_modules=allow_module or (),
     )
     names = ", ".join(sorted(file.name for file in folder.iterdir()))
     typer.echo(f"Written to {folder}: {names}")

@@ -20,6 +20,14 @@ MaybeConfig = Annotated[
         show_default=False,
     ),
 ]
+AllowModule = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="A Python module of yours that the run's configuration may name; may be "
+        "given again.",
+        show_default=False,
+    ),
+]
 Overrides = Annotated[
     list[str] | None,
     typer.Option(

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mlpeft.commands.options import AllowModule
 from mlpeft.errors import DataError
-from mlpeft.files import parse_json
+from mlpeft.files import parse_json, unlink_link
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -33,6 +34,7 @@ def plot(
             show_default=False,
         ),
     ] = None,
+    allow_module: AllowModule = None,
 ) -> None:
     """Draw what a run's folder holds: learning curve, evaluation, comparison.
 
@@ -44,34 +46,42 @@ def plot(
             f"no folder {run.absolute()}; give the folder of a run, as `mlpeft train` "
             "prints it"
         )
-    if not draw(run, output or run):
+    if not draw(run, output or run, allow_modules=allow_module or ()):
         raise DataError(
             f"nothing to draw in {run.absolute()}: expected metrics.jsonl, "
             "evaluation.json or comparison.json; is it the folder of a run?"
         )
 
 
-def draw(run: Path, folder: Path, *, besides: Collection[str] = ()) -> int:
+def draw(
+    run: Path,
+    folder: Path,
+    *,
+    besides: Collection[str] = (),
+    allow_modules: Collection[str] = (),
+) -> int:
     """Draw what a run's folder holds, and say so; how many pictures.
 
     Args:
         run: The run's folder.
         folder: Where the pictures go.
         besides: Names of pictures that are drawn already.
+        allow_modules: See `load_trained`.
     """
     drawn = 0
-    for name, figure in _figures(run):
+    for name, figure in _figures(run, allow_modules):
         if name in besides:
             continue
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / name
+        unlink_link(path)
         figure.savefig(path)
         typer.echo(f"Drawn in {path}")
         drawn += 1
     return drawn
 
 
-def _figures(run: Path) -> Iterator[tuple[str, Figure]]:
+def _figures(run: Path, allow_modules: Collection[str]) -> Iterator[tuple[str, Figure]]:
     """A name and a picture for everything in the folder that can be drawn."""
     from mlpeft.evaluation import plots
     from mlpeft.reporting.jsonl import FILE_NAME
@@ -95,7 +105,7 @@ def _figures(run: Path) -> Iterator[tuple[str, Figure]]:
             }
     if curves:
         yield "adaptation.png", plots.adaptation_curve(curves)
-    fit = _fit(run)
+    fit = _fit(run, allow_modules)
     if fit is not None:
         yield "sinusoid_fit.png", plots.sinusoid_fit(**asdict(fit))
 
@@ -121,7 +131,7 @@ def compared(record: dict[str, Any]) -> dict[str, dict[int, EvalResult]]:
         ) from error
 
 
-def _fit(run: Path) -> Fit | None:
+def _fit(run: Path, allow_modules: Collection[str]) -> Fit | None:
     """A fitted test task of a run on sinusoids that has a checkpoint."""
     from mlpeft.config import RunConfig
     from mlpeft.training import checkpoint
@@ -135,7 +145,7 @@ def _fit(run: Path) -> Fit | None:
     from mlpeft.evaluation.sinusoid_fit import fit_sinusoid
     from mlpeft.training.trained import load_trained
 
-    return fit_sinusoid(load_trained(run))
+    return fit_sinusoid(load_trained(run, allow_modules=allow_modules))
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -1,12 +1,14 @@
 """The user's own Python objects, named as `package.module:name`.
 
 Importing a module runs its code: callers of `load` must have checked that it may run.
+Nothing of the standard library is ever called: `subprocess:getoutput` is no model.
 """
 
 from __future__ import annotations
 
 import importlib
 import re
+import sys
 from typing import TYPE_CHECKING, Any, Final
 
 from mlpeft.errors import ConfigError
@@ -31,9 +33,14 @@ def load(entry_point: str, key: str) -> Callable[..., Any]:
         key: Its configuration key, for the message.
 
     Raises:
-        ConfigError: If it does not exist, or is not callable.
+        ConfigError: If it does not exist, is not callable, or belongs to Python.
     """
     module, _, name = entry_point.partition(":")
+    if module.partition(".")[0] in sys.stdlib_module_names:
+        raise ConfigError(
+            f"{key}: {entry_point!r} names Python's standard library; expected a "
+            "function in a module of your own"
+        )
     try:
         function = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError) as error:

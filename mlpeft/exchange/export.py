@@ -21,7 +21,7 @@ from mlpeft.training.runner import resolved
 from mlpeft.training.trained import load_trained
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Container, Iterable
 
     from mlpeft.adapters.adapter import Adapter
     from mlpeft.config import RunConfig
@@ -50,6 +50,7 @@ def export_adapter(
     *,
     config: str | Path | None = None,
     overrides: Iterable[str] = (),
+    allow_modules: Container[str] = (),
 ) -> Path:
     """Write an adapter or the start of a run in another library's format.
 
@@ -59,6 +60,7 @@ def export_adapter(
         output: The folder to write.
         config: A configuration file, for a checkpoint without one beside it.
         overrides: `section.key=value` on top of the run's configuration.
+        allow_modules: See `load_trained`.
 
     Returns:
         The folder.
@@ -69,7 +71,7 @@ def export_adapter(
         FileNotFoundError: If the source is neither an adapter nor a run.
     """
     if isinstance(source, (str, Path)):
-        source = _read(Path(source), config, overrides)
+        source = _read(Path(source), config, overrides, allow_modules)
     folder = Path(output)
     _check_empty(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -111,10 +113,15 @@ def import_adapter(folder: str | Path, config: RunConfig) -> Path:
         return create_run(resolved(config, model), meta)
 
 
-def _read(folder: Path, config: str | Path | None, overrides: Iterable[str]) -> Adapter:
+def _read(
+    folder: Path,
+    config: str | Path | None,
+    overrides: Iterable[str],
+    allow_modules: Container[str],
+) -> Adapter:
     if (folder / "adapter.json").is_file():
         return load_adapter(folder)
-    return as_adapter(load_trained(folder, config, overrides))
+    return as_adapter(load_trained(folder, config, overrides, allow_modules))
 
 
 def _check_leaves(theta: ParamTree, leaves: ParamTree, folder: Path) -> None:

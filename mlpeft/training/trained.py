@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlpeft.config import RunConfig
-from mlpeft.errors import CheckpointError
+from mlpeft.errors import CheckpointError, ConfigError
 from mlpeft.params import read_npz
 from mlpeft.training import checkpoint
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Container, Iterable
 
     from mlpeft.params import ParamTree
 
@@ -35,7 +35,10 @@ class Trained:
 
 
 def load_trained(
-    path: str | Path, config: str | Path | None = None, overrides: Iterable[str] = ()
+    path: str | Path,
+    config: str | Path | None = None,
+    overrides: Iterable[str] = (),
+    allow_modules: Container[str] = (),
 ) -> Trained:
     """Find and read a checkpoint.
 
@@ -44,8 +47,12 @@ def load_trained(
             .npz file from `ReptileLearner.save`.
         config: The configuration file; None: the run's own `config.yaml`.
         overrides: `section.key=value` on top.
+        allow_modules: Modules of your own that the run's `config.yaml` may name. It may
+            be somebody else's, and importing a module runs its code. A configuration
+            file that is given may name any.
 
     Raises:
+        ConfigError: If the run's configuration names another module.
         FileNotFoundError: If the path or the configuration does not exist.
         CheckpointError: If the checkpoint cannot be read.
     """
@@ -66,10 +73,42 @@ def load_trained(
             f"no configuration at {file.absolute()}; give the one that trained "
             f"{path} with --config FILE"
         )
+    overrides = tuple(overrides)
     run_config = RunConfig.load(file, overrides)
+    if config is None:
+        _check_modules(run_config, file, overrides, allow_modules)
     if saved is not None:
         return Trained(run_config, saved.meta, saved.path, saved.progress.iteration)
     return Trained(run_config, read_npz(path), path, -1)
+
+
+def _check_modules(
+    config: RunConfig,
+    file: Path,
+    overrides: tuple[str, ...],
+    allow_modules: Container[str],
+) -> None:
+    """Refuse modules that a run's own configuration names, unless they are allowed.
+
+    Raises:
+        ConfigError: Saying how to allow them.
+    """
+    named = {
+        "model.backbone": config.model.backbone,
+        "task_distribution.task_params": config.task_distribution.task_params.get(
+            "entry_point"
+        ),
+    }
+    for key, entry_point in named.items():
+        if any(text.strip().startswith(key) for text in overrides):
+            continue  # the user's own words
+        module, colon, _ = str(entry_point).partition(":")
+        if colon and module not in allow_modules:
+            raise ConfigError(
+                f"{file}: {key} names {entry_point!r}, whose code would run; if it is "
+                f"yours, add --allow-module {module} (in Python: "
+                f"allow_modules=[{module!r}])"
+            )
 
 
 def _best_step(run_dir: Path) -> Path:
