@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import socket
 import time
 from typing import TYPE_CHECKING
@@ -11,11 +12,12 @@ from mlpeft.cluster.validation import version_refusal
 from mlpeft.commands.checks import Check, Status
 from mlpeft.errors import MlpeftError
 from mlpeft.runtime import fingerprint
-from mlpeft.transport.rpc.address import split_address
+from mlpeft.transport.rpc.address import is_near, split_address
+from mlpeft.transport.rpc.channel import PROXY_VARIABLES
 from mlpeft.transport.security.certificates import RENEW_DAYS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from mlpeft.cluster.overview import Overview
     from mlpeft.platform.network import Network
@@ -79,6 +81,7 @@ def check_coordinator(
     """
     reached = check_reach(address, network)
     yield reached
+    yield from check_proxy(address, os.environ)
     if reached.status is Status.FAILED:
         return
     wrong = diagnose()
@@ -97,6 +100,16 @@ def check_coordinator(
     yield Check("coordinator", Status.OK, detail)
     yield check_versions(overview)
     yield check_clock(overview.clock_s, before, after)
+
+
+def check_proxy(address: str, environment: Mapping[str, str]) -> Iterator[Check]:
+    """A proxy that gRPC would take on the way; nothing if there is none."""
+    name = next(filter(environment.get, PROXY_VARIABLES), None)
+    if name is not None and not is_near(address):
+        detail = f"{name}={environment[name]} is taken on the way to {address}"
+        host = split_address(address, "--coordinator")[0]
+        remedy = f"if it does not lead there: no_proxy={host}, or unset {name}"
+        yield Check("proxy", Status.WARNING, detail, remedy)
 
 
 def check_reach(address: str, network: Network) -> Check:

@@ -11,6 +11,7 @@ from mlpeft.config import ClusterSection
 from mlpeft.errors import MlpeftError
 from mlpeft.transport.discovery import find as discovery
 from mlpeft.transport.rpc.address import (
+    check_target,
     is_loopback,
     is_socket,
     join_address,
@@ -55,7 +56,7 @@ def ask(address: str, shown: Identity | None, method: str, question: bytes) -> b
     import grpc
 
     from mlpeft.transport.rpc import credentials
-    from mlpeft.transport.rpc.diagnose import obstacle
+    from mlpeft.transport.rpc.diagnose import obstacle, unresolved
 
     with credentials.blocking_channel(address, shown) as connection:
         try:
@@ -82,8 +83,8 @@ def ask(address: str, shown: Identity | None, method: str, question: bytes) -> b
             if reason is not None:
                 raise MlpeftError(reason) from error
             raise CoordinatorGoneError(
-                f"no coordinator answers at {address}; is it running, and is this the "
-                "address that it said it listens on?"
+                f"{unresolved(address)}no coordinator answers at {address}; is it "
+                "running, and is this the address that it said it listens on?"
             ) from error
     return answer
 
@@ -159,6 +160,7 @@ def choose_to_steer(
 
 
 def _address(text: str) -> str:
+    check_target(text, "--coordinator")
     return join_address(*split_address(text, "--coordinator"))
 
 

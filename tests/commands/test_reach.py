@@ -189,3 +189,12 @@ def test_a_certificate_that_ends_is_told_in_time(monkeypatch, days, status):
     check = reach.check_certificate(held)
     assert check.status is status
     assert ("mlpeft-worker join TOKEN" in check.remedy) == (status is not Status.OK)
+
+
+def test_a_proxy_on_the_way_is_named_unless_the_coordinator_is_near():
+    environment = {"https_proxy": "http://proxy:3128"}
+    (check,) = reach.check_proxy("lab.example.org:50051", environment)
+    assert "https_proxy=http://proxy:3128" in check.detail
+    assert "no_proxy=lab.example.org" in check.remedy
+    assert list(reach.check_proxy("192.168.1.4:50051", environment)) == []
+    assert list(reach.check_proxy("lab.example.org:50051", {})) == []

@@ -161,6 +161,16 @@ def test_a_finished_run_is_extended_to_the_bytes_of_a_longer_one(cluster, serial
     assert cluster.theta(8) == serial_theta(longer)
 
 
+def test_a_proxy_in_the_environment_is_not_taken_on_this_machine(cluster, monkeypatch):
+    """Nobody listens on port 9."""
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    monkeypatch.setenv("grpc_proxy", "http://127.0.0.1:9")
+    coordinator = cluster.coordinator()
+    worker = cluster.worker("ada", "--once")
+    assert coordinator.end() == 0, coordinator.text
+    assert worker.end() == 0, worker.text
+
+
 def _train(cluster, *changes, **streams):
     words = ["--config", "tiny.yaml", *changes]
     return subprocess.Popen(

@@ -25,6 +25,11 @@ def split_address(text: str, source: str) -> tuple[str, int]:
     Raises:
         ConfigError: If it is not of that form.
     """
+    if "://" in text:
+        plain = text.partition("://")[2].rstrip("/")
+        raise ConfigError(
+            [f"{source}: {text!r} is a URL, expected host:port; did you mean {plain}?"]
+        )
     host, colon, port = text.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
     if not (colon and host and port.isdecimal() and int(port) < 1 << 16):
@@ -47,6 +52,38 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def is_near(address: str) -> bool:
+    """Whether an address is in this network: no proxy for the Internet leads there.
+
+    That is a socket, loopback, a private or link-local address, or a host name without
+    a domain or under `.local`.
+    """
+    if is_socket(address):
+        return True
+    host = address.rpartition(":")[0].removeprefix("[").removesuffix("]")
+    try:
+        found = ipaddress.ip_address(host)
+    except ValueError:
+        return "." not in host or host.endswith(".local")
+    return found.is_private or found.is_link_local or found.is_loopback
+
+
+def check_target(text: str, source: str) -> None:
+    """Refuse an address on which one listens, but which nobody can dial.
+
+    Raises:
+        ConfigError: If it is one.
+    """
+    host, port = split_address(text, source)
+    if local_host(host) != host:
+        problem = (
+            f"{source}: {host} means every address of the machine that listens, and is "
+            "none to dial; give that machine's name or address, or "
+            f"{join_address(local_host(host), port)} on the same machine"
+        )
+        raise ConfigError([problem])
 
 
 def local_host(listen_host: str) -> str:

@@ -7,6 +7,8 @@ without the last two a server treats frequent pings as abuse ("too_many_pings").
 
 from __future__ import annotations
 
+from mlpeft.transport.rpc.address import is_near
+
 MAX_MESSAGE_BYTES = 4 << 20
 """Largest accepted message: a chunk, or the description of very many leaves."""
 
@@ -21,6 +23,19 @@ OPTIONS: list[tuple[str, int]] = [
     ("grpc.http2.max_ping_strikes", 0),
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 500),
 ]
+
+PROXY_VARIABLES = ("grpc_proxy", "https_proxy", "http_proxy")
+"""Where gRPC looks for a proxy, in this order."""
+
+
+def options_to(address: str) -> list[tuple[str, int]]:
+    """Options of a connection: through no proxy to what is in this network.
+
+    A proxy for the Internet does not know loopback or a lab's machines, and the call
+    would hang.
+    """
+    return [*OPTIONS, ("grpc.enable_http_proxy", 0)] if is_near(address) else OPTIONS
+
 
 SERVICE = "mlpeft.rpc.Cluster"
 JOIN = f"/{SERVICE}/Join"

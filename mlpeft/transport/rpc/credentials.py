@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from mlpeft.transport.security.authority import Authority
     from mlpeft.transport.security.identity import Identity
 
-_TLS_OPTIONS: list[tuple[str, str | int]] = [
-    *channel.OPTIONS,
-    ("grpc.ssl_target_name_override", COORDINATOR_NAME),
-]
+
+def _tls_options(address: str) -> list[tuple[str, str | int]]:
+    name = ("grpc.ssl_target_name_override", COORDINATOR_NAME)
+    return [*channel.options_to(address), name]
 
 
 def for_workers(authority: Authority) -> Any:
@@ -39,15 +39,17 @@ def for_joins(authority: Authority) -> Any:
 def worker_channel(address: str, identity: Identity | None) -> Any:
     """A `grpc.aio` channel to a coordinator; without TLS if there is no identity."""
     if identity is None:
-        return grpc.aio.insecure_channel(address, options=channel.OPTIONS)
-    return grpc.aio.secure_channel(address, _for_channel(identity), _TLS_OPTIONS)
+        return grpc.aio.insecure_channel(address, options=channel.options_to(address))
+    return grpc.aio.secure_channel(
+        address, _for_channel(identity), _tls_options(address)
+    )
 
 
 def blocking_channel(address: str, identity: Identity | None) -> Any:
     """As `worker_channel`, but blocking."""
     if identity is None:
-        return grpc.insecure_channel(address, options=channel.OPTIONS)
-    return grpc.secure_channel(address, _for_channel(identity), _TLS_OPTIONS)
+        return grpc.insecure_channel(address, options=channel.options_to(address))
+    return grpc.secure_channel(address, _for_channel(identity), _tls_options(address))
 
 
 def join_channel(address: str, root: bytes) -> Any:
@@ -58,7 +60,7 @@ def join_channel(address: str, root: bytes) -> Any:
         root: PEM of the CA, or of the only accepted certificate.
     """
     return grpc.secure_channel(
-        address, grpc.ssl_channel_credentials(root), _TLS_OPTIONS
+        address, grpc.ssl_channel_credentials(root), _tls_options(address)
     )
 
 

@@ -37,6 +37,18 @@ def obstacle(address: str, identity: Identity | None) -> str | None:
     return _probe(address, identity) and _probe(address, identity)
 
 
+def unresolved(address: str) -> str:
+    """A sentence if the host's name is not known, "" otherwise."""
+    if is_socket(address):
+        return ""
+    host, port = split_address(address, "--coordinator")
+    try:
+        socket.getaddrinfo(host, port)
+    except socket.gaierror:
+        return f"there is no machine called {host}: check the name; "
+    return ""
+
+
 def _probe(address: str, identity: Identity | None) -> str | None:
     host, port = split_address(address, "--coordinator")
     try:
