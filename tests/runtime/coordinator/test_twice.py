@@ -168,7 +168,7 @@ class Enrolling:
         self.token = self.authority.new_token(address)
         trusted = grpc.ssl_channel_credentials(self.authority.ca_certificate)
         self.channel = grpc.aio.secure_channel(
-            address, trusted, credentials._TLS_OPTIONS
+            address, trusted, credentials._tls_options(address)
         )
         return self
 
