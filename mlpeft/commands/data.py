@@ -14,6 +14,7 @@ from mlpeft.datasets.catalogue import CATALOGUE, data_set
 from mlpeft.datasets.folders import target_folder
 from mlpeft.datasets.text_files import TEXT_KEYS, is_pairs_file
 from mlpeft.datasets.verify import Report, State, verify, verify_own
+from mlpeft.errors import DataError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from mlpeft.datasets.catalogue import DataSet
     from mlpeft.datasets.fetch import Progress
+    from mlpeft.datasets.text_files import Keys
 
 app = typer.Typer(
     help="List, verify, import and fetch the data sets of tasks.", no_args_is_help=True
@@ -78,8 +80,8 @@ def verify_(
     names: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Data sets, or a .jsonl or .csv of your own labelled texts; by "
-            "default all data sets that are present."
+            help="Data sets, a .jsonl or .csv of your own labelled texts, or a folder "
+            "of your own images; by default all data sets that are present."
         ),
     ] = None,
     data_dir: DataDir = None,
@@ -93,10 +95,7 @@ def verify_(
 ) -> None:
     """Check that data sets are undamaged. Exit code 1 if a named one is not."""
     reports = [
-        verify_own(Path(name), (text_key, label_key))
-        if is_pairs_file(name)
-        else verify(data_set(name), data_dir)
-        for name in names or CATALOGUE
+        _verify(name, (text_key, label_key), data_dir) for name in names or CATALOGUE
     ]
     bad = {State.DAMAGED, State.MISSING} if names else {State.DAMAGED}
     if json_output:
@@ -155,6 +154,21 @@ def fetch_(
     with _progress() as progress:
         path = fetch(entry, _target(data_dir), progress)
     _print_result(entry, [path])
+
+
+def _verify(name: str, keys: Keys, data_dir: Path | None) -> Report:
+    """Verify a data set, a file of one's own, or a folder of images."""
+    if is_pairs_file(name):
+        return verify_own(Path(name), keys)
+    if name not in CATALOGUE and Path(name).is_dir():
+        from mlpeft.tasks.families.folder import describe_folder
+
+        try:
+            about = describe_folder({"path": name}, None)
+        except DataError as error:
+            return Report(name, State.DAMAGED, (Path(name),), str(error))
+        return Report(name, State.USABLE, (Path(name),), about)
+    return verify(data_set(name), data_dir)
 
 
 def _target(data_dir: Path | None) -> Path:

@@ -46,6 +46,19 @@ class CompletionTasks:
     examples: dict[str, list[Example]] = field(default_factory=dict)
     splits: dict[str, list[str]] = field(default_factory=dict)
 
+    @property
+    def about(self) -> str:
+        """The numbers of tasks and examples, for people."""
+        sizes = {task: len(examples) for task, examples in self.examples.items()}
+        rarest = min(sizes, key=sizes.__getitem__)
+        splits = ", ".join(
+            f"{split} {len(tasks)}" for split, tasks in self.splits.items()
+        )
+        return (
+            f"{sum(sizes.values()):,} examples; tasks: {splits}; {sizes[rarest]} "
+            f"({rarest!r}) to {max(sizes.values())} examples each"
+        )
+
 
 def read_completions(path: Path) -> CompletionTasks:
     """Read a file of completions.

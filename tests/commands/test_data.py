@@ -99,6 +99,22 @@ def test_verify_tells_what_a_file_of_ones_own_holds(tmp_path):
     assert "no file at" in missing.output
 
 
+def test_verify_tells_what_a_folder_of_images_holds(tmp_path):
+    for name in ("cat", "dog"):
+        np.save(tmp_path / f"{name}.npy", np.eye(4, dtype=np.uint8)[None].repeat(2, 0))
+    (tmp_path / "notes.txt").touch()
+    (found,) = json.loads(run("verify", str(tmp_path), "--json").output)
+    assert found["state"] == "usable"
+    assert "2 images; classes: " in found["detail"]
+    assert "copies of images left out: 2" in found["detail"]
+    assert "not read: 1 .txt beside the classes" in found["detail"]
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "cat.npy").write_bytes(b"")
+    damaged = run("verify", str(tmp_path / "other"))
+    assert damaged.exit_code == 1
+    assert "cat.npy cannot be read as an image" in damaged.output
+
+
 def test_verify_fails_for_a_damaged_file_even_if_not_asked_for_it(folder):
     small_omniglot(folder / "omniglot.npz").write_bytes(b"PK damaged")
     result = run("verify", "--json")

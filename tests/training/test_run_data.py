@@ -9,7 +9,7 @@ import pytest
 from mlpeft.config import RunConfig
 from mlpeft.errors import CheckpointError
 from mlpeft.evaluation.evaluate import compare, evaluate
-from mlpeft.tasks.families import folder as module
+from mlpeft.tasks.families import folder_classes as module
 from mlpeft.training.loop import train
 from mlpeft.training.trained import load_trained
 
@@ -27,9 +27,9 @@ def write(photos, seed):
         (photos / split).mkdir(parents=True, exist_ok=True)
         for name in ("a", "b"):
             images = rng.integers(0, 256, (6, 4, 4)).astype(np.uint8)
-            np.save(photos / split / f"{name}.npy", images)
+            np.save(photos / split / f"{split}_{name}.npy", images)
     # As in another process: this one has read the folder already.
-    module._load.cache_clear()
+    module.read_image_folder.cache_clear()
 
 
 def config(photos, **meta_learning):

@@ -19,14 +19,18 @@ from mlpeft.tasks.families.classification import (
     LinearClassification,
     NonlinearClassification,
 )
-from mlpeft.tasks.families.completions import Completions, completion_assets
+from mlpeft.tasks.families.completions import (
+    Completions,
+    completion_assets,
+    describe_completions,
+)
 from mlpeft.tasks.families.custom import Custom
-from mlpeft.tasks.families.digits import Digits
-from mlpeft.tasks.families.folder import Folder, folder_assets
+from mlpeft.tasks.families.digits import Digits, describe_digits
+from mlpeft.tasks.families.folder import Folder, describe_folder, folder_assets
 from mlpeft.tasks.families.intents.classes import describe_intents
 from mlpeft.tasks.families.intents.family import TASK_PARAMS, Intents
 from mlpeft.tasks.families.intents.source import intent_assets
-from mlpeft.tasks.families.omniglot import Omniglot
+from mlpeft.tasks.families.omniglot import Omniglot, describe_omniglot
 from mlpeft.tasks.families.sinusoid import Sinusoid
 
 if TYPE_CHECKING:
@@ -90,18 +94,21 @@ FAMILIES = {
         _POOL,
         Omniglot,
         lambda _: (Asset(OMNIGLOT, AssetKind.DATA),),
+        describe_omniglot,
     ),
     "digits": FamilyEntry(
         "handwritten digits, 8 x 8, without a download",
         _POOL,
         lambda _: Digits(),
         lambda _: (Asset(DIGITS, AssetKind.PACKAGED),),
+        describe_digits,
     ),
     "folder": FamilyEntry(
         "your own images: a folder with a folder for each class",
         f"path, size, {_POOL}",
         lambda _: Folder(),
         folder_assets,
+        describe_folder,
     ),
     "intents": FamilyEntry(
         "what an utterance asks for: CLINC150, Banking77 or texts of your own",
@@ -115,6 +122,7 @@ FAMILIES = {
         "path, template, tokenizer, task, split",
         lambda _: Completions(),
         completion_assets,
+        describe_completions,
     ),
     "custom": FamilyEntry(
         "your own Python function, classification",

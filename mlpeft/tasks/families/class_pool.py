@@ -65,6 +65,26 @@ class Pool:
         return height, width
 
 
+def describe_pools(pools: Mapping[str, Pool]) -> str:
+    """The numbers of images and classes of the pools of each split, for people.
+
+    Rotated characters are not counted as classes of their own.
+    """
+    sizes = {
+        (split, character.name): len(character.drawings)
+        for split, pool in pools.items()
+        for character in pool.characters
+    }
+    rarest = min(sizes, key=sizes.__getitem__)
+    splits = ", ".join(
+        f"{split} {len(pool.characters)}" for split, pool in pools.items()
+    )
+    return (
+        f"{sum(sizes.values()):,} images; classes: {splits}; {sizes[rarest]} "
+        f"({rarest[1]!r}) to {max(sizes.values())} images each"
+    )
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class PoolClass:
     """One class: a character and its rotation in quarter turns."""

@@ -151,6 +151,11 @@ def completion_assets(task_params: Mapping[str, Any]) -> tuple[Asset, ...]:
     )
 
 
+def describe_completions(task_params: Mapping[str, Any], _: str | Path | None) -> str:
+    """How many tasks and examples the file has."""
+    return _read(_path(task_params)).about
+
+
 def _task_names(task_params: Mapping[str, Any]) -> Sequence[str]:
     """The tasks to sample from: those of the split, or the named one.
 

@@ -11,10 +11,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from mlpeft.datasets.digits import FULL, NAME, digits_sha256, read_digits
-from mlpeft.tasks.families.class_pool import Character, ClassPoolFamily, Pool
+from mlpeft.tasks.families.class_pool import (
+    Character,
+    ClassPoolFamily,
+    Pool,
+    describe_pools,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from mlpeft.tasks.check import Problems
 
@@ -29,6 +35,11 @@ class Digits(ClassPoolFamily):
 
     def __init__(self) -> None:
         super().__init__("digits", DigitsSource())
+
+
+def describe_digits(_: Mapping[str, Any], __: str | Path | None) -> str:
+    """How many images and classes the data set has."""
+    return describe_pools(_build_pools())
 
 
 class DigitsSource:

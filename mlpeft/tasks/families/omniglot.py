@@ -15,7 +15,13 @@ import numpy as np
 
 from mlpeft.datasets.folders import find
 from mlpeft.datasets.omniglot import FILE, REMEDY, read_omniglot
-from mlpeft.tasks.families.class_pool import Character, ClassPoolFamily, Pool
+from mlpeft.tasks.families.class_pool import (
+    SPLITS,
+    Character,
+    ClassPoolFamily,
+    Pool,
+    describe_pools,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,6 +37,12 @@ class Omniglot(ClassPoolFamily):
 
     def __init__(self, data_dir: str | Path | None = None) -> None:
         super().__init__("omniglot", OmniglotSource(data_dir))
+
+
+def describe_omniglot(_: Mapping[str, Any], data_dir: str | Path | None) -> str:
+    """How many images and classes the data set has."""
+    source = OmniglotSource(data_dir)
+    return describe_pools({split: source.pool(split, {}) for split in SPLITS})
 
 
 class OmniglotSource:

@@ -25,3 +25,17 @@ def test_a_family_accepts_the_task_params_in_the_registry(name):
     assert "no_such_thing" in unknown[0]
     for param in listed:
         assert param in unknown[0] or "did you mean" in unknown[0]
+
+
+def test_digits_are_counted_for_people():
+    pytest.importorskip("sklearn")
+    about = FAMILIES["digits"].describe({}, None)
+    assert about.startswith("1,797 images; classes: train 5, val 5, test 5; ")
+
+
+def test_completions_are_counted_for_people(tmp_path):
+    file = tmp_path / "styles.jsonl"
+    row = '{"task": "%s", "prompt": "p", "completion": "c", "split": "%s"}\n'
+    file.write_text(row % ("a", "train") + row % ("a", "train") + row % ("b", "test"))
+    about = FAMILIES["completions"].describe({"path": str(file)}, None)
+    assert about == "3 examples; tasks: train 1, test 1; 1 ('b') to 2 examples each"
