@@ -15,6 +15,7 @@ from mlpeft.datasets.text_files import read_pairs
 from mlpeft.errors import ConfigError, DataError
 from mlpeft.models.pretrained.tokenizers import read_language_tokenizer
 from mlpeft.tasks.families.completion_tokens import tokenise
+from mlpeft.tasks.families.intents.source import own_keys
 from mlpeft.tasks.families.intents.tokens import label_text, wordless
 
 if TYPE_CHECKING:
@@ -59,8 +60,9 @@ def read_support(
 
     Args:
         config: The run.
-        examples: A .jsonl or .csv file, or pairs: (text, label) for an encoder,
-            (prompt, completion) for a language model.
+        examples: A file of examples (`mlpeft.datasets.rows`), or pairs: (text, label)
+            for an encoder, (prompt, completion) for a language model. A file may have
+            the text_key and label_key of the run's tasks.
         label_names: Whether each label's name is one more example of it; None: as in
             the run's tasks.
 
@@ -77,7 +79,10 @@ def read_support(
             "configs/intents.yaml"
         )
     if isinstance(examples, (str, Path)):
-        pairs = read_pairs(examples, KEYS[backbone])
+        keys = KEYS[backbone]
+        is_label = backbone == "encoder"
+        own = own_keys(config.task_distribution.task_params) if is_label else keys
+        pairs = read_pairs(examples, own, labels=is_label, or_keys=keys)
     else:
         pairs = [(str(text), str(answer)) for text, answer in examples]
     if not pairs:

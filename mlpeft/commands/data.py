@@ -80,8 +80,8 @@ def verify_(
     names: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Data sets, a .jsonl or .csv of your own labelled texts, or a folder "
-            "of your own images; by default all data sets that are present."
+            help="Data sets, a .jsonl, .json, .csv or .tsv of your own texts, or "
+            "a folder of your own images; by default all data sets that are present."
         ),
     ] = None,
     data_dir: DataDir = None,

@@ -1,26 +1,26 @@
-"""Prompts and completions of many tasks, from a file of JSON lines.
+"""Prompts and completions of many tasks, from a file of the user's.
 
     {"task": "anna", "prompt": "The train is late.", "completion": "late AGAIN, sigh"}
 
 This is mlx-lm's `completions` format with a task per line: a person, a style, a
-product. Lines may also have a `split` (train, val or test), the same for all lines of a
-task; if none has one, tasks are split 3 : 1 : 1 by name. Files ending in .gz are
-decompressed.
+product. Instead of prompt and completion a line may have `messages` (see
+`mlpeft.datasets.chat`). Lines may also have a `split` (train, val or test), the same
+for all lines of a task; if none has one, tasks are split 3 : 1 : 1 by name. A JSON
+array and a table have the same keys (see `mlpeft.datasets.rows`).
 """
 
 from __future__ import annotations
 
-import gzip
-import zlib
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from mlpeft.datasets.chat import with_pair
+from mlpeft.datasets.rows import check_text, read_rows
 from mlpeft.datasets.split_assignment import SPLITS, assign_splits
+from mlpeft.datasets.text_files import label_of
 from mlpeft.errors import DataError
-from mlpeft.files import parse_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 _KEYS = ("task", "prompt", "completion")
@@ -73,14 +73,16 @@ def read_completions(path: Path) -> CompletionTasks:
         )
     tasks = CompletionTasks()
     split_of: dict[str, str | None] = {}
-    for position, row in _read_rows(path):
-        task = str(row["task"])
+    for place, values in read_rows(path):
+        row = with_pair(place, values)
+        _check_row(place, row)
+        task = label_of(place, "task", row["task"])
         split = row.get("split")
         if split is not None and split not in SPLITS:
-            raise DataError(f"{position}: split is {split!r}, expected one of {SPLITS}")
+            raise DataError(f"{place}: split is {split!r}, expected one of {SPLITS}")
         if split_of.setdefault(task, split) != split:
             raise DataError(
-                f"{position}: task {task!r} has split {split_of[task]!r} on an earlier "
+                f"{place}: task {task!r} has split {split_of[task]!r} on an earlier "
                 f"line and {split!r} here; a task belongs to one split"
             )
         example = Example(str(row["prompt"]), str(row["completion"]))
@@ -103,36 +105,13 @@ def read_completions(path: Path) -> CompletionTasks:
     return tasks
 
 
-def _read_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Each line that is not empty, with its position for messages."""
-    number = 0
-    try:
-        with (gzip.open if path.suffix == ".gz" else open)(
-            path, "rt", encoding="utf-8"
-        ) as lines:
-            for line in lines:
-                number += 1
-                if not line.strip():
-                    continue
-                position = f"{path}, line {number}"
-                row = parse_json(line)
-                _check_row(position, row)
-                yield position, row
-    except (OSError, EOFError, ValueError, zlib.error) as error:
-        raise DataError(
-            f"{path} cannot be read near line {number} ({error!r}); expected "
-            "JSON lines in UTF-8"
-        ) from error
-
-
-def _check_row(position: str, row: object) -> None:
+def _check_row(place: str, row: object) -> None:
     if not isinstance(row, dict) or not set(_KEYS) <= set(row):
         contents = ", ".join(row) if isinstance(row, dict) else type(row).__name__
-        raise DataError(f"{position}: expected {', '.join(_KEYS)}, got {contents}")
+        raise DataError(f"{place}: expected {', '.join(_KEYS)}, got {contents}")
     for key in ("prompt", "completion"):
         if not isinstance(row[key], str):
-            raise DataError(f"{position}: {key} is {row[key]!r}, expected a string")
+            raise DataError(f"{place}: {key} is {row[key]!r}, expected a string")
+        check_text(place, row[key])
     if not row["completion"]:
-        raise DataError(
-            f"{position}: the completion is empty; there is nothing to learn"
-        )
+        raise DataError(f"{place}: the completion is empty; there is nothing to learn")

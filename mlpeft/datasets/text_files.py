@@ -1,24 +1,19 @@
-"""Labelled texts and pairs of texts in a user's own file: JSON lines or CSV."""
+"""Labelled texts and pairs of texts in a user's own file: JSON or a table."""
 
 from __future__ import annotations
 
-import csv
-import gzip
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
+from mlpeft.datasets.chat import with_pair
+from mlpeft.datasets.rows import check_text, is_rows_file, read_rows
 from mlpeft.errors import DataError
-from mlpeft.files import parse_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-    from typing import IO
+    from mlpeft.datasets.rows import Row
 
 Keys: TypeAlias = tuple[str, str]
-FORMATS = (".jsonl", ".csv")
-COMPRESSED = ".gz"
 TEXT_KEYS = ("text", "label")
 
 
@@ -55,37 +50,53 @@ class LabelledTexts:
 
 def is_pairs_file(name: str) -> bool:
     """Whether `read_pairs` reads the format of a file of this name."""
-    return name.lower().removesuffix(COMPRESSED).endswith(FORMATS)
+    return is_rows_file(name)
 
 
-def read_pairs(path: str | Path, keys: Keys, remedy: str = "") -> list[tuple[str, str]]:
+def read_pairs(
+    path: str | Path,
+    keys: Keys,
+    remedy: str = "",
+    *,
+    labels: bool = True,
+    or_keys: Keys | None = None,
+) -> list[tuple[str, str]]:
     """Read the pairs of a file, in its order.
 
     Args:
-        path: A .jsonl or a .csv file, or either compressed by gzip.
+        path: A file that `mlpeft.datasets.rows` reads.
         keys: The two keys or columns; others are ignored.
         remedy: What to do if a line has other keys, for the message.
+        labels: Whether the second is a label, without white space around it, or a
+            text, which is kept as it is.
+        or_keys: The keys of a row that does not have `keys`.
 
     Raises:
         DataError: If there is no such file, or a line is not an example.
     """
     path = Path(path)
-    if not is_pairs_file(path.name):
-        raise DataError(f"{path}: not a {' or '.join(FORMATS)} file; give one of these")
-    try:
-        with _open(path) as lines:
-            pairs = list(_check_rows(path, keys, _read_rows(path, lines), remedy))
-    except FileNotFoundError as error:
-        raise DataError(
-            f"no examples at {path.absolute()}; give a .jsonl or .csv file"
-        ) from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not a text file (UTF-8)") from error
-    except (OSError, EOFError, zlib.error, csv.Error) as error:
-        raise DataError(f"{path} is damaged and cannot be read: {error}") from error
+    pairs = []
+    for row in read_rows(path):
+        values = row.values if labels else with_pair(*row)
+        pairs.append(
+            _pair(row._replace(values=values), keys, or_keys or keys, remedy, labels)
+        )
     if not pairs:
         raise DataError(f"{path} has no examples; {_describe_format(keys)}")
     return pairs
+
+
+def label_of(place: str, key: str, value: object) -> str:
+    """A label, or another name, as a string without white space around it.
+
+    Raises:
+        DataError: If it is neither a string nor a whole number.
+    """
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise DataError(
+            f"{place}: {key} is {value!r}, expected a string or a whole number"
+        )
+    return str(value).strip()
 
 
 def read_labelled(
@@ -119,48 +130,29 @@ def read_labelled(
     )
 
 
-def _open(path: Path) -> IO[str]:
-    if path.name.lower().endswith(COMPRESSED):
-        return gzip.open(path, "rt", encoding="utf-8-sig", newline="")
-    return path.open(encoding="utf-8-sig", newline="")
-
-
-def _read_rows(path: Path, lines: Iterable[str]) -> Iterator[tuple[int, object]]:
-    """Line number and row of each line."""
-    if path.name.lower().removesuffix(COMPRESSED).endswith(".jsonl"):
-        yield from _read_json_lines(lines)
-    else:
-        reader = csv.DictReader(lines)
-        for row in reader:
-            yield reader.line_num, row
-
-
-def _read_json_lines(lines: Iterable[str]) -> Iterator[tuple[int, object]]:
-    for number, line in enumerate(lines, 1):
-        if line.strip():
-            try:
-                yield number, parse_json(line)
-            except ValueError:
-                yield number, None
-
-
-def _check_rows(
-    path: Path, keys: Keys, rows: Iterable[tuple[int, object]], remedy: str
-) -> Iterator[tuple[str, str]]:
-    for number, row in rows:
-        values = row if isinstance(row, dict) else {}
-        text, answer = (values.get(key) for key in keys)
-        if not isinstance(text, str) or not text.strip() or answer in (None, ""):
-            hint = _describe_format(keys)
-            if values and not set(keys) <= set(values):
-                hint += f"; it has {', '.join(map(str, values))}{remedy}"
-            raise DataError(f"{path}, line {number}: not an example; {hint}")
-        yield text, str(answer)
+def _pair(
+    row: Row, keys: Keys, or_keys: Keys, remedy: str, labels: bool
+) -> tuple[str, str]:
+    """The two texts of a row."""
+    values = row.values if isinstance(row.values, dict) else {}
+    if not set(keys) <= set(values) and set(or_keys) <= set(values):
+        keys = or_keys
+    text, answer = (values.get(key) for key in keys)
+    blank = answer is None or (isinstance(answer, str) and not answer.strip())
+    if not isinstance(text, str) or not text.strip() or blank:
+        hint = _describe_format(keys)
+        if values and not set(keys) <= set(values):
+            hint += f"; it has {', '.join(map(str, values))}{remedy}"
+        raise DataError(f"{row.place}: not an example; {hint}")
+    label = label_of(row.place, keys[1], answer)
+    for part in (text, label):
+        check_text(row.place, part)
+    return text, label if labels else str(answer)
 
 
 def _describe_format(keys: Keys) -> str:
     text, answer = keys
     return (
-        f'expected {{"{text}": ..., "{answer}": ...}} on each line of a .jsonl, or the '
-        f"columns {text} and {answer} in a .csv"
+        f'expected {{"{text}": ..., "{answer}": ...}} on each line of a .jsonl or in '
+        f"the array of a .json, or the columns {text} and {answer} in a .csv"
     )

@@ -7,7 +7,9 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from mlpeft.datasets import digits, omniglot
+from mlpeft.datasets.completions import read_completions
 from mlpeft.datasets.folders import find
+from mlpeft.datasets.rows import read_rows
 from mlpeft.datasets.text_files import read_labelled
 from mlpeft.errors import DataError
 from mlpeft.files import file_digest
@@ -79,7 +81,7 @@ def verify(data_set: DataSet, first: Path | None = None) -> Report:
 
 
 def verify_own(path: Path, keys: Keys) -> Report:
-    """Verify a user's own file of labelled texts.
+    """Verify a user's own file of labelled texts, or of completions by task.
 
     Args:
         path: As for `mlpeft.datasets.text_files.read_pairs`.
@@ -90,10 +92,22 @@ def verify_own(path: Path, keys: Keys) -> Report:
         return Report(name, State.MISSING, (), f"no file at {path.absolute()}")
     try:
         remedy = "; name them with --text-key and --label-key"
-        about = read_labelled(path, keys, remedy).about
+        about = (
+            read_completions(path).about
+            if _has_completions(path, keys)
+            else read_labelled(path, keys, remedy).about
+        )
     except DataError as error:
         return Report(name, State.DAMAGED, (path,), str(error))
     return Report(name, State.USABLE, (path,), about)
+
+
+def _has_completions(path: Path, keys: Keys) -> bool:
+    """Whether the first row is of a task's completions, and not of labelled texts."""
+    values = next((row.values for row in read_rows(path)), None)
+    return (
+        isinstance(values, dict) and "task" in values and not set(keys) <= set(values)
+    )
 
 
 def _verify_digits() -> Report:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from mlpeft.datasets.folders import find
 from mlpeft.datasets.hub_texts import HUB_FILE, HubTexts, hub_texts_file
+from mlpeft.datasets.rows import COMPRESSED, FORMATS
 from mlpeft.errors import DataError
 from mlpeft.files import override_of
 from mlpeft.models.pretrained.source import model_path
@@ -37,7 +38,10 @@ SUFFIXES = {
     AssetKind.DATA: (".npz", ".gz", ".json", ".jsonl"),
     AssetKind.MODEL: (".safetensors", ".gguf", ".json", ".txt", ".model", ".jinja"),
     AssetKind.IMAGES: (*IMAGES, ".npy"),
-    AssetKind.FILE: (".jsonl", ".jsonl.gz", ".csv", ".csv.gz", ".json"),
+    AssetKind.FILE: (
+        *FORMATS,
+        *(suffix + COMPRESSED for suffix in FORMATS),
+    ),
     AssetKind.HUB: (".jsonl",),
     AssetKind.PACKAGED: (".csv.gz",),
 }

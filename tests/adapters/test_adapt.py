@@ -19,7 +19,7 @@ from mlpeft.models.losses import cross_entropy_loss
 from mlpeft.seeds import Purpose, generator
 from mlpeft.tasks.episode import Episode
 from mlpeft.training.trained import load_trained
-from tests.adapters.runs import EXAMPLES
+from tests.adapters.runs import EXAMPLES, write_run
 
 TEXTS = [text for text, _ in EXAMPLES]
 
@@ -137,6 +137,16 @@ def test_a_file_of_examples_is_as_good_as_pairs(run_dir, tmp_path):
         assert {k: v.tobytes() for k, v in leaves.items()} == {
             k: v.tobytes() for k, v in pairs.items()
         }
+
+
+def test_a_file_may_have_the_keys_of_the_runs_tasks(tmp_path):
+    params = {"text_key": "message", "label_key": "queue"}
+    run = write_run(tmp_path, task_distribution={"task_params": params})
+    file = tmp_path / "s.csv"
+    for header in (params.values(), ("text", "label")):
+        with file.open("w", newline="") as table:
+            csv.writer(table, delimiter=";").writerows([header, *EXAMPLES])
+        assert adapt(run, file).labels == ("delivery", "refund")
 
 
 def test_a_saved_adapter_predicts_the_same(run_dir, tmp_path):

@@ -99,6 +99,15 @@ def test_verify_tells_what_a_file_of_ones_own_holds(tmp_path):
     assert "no file at" in missing.output
 
 
+def test_verify_tells_what_a_file_of_completions_holds(tmp_path):
+    file = tmp_path / "styles.csv"
+    file.write_text("task;prompt;completion\nBo;late;Ahoy\nBo;early;Arr\n")
+    (found,) = json.loads(run("verify", str(file), "--json").output)
+    assert found["detail"] == (
+        "2 examples; tasks: train 1; 2 ('Bo') to 2 examples each"
+    )
+
+
 def test_verify_tells_what_a_folder_of_images_holds(tmp_path):
     for name in ("cat", "dog"):
         np.save(tmp_path / f"{name}.npy", np.eye(4, dtype=np.uint8)[None].repeat(2, 0))

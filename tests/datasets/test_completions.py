@@ -83,10 +83,52 @@ def test_a_line_in_another_format_is_named(file, rows, message):
 
 def test_a_damaged_file_names_the_line(file):
     file.write_text(json.dumps(line()) + "\n{nonsense\n")
-    with pytest.raises(DataError, match="near line 2"):
+    with pytest.raises(DataError, match="line 2: not JSON"):
         read_completions(file)
 
 
 def test_a_missing_file_names_its_path(file):
     with pytest.raises(DataError, match=f"no file at {file}"):
         read_completions(file)
+
+
+def messages(*roles):
+    return [{"role": role, "content": f"{role} says"} for role in roles]
+
+
+def test_a_conversation_is_a_prompt_and_a_completion(file):
+    write(file, [{"task": 7, "messages": messages("system", "user", "assistant")}])
+    expected = Example("system says\n\nuser says", "assistant says")
+    assert read_completions(file).examples == {"7": [expected]}
+
+
+@pytest.mark.parametrize(
+    ("conversation", "message"),
+    [
+        (messages("user"), "a conversation of user; expected one answer"),
+        (messages("user", "assistant", "user", "assistant"), "one example for each"),
+        (["hello"], "line 1: expected messages like"),
+    ],
+)
+def test_a_conversation_without_one_answer_is_named(file, conversation, message):
+    write(file, [{"task": "a", "messages": conversation}])
+    with pytest.raises(DataError, match=message):
+        read_completions(file)
+
+
+@pytest.mark.parametrize("task", [None, ["a"], 1.5])
+def test_a_tasks_name_is_a_string_or_a_whole_number(file, task):
+    write(file, [line(task)])
+    with pytest.raises(
+        DataError, match=r"line 1: task is .*, expected a string or a w"
+    ):
+        read_completions(file)
+
+
+def test_a_json_array_and_a_table_are_read_like_lines(tmp_path, file):
+    write(file, [line("a"), line("b")])
+    array, table = tmp_path / "data.json", tmp_path / "data.csv"
+    array.write_text(json.dumps([line("a"), line("b")]))
+    table.write_text("task;prompt;completion\na;p;c\nb;p;c\n")
+    for other in (array, table):
+        assert read_completions(other) == read_completions(file)

@@ -88,8 +88,8 @@ def check_source(params: Mapping[str, Any], problems: Problems) -> None:
     if not in_catalogue and not on_hub and not is_pairs_file(data_set):
         problems.add(
             f"task_params.dataset: unknown data set {data_set!r}; "
-            f"{nearest(data_set, DATA_SETS)}; your own file is a .jsonl or a .csv, a "
-            f"data set on the Hugging Face hub {HUB}OWNER/NAME"
+            f"{nearest(data_set, DATA_SETS)}; your own file is a .jsonl, .json, "
+            f".csv or .tsv, a data set on the Hugging Face hub {HUB}OWNER/NAME"
         )
     if data_set == HUB:
         problems.add(
@@ -159,7 +159,7 @@ def source_of(
         name=name,
         texts=texts,
         own=own,
-        keys=TEXT_KEYS if name.startswith(HUB) else _keys(params),
+        keys=TEXT_KEYS if name.startswith(HUB) else own_keys(params),
         splits=splits,
         class_split=str(_class_split(params)),
         shares=tuple(map(float, params.get("split_shares", SHARES))),
@@ -188,10 +188,11 @@ def intent_assets(task_params: Mapping[str, Any]) -> tuple[Asset, ...]:
 def _hub_asset(params: Mapping[str, Any]) -> Asset:
     config, split = (str(params[key]) if key in params else None for key in _HUB_KEYS)
     name = str(params["dataset"])
-    return Asset(name, AssetKind.HUB, HubTexts(name, config, split, _keys(params)))
+    return Asset(name, AssetKind.HUB, HubTexts(name, config, split, own_keys(params)))
 
 
-def _keys(params: Mapping[str, Any]) -> Keys:
+def own_keys(params: Mapping[str, Any]) -> Keys:
+    """The keys or columns of text and label in the user's own file."""
     text, label = (
         str(params.get(key, default))
         for key, default in zip(_KEYS, TEXT_KEYS, strict=True)

@@ -195,7 +195,7 @@ def test_digests_are_those_of_the_files_that_are_read():
 @pytest.mark.parametrize(
     ("params", "message"),
     [
-        ({"dataset": "my.txt"}, r"your own file is a \.jsonl or a \.csv"),
+        ({"dataset": "my.txt"}, r"your own file is a \.jsonl, \.json, \.csv or \.tsv"),
         ({"dataset": "banking7"}, "did you mean 'banking77'"),
         ({"min_examples": 0}, "min_examples: expected an integer of at least 1"),
         ({"split_shares": [1, 1]}, "split_shares: expected three numbers above 0"),
