@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from mlpeft.config import RunConfig
 
 CONFIG = "adapter_config.json"
+_LFS_POINTER = b"version https://git-lfs"
 HEAD = "head."
 HEAD_FILE = "head.safetensors"
 LABELS_FILE = "labels.json"
@@ -134,8 +135,9 @@ def read_arrays(file: Path) -> dict[str, np.ndarray]:
     """Read the arrays of a safetensors file as float32.
 
     Raises:
-        DataError: If it cannot be read.
+        DataError: If it cannot be read, or a value is not finite.
     """
+    _check_kind(file)
     try:
         # NumPy has no bfloat16; MLX does.
         loaded: Any = mx.load(str(file))
@@ -143,4 +145,30 @@ def read_arrays(file: Path) -> dict[str, np.ndarray]:
         raise DataError(f"{file} cannot be read as safetensors: {error}") from error
     import numpy as np
 
-    return {name: np.array(leaf.astype(mx.float32)) for name, leaf in loaded.items()}
+    arrays = {name: np.array(leaf.astype(mx.float32)) for name, leaf in loaded.items()}
+    for name, leaf in arrays.items():
+        if not np.isfinite(leaf).all():
+            raise DataError(
+                f"{file}: {name} has values that are not finite; its training "
+                "diverged, so take an earlier checkpoint"
+            )
+    return arrays
+
+
+def _check_kind(file: Path) -> None:
+    """Tell a pickle, and what Git LFS leaves in a file's place, from arrays."""
+    pickled = file.with_suffix(".bin")
+    if not file.is_file() and pickled.is_file():
+        raise DataError(
+            f"{pickled} is a pickle, which may run code when it is read, so mlpeft "
+            f"does not; save it as {file.name}: save_pretrained(..., "
+            "safe_serialization=True)"
+        )
+    if not file.is_file():
+        raise DataError(f"no {file.name} in {file.parent.absolute()}")
+    with file.open("rb") as opened:
+        if opened.read(len(_LFS_POINTER)) == _LFS_POINTER:
+            raise DataError(
+                f"{file} is a pointer of Git LFS, not the file itself; run: git lfs "
+                "pull"
+            )

@@ -36,6 +36,18 @@ if TYPE_CHECKING:
 
 WEIGHTS = "adapter_model.safetensors"
 _PREFIX = "base_model.model."
+_PLAIN: dict[str, Any] = {
+    "rank_pattern": {},
+    "alpha_pattern": {},
+    "bias": "none",
+    "lora_bias": False,
+    "layer_replication": [],
+}
+"""Settings of which mlpeft has one value."""
+_WHOLE = ("modules_to_save", "target_parameters", "trainable_token_indices")
+"""Settings that name what is trained besides the method's leaves."""
+_STARTS = ("gaussian", "eva", "orthogonal")
+"""Ways to begin that leave the base as it is; others, such as PiSSA, change it."""
 _USE = {
     "FEATURE_EXTRACTION": """```python
 from peft import PeftModel
@@ -182,12 +194,26 @@ def _method_name(settings: dict[str, Any]) -> str:
             f"the adapter's peft_type is {peft_type!r}; mlpeft reads "
             f"{', '.join(sorted(supported))}"
         )
-    plain = {"rank_pattern": {}, "alpha_pattern": {}, "bias": "none"}
-    for key, value in plain.items():
+    for key, value in _PLAIN.items():
         if settings.get(key) not in (value, None):
             raise DataError(
                 f"the adapter's {key} is {settings[key]!r}; mlpeft supports {value!r}"
             )
+    for key in _WHOLE:
+        if settings.get(key):
+            raise DataError(
+                f"the adapter's {key} is {settings[key]!r}: it holds more of the base "
+                "than the leaves of its method, which mlpeft cannot read; train it "
+                f"without {key}"
+            )
+    start = settings.get("init_lora_weights")
+    if isinstance(start, str) and start.lower() not in _STARTS:
+        raise DataError(
+            f"the adapter's init_lora_weights is {start!r}, which changed the base's "
+            "weights too, so that it fits no base but its own; convert it with peft's "
+            "save_pretrained(..., path_initial_model_for_weight_conversion=...), or "
+            "merge it with merge_and_unload and use the merged model as the base"
+        )
     if peft_type == "LORA":
         return "dora" if settings.get("use_dora") else "lora"
     return next(name for name, method in METHODS.items() if method.hf_type == peft_type)

@@ -134,10 +134,10 @@ class LoRA(Method):
     def hf_section(
         self, settings: Mapping[str, Setting], leaves: Mapping[str, np.ndarray]
     ) -> dict[str, Setting]:
-        """Rank and factor."""
+        """Rank and factor; where they are missing, Hugging Face PEFT's defaults."""
         return {
-            "rank": settings["r"],
-            "alpha": settings["lora_alpha"],
+            "rank": settings.get("r", 8),
+            "alpha": settings.get("lora_alpha", 8),
             "rslora": settings.get("use_rslora", False),
             "dropout": settings.get("lora_dropout", 0.0),
         }

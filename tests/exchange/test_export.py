@@ -283,19 +283,82 @@ def test_an_import_does_not_write_over_a_run(tmp_path):
         import_adapter(folder, other_run(adapter, tmp_path))
 
 
+def change_settings(folder, **changes):
+    """Change keys of adapter_config.json; None removes one."""
+    file = folder / "adapter_config.json"
+    settings = json.loads(file.read_text()) | changes
+    kept = {key: value for key, value in settings.items() if value is not None}
+    file.write_text(json.dumps(kept))
+
+
+def test_without_rank_and_alpha_an_adapter_has_pefts_defaults(tmp_path):
+    adapter = adapted(tmp_path, peft={"rank": 8})
+    folder = export_adapter(adapter, "peft", tmp_path / "out")
+    change_settings(folder, r=None, lora_alpha=None)
+    run = import_adapter(folder, other_run(adapter, tmp_path))
+    section = load_trained(run).config.peft
+    assert (section.rank, section.alpha) == (8, 8)
+
+
+@pytest.mark.parametrize("start", [True, False, "gaussian", "eva"])
+def test_a_start_that_left_the_base_alone_is_read(tmp_path, start):
+    adapter = adapted(tmp_path)
+    folder = export_adapter(adapter, "peft", tmp_path / "out")
+    change_settings(folder, init_lora_weights=start)
+    assert import_adapter(folder, other_run(adapter, tmp_path)).is_dir()
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_leaves_that_are_not_finite_are_named(tmp_path, value):
+    adapter = adapted(tmp_path)
+    folder = export_adapter(adapter, "peft", tmp_path / "out")
+    file = folder / "adapter_model.safetensors"
+    leaves = load_file(file)
+    leaves[f"{LAYER}lora_A.weight"][0, 0] = value
+    save_file(leaves, file)
+    with pytest.raises(
+        DataError, match=r"query\.lora_A\.weight has values that are not"
+    ):
+        import_adapter(folder, other_run(adapter, tmp_path))
+
+
+def test_weights_that_are_no_safetensors_get_the_true_reason(tmp_path):
+    adapter = adapted(tmp_path)
+    folder = export_adapter(adapter, "peft", tmp_path / "out")
+    file = folder / "adapter_model.safetensors"
+    file.write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n")
+    with pytest.raises(DataError, match=r"is a pointer of Git LFS.* run: git lfs pull"):
+        import_adapter(folder, other_run(adapter, tmp_path))
+    file.unlink()
+    with pytest.raises(DataError, match=r"no adapter_model\.safetensors in "):
+        import_adapter(folder, other_run(adapter, tmp_path))
+    (folder / "adapter_model.bin").touch()
+    with pytest.raises(
+        DataError, match=r"adapter_model\.bin is a pickle, which may run"
+    ):
+        import_adapter(folder, other_run(adapter, tmp_path))
+
+
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
         ({"peft_type": "LOHA"}, "peft_type is 'LOHA'; mlpeft reads IA3, LORA, P"),
         ({"rank_pattern": {"query": 9}}, "rank_pattern is {'query': 9}"),
         ({"r": 5}, "Is it an adapter of another base"),
+        ({"lora_bias": True}, "lora_bias is True; mlpeft supports False"),
+        ({"init_lora_weights": "pissa"}, "is 'pissa', which changed the base's weig"),
+        ({"init_lora_weights": "pissa_niter_4"}, "convert it with peft's save_pretr"),
+        ({"init_lora_weights": "olora"}, "is 'olora', which changed the base's"),
+        ({"init_lora_weights": "loftq"}, "merge it with merge_and_unload"),
+        ({"init_lora_weights": "corda"}, "is 'corda', which changed the base's"),
+        ({"modules_to_save": ["score"]}, r"\['score'\]: it holds more of the base"),
+        ({"trainable_token_indices": [1]}, "train it without trainable_token_ind"),
     ],
 )
 def test_an_adapter_that_is_not_ours_to_compute_is_told(tmp_path, changes, told):
     adapter = adapted(tmp_path)
     folder = export_adapter(adapter, "peft", tmp_path / "out")
-    file = folder / "adapter_config.json"
-    file.write_text(json.dumps(json.loads(file.read_text()) | changes))
+    change_settings(folder, **changes)
     with pytest.raises(DataError, match=told):
         import_adapter(folder, other_run(adapter, tmp_path))
 
