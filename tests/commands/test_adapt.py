@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from mlpeft.cli import app
+from mlpeft.config import parse_yaml
 from tests.adapters.runs import EXAMPLES, write_run
+
+CONFIGS = Path(__file__).parents[2] / "configs"
 
 
 @pytest.fixture
@@ -54,3 +58,23 @@ def test_no_text_at_all_is_told(adapted):
     result = CliRunner().invoke(app, words, input="\n")
     assert result.exit_code == 2
     assert "standard input has no text" in result.output
+
+
+@pytest.mark.parametrize("count", [4, 10, 40])
+@pytest.mark.parametrize("recipe", ["intents.yaml", "intents_reptile.yaml"])
+def test_the_shipped_recipes_adapt_to_any_number_of_examples(tmp_path, recipe, count):
+    shipped = parse_yaml((CONFIGS / recipe).read_text())
+    sections = {key: shipped[key] for key in ("meta_learning", "evaluation")}
+    sections["task_distribution"] = shipped["task_distribution"] | {"input_dim": 8}
+    run_dir = write_run(tmp_path, **sections)
+    support = tmp_path / "support.csv"
+    rows = [f"{text},{label}" for text, label in EXAMPLES * 10][:count]
+    support.write_text("\n".join(["text,label", *rows]))
+    words = ["adapt", "--checkpoint", str(run_dir), "--support", str(support)]
+    output = str(tmp_path / "adapter")
+    result = CliRunner().invoke(app, [*words, "--output", output, "--json"])
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.output)["labels"] == ["delivery", "refund"]
+    result = CliRunner().invoke(app, ["predict", "--adapter", output, EXAMPLES[0][0]])
+    assert result.exit_code == 0, result.output
+    assert result.output.startswith("delivery ")
