@@ -86,7 +86,7 @@ def work(
             policy=WorkerPolicy(once=once),
             name=name,
             versions=fingerprint.own_versions(),
-            obtain=AssetFetcher(blobs).fetch_assets,
+            fetch_assets=AssetFetcher(blobs).fetch_assets,
             wakefulness=NoSleepGuard() if allow_sleep else wakefulness(),
         )
         _stop_on_signal(driver)

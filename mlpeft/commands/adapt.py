@@ -70,21 +70,23 @@ def adapt(
         allow_modules=allow_module or (),
     )
     seconds = time.perf_counter() - began
-    story = adapter.history
+    history = adapter.history
     if json_output:
-        told = {key: value for key, value in story.items() if key != "results"}
-        record = {"output": str(output), "labels": list(adapter.labels), **told}
+        shown = {key: value for key, value in history.items() if key != "results"}
+        record = {"output": str(output), "labels": list(adapter.labels), **shown}
         typer.echo(json.dumps(record | {"seconds": round(seconds, 3)}))
         return
     what = f"{len(adapter.labels)} labels" if adapter.labels else "to complete"
-    names = " and the labels' names" if story["label_names"] else ""
-    said = f"Learned {what} from {story['examples']} examples{names}"
-    said += f" in {seconds:.1f} s"
-    if story["steps"]:
-        said += f" and {story['steps']} inner steps: loss {story['loss_before']:.3f}"
-        said += f" before, {story['loss_after']:.3f} after"
+    names = " and the labels' names" if history["label_names"] else ""
+    summary = f"Learned {what} from {history['examples']} examples{names}"
+    summary += f" in {seconds:.1f} s"
+    if history["steps"]:
+        summary += (
+            f" and {history['steps']} inner steps: loss {history['loss_before']:.3f}"
+        )
+        summary += f" before, {history['loss_after']:.3f} after"
     else:
-        said += ", without inner steps"
-    typer.echo(said)
+        summary += ", without inner steps"
+    typer.echo(summary)
     words = ["mlpeft", "predict", "--adapter", str(output), "a text of yours"]
     typer.echo(f"Written to {output}; use it with: {shlex.join(words)}")

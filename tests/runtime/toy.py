@@ -50,7 +50,7 @@ def toy_worker(
     runner=None,
     prepare=None,
     wakefulness=None,
-    obtain=None,
+    fetch_assets=None,
     welcome_s=30.0,
     once=True,
 ):
@@ -66,7 +66,7 @@ def toy_worker(
         ),
         name=name,
         versions=versions,
-        obtain=obtain,
+        fetch_assets=fetch_assets,
         wakefulness=wakefulness,
     )
 

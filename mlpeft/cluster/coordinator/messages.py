@@ -256,7 +256,7 @@ class FailRound:
     """Tell the training loop that the round cannot be done, and why."""
 
     round_id: int
-    story: str
+    history: str
 
 
 CoordinatorCommand: TypeAlias = (

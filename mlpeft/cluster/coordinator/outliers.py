@@ -110,7 +110,7 @@ class OutlierCheck:
         """Whether a training shard's update may count; remembers its norm.
 
         Args:
-            update: What came; it has passed the rest of the gate.
+            update: What came; it has passed all other checks.
             attempt: Which attempt at the shard: a message that comes twice is none of
                 its own.
             identity: Whose worker sent it.

@@ -143,7 +143,7 @@ class ClusterState:
         round_times: How long rounds took of late, by the kind of their first shard.
         norms: Of the displacements by updates of closed rounds.
         counted: Updates that counted, since the start.
-        refused: Updates that the gate refused, since the start.
+        refused: Updates that were refused, since the start.
         backups: Leases granted as backups, since the start.
         failures: Attempts at shards that came to nothing, since the start.
         quarantine: Worker processes that failed at too many shards.

@@ -150,8 +150,8 @@ class Head:
                 else:
                     self.take(RunEnded("all rounds done"), self.state)
                     self.finished = True
-            case FailRound(_, story):
-                raise AssertionError(story)
+            case FailRound(_, history):
+                raise AssertionError(history)
             case Announce(_, text):
                 self.announced.append(f"{self._agenda.now:8.3f} {text}")
             case _:

@@ -131,7 +131,7 @@ class FaultInjector:
         return update
 
     def _spoil(self, update: ShardUpdate) -> ShardUpdate:
-        """The update with something wrong that the gate can see."""
+        """The update with something wrong that the checks can see."""
         leaf = update.total["w"]
         match self.below(4):
             case 0:

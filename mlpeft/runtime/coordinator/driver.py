@@ -65,7 +65,7 @@ _LEVELS = {
 
 
 class RoundFailedError(MlpeftError):
-    """A round that cannot be completed; the message is its story."""
+    """A round that cannot be completed; the message lists its failures."""
 
 
 MOST_RESTARTS = 3
@@ -391,8 +391,8 @@ class CoordinatorDriver:
                 if self._round is not None:
                     waiting, self._round = self._round, None
                     waiting.set_result(result)
-            case cm.FailRound(_, story):
-                self._settle(RoundFailedError(story))
+            case cm.FailRound(_, history):
+                self._settle(RoundFailedError(history))
             case m.Announce(level, text, name, key):
                 log.log(_LEVELS[level], text, extra=about(name, key))
             case _:

@@ -343,7 +343,7 @@ class ClusterExecutor:
         """Compute a round; see `mlpeft.work.Executor`.
 
         Raises:
-            RoundFailedError: If a shard failed too often, with its story.
+            RoundFailedError: If a shard failed too often, with the list of failures.
         """
         result = self._runtime.submit(version, meta, shards)
         stranded = False

@@ -73,7 +73,7 @@ class Server:
         self._progress = progress
         self._driver = driver
         self._authority = authority
-        self._door = None if authority is None else Admission(authority)
+        self._admission = None if authority is None else Admission(authority)
         self.control = Control(driver, authority)
         self._server = grpc.aio.server(
             options=[*channel.OPTIONS, ("grpc.so_reuseport", 0)]
@@ -130,12 +130,12 @@ class Server:
 
     async def _join(self, data: bytes, context: Context) -> bytes:
         try:
-            visitor = self._admit(context)
+            caller = self._admit(context)
             request = join_codec.decode_join_request(data)
-            if visitor is not None:
-                name = visitor.worker_name(request.name)
+            if caller is not None:
+                name = caller.worker_name(request.name)
                 request = dataclasses.replace(request, name=name)
-            identity = identity_of(context.peer(), visitor)
+            identity = identity_of(context.peer(), caller)
             response = self._driver.joins.join(request, identity)
         except MlpeftError as error:
             await _abort(context, error)
@@ -143,19 +143,19 @@ class Server:
 
     async def _fetch_blob(self, data: bytes, context: Context) -> None:
         try:
-            visitor = self._admit(context)
-            await send_blob(self._driver, data, context, partial(self._check, visitor))
+            caller = self._admit(context)
+            await send_blob(self._driver, data, context, partial(self._check, caller))
         except MlpeftError as error:
             await _abort(context, error)
 
-    def _check(self, visitor: Caller | None) -> None:
+    def _check(self, caller: Caller | None) -> None:
         """See that a caller has not been shut out since they were let in.
 
         Raises:
             NotAdmittedError: If they have.
         """
-        if self._door is not None and visitor is not None:
-            self._door.check(visitor)
+        if self._admission is not None and caller is not None:
+            self._admission.check(caller)
 
     def _admit(self, context: Context) -> Caller | None:
         """Whoever makes a call; None in the clear.
@@ -163,7 +163,7 @@ class Server:
         Raises:
             NotAdmittedError: If they may not.
         """
-        return None if self._door is None else self._door.admit(context)
+        return None if self._admission is None else self._admission.admit(context)
 
     async def _let_in(self, context: Context) -> Caller | None:
         """Whoever makes a call, or the end of it if they may not."""
@@ -196,9 +196,9 @@ class Server:
 
     async def _control(self, data: bytes, context: Context) -> bytes:
         try:
-            visitor = self._admit(context)
+            caller = self._admit(context)
             request = control_codec.decode_request(data)
-            text = self.control.execute(request, visitor)
+            text = self.control.execute(request, caller)
         except MlpeftError as error:
             await _abort(context, error)
         return control_codec.encode_response(text)
@@ -208,12 +208,12 @@ class Server:
         decoder = codec.UpDecoder(self._driver.limit_bytes)
         peer = GrpcPeer(Traffic(self._driver.traffic))
         try:
-            visitor = self._admit(context)
+            caller = self._admit(context)
             hello = await _hello(context, decoder)
             worker = self._driver.connect(hello, peer)
         except MlpeftError as error:
             await _abort(context, error)
-        offence = await self._serve(context, decoder, peer, worker, visitor)
+        offence = await self._serve(context, decoder, peer, worker, caller)
         if offence is not None:
             await _abort(context, offence)
 
@@ -223,16 +223,14 @@ class Server:
         decoder: codec.UpDecoder,
         peer: GrpcPeer,
         worker: WorkerId,
-        visitor: Caller | None,
+        caller: Caller | None,
     ) -> MlpeftError | None:
         """Read and write until one of them ends; what to abort the stream with."""
         reason = "the connection broke"
         offence: MlpeftError | None = None
-        reader = asyncio.create_task(
-            self._read(context, decoder, peer, worker, visitor)
-        )
+        reader = asyncio.create_task(self._read(context, decoder, peer, worker, caller))
         writer = asyncio.create_task(_write(context, peer))
-        watcher = asyncio.create_task(self._watch(visitor))
+        watcher = asyncio.create_task(self._watch(caller))
         parts: list[asyncio.Future[Any]] = [reader, writer, peer.dismissed, watcher]
         try:
             await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
@@ -264,12 +262,12 @@ class Server:
             await asyncio.gather(reader, writer, watcher, return_exceptions=True)
         return offence
 
-    async def _watch(self, visitor: Caller | None) -> None:
+    async def _watch(self, caller: Caller | None) -> None:
         """End only when a worker with a certificate is shut out."""
-        if self._door is None or visitor is None:
+        if self._admission is None or caller is None:
             await asyncio.get_running_loop().create_future()
         else:
-            await self._door.watch(visitor)
+            await self._admission.watch(caller)
 
     async def _read(
         self,
@@ -277,7 +275,7 @@ class Server:
         decoder: codec.UpDecoder,
         peer: GrpcPeer,
         worker: WorkerId,
-        visitor: Caller | None,
+        caller: Caller | None,
     ) -> str:
         """Hand what comes to the driver, until the worker ends; how it ended.
 
@@ -300,7 +298,7 @@ class Server:
             elif message is None:
                 self._update_moved(decoder, peer, worker)
             if message is not None:
-                self._check(visitor)  # else nothing of theirs counts any more
+                self._check(caller)  # else nothing of theirs counts any more
                 farewell |= isinstance(message, Draining)
                 if isinstance(message, Heartbeat):
                     rate.count(time.monotonic())

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from mlpeft.platform import SleepGuard
     from mlpeft.runtime.compute import ComputeThread
     from mlpeft.runtime.worker.link import Link, Stream
-    from mlpeft.runtime.worker.preparation import Obtain
+    from mlpeft.runtime.worker.preparation import FetchAssets
 
 log = logging.getLogger("mlpeft.worker")
 
@@ -63,7 +63,7 @@ class WorkerDriver:
         policy: How the worker behaves when nobody answers.
         name: What people call it.
         versions: Of this process.
-        obtain: Brings the files of a run to this machine; None: they are here.
+        fetch_assets: Brings the files of a run to this machine; None: they are here.
         wakefulness: Keeps the machine awake while there is work; None: nothing does.
     """
 
@@ -75,13 +75,13 @@ class WorkerDriver:
         policy: WorkerPolicy,
         name: str,
         versions: Versions,
-        obtain: Obtain | None = None,
+        fetch_assets: FetchAssets | None = None,
         wakefulness: SleepGuard | None = None,
     ) -> None:
         self._awake = Awake(wakefulness or NoSleepGuard())
         self._link = link
         self._make_compute = make_compute
-        self._preparation = Preparation(link, obtain)
+        self._preparation = Preparation(link, fetch_assets)
         self._machine = WorkerMachine(policy)
         self._patience_s = policy.announce_s
         self._welcome_s = policy.welcome_s

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from mlpeft.transport.blobs.transfer import Fetch
     from mlpeft.transport.rpc.join_codec import JoinResponse
 
-    Obtain = Callable[
+    FetchAssets = Callable[
         [RunConfig, Sequence[OfferedAsset], Fetch], Awaitable[dict[str, Path]]
     ]
 
@@ -32,12 +32,12 @@ class Preparation:
 
     Args:
         link: The way to the coordinator, for the run's files.
-        obtain: Brings these files to this machine; None: they are here.
+        fetch_assets: Brings these files to this machine; None: they are here.
     """
 
-    def __init__(self, link: Link, obtain: Obtain | None) -> None:
+    def __init__(self, link: Link, fetch_assets: FetchAssets | None) -> None:
         self._link = link
-        self._obtain = obtain
+        self._fetch_assets = fetch_assets
         self._ready_for: object = None  # configuration and assets of _prepared
         self._prepared: Prepared | None = None
         self.run = ""
@@ -73,7 +73,7 @@ class Preparation:
         self, config: RunConfig, response: JoinResponse, compute: ComputeThread
     ) -> Prepared:
         files: dict[str, Path] = {}
-        if self._obtain is not None:
+        if self._fetch_assets is not None:
             fetch = partial(self._link.fetch, response.worker_id)
-            files = await self._obtain(config, response.assets, fetch)
+            files = await self._fetch_assets(config, response.assets, fetch)
         return await asyncio.wrap_future(compute.prepare(config, files))

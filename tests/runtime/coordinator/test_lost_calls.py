@@ -167,7 +167,7 @@ async def of_a_file(folder):
         worker = toy_worker(
             GrpcLink(served.address),
             prepare=lambda _: Prepared(ToyRunner(), "toy", "same view"),
-            obtain=AssetFetcher(cache).fetch_assets,
+            fetch_assets=AssetFetcher(cache).fetch_assets,
         )
         theta = await trained(served.driver, worker)
     assert (folder / "cache" / "blobs" / digest).read_bytes() == content

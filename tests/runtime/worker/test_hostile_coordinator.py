@@ -106,9 +106,13 @@ def besiege():
             async with asyncio.timeout(PATIENCE_S):
                 return await toy_worker(GrpcLink(hostile.address), **options).run()
 
-        def besieged(*, prepare=toy, obtain=None, welcome_s=30.0, **armed):
+        def besieged(*, prepare=toy, fetch_assets=None, welcome_s=30.0, **armed):
             hostile.arm(**armed)
-            options = {"prepare": prepare, "obtain": obtain, "welcome_s": welcome_s}
+            options = {
+                "prepare": prepare,
+                "fetch_assets": fetch_assets,
+                "welcome_s": welcome_s,
+            }
             return runner.run(work(options))
 
         yield besieged
@@ -194,7 +198,9 @@ def test_a_digest_that_is_a_path_is_none(besiege, cache, sha256, tmp_path):
     """The cache would have removed a file of that name, for having another digest."""
     victim = tmp_path / "victim"
     victim.write_text("precious")
-    stop = besiege(joined=offered(sha256), obtain=AssetFetcher(cache).fetch_assets)
+    stop = besiege(
+        joined=offered(sha256), fetch_assets=AssetFetcher(cache).fetch_assets
+    )
     assert stop.reason == ENOUGH
     assert victim.read_text() == "precious"
 
@@ -219,7 +225,7 @@ def test_a_file_that_is_not_what_was_promised_is_not_kept(
 ):
     joined = offered("a" * 64 if size != 7 else DIGEST, size)
     stop = besiege(
-        joined=joined, pieces=pieces, obtain=AssetFetcher(cache).fetch_assets
+        joined=joined, pieces=pieces, fetch_assets=AssetFetcher(cache).fetch_assets
     )
     assert stop.failed
     assert reason in stop.reason
@@ -247,7 +253,9 @@ def listing(rows):
 def test_a_list_of_files_that_leads_elsewhere_is_refused(besiege, cache, rows):
     data = listing(rows)
     joined = offered(hashlib.sha256(data).hexdigest(), len(data), is_folder=True)
-    stop = besiege(joined=joined, pieces=data, obtain=AssetFetcher(cache).fetch_assets)
+    stop = besiege(
+        joined=joined, pieces=data, fetch_assets=AssetFetcher(cache).fetch_assets
+    )
     assert stop.failed
     assert "omniglot.npz" in stop.reason
 
