@@ -7,7 +7,6 @@ show it, then thousands of them would prove little.
 import pytest
 
 from mlpeft.cluster import validation
-from mlpeft.cluster.coordinator import updates
 from mlpeft.cluster.coordinator.leases import Leases
 from mlpeft.cluster.coordinator.membership import Membership
 from mlpeft.cluster.coordinator.outliers import OutlierCheck, Verdict
@@ -57,11 +56,12 @@ def an_update_counts_as_often_as_it_comes(patch):
 def an_update_of_another_round_counts(patch):
     """Two more guards would catch it: the lease's holder, and theta's version."""
 
-    def refusal(current, shard, event, process_id):
-        return validation.reject_reason(shard, current.schema, event.update)
+    def refusal(handler, current, shard, event, process_id):
+        results = handler._policy.results
+        return validation.reject_reason(shard, current.schema, results, event.update)
 
     patch.setattr(UpdateHandler, "_wanting", anything_answers)
-    patch.setattr(updates, "_refusal", refusal)
+    patch.setattr(UpdateHandler, "_refusal", refusal)
 
 
 @mutation
@@ -71,7 +71,7 @@ def an_update_of_any_form_counts(patch):
 
 @mutation
 def an_update_with_nan_counts(patch):
-    patch.setattr(validation, "_not_finite", lambda *_: None)
+    patch.setattr(validation, "_range_refusal", lambda *_: None)
 
 
 @mutation

@@ -213,7 +213,7 @@ def test_a_shard_that_fails_everywhere_stops_the_round_with_its_story(machine):
     machine(cm.WorkerLeft(BOB, "killed"))
     commands = machine.update("ada", 0, attempt=3, fault="checksum")
     (failed,) = of_type(commands, cm.FailRound)
-    assert failed.story.splitlines()[:4] == [
+    assert failed.history.splitlines()[:4] == [
         "shard 0 of round 1 failed 3 times:",
         "  attempt 1 on ada: failed: no memory",
         "  attempt 2 on bob: lost: killed",
