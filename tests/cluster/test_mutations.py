@@ -124,13 +124,13 @@ def a_lease_never_expires_while_its_thread_hangs(patch):
 @mutation
 def a_worker_computes_from_the_theta_that_it_has(patch):
     """The coordinator believes that each has the newest."""
-    whole = Leases._lease
+    whole = Leases.grant
 
     def lease(leases, current, index, worker, *, backup=False):
         worker.version = current.version if worker.version is not None else None
         return whole(leases, current, index, worker, backup=backup)
 
-    patch.setattr(Leases, "_lease", lease)
+    patch.setattr(Leases, "grant", lease)
 
 
 @mutation

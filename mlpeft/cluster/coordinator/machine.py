@@ -25,8 +25,9 @@ No event looks at all workers, leases or shards: `deadlines`, `free_workers`,
 `slow_leases`, `waiting_shards` and the indices of `open_round` find what is next.
 
 What happens where: `transitions` what is legal when, `membership` workers come and go,
-`leases` who computes what, `updates` what comes back, `transfers` what is under way,
-`operator` what an operator asks, and here rounds and time.
+`grants` who computes what, `leases` how that ends, `updates` what comes back,
+`transfers` what is under way, `operator` what an operator asks, and here rounds and
+time.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ from mlpeft.cluster.coordinator.durations import (
     ROUND_SHARE,
     backup_limit_s,
 )
+from mlpeft.cluster.coordinator.grants import Grants
 from mlpeft.cluster.coordinator.invariants import check_state
 from mlpeft.cluster.coordinator.leases import Leases
 from mlpeft.cluster.coordinator.membership import Membership
@@ -107,6 +109,7 @@ class CoordinatorMachine:
         quarantine = Quarantine(policy.quarantine_after, policy.quarantine_s)
         self._state = ClusterState(session, quarantine, missing=policy.min_workers)
         self._leases = Leases(self._state, policy)
+        self._grants = Grants(self._state, policy, self._leases)
         self._membership = Membership(self._state, policy, self._leases)
         self._updates = UpdateHandler(self._state, policy, self._leases)
         self._transfers = Transfers(self._state, policy)
@@ -150,7 +153,7 @@ class CoordinatorMachine:
         if not following:
             return []
         commands = self._take_in(event, due)
-        commands += self._leases.settle()
+        commands += self._grants.settle()
         if isinstance(event, TimePassed):
             commands += self._announce_wait()
         TRANSITIONS.check(event, before, self.phase, following)

@@ -38,14 +38,15 @@ class SlowLeases:
         self._limit_s = limit_s
         self._least_s = least_s
         self._unknown_s = unknown_s
-        self._queues: dict[tuple[Kind, int], deque[LeaseKey]] = {}
+        # An entry counts if its lease is watched since the entry's time.
+        self._queues: dict[tuple[Kind, int], deque[tuple[LeaseKey, float]]] = {}
         self._since: dict[LeaseKey, float] = {}
 
     def __contains__(self, key: LeaseKey) -> bool:
         return key in self._since
 
     def add(self, key: LeaseKey, kind: Kind, weight: int, now: float) -> None:
-        """Watch a lease that is granted now; never earlier than one before.
+        """Watch a lease from now on; after `discard`, one that was watched before.
 
         Args:
             key: Which lease.
@@ -53,7 +54,7 @@ class SlowLeases:
             weight: Tasks that the worker computes until it is done.
             now: The time in seconds.
         """
-        self._queues.setdefault((kind, weight), deque()).append(key)
+        self._queues.setdefault((kind, weight), deque()).append((key, now))
         self._since[key] = now
 
     def discard(self, key: LeaseKey) -> None:
@@ -62,6 +63,10 @@ class SlowLeases:
 
     def restart(self, at: float) -> None:
         """Give all leases their full time again, from a time on."""
+        for queue in self._queues.values():
+            watched = [key for key, since in queue if self._since.get(key) == since]
+            queue.clear()
+            queue.extend((key, at) for key in watched)
         self._since = dict.fromkeys(self._since, at)
 
     def next_at(self) -> float | None:
@@ -80,17 +85,19 @@ class SlowLeases:
         slow = []
         for (kind, weight), queue in self._queues.items():
             while (due := self._due(kind, weight, queue)) is not None and due <= now:
-                key = queue.popleft()
+                key, _ = queue.popleft()
                 del self._since[key]
                 slow.append(key)
         return slow
 
-    def _due(self, kind: Kind, weight: int, queue: deque[LeaseKey]) -> float | None:
-        """When the first lease of a queue is slow; drops those that ended."""
-        while queue and queue[0] not in self._since:
+    def _due(
+        self, kind: Kind, weight: int, queue: deque[tuple[LeaseKey, float]]
+    ) -> float | None:
+        """When the first lease of a queue is slow; drops entries that do not count."""
+        while queue and self._since.get(queue[0][0]) != queue[0][1]:
             queue.popleft()
         if not queue:
             return None
         limit_s = self._limit_s(kind)
         after_s = self._unknown_s if limit_s is None else weight * limit_s
-        return self._since[queue[0]] + max(after_s, self._least_s)
+        return queue[0][1] + max(after_s, self._least_s)

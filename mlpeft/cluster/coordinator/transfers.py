@@ -16,7 +16,7 @@ from mlpeft.cluster.coordinator.state import Transfer
 if TYPE_CHECKING:
     from mlpeft.cluster.coordinator.leases import Commands
     from mlpeft.cluster.coordinator.messages import UpdateMoved
-    from mlpeft.cluster.coordinator.open_round import LiveLease
+    from mlpeft.cluster.coordinator.open_round import LiveLease, OpenRound
     from mlpeft.cluster.coordinator.state import ClusterState, WorkerRecord
     from mlpeft.cluster.policy import Policy
     from mlpeft.cluster.protocol import LeaseKey
@@ -69,6 +69,8 @@ class Transfers:
             live = current.live[key]
             if label == current.version:
                 self._start_later(live, now)
+                if key in current.slow_leases:
+                    self._watch_later(current, worker, key)
                 continue
             # Another lease's update may wait behind the one that moves.
             live.deadline = max(live.deadline, now + self._policy.lost_after_s)
@@ -81,3 +83,12 @@ class Transfers:
         live.deadline = max(live.deadline, now + lease_s)
         if live.warn_at is not None:
             live.warn_at = max(live.warn_at, now + lease_s / 2)
+
+    def _watch_later(
+        self, current: OpenRound, worker: WorkerRecord, key: LeaseKey
+    ) -> None:
+        """Nor is it slow beside the others before theta is there."""
+        shard = current.live[key].lease.shard
+        weight = (list(worker.held).index(key) + 1) * len(shard.tasks)
+        current.slow_leases.discard(key)
+        current.slow_leases.add(key, shard.kind, weight, self._state.now)

@@ -60,6 +60,17 @@ def test_after_a_stall_of_this_side_all_have_their_full_time_again():
     assert leases.next_at() == 102.0
 
 
+def test_a_lease_that_is_watched_anew_holds_up_none_behind_it():
+    leases = SlowLeases(Limit(2.0), least_s=0.0, unknown_s=60.0)
+    leases.add(key(0), Kind.TRAIN, 1, now=0.0)
+    leases.add(key(1), Kind.TRAIN, 1, now=1.0)
+    leases.discard(key(0))
+    leases.add(key(0), Kind.TRAIN, 1, now=50.0)
+    assert leases.next_at() == 3.0
+    assert leases.take(3.0) == [key(1)]
+    assert leases.next_at() == 52.0
+
+
 @given(STEPS)
 def test_the_queues_find_what_a_look_at_every_lease_finds(steps):
     limit, now, watched = Limit(1.0), 0.0, {}

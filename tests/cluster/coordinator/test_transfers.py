@@ -10,7 +10,7 @@ from mlpeft.cluster.protocol import WorkerId
 from mlpeft.cluster.status import TransferStatus
 from tests.cluster.builders import granted, key
 
-ADA = WorkerId("ada-id")
+ADA, BOB = WorkerId("ada-id"), WorkerId("bob-id")
 SIZE = 4_200_000
 
 
@@ -51,6 +51,25 @@ def test_a_leases_time_starts_when_its_theta_has_arrived(leased):
     leased(cm.MessageReceived(ADA, p.Heartbeat()), at=44)
     leased(TimePassed())
     assert live(leased) != [key(0)], "late, and leased again"
+
+
+def test_a_lease_is_not_slow_while_its_theta_is_on_the_way(machine):
+    """Bob is done after 1 s and idle; ada gets theta for 34 s, and then no longer."""
+    machine.join("ada")
+    machine.join("bob")
+    machine.open(shards=2)
+    machine(TimePassed(), at=1)
+    machine.update("bob", 1)
+    for second in range(2, 35):
+        machine(cm.MessageReceived(BOB, p.Heartbeat()), at=second)
+        machine(sending(min(SIZE, second * 125_000)))
+        machine(TimePassed())
+    assert machine.state.status(34).backups == 0
+    for second in range(35, 41):
+        for worker in (ADA, BOB):
+            machine(cm.MessageReceived(worker, p.Heartbeat()), at=second)
+        machine(TimePassed())
+    assert machine.state.status(40).backups == 1
 
 
 def test_a_lease_does_not_run_out_while_its_update_moves(leased):
