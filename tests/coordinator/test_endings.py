@@ -2,10 +2,12 @@
 
 import os
 import pty
+import select
 import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -81,8 +83,13 @@ def test_a_closed_terminal_is_a_request_to_end(cluster):
         preexec_fn=_take_terminal,
     )
     os.close(theirs)
-    while not cluster.step(6).is_dir():
-        os.read(ours, 1 << 12)  # else the terminal's buffer fills up
+
+    def begun():
+        if select.select([ours], [], [], 0)[0]:
+            os.read(ours, 1 << 12)  # else the terminal's buffer fills up
+        return cluster.step(6).is_dir()
+
+    until(begun)
     os.close(ours)
     assert training.wait(PATIENCE_S) == 130
 
@@ -173,9 +180,14 @@ def test_a_proxy_in_the_environment_is_not_taken_on_this_machine(cluster, monkey
 
 def _train(cluster, *changes, **streams):
     words = ["--config", "tiny.yaml", *changes]
-    return subprocess.Popen(
+    training = subprocess.Popen(
         [sys.executable, "-m", "mlpeft.cli", "train", *words],
         cwd=cluster.folder,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         **({"stdout": subprocess.DEVNULL} | streams),
     )
+    # The cluster ends it where a test fails.
+    cluster.started.append(
+        SimpleNamespace(process=training, signal=training.send_signal)
+    )
+    return training
