@@ -10,9 +10,11 @@ from mlpeft.transport.rpc.tensors import CHUNK_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import BinaryIO
 
     from mlpeft.runtime.coordinator.driver import CoordinatorDriver
     from mlpeft.runtime.coordinator.listen import Context
+    from mlpeft.transport.blobs.offer import Blob
 
 
 SIGN_PIECES = 8
@@ -42,7 +44,7 @@ async def send_blob(
         return  # a range asked for before the worker knew where the end is
     left = request.most_bytes or blob.size_bytes
     pieces = 0
-    with await asyncio.to_thread(blob.open, request.offset) as file:
+    with await _open(blob, request.offset) as file:
         while piece := await asyncio.to_thread(file.read, min(left, CHUNK_BYTES)):
             check()
             frame = blob_codec.encode_piece(piece)
@@ -52,3 +54,18 @@ async def send_blob(
             pieces += 1
             if pieces % SIGN_PIECES == 0:
                 driver.joins.fetching(request)
+
+
+async def _open(blob: Blob, offset: int) -> BinaryIO:
+    """Open a blob off the event loop; a call that ends meanwhile leaves it closed."""
+    opening = asyncio.create_task(asyncio.to_thread(blob.open, offset))
+    try:
+        return await asyncio.shield(opening)
+    except asyncio.CancelledError:
+        opening.add_done_callback(_close)
+        raise
+
+
+def _close(opening: asyncio.Task[BinaryIO]) -> None:
+    if not opening.cancelled() and opening.exception() is None:
+        opening.result().close()

@@ -1,0 +1,38 @@
+"""Files that are served to workers."""
+
+import asyncio
+import io
+import threading
+from types import SimpleNamespace
+
+import pytest
+
+from mlpeft.runtime.coordinator.blob_service import send_blob
+from mlpeft.transport.rpc import blob_codec
+from tests.runtime.toy import bounded
+
+
+def test_a_call_that_ends_while_its_file_is_opened_leaves_it_closed():
+    """The disk is slow, and the worker goes before it answers."""
+    file, asked, go_on = io.BytesIO(b"content"), threading.Event(), threading.Event()
+
+    def slow_open(offset):
+        asked.set()
+        go_on.wait(30)
+        return file
+
+    blob = SimpleNamespace(size_bytes=7, open=slow_open)
+    driver = SimpleNamespace(joins=SimpleNamespace(blob=lambda _: blob))
+    request = blob_codec.encode_request(blob_codec.BlobRequest("ada", "a" * 64, 0))
+
+    async def scenario():
+        call = asyncio.create_task(send_blob(driver, request, None, lambda: None))
+        await asyncio.to_thread(asked.wait, 30)
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        go_on.set()
+        while not file.closed:  # noqa: ASYNC110 - it has no event
+            await asyncio.sleep(0)
+
+    bounded(scenario())
