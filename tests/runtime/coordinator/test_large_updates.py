@@ -209,8 +209,12 @@ def test_a_stream_that_finishes_waits_as_long_as_its_update_moves(monkeypatch):
             decoder_of, read = hand.stream._call, hand.stream._call.read
 
             class Slow:
+                reads = 0
+
                 async def read(self):
-                    await asyncio.sleep(0.1)
+                    self.reads += 1
+                    if self.reads <= 6:  # three times the patience in all
+                        await asyncio.sleep(0.1)
                     return await read()
 
                 def __getattr__(self, name):
