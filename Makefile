@@ -15,8 +15,9 @@ help: ## List the targets
 demo: $(STAMP) ## Meta-learn handwritten digits on a coordinator and two workers
 	@$(BIN)/mlpeft demo $(ARGS)
 
+# A file stays in one process: its tests share what they train.
 test: lint ## Run all checks, then all tests; ARGS="-k name" goes to pytest
-	$(call step,pytest,$(BIN)/pytest $(ARGS),read the first failure above)
+	$(call step,pytest,$(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS),read the first failure above)
 
 setup: $(STAMP) ## Make .venv and install the pinned packages
 

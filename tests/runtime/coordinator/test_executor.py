@@ -23,7 +23,8 @@ class Telling:
     def run(self, meta, shard, progress=lambda _: None):
         with self._asking:
             status = self.runtime.status()
-            self._progress(status.shards_in, status.shards)
+            if status.shards:  # none: a backup that starts as its round closes
+                self._progress(status.shards_in, status.shards)
         return self._runner.run(meta, shard, progress)
 
 
