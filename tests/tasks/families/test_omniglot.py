@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mlpeft.errors import DataError
+from mlpeft.errors import ConfigError, DataError
 from mlpeft.tasks.episode import TaskConfig
 from mlpeft.tasks.families import get_family
 from mlpeft.tasks.families.omniglot import Omniglot
@@ -69,6 +69,42 @@ def test_characters_are_rotated_in_training_only(omniglot):
 
     assert 300 < turned("train") < 450
     assert turned("val") == turned("test") == 0
+
+
+@pytest.mark.data
+def test_the_papers_split_trains_on_1200_characters_that_no_other_split_has(omniglot):
+    pools = {
+        split: {
+            character.name
+            for character in omniglot._source.pool(
+                split, {"class_split": "characters"}
+            ).characters
+        }
+        for split in ("train", "val", "test")
+    }
+    assert len(pools["train"]) == 1200
+    assert len(pools["val"]) == 60
+    assert len(pools["test"]) == 209  # 363 in a complete file of 1,623
+    assert len(set.union(*pools.values())) == 1469
+    # Characters, not alphabets: nearly every alphabet is in both.
+    alphabets = {
+        split: {name.split("/")[0] for name in names} for split, names in pools.items()
+    }
+    assert len(alphabets["train"] & alphabets["test"]) > 40
+
+
+def test_a_split_of_characters_needs_enough_of_them(tmp_path):
+    np.savez(
+        tmp_path / "omniglot.npz",
+        images=np.zeros((12, 28, 28), np.uint8),
+        class_names=np.array(["A/1", "B/1", "C/1"]),
+        class_alphabet=np.arange(3, dtype=np.uint8),
+        class_split=np.array([0, 0, 1], np.uint8),
+    )
+    with pytest.raises(DataError, match=r"more than 1260 characters.*has 3; use"):
+        Omniglot(tmp_path).check(task(class_split="characters"))
+    with pytest.raises(ConfigError, match="class_split: 'character' is not valid"):
+        Omniglot(tmp_path).check(task(class_split="character"))
 
 
 def test_the_digest_is_that_of_the_content_however_it_is_compressed(tmp_path):
