@@ -24,6 +24,7 @@ from mlpeft.commands.plot import plot
 from mlpeft.commands.predict import predict
 from mlpeft.commands.status import status
 from mlpeft.commands.steer import drain, pause, release, resume, stop
+from mlpeft.commands.sweep import sweep
 from mlpeft.commands.train import train
 from mlpeft.commands.validate import validate
 
@@ -41,7 +42,7 @@ app = typer.Typer(
 )
 MACHINE: Final = "This machine and its data"
 PANELS: Final[dict[str, tuple[Callable[..., None], ...]]] = {
-    "Train and evaluate": (demo, config, train, evaluate, compare, plot),
+    "Train and evaluate": (demo, config, train, evaluate, compare, sweep, plot),
     "Use what was learned": (adapt, predict, export, import_),
     "A running cluster": (status, logs, pause, resume, stop, drain, release),
     MACHINE: (info, validate, doctor, chaos),
