@@ -4,12 +4,14 @@
 BIN := .venv/bin
 STAMP := .venv/.mlpeft-setup
 ARGS :=
+ROW :=
+SEEDS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test setup lint format bench chaos proto picture lock clean
+.PHONY: help demo test setup lint format bench reproduce chaos proto picture lock clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' \
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' \
 	  $(MAKEFILE_LIST)
 
 demo: $(STAMP) ## Meta-learn handwritten digits on a coordinator and two workers
@@ -45,6 +47,9 @@ format: $(STAMP) ## Fix layout, imports and simple findings
 
 bench: $(STAMP) ## Measure speed; ARGS goes to the benchmarks
 	$(BIN)/python -m benchmarks $(ARGS)
+
+reproduce: $(STAMP) ## Measure a published row: ROW=NAME SEEDS=3; without ROW, list them
+	@$(BIN)/python -m benchmarks.reproduce $(if $(ROW),'$(ROW)' --seeds $(SEEDS)) $(ARGS)
 
 chaos: $(STAMP) ## Train while processes die; ARGS="--minutes 10 --seed 3"
 	@$(BIN)/mlpeft chaos $(ARGS)

@@ -21,6 +21,7 @@ EXTRAS = {
     "text": "tokenizers",
     "hub": "datasets",
     "lm": "mlx-lm",
+    "search": "optuna",
     "wandb": "wandb",
     "tensorboard": "tensorboard",
 }

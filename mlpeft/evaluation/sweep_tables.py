@@ -104,10 +104,8 @@ def table(outcomes: Sequence[Outcome], winner: Outcome | None) -> Table:
 
     first = outcomes[0]
     seeds = len(first.trainings)
-    interval = (
-        "one seed each" if seeds == 1 else f"{seeds} seeds each, ± 95 % over them"
-    )
-    view = Table(title=f"{len(outcomes)} settings, {interval}")
+    title = f"{_count(len(outcomes), 'setting')}, {_count(seeds, 'seed')} each"
+    view = Table(title=title, caption="± 95 % over seeds" if seeds > 1 else None)
     for key, _ in first.setting.changes:
         view.add_column(short(key), justify="right", overflow="fold")
     for column in ("validation", "test", "seconds"):
@@ -140,6 +138,10 @@ def _mean(results: Sequence[EvalResult]) -> str:
         return number(*seed_interval([result.loss[-1] for result in results]))
     scores = [result.acc[-1] for result in results if result.acc is not None]
     return percent(*seed_interval(scores))
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number} {thing}{'s' * (number != 1)}"
 
 
 def _note(outcome: Outcome) -> str:

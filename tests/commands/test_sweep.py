@@ -46,7 +46,7 @@ def test_the_best_setting_is_tested_and_named(config):
 def test_one_value_holds_for_all_and_a_table_is_printed(config):
     result, output = run(config, "--set", f"{LR}=0.01", "--seeds", "2", "--test", "all")
     assert result.exit_code == 0, result.output
-    assert "1 settings, 2 seeds each" in result.stdout
+    assert "1 setting, 2 seeds each" in result.stdout
     assert len(list(output.glob("run_seed*/test.json"))) == 2
 
 
