@@ -20,6 +20,7 @@ from mlpeft.evaluation.evaluate import compare as compare
 from mlpeft.evaluation.evaluate import evaluate as evaluate
 from mlpeft.exchange.export import export_adapter as export_adapter
 from mlpeft.exchange.export import import_adapter as import_adapter
+from mlpeft.meta.joint_learner import JointLearner as JointLearner
 from mlpeft.meta.learner import ReptileLearner as ReptileLearner
 from mlpeft.models.build import load_encoder as load_encoder
 from mlpeft.models.build import load_language_model as load_language_model

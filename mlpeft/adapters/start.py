@@ -36,7 +36,7 @@ def start_theta(trained: Trained, model: nn.Module) -> ParamTree:
     Raises:
         ParamMismatch: If it was trained for another model.
     """
-    theta, _ = state.split(trained.meta)
+    theta, _ = state.split(state.without_head(trained.meta))
     expected = params.schema(state.initial(get_params(model), InnerLoop()))
     params.check_schema(expected, theta, f"checkpoint {trained.path}")
     return theta

@@ -220,10 +220,14 @@ def check_model(config: RunConfig) -> Check:
     """The configured model can be built for the configured tasks."""
     from mlpeft import params
     from mlpeft.training.runner import ShardRunner
+    from mlpeft.training.starts import read_start
 
     runner = ShardRunner.from_config(config)
     numbers = params.count(runner.initial_meta())
     detail = f"{config.model.backbone}, {numbers:,} numbers of meta-state"
+    if config.run.init is not None:
+        _, saved = read_start(runner, config.run.init)
+        detail += f"; starts from {saved.path}"
     return Check("model", Status.OK, detail)
 
 

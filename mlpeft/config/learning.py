@@ -31,15 +31,21 @@ class RunSection(Section):
     seed: NonNegativeInt = Field(
         default=0, description="Seed of all randomness in the run"
     )
+    init: str | None = Field(
+        default=None,
+        description="Run to start from, whatever algorithm made it: its folder, one of "
+        "its steps, or an .npz file; null: new parameters",
+    )
 
 
 class MetaLearningSection(Section):
     """The algorithm with its inner and outer loop."""
 
-    algorithm: Literal["reptile", "fomaml"] = Field(
+    algorithm: Literal["reptile", "fomaml", "joint"] = Field(
         default="reptile",
-        description="Meta-learning algorithm: reptile, or fomaml (first-order MAML, "
-        "which learns from the query sets)",
+        description="Meta-learning algorithm: reptile, fomaml (first-order MAML, "
+        "which learns from the query sets), or joint (no meta-learning: one model of "
+        "all training tasks, the baseline of the others)",
     )
     meta_batch_size: BoundedCount = Field(
         default=4, description="Tasks per meta-iteration"
@@ -55,8 +61,8 @@ class MetaLearningSection(Section):
     )
     num_inner_steps: NonNegativeInt = Field(
         default=5,
-        description="Gradient steps on one task; 0, with fomaml and a prototype head, "
-        "trains a prototypical network",
+        description="Gradient steps on one task (joint: only at evaluation); 0, with "
+        "fomaml and a prototype head, trains a prototypical network",
     )
     eval_interval: PositiveInt = Field(
         default=100, description="Meta-iterations between validations"
@@ -81,7 +87,8 @@ class MetaLearningSection(Section):
     inner_batch_size: PositiveInt | None = Field(
         default=None,
         description="Support examples per inner step, cyclic without replacement; "
-        "null: the whole support set",
+        "null: the whole support set. joint: examples of a task per meta-iteration; "
+        "null: its support and query sets",
     )
     inner_micro_batch: PositiveInt | None = Field(
         default=None,

@@ -49,6 +49,11 @@ class RunConfig(Section):
                 "task_distribution.train_query_size: fomaml learns from queries; set "
                 "1 or more"
             )
+        if meta.algorithm == "joint" and meta.inner_state == "carry":
+            raise ValueError(
+                "meta_learning.inner_state: joint has no inner loop whose moments "
+                "could be carried; set reset"
+            )
         shard = self.compute.shard_size
         if shard is not None and shard > meta.meta_batch_size:
             raise ValueError(

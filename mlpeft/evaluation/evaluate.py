@@ -214,8 +214,10 @@ def _episode_counter(progress: EpisodeCallback | None) -> EpisodeCallback:
 
 def _checked_meta(runner: ShardRunner, trained: Trained) -> ParamTree:
     """The trained meta-state, checked against the model."""
-    meta = {name: trained.meta[name] for name in sorted(trained.meta)}
-    params.check_schema(runner.schema, meta, f"checkpoint {trained.path}")
+    leaves = state.without_head(trained.meta)
+    meta = {name: leaves[name] for name in sorted(leaves)}
+    expected = state.without_head(runner.schema)
+    params.check_schema(expected, meta, f"checkpoint {trained.path}")
     return meta
 
 

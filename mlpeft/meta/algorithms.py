@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from mlpeft.meta import fomaml, reptile
+from mlpeft.meta import fomaml, joint, reptile
+from mlpeft.meta.functional import Functional
 from mlpeft.work import Displacement
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     TaskGradient: TypeAlias = Callable[..., tuple[mx.array, MlxTree]]
     PseudoGradient: TypeAlias = Callable[[NumpyTree, NumpyTree], NumpyTree]
 
-AlgorithmName: TypeAlias = Literal["reptile", "fomaml"]
+AlgorithmName: TypeAlias = Literal["reptile", "fomaml", "joint"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,17 +34,28 @@ class Algorithm:
         task_gradient: `(functional, names, adapted, support, query) -> (loss,
             gradient)`, see `fomaml.task_gradient`: the task returns that gradient.
             None: it returns its adapted parameters, and needs no queries.
+        only_gradient: Whether a task returns the gradient of its first step, at theta,
+            and takes no step.
+        functional: How the model is called while training.
     """
 
     pseudo_gradient: PseudoGradient
     displacement: Displacement
     task_gradient: TaskGradient | None = None
+    only_gradient: bool = False
+    functional: type[Functional] = Functional
 
 
 ALGORITHMS: dict[AlgorithmName, Algorithm] = {
     "reptile": Algorithm(reptile.pseudo_gradient, Displacement.FROM_THETA),
     "fomaml": Algorithm(
         fomaml.pseudo_gradient, Displacement.AS_IT_IS, fomaml.task_gradient
+    ),
+    "joint": Algorithm(
+        joint.pseudo_gradient,
+        Displacement.AS_IT_IS,
+        only_gradient=True,
+        functional=joint.HeadedFunctional,
     ),
 }
 """By `meta_learning.algorithm`."""

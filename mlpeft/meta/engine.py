@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
@@ -11,9 +12,8 @@ import numpy as np
 
 from mlpeft.errors import ConfigError, ShapeError
 from mlpeft.meta.algorithms import ALGORITHMS
-from mlpeft.meta.functional import Functional
 from mlpeft.meta.scoring import Scorer
-from mlpeft.meta.state import join, split
+from mlpeft.meta.state import join, split, without_head
 from mlpeft.meta.strategies import InnerLoops, TaskData, choose_strategy
 from mlpeft.meta.support import SupportPlan
 
@@ -91,8 +91,9 @@ class Engine:
         transductive: bool = True,
         gradient_checkpointing: bool = False,
     ) -> None:
-        self.inner = inner
+        algorithm_ = ALGORITHMS[algorithm]
         self.eval_inner = eval_inner or inner
+        self.inner = replace(inner, num_steps=1) if algorithm_.only_gradient else inner
         sparing = {
             "compute.gradient_checkpointing": gradient_checkpointing,
             "meta_learning.inner_micro_batch": inner.micro_batch is not None,
@@ -106,7 +107,7 @@ class Engine:
                     f"{name} does not go with compute.strategy vmap, which has all "
                     "tasks in memory at once; take auto or compiled"
                 )
-        functional = Functional(
+        functional = algorithm_.functional(
             model, loss_fn, gradient_checkpointing=gradient_checkpointing
         )
         if inner.micro_batch is not None and functional.uses_batch_statistics:
@@ -116,9 +117,7 @@ class Engine:
             )
         self._functional = functional
         self._outputs: int | None = None
-        self._loops = InnerLoops(
-            functional, inner, self.strategy, ALGORITHMS[algorithm]
-        )
+        self._loops = InnerLoops(functional, self.inner, self.strategy, algorithm_)
         self._scorer = Scorer(
             functional, self.eval_inner, self.strategy, transductive=transductive
         )
@@ -160,7 +159,9 @@ class Engine:
             return self.train(meta, episodes, rng, progress)
         total = join(result.total, result.state)
         return ShardTrainResult(
-            {name: np.asarray(leaf) for name, leaf in total.items()},
+            # A gradient may be a transposed view, which gives other bits later than the
+            # same numbers read from a file or from the wire.
+            {name: np.asarray(leaf, order="C") for name, leaf in total.items()},
             np.asarray(result.support_loss),
             None if tasks[0].query is None else np.asarray(result.query_loss),
         )
@@ -185,6 +186,7 @@ class Engine:
             progress: As in `train`.
         """
         theta, state = self._as_mlx(meta)
+        theta = without_head(theta)
         for episode in episodes:
             if len(episode.query_x) == 0:
                 raise ShapeError(

@@ -1,9 +1,12 @@
-"""ReptileLearner: meta-learning of one model in a few lines of Python."""
+"""ReptileLearner: meta-learning of one model in a few lines of Python.
+
+The learners of other algorithms inherit from it.
+"""
 
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import mlx.core as mx
 
@@ -34,9 +37,11 @@ if TYPE_CHECKING:
     import mlx.nn as nn
     import numpy as np
 
+    from mlpeft.meta.algorithms import AlgorithmName
     from mlpeft.meta.functional import LossFn
     from mlpeft.meta.strategies import StrategyName
     from mlpeft.params import Array, NumpyTree
+    from mlpeft.tasks.episode import Episode
 
 STANDARD_STEPS = tuple(EvaluationSection().steps)
 """Inner steps after which `evaluate` always scores."""
@@ -72,6 +77,9 @@ class ReptileLearner:
         arXiv 1803.02999, algorithm 2.
     """
 
+    algorithm: ClassVar[AlgorithmName] = "reptile"
+    outer_optimizer: ClassVar[str] = "sgd"
+
     def __init__(
         self,
         model: nn.Module,
@@ -89,6 +97,8 @@ class ReptileLearner:
     ) -> None:
         settings = checked(
             MetaLearningSection,
+            algorithm=self.algorithm,
+            outer_optimizer=self.outer_optimizer,
             inner_lr=inner_lr,
             outer_lr=outer_lr,
             num_inner_steps=num_inner_steps,
@@ -101,7 +111,7 @@ class ReptileLearner:
         checked(RunSection, seed=seed)
         self.model = model
         self.inner = InnerLoop.from_config(settings)
-        self.outer_lr = settings.outer_lr
+        self.outer = OuterStep.from_config(settings)
         self.strategy = strategy
         self.transductive = transductive
         self.seed = seed
@@ -110,6 +120,15 @@ class ReptileLearner:
             state.initial(get_params(model), self.inner)
         )[1]
         self._engines: dict[int, tuple[LossFn, Engine]] = {}
+
+    @property
+    def outer_lr(self) -> float:
+        """Step size of theta."""
+        return self.outer.lr
+
+    @outer_lr.setter
+    def outer_lr(self, lr: float) -> None:
+        self.outer.lr = lr
 
     @property
     def inner_lr(self) -> float:
@@ -148,12 +167,11 @@ class ReptileLearner:
         engine = self._engine(loss_fn)
         result = engine.train(
             meta,
-            as_episodes(episodes, loss_fn, engine.outputs),
+            self._training(as_episodes(episodes, loss_fn, engine.outputs)),
             partial(self._rng, Purpose.BATCH),
         )
         mean = combine(SummedTotals(result.total, len(episodes)))
-        outer = OuterStep(lr=self.outer_lr, state={})
-        moved = outer.step(meta, mean, self.iteration)
+        moved = self.outer.step(meta, mean, self.iteration)
         theta, self._inner_state = state.split(moved.meta)
         set_params(self.model, {name: mx.array(leaf) for name, leaf in theta.items()})
         self.iteration += 1
@@ -225,6 +243,10 @@ class ReptileLearner:
             self._inner_state = inner_state
         set_params(self.model, {name: mx.array(leaf) for name, leaf in theta.items()})
 
+    def _training(self, episodes: list[Episode]) -> list[Episode]:
+        """Episodes as the algorithm trains on them."""
+        return episodes
+
     def _engine(self, loss_fn: LossFn) -> Engine:
         """The engine of a loss, kept so that compiled loops are used again."""
         kept = self._engines.get(id(loss_fn))
@@ -234,6 +256,7 @@ class ReptileLearner:
                 loss_fn,
                 self.inner,
                 self.strategy,
+                self.algorithm,
                 transductive=self.transductive,
             )
             kept = self._engines[id(loss_fn)] = (loss_fn, engine)

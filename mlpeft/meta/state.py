@@ -1,11 +1,13 @@
 """The meta-state: theta, and where it is carried, the inner optimiser's state.
 
-Both travel, are averaged and are saved as one tree; a prefix tells them apart.
+Both travel, are averaged and are saved as one tree; a prefix tells them apart. Theta
+may have a head that is of use in training alone (joint training): the outer step moves
+it, and no adaptation starts from it.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -16,6 +18,9 @@ if TYPE_CHECKING:
     from mlpeft.params import Array, ArrayT, NumpyTree
 
 INNER_STATE = "inner_state/"
+TRAINING_HEAD = "training_head/"
+
+LeafT = TypeVar("LeafT")
 
 
 def join(theta: Mapping[str, ArrayT], state: Mapping[str, ArrayT]) -> dict[str, ArrayT]:
@@ -24,16 +29,25 @@ def join(theta: Mapping[str, ArrayT], state: Mapping[str, ArrayT]) -> dict[str, 
     return {name: tree[name] for name in sorted(tree)}
 
 
-def split(meta: Mapping[str, ArrayT]) -> tuple[dict[str, ArrayT], dict[str, ArrayT]]:
+def split(meta: Mapping[str, LeafT]) -> tuple[dict[str, LeafT], dict[str, LeafT]]:
     """Theta and the inner state of a meta-state."""
-    theta: dict[str, ArrayT] = {}
-    state: dict[str, ArrayT] = {}
+    theta: dict[str, LeafT] = {}
+    state: dict[str, LeafT] = {}
     for name, leaf in meta.items():
         if name.startswith(INNER_STATE):
             state[name.removeprefix(INNER_STATE)] = leaf
         else:
             theta[name] = leaf
     return theta, state
+
+
+def without_head(leaves: Mapping[str, LeafT]) -> dict[str, LeafT]:
+    """What an adaptation starts from: all leaves but those of the training head."""
+    return {
+        name: leaf
+        for name, leaf in leaves.items()
+        if not name.startswith(TRAINING_HEAD)
+    }
 
 
 def carried(meta: Mapping[str, Array]) -> frozenset[str]:

@@ -19,7 +19,7 @@ import mlx.nn as nn
 import numpy as np
 
 from mlpeft.errors import ShapeError
-from mlpeft.meta.inner import inner_loop, last
+from mlpeft.meta.inner import batch_gradients, inner_loop, last
 from mlpeft.meta.support import Examples, PreparedSupport, SupportPlan, as_arrays
 from mlpeft.meta.task_axis import AllTasks, OneTask
 
@@ -111,8 +111,9 @@ class InnerLoops:
         self.inner = inner
         self.algorithm = algorithm
         self.strategy = strategy
-        self._one = self._build(OneTask())
-        self._all = self._build(AllTasks())
+        build = self._build_gradient if algorithm.only_gradient else self._build
+        self._one = build(OneTask())
+        self._all = build(AllTasks())
 
     def __call__(
         self,
@@ -204,6 +205,26 @@ class InnerLoops:
                 losses["support"],
                 losses["query"],
             )
+
+        return run if self.strategy == "loop" else mx.compile(run)
+
+    def _build_gradient(self, axis: TaskAxis) -> InnerLoopFunction:
+        """Likewise, where a task takes no step: the gradient of its batch at theta."""
+        functional, inner = self.functional, self.inner
+
+        def run(
+            theta: MlxTree,
+            state: ParamTree,  # noqa: ARG001 - as where steps are taken
+            support: PreparedSupport,
+            query: Examples | None,  # noqa: ARG001
+        ) -> LoopResult:
+            one = partial(batch_gradients, functional, inner)
+            (batch,) = support.steps(1)
+            with functional.installed():
+                loss, gradient = axis.gradients(one, theta)(theta, *batch)
+            tasks = len(support.whole.y)
+            total = axis.total(gradient, theta, tasks)
+            return LoopResult(total, {}, loss, mx.zeros_like(loss))
 
         return run if self.strategy == "loop" else mx.compile(run)
 

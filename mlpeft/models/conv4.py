@@ -84,6 +84,11 @@ class Conv4(nn.Module):
         Raises:
             ShapeError: Naming both shapes if the images are of another size.
         """
+        output: mx.array = self.head(self.embed(x))
+        return output
+
+    def embed(self, x: mx.array) -> mx.array:
+        """The head's inputs (n, features); raises as `__call__`."""
         if tuple(x.shape[1:]) != self.image_shape:
             raise ShapeError(
                 f"invalid shape: images {tuple(x.shape)} for a model of images "
@@ -92,5 +97,4 @@ class Conv4(nn.Module):
             )
         for block in self.blocks:
             x = block(x)
-        output: mx.array = self.head(x.reshape(x.shape[0], -1))
-        return output
+        return x.reshape(x.shape[0], -1)

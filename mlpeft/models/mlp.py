@@ -57,12 +57,16 @@ class SimpleClassifier(nn.Module):
         Raises:
             ShapeError: If the inputs do not hold `input_dim` numbers each.
         """
+        output: mx.array = self.layers[-1](self.embed(x))
+        return output
+
+    def embed(self, x: mx.array) -> mx.array:
+        """The last layer's inputs (n, hidden_dim); raises as `__call__`."""
         activate = ACTIVATIONS[self.activation]
         h = _flatten(x, self.input_dim)
         for layer in self.layers[:-1]:
             h = activate(layer(h))
-        output: mx.array = self.layers[-1](h)
-        return output
+        return h
 
 
 class LinearClassifier(nn.Module):

@@ -18,7 +18,7 @@ from mlpeft import params
 from mlpeft.config import RunConfig, parse_yaml
 from mlpeft.errors import CheckpointError
 from mlpeft.meta.outer import OuterStep
-from mlpeft.training import checkpoint, run_data
+from mlpeft.training import checkpoint, run_data, starts
 from mlpeft.training.checkpoint import Checkpoint, Progress
 from mlpeft.training.run_files import write_whole
 
@@ -219,7 +219,7 @@ def identity(config: RunConfig) -> dict[str, Any]:
     free = {"num_meta_iterations", "eval_interval", "save_interval", "patience"}
     if config.meta_learning.outer_schedule != "constant":
         free.remove("num_meta_iterations")
-    keys = {"run.seed": tree["run"]["seed"]}
+    keys = {"run.seed": tree["run"]["seed"], "run.init": tree["run"]["init"]}
     for section in ("meta_learning", "task_distribution", "model", "peft", "compute"):
         for key, value in tree[section].items():
             if section != "meta_learning" or key not in free:
@@ -228,12 +228,13 @@ def identity(config: RunConfig) -> dict[str, Any]:
 
 
 def _create(config: RunConfig, runner: ShardRunner, run_dir: Path) -> Run:
+    meta = starts.initial_meta(runner, run_dir)
     write_whole(run_dir / "config.yaml", config.to_yaml())
     run_data.record(run_dir, runner)
     return Run(
         config=config,
         run_dir=run_dir,
-        meta=runner.initial_meta(),
+        meta=meta,
         outer=OuterStep.from_config(config.meta_learning),
         progress=_first_progress(config),
     )
@@ -260,8 +261,7 @@ def _resume(
 ) -> Run:
     _check_same_run(config, run_dir, newest)
     _check_same_data(run_dir, runner)
-    expected = params.schema(runner.initial_meta())
-    params.check_schema(expected, newest.meta, f"checkpoint {newest.path}")
+    params.check_schema(runner.schema, newest.meta, f"checkpoint {newest.path}")
     checkpoint.set_aside_after(run_dir, newest.path)
     best = checkpoint.step_folder(run_dir, newest.progress.best_iteration)
     if best.is_dir() and best != checkpoint.best(run_dir):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from mlpeft import params
-from mlpeft.meta import state
+from mlpeft.meta import joint, state
 from mlpeft.meta.engine import Engine
 from mlpeft.meta.functional import get_params
 from mlpeft.meta.inner import InnerLoop, eval_steps
@@ -23,6 +23,7 @@ from mlpeft.platform import compile_notice, set_blas_threads
 from mlpeft.seeds import Purpose, generator
 from mlpeft.tasks.build import build_tasks
 from mlpeft.tasks.families import get_family
+from mlpeft.tasks.pool_labels import PoolLabels
 from mlpeft.work import Kind, ResultSchema, ShardUpdate
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from mlpeft.config import RunConfig
     from mlpeft.params import ParamTree, Schema
     from mlpeft.tasks.build import Tasks, TaskSplits
+    from mlpeft.tasks.episode import Episode
     from mlpeft.work import Shard
 
 
@@ -42,8 +44,10 @@ def result_schema(config: RunConfig) -> ResultSchema:
     queries = section.train_query_size
     regression = get_family(section.task_families[0]).regression
     share = "exact" if "completions" in section.task_families else "acc"
+    joint_ = config.meta_learning.algorithm == "joint"
+    queries = section.query_size if queries is None else queries
     return ResultSchema(
-        has_queries=bool(section.query_size if queries is None else queries),
+        has_queries=bool(queries) and not joint_,
         eval_steps=len(eval_steps(config)),
         share=None if regression else share,
     )
@@ -65,6 +69,11 @@ class ShardRunner:
         self.steps = eval_steps(config)
         self.inner = InnerLoop.from_config(config.meta_learning)
         strategy = self.config.compute.strategy
+        self._joint = config.meta_learning.algorithm == "joint"
+        self._pool_labels = PoolLabels.of(tasks.train) if self._joint else None
+        if self._pool_labels is not None:
+            joint.check_embeds(model, len(self._pool_labels))
+        self._schema: Schema | None = None
         self._warm: set[Kind] = set()  # kinds whose kernels there are
         set_blas_threads(config.compute.threads)
         self._engine = Engine(
@@ -104,14 +113,26 @@ class ShardRunner:
         )
         return cls(config, tasks, model)
 
-    def initial_meta(self) -> ParamTree:
-        """The meta-state that the run starts with, NumPy float32 leaves."""
-        return state.initial(get_params(self.model), self.inner)
+    def initial_meta(self, start: ParamTree | None = None) -> ParamTree:
+        """The meta-state that the run starts with, NumPy float32 leaves.
+
+        Args:
+            start: Theta, with or without a training head; None: the model's own.
+        """
+        theta: ParamTree = dict(get_params(self.model)) | (start or {})
+        if self._pool_labels is not None:
+            head = joint.initial_head(
+                self.model, state.without_head(theta), self._pool_labels
+            )
+            theta = head | theta
+        return state.initial(theta, self.inner)
 
     @property
     def schema(self) -> Schema:
         """Names, shapes and dtypes of the meta-state's leaves."""
-        return params.schema(self.initial_meta())
+        if self._schema is None:
+            self._schema = params.schema(self.initial_meta())
+        return self._schema
 
     def run(
         self,
@@ -142,6 +163,11 @@ class ShardRunner:
         drawn = [episodes.episode(spec.task_id, spec.seed) for spec in shard.tasks]
         rng = partial(_batch_rng, shard)
         if shard.kind is Kind.TRAIN:
+            if self._joint:
+                drawn = [
+                    self._joined(spec.task_id, episode)
+                    for spec, episode in zip(shard.tasks, drawn, strict=True)
+                ]
             result = self._engine.train(meta, drawn, rng, progress)
             per_task: ParamTree = {"support_loss": result.support_loss}
             if result.query_loss is not None:
@@ -158,6 +184,12 @@ class ShardRunner:
                 per_task[name] = scores.acc.astype(np.float32)
             total = {}
         return ShardUpdate(shard.index, len(shard.tasks), total, per_task)
+
+    def _joined(self, task_id: str, episode: Episode) -> Episode:
+        """An episode as joint training takes it."""
+        if self._pool_labels is not None:
+            episode = self._pool_labels.relabelled(task_id, episode)
+        return joint.whole(episode)
 
     def _scored(self, shard: Shard) -> Tasks:
         return self.tasks.val if shard.kind is Kind.VALIDATE else self.tasks.test

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from mlpeft.config import RunConfig
 from mlpeft.errors import CheckpointError, ConfigError
@@ -34,6 +34,20 @@ class Trained:
     iteration: int
 
 
+class SavedMeta(NamedTuple):
+    """A meta-state that was read.
+
+    Attributes:
+        meta: Theta and carried inner state, NumPy leaves.
+        path: The step's folder, or the .npz file.
+        iteration: Meta-iterations trained; -1: not recorded (an .npz file).
+    """
+
+    meta: ParamTree
+    path: Path
+    iteration: int
+
+
 def load_trained(
     path: str | Path,
     config: str | Path | None = None,
@@ -56,17 +70,8 @@ def load_trained(
         FileNotFoundError: If the path or the configuration does not exist.
         CheckpointError: If the checkpoint cannot be read.
     """
-    path = Path(path)
-    if not path.exists():
-        raise FileNotFoundError(
-            f"no checkpoint at {path.absolute()}; give a run's folder, one of its "
-            "steps, or an .npz file"
-        )
-    if path.is_file():
-        run_dir, saved = path.parent, None
-    else:
-        step = path if (path / "state.json").is_file() else _best_step(path)
-        run_dir, saved = step.parent.parent, checkpoint.load(step)
+    meta, path, iteration = load_meta(path)
+    run_dir = path.parent if path.is_file() else path.parents[1]
     file = Path(config) if config else run_dir / "config.yaml"
     if not file.is_file():
         raise FileNotFoundError(
@@ -77,9 +82,30 @@ def load_trained(
     run_config = RunConfig.load(file, overrides)
     if config is None:
         _check_modules(run_config, file, overrides, allow_modules)
-    if saved is not None:
-        return Trained(run_config, saved.meta, saved.path, saved.progress.iteration)
-    return Trained(run_config, read_npz(path), path, -1)
+    return Trained(run_config, meta, path, iteration)
+
+
+def load_meta(path: str | Path) -> SavedMeta:
+    """Find and read a meta-state, without its configuration.
+
+    Args:
+        path: As of `load_trained`.
+
+    Raises:
+        FileNotFoundError: If the path does not exist.
+        CheckpointError: If the checkpoint cannot be read.
+    """
+    path = Path(path).expanduser()
+    if not path.exists():
+        raise FileNotFoundError(
+            f"no checkpoint at {path.absolute()}; give a run's folder, one of its "
+            "steps, or an .npz file"
+        )
+    if path.is_file():
+        return SavedMeta(read_npz(path), path, -1)
+    step = path if (path / "state.json").is_file() else _best_step(path)
+    saved = checkpoint.load(step)
+    return SavedMeta(saved.meta, saved.path, saved.progress.iteration)
 
 
 def _check_modules(

@@ -92,6 +92,7 @@ class SentenceClassifier(nn.Module):
             self.projection.bias = mx.zeros((dims,))
         self.head = FewShotHead(dims, num_classes, scale, cosine=start == "cosine")
         self.start = start
+        self.logit_scale = scale
         if start != "learned":
             self.head.freeze()
 

@@ -213,6 +213,16 @@ class ClassPoolFamily:
         """The task's classes, in the order of their labels."""
         return [pool_class.name for pool_class in self._classes(config)]
 
+    def pool_names(self, config: TaskConfig) -> list[str]:
+        """All classes of the pool that tasks like this one select from."""
+        pool = self._pool(config.task_params)
+        rotated = config.task_params.get("rotations", pool.rotated)
+        return [
+            PoolClass(character, rotation).name
+            for character in pool.characters
+            for rotation in (character.rotations if rotated else (0,))
+        ]
+
     def _pool(self, task_params: Mapping[str, Any]) -> Pool:
         return self._source.pool(task_params.get("split", SPLITS[0]), task_params)
 

@@ -142,6 +142,10 @@ class Intents:
             order[np.arange(config.query_size) % ways],
         )
 
+    def pool_names(self, config: TaskConfig) -> list[str]:
+        """All intents that tasks like this one select from."""
+        return sorted(self._pool(config))
+
     def utterances(self, config: TaskConfig) -> tuple[np.ndarray, np.ndarray]:
         """All utterances of a task's split, including other intents.
 
