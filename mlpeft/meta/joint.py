@@ -6,8 +6,9 @@ pays.
 
 A label that means another class in every episode cannot be learned at theta. Where
 tasks choose their classes from a pool, the model therefore gets a head over all
-training classes while it trains, which is thrown away afterwards: every adaptation
-starts as it would from any other theta.
+training classes while it trains, which is thrown away afterwards. A last layer of the
+model's own (`output_path`) is not trained then and stays at zero: adaptation starts
+from equal chances, which suits features of any size better than a random layer.
 
 References:
     Caruana, "Multitask Learning", Machine Learning 28, 1997.
@@ -101,6 +102,17 @@ def initial_head(model: Any, theta: ParamTree, labels: PoolLabels) -> NumpyTree:
     return {
         WEIGHT: weight.astype(np.float32),
         BIAS: np.zeros(len(labels), np.float32),
+    }
+
+
+def without_output(model: Any, theta: ParamTree) -> ParamTree:
+    """Theta with zeros for the model's last layer, if it names one."""
+    path = getattr(model, "output_path", None)
+    return {
+        name: np.zeros(leaf.shape, np.float32)
+        if path is not None and name.startswith(f"{path}.")
+        else leaf
+        for name, leaf in theta.items()
     }
 
 

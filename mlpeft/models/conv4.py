@@ -55,6 +55,7 @@ class Conv4(nn.Module):
     """
 
     uses_batch_statistics = True
+    output_path = "head"
 
     def __init__(
         self,

@@ -60,6 +60,11 @@ class SimpleClassifier(nn.Module):
         output: mx.array = self.layers[-1](self.embed(x))
         return output
 
+    @property
+    def output_path(self) -> str:
+        """The last layer's name."""
+        return f"layers.{len(self.layers) - 1}"
+
     def embed(self, x: mx.array) -> mx.array:
         """The last layer's inputs (n, hidden_dim); raises as `__call__`."""
         activate = ACTIVATIONS[self.activation]

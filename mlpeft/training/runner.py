@@ -119,7 +119,10 @@ class ShardRunner:
         Args:
             start: Theta, with or without a training head; None: the model's own.
         """
-        theta: ParamTree = dict(get_params(self.model)) | (start or {})
+        theta: ParamTree = dict(get_params(self.model))
+        if self._pool_labels is not None:
+            theta = joint.without_output(self.model, theta)
+        theta |= start or {}
         if self._pool_labels is not None:
             head = joint.initial_head(
                 self.model, state.without_head(theta), self._pool_labels

@@ -166,6 +166,7 @@ def test_classes_of_a_pool_get_a_head_that_is_thrown_away(undisturbed):
     """16 classes: 0 and 1 turned once, 3, 4 and 7 three times. It is learned."""
     assert undisturbed.meta[joint.WEIGHT].shape == (16, 16)
     assert np.abs(undisturbed.meta[joint.WEIGHT]).max() > 0.01
+    assert not undisturbed.meta["layers.2.weight"].any()
     trained = load_trained(undisturbed.run_dir)
     assert evaluate(trained, 8).steps[-1] == 10
     five = load_trained(undisturbed.run_dir, overrides=["task_distribution.k_shot=5"])

@@ -1,0 +1,1 @@
+"""Does meta-learning pay? See `__main__`."""

@@ -1,0 +1,112 @@
+"""The methods: what each is trained with, at equal compute."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import product
+from typing import TYPE_CHECKING, Any
+
+from mlpeft.meta.algorithms import ALGORITHMS
+
+if TYPE_CHECKING:
+    from benchmarks.when.problems import Problem, Tree
+
+INNER_STEPS = (1, 4)
+FEW_INNER_STEPS = (1, 2)
+"""Of MAML, whose gradient goes back through each of them."""
+SGD = "sgd"
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What a training is free to choose, on validation tasks.
+
+    Attributes:
+        outer: Step size of an outer Adam, or "sgd": Reptile's interpolation.
+        inner_lr: Inner step size of training.
+        inner_steps: Inner steps of training.
+    """
+
+    outer: float | str
+    inner_lr: float
+    inner_steps: int
+
+    def __str__(self) -> str:
+        outer = self.outer if isinstance(self.outer, str) else f"{self.outer:g}"
+        return f"{outer}-{self.inner_lr:g}-{self.inner_steps}"
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """A row of the table.
+
+    Attributes:
+        name: For files.
+        about: For the table.
+        algorithm: What is trained; None: nothing.
+        joint_first: Whether the first half of the gradients trains jointly.
+    """
+
+    name: str
+    about: str
+    algorithm: Any = None
+    joint_first: bool = False
+
+    def choices(self, problem: Problem) -> list[Choice]:
+        """What to choose from."""
+        if self.algorithm == "joint":
+            return [Choice(lr, problem.inner_lrs[0], 1) for lr in problem.outer_lrs]
+        outers: tuple[float | str, ...] = problem.outer_lrs
+        if self.algorithm == "reptile":
+            outers = (SGD, problem.outer_lrs[0])
+        steps = FEW_INNER_STEPS if self.algorithm == "maml" else INNER_STEPS
+        if self.algorithm == "reptile":
+            steps = steps[-1:]  # with one it is joint training
+        return [Choice(*each) for each in product(outers, problem.inner_lrs, steps)]
+
+    def changes(self, problem: Problem, choice: Choice, gradients: int) -> Tree:
+        """The configuration of a training that computes so many gradients."""
+        config: Tree = {
+            "meta_learning": {
+                "algorithm": self.algorithm,
+                "inner_lr": choice.inner_lr,
+                "num_inner_steps": choice.inner_steps,
+                "inner_batch_size": problem.batch,
+                "outer_optimizer": "sgd" if choice.outer == SGD else "adam",
+                "outer_lr": 1.0 if choice.outer == SGD else choice.outer,
+                "outer_schedule": "cosine",
+                "outer_lr_final": 0.0,
+            },
+            "task_distribution": {
+                "train_k_shot": problem.shots,
+                "train_query_size": problem.queries,
+            },
+        }
+        each = 1 if self.algorithm == "joint" else choice.inner_steps
+        if ALGORITHMS[self.algorithm].task_gradient is not None:
+            each += 1
+        config["meta_learning"]["num_meta_iterations"] = gradients // each
+        return config
+
+
+JOINT = Method("joint", "joint", "joint")
+_META = {"reptile": "Reptile", "fomaml": "FOMAML", "maml": "MAML"}
+METHODS = {
+    method.name: method
+    for method in (
+        Method("random", "random"),
+        JOINT,
+        *(
+            Method(
+                f"{start}{name}",
+                f"{about}{', from joint' * bool(start)}",
+                name,
+                bool(start),
+            )
+            for start in ("", "joint-")
+            for name, about in _META.items()
+            if name in ALGORITHMS
+        ),
+    )
+}
+"""By name; one that this mlpeft lacks is left out."""
