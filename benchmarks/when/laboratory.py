@@ -16,6 +16,7 @@ import numpy as np
 
 from benchmarks.when.methods import JOINT, Choice
 from benchmarks.when.problems import PROBLEMS, STEPS
+from mlpeft.meta.algorithms import ALGORITHMS
 from mlpeft.models.build import build_model
 from mlpeft.platform import set_blas_threads
 from mlpeft.tasks.build import build_tasks
@@ -283,12 +284,5 @@ def best_of(tried: Mapping[float, np.ndarray], most: int) -> tuple[float, float,
 
 
 def _gradients(config: RunConfig) -> int:
-    """Gradients of a task in one meta-iteration."""
     settings = config.meta_learning
-    match settings.algorithm:
-        case "joint":
-            return 1
-        case "reptile":
-            return settings.num_inner_steps
-        case _:
-            return settings.num_inner_steps + 1
+    return ALGORITHMS[settings.algorithm].gradients(settings.num_inner_steps)

@@ -82,9 +82,7 @@ class Method:
                 "train_query_size": problem.queries,
             },
         }
-        each = 1 if self.algorithm == "joint" else choice.inner_steps
-        if ALGORITHMS[self.algorithm].task_gradient is not None:
-            each += 1
+        each = ALGORITHMS[self.algorithm].gradients(choice.inner_steps)
         config["meta_learning"]["num_meta_iterations"] = gradients // each
         return config
 

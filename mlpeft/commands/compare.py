@@ -1,4 +1,4 @@
-"""`mlpeft compare`: a meta-learned start against a fresh initialisation."""
+"""`mlpeft compare`: a meta-learned start against what one would do without."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from mlpeft.config import RunConfig
     from mlpeft.evaluation.evaluate import Comparison
+    from mlpeft.training.trained import Trained
 
 USUAL_SHOTS: Final = (1, 5, 10)
 
@@ -41,6 +42,13 @@ def compare(
         ),
     ] = None,
     episodes: Episodes = None,
+    joint: Annotated[
+        bool,
+        typer.Option(
+            help="Compare with joint training for as many gradients, too. It is "
+            "trained once and kept in the run's folder.",
+        ),
+    ] = True,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -51,9 +59,10 @@ def compare(
     allow_module: AllowModule = None,
     json_output: Json = False,
 ) -> None:
-    """Compare a meta-learned start with a fresh one, on the same test episodes.
+    """Compare a meta-learned start with fresh and jointly trained ones.
 
-    Prints a table, and draws the K-shot curve of both (extra: plots).
+    All adapt to the same test episodes. Prints a table, and draws the K-shot curves
+    (extra: plots). Ctrl-C stops joint training; the same command goes on with it.
     """
     from rich.console import Console
 
@@ -70,9 +79,10 @@ def compare(
     trained = load_trained(checkpoint, config, overrides or (), allow_module or ())
     shots = asked or _usual_shots(trained.config)
     number = episodes or trained.config.evaluation.num_test_episodes
-    total = comparison_size(trained.config, shots, number)
+    baseline = _joint(trained, quiet=json_output) if joint else None
+    total = comparison_size(trained.config, shots, number, joint=baseline is not None)
     with progress_bar("Comparing", total, "episodes", quiet=json_output) as advance:
-        table = score(trained, shots, number, progress=advance)
+        table = score(trained, shots, number, joint=baseline, progress=advance)
     section = trained.config.task_distribution
     record: dict[str, Any] = {
         "checkpoint": str(trained.path),
@@ -92,9 +102,33 @@ def compare(
     if json_output:
         typer.echo(json.dumps(record))
         return
-    Console().print(_table(table))
+    Console().print(_table(table, trained.config.meta_learning.inner_lr))
     typer.echo(f"Written to {folder / 'comparison.json'}")
     typer.echo(picture)
+
+
+def _joint(trained: Trained, *, quiet: bool) -> Trained | None:
+    """Joint training beside the run; None, and why, if it cannot be had."""
+    from mlpeft.errors import ConfigError
+    from mlpeft.evaluation.joint_start import trained_joint
+    from mlpeft.launch import INTERRUPTED
+    from mlpeft.platform.process import asked_to_stop
+    from mlpeft.reporting import ConsoleReporter, JsonlReporter, Reporters
+    from mlpeft.work import RoundInterruptedError
+
+    try:
+        with asked_to_stop() as should_stop:
+            return trained_joint(
+                trained,
+                Reporters([JsonlReporter(), *([] if quiet else [ConsoleReporter()])]),
+                should_stop,
+            )
+    except RoundInterruptedError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(INTERRUPTED) from None
+    except ConfigError as error:
+        typer.echo(f"no joint training to compare with: {error}", err=True)
+        return None
 
 
 def _usual_shots(config: RunConfig) -> list[int]:
@@ -127,7 +161,7 @@ def _numbers(text: str) -> list[int]:
     return numbers
 
 
-def _table(table: dict[int, Comparison]) -> Table:
+def _table(table: dict[int, Comparison], lr: float) -> Table:
     from rich.table import Table
 
     first = next(iter(table.values())).meta
@@ -135,20 +169,23 @@ def _table(table: dict[int, Comparison]) -> Table:
     view = Table(
         title=f"{'Loss' if regression else 'Accuracy %'} after {first.steps[-1]} inner "
         f"steps, {first.episodes} test episodes, 95 % intervals",
-        caption="tuned: a fresh start with the step size that suits it best on "
-        "validation tasks; gain: meta-learned over tuned, paired",
+        caption="lr: the inner step size; that of joint training (on all tasks at "
+        "once, for as many gradients) and of the tuned start suits them best on "
+        "validation tasks. Gain: meta-learned over this start, paired",
     )
-    for column in ("k-shot", "meta-learned", "fresh", "fresh, tuned", "gain"):
-        view.add_column(column, justify="right")
+    for column in ("k-shot", "start", "lr", "loss" if regression else "accuracy"):
+        view.add_column(column, justify="left" if column == "start" else "right")
+    view.add_column("gain", justify="right")
+    factor = 1.0 if regression else 100.0
     for k, row in table.items():
-        factor = 1.0 if regression else 100.0
-        view.add_row(
-            str(k),
-            row.meta.final,
-            row.fresh.final,
-            f"{row.tuned.final} (lr {row.tuned_lr:g})",
-            _signed(factor * row.gain, factor * row.gain_ci95),
-        )
+        own = f"{lr:g}"
+        view.add_row(str(k), "meta-learned", own, row.meta.final, "")
+        if row.joint is not None:
+            gain = _signed(factor * row.over_joint, factor * row.over_joint_ci95)
+            view.add_row("", "joint", f"{row.joint_lr:g}", row.joint.final, gain)
+        gain = _signed(factor * row.gain, factor * row.gain_ci95)
+        view.add_row("", "fresh, tuned", f"{row.tuned_lr:g}", row.tuned.final, gain)
+        view.add_row("", "fresh", own, row.fresh.final, "", end_section=True)
     return view
 
 

@@ -121,6 +121,8 @@ def compared(record: dict[str, Any]) -> dict[str, dict[int, EvalResult]]:
     starts = {"meta-learned": "meta", "fresh, tuned": "tuned", "fresh": "fresh"}
     try:
         rows = {int(k): row for k, row in record["k_shots"].items()}
+        if all("joint" in row for row in rows.values()):
+            starts |= {"joint": "joint"}
         return {
             name: {k: EvalResult.from_dict(row[key]) for k, row in rows.items()}
             for name, key in starts.items()

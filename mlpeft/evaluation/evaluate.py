@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from mlpeft import params
@@ -77,6 +78,10 @@ class Comparison:
         gain: Paired difference of meta and tuned after the last step: accuracy gained,
             or for regression and sequences loss reduced.
         gain_ci95: Half width of its 95 % interval; NaN for a single episode.
+        joint: A start that was trained jointly, at its best step size; None: none.
+        joint_lr: That step size; NaN without.
+        over_joint: As gain, over joint; NaN without.
+        over_joint_ci95: Half width of its 95 % interval.
     """
 
     meta: EvalResult
@@ -85,10 +90,14 @@ class Comparison:
     tuned_lr: float
     gain: float
     gain_ci95: float
+    joint: EvalResult | None = None
+    joint_lr: float = math.nan
+    over_joint: float = math.nan
+    over_joint_ci95: float = math.nan
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
-        return {
+        record = {
             "meta": self.meta.to_dict(),
             "fresh": self.fresh.to_dict(),
             "tuned": self.tuned.to_dict(),
@@ -96,10 +105,20 @@ class Comparison:
             "gain": self.gain,
             "gain_ci95": jsonable(self.gain_ci95),
         }
+        if self.joint is None:
+            return record
+        return record | {
+            "joint": self.joint.to_dict(),
+            "joint_lr": self.joint_lr,
+            "over_joint": self.over_joint,
+            "over_joint_ci95": jsonable(self.over_joint_ci95),
+        }
 
 
 LR_FACTORS = (0.3, 1.0, 3.0, 10.0, 30.0)
 """Multiples of `inner_lr` from which the tuned baseline selects."""
+JOINT_LR_FACTORS = (0.03, 0.1, 0.3, 1.0, 3.0)
+"""Likewise for joint training, whose features are larger."""
 
 
 def compare(
@@ -107,12 +126,14 @@ def compare(
     k_shots: Sequence[int],
     episodes: int | None = None,
     *,
+    joint: Trained | None = None,
     progress: EpisodeCallback | None = None,
 ) -> dict[int, Comparison]:
     """Compare a meta-learned start with a fresh initialisation on the same episodes.
 
     Args:
         trained: The meta-learned start.
+        joint: A start that was trained jointly, to compare with, too (`trained_joint`).
         k_shots: Support sizes (`task_distribution.k_shot`) to compare at.
         episodes: Episodes per support size; None: `evaluation.num_test_episodes`.
         progress: Called with the number of episodes done, out of `comparison_size`.
@@ -129,12 +150,10 @@ def compare(
         shards = test_shards(runner.config, runner.tasks, number)
         meta = _score(runner, _checked_meta(runner, trained), shards, advance)
         fresh = _score(runner, start, shards, advance)
-        lr, tuned_runner = _tune(runner, start, advance)
+        lr, tuned_runner = _tune(runner, start, LR_FACTORS, advance)
         tuned = _score(tuned_runner, start, shards, advance)
-        gain = _last_scores(meta) - _last_scores(tuned)
-        if "acc" not in meta.names():
-            gain = -gain
-        comparisons[k] = Comparison(
+        gain = _gain(meta, tuned)
+        comparison = Comparison(
             meta=EvalResult.from_round(runner.steps, meta),
             fresh=EvalResult.from_round(runner.steps, fresh),
             tuned=EvalResult.from_round(runner.steps, tuned),
@@ -142,13 +161,37 @@ def compare(
             gain=float(gain.mean()),
             gain_ci95=float(half_width(gain)),
         )
+        if joint is not None:
+            other = _checked_meta(runner, joint)
+            lr, joint_runner = _tune(runner, other, JOINT_LR_FACTORS, advance)
+            scored = _score(joint_runner, other, shards, advance)
+            gain = _gain(meta, scored)
+            comparison = replace(
+                comparison,
+                joint=EvalResult.from_round(runner.steps, scored),
+                joint_lr=lr,
+                over_joint=float(gain.mean()),
+                over_joint_ci95=float(half_width(gain)),
+            )
+        comparisons[k] = comparison
     return comparisons
 
 
-def comparison_size(config: RunConfig, k_shots: Sequence[int], episodes: int) -> int:
-    """Episodes that `compare` adapts to: three times the test episodes, and tuning."""
-    tuning = len(LR_FACTORS) * config.evaluation.num_val_episodes
-    return len(k_shots) * (3 * episodes + tuning)
+def _gain(meta: RoundResult, other: RoundResult) -> np.ndarray:
+    """(episodes,) accuracy gained, or loss reduced, after the last step."""
+    gain: np.ndarray = _last_scores(meta) - _last_scores(other)
+    return gain if "acc" in meta.names() else -gain
+
+
+def comparison_size(
+    config: RunConfig, k_shots: Sequence[int], episodes: int, *, joint: bool = False
+) -> int:
+    """Episodes that `compare` adapts to: the test's for each start, and tuning."""
+    validation = config.evaluation.num_val_episodes
+    of_k = 3 * episodes + len(LR_FACTORS) * validation
+    if joint:
+        of_k += episodes + len(JOINT_LR_FACTORS) * validation
+    return len(k_shots) * of_k
 
 
 def _fresh_start(runner: ShardRunner) -> ParamTree:
@@ -166,12 +209,22 @@ def _fresh_start(runner: ShardRunner) -> ParamTree:
 
 
 def _tune(
-    runner: ShardRunner, start: ParamTree, advance: EpisodeCallback
+    runner: ShardRunner,
+    start: ParamTree,
+    factors: Sequence[float],
+    advance: EpisodeCallback,
 ) -> tuple[float, ShardRunner]:
-    """Select the inner step size that is best for a start on validation tasks."""
+    """Select the inner step size that is best for a start on validation tasks.
+
+    Args:
+        runner: Of the run.
+        start: The start.
+        factors: The multiples of its `inner_lr` to select from.
+        advance: Called with the number of episodes that were scored.
+    """
     config = runner.config
     best: tuple[EvalResult, float, ShardRunner] | None = None
-    for factor in LR_FACTORS:
+    for factor in factors:
         lr = config.meta_learning.inner_lr * factor
         changed = config.with_changes(meta_learning={"inner_lr": lr})
         candidate = ShardRunner(changed, runner.tasks, runner.model)

@@ -45,6 +45,12 @@ class Algorithm:
     only_gradient: bool = False
     functional: type[Functional] = Functional
 
+    def gradients(self, inner_steps: int) -> int:
+        """How many gradients of a task one meta-iteration computes."""
+        if self.only_gradient:
+            return 1
+        return inner_steps + (self.task_gradient is not None)
+
 
 ALGORITHMS: dict[AlgorithmName, Algorithm] = {
     "reptile": Algorithm(reptile.pseudo_gradient, Displacement.FROM_THETA),
