@@ -23,7 +23,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import mlpeft
-from benchmarks import joint
 from benchmarks.intents_table import (
     K_SHOTS,
     STARTS,
@@ -36,8 +35,8 @@ from benchmarks.intents_table import (
 from benchmarks.nearest import Nearest
 from mlpeft.config import RunConfig
 from mlpeft.datasets.intents import CLASS_SPLITS
+from mlpeft.meta import state
 from mlpeft.models.build import build_model
-from mlpeft.params import read_npz
 from mlpeft.tasks.build import build_tasks
 from mlpeft.training import checkpoint
 from mlpeft.training.loop import train
@@ -75,6 +74,20 @@ PROJECTION: dict[str, dict[str, Any]] = {
     },
 }
 """600 episodes of Adam, prototype loss; the last theta."""
+JOINT: dict[str, dict[str, Any]] = {
+    "meta_learning": {
+        "algorithm": "joint",
+        "meta_batch_size": 2,
+        "num_meta_iterations": 100,
+        "outer_optimizer": "adam",
+        "outer_lr": 5e-4,
+        "outer_schedule": "cosine",
+        "eval_interval": 25,
+        "save_interval": 25,
+    },
+    "task_distribution": {"train_k_shot": 5},
+}
+"""Batches of 100 utterances and the names of their intents; what validates best."""
 
 
 class Laboratory:
@@ -106,6 +119,9 @@ class Laboratory:
         if start in PROJECTIONS:
             for section, keys in PROJECTION.items():
                 changes[section] = changes.get(section, {}) | keys
+        if start == "joint":
+            changes["meta_learning"] = JOINT["meta_learning"]
+            changes["task_distribution"] |= JOINT["task_distribution"]
         if start == "projection":
             plain = {
                 "train_k_shot": None,
@@ -135,18 +151,13 @@ class Laboratory:
         config = self.config(start, data, class_split)
         if start in ("centroid", "random"):
             return self._runner(config, start).initial_meta()
-        if start == "joint":
-            file = self.out / "joint" / f"{data}-{class_split}.npz"
-            if not file.is_file():
-                joint.train(self._runner(config, start), file)
-            return read_npz(file)
         folder = run_folder(config)
         found, _ = checkpoint.newest(folder)
         iterations = config.meta_learning.num_meta_iterations
         if found is None or found.progress.iteration < iterations:
             print(f"training {config.run.name}", flush=True)
             train(config, runner=self._runner(config, start), resume=found is not None)
-        return load_trained(folder).meta
+        return state.without_head(load_trained(folder).meta)
 
     def score(self, setting: Setting, *, adapt: bool = True) -> np.ndarray:
         """Accuracy (episodes, steps), as far as it is not there yet.

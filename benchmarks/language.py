@@ -27,9 +27,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 import mlpeft
-from benchmarks import joint_language
 from mlpeft.config import RunConfig
-from mlpeft.params import read_npz
+from mlpeft.evaluation.joint_start import joint_config
 from mlpeft.platform import set_blas_threads
 from mlpeft.tasks.families.completions import Completions
 from mlpeft.training import checkpoint
@@ -52,6 +51,8 @@ STARTS = {
 LR_FACTORS = (1.0, 3.0)
 """Each start may choose its inner step size: the recipe's times one of these."""
 TUNING_EPISODES = 6
+JOINT_LRS = (5e-4, 2e-3)
+"""Step sizes of joint training, falling to zero as a cosine."""
 
 
 @dataclass(frozen=True)
@@ -100,21 +101,26 @@ class Laboratory:
             return self.runner.initial_meta()
         if start == "joint":
             return self._joint()
-        folder = run_folder(self.config)
+        return self._trained(self.config)
+
+    def _trained(self, config: RunConfig) -> ParamTree:
+        """The start of a run, brought to its end."""
+        folder = run_folder(config)
         found, _ = checkpoint.newest(folder)
-        iterations = self.config.meta_learning.num_meta_iterations
+        iterations = config.meta_learning.num_meta_iterations
         if found is None or found.progress.iteration < iterations:
-            train(self.config, runner=self.runner, resume=found is not None)
+            runner = ShardRunner(config, self.runner.tasks, self.runner.model)
+            train(config, runner=runner, resume=found is not None)
         return load_trained(folder).meta
 
     def _joint(self) -> ParamTree:
         """The better of some step sizes of training, on people to validate on."""
         found: dict[float, ParamTree] = {}
-        for lr in joint_language.LRS:
-            file = self.out / "joint" / f"{lr:g}.npz"
-            if not file.is_file():
-                joint_language.train(self.runner, lr, file)
-            found[lr] = read_npz(file)
+        for lr in JOINT_LRS:
+            config = joint_config(self.config, self.out / "runs").with_changes(
+                run={"name": f"joint-{lr:g}"}, meta_learning={"outer_lr": lr}
+            )
+            found[lr] = self._trained(config)
         tuned = {lr: self._tuned(f"joint-{lr:g}", meta) for lr, meta in found.items()}
         best = min(found, key=lambda lr: min(tuned[lr].values()))
         shutil.copy(self._tuned_file(f"joint-{best:g}"), self._tuned_file("joint"))

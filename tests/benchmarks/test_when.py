@@ -1,0 +1,95 @@
+"""The table of when meta-learning pays: equal compute, fair choices, nothing lost."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from mlpeft.config import RunConfig
+
+laboratory = pytest.importorskip("benchmarks.when.laboratory")
+from benchmarks.when import methods, problems, table  # noqa: E402
+
+SMALL = replace(
+    problems.PROBLEMS["sinusoids"],
+    changes={"meta_learning": {"meta_batch_size": 2}, "model": {"hidden_dim": 4}},
+    gradients=24,
+    inner_lrs=(0.01,),
+    outer_lrs=(1e-3,),
+    eval_lrs=(0.01, 0.1),
+    validation=2,
+    test=3,
+)
+STARTS = ("random", "joint", "fomaml", "joint-fomaml")
+
+
+def made(out, starts=STARTS):
+    found = laboratory.Laboratory("sinusoids", out)
+    for name in starts:
+        for seed in (0, 1):
+            found.row(methods.METHODS[name], seed)
+    return found
+
+
+@pytest.fixture
+def small(monkeypatch):
+    monkeypatch.setitem(problems.PROBLEMS, "sinusoids", SMALL)
+
+
+def test_all_rows_are_made_at_equal_compute_and_nothing_is_made_twice(small, tmp_path):
+    made(tmp_path)
+    file = tmp_path / "sinusoids.jsonl"
+    written = file.read_text()
+    rows = table.read_rows(tmp_path, "sinusoids")
+    assert tuple(rows) == STARTS
+    assert [row.gradients for row in rows.values()][:2] == [0, 24]
+    # Four inner steps and one more do not always divide what is there.
+    assert all(18 <= row.gradients <= 24 for row in list(rows.values())[1:])
+    assert {scores.shape for scores in rows["joint"].scores.values()} == {(3, 4)}
+    made(tmp_path)
+    assert file.read_text() == written
+    file.write_text(written[:-9])  # as a kill leaves it
+    made(tmp_path)
+    assert table.markdown(tmp_path, ["sinusoids"]).count("\n| FOMAML") == 2
+
+
+def test_every_choice_computes_what_it_may(tmp_path):
+    for problem in problems.PROBLEMS.values():
+        for method in methods.METHODS.values():
+            if method.algorithm is None:
+                continue
+            for choice in method.choices(problem):
+                changes = method.changes(problem, choice, 100)
+                config = RunConfig.from_dict(changes)
+                spent = config.meta_learning.num_meta_iterations * (
+                    laboratory._gradients(config)
+                )
+                assert 100 - choice.inner_steps <= spent + 1 <= 101
+
+
+def test_who_does_better_with_fewer_steps_takes_fewer():
+    tried = {0.1: np.array([1.0, 4.0, 2.0]), 0.3: np.array([1.0, 3.0, 3.5])}
+    assert laboratory.best_of(tried, 0) == (1.0, 0.1, 0)
+    assert laboratory.best_of(tried, 2) == (4.0, 0.1, 1)
+
+
+def row(*scores, groups=()):
+    shaped = {seed: np.array(s, float)[:, None] for seed, s in enumerate(scores)}
+    return table.Row(shaped, dict(enumerate(groups)), 0, 0.0, "")
+
+
+def test_differences_are_paired_and_as_wide_as_seeds_differ():
+    """Both episodes gain 1 with one seed, 2 with the other: 1.5, between them 0.5."""
+    gain, half = table.difference(row([1, 5], [2, 9]), row([0, 4], [0, 7]), 0)
+    assert gain == 1.5
+    assert half == pytest.approx(1.96 * 0.5)
+
+
+def test_episodes_of_one_person_count_once():
+    """Bo gains 1 in each of three episodes, An 3 in one: the mean is 2, s is sqrt 2."""
+    groups = [["Bo", "Bo", "Bo", "An"]]
+    gain, half = table.difference(row([1, 1, 1, 3], groups=groups), row([0] * 4), 0)
+    assert gain == 2.0
+    assert half == pytest.approx(1.96)
