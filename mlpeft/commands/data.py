@@ -121,12 +121,15 @@ def import_(
         list[Path],
         typer.Argument(
             help="omniglot: images_background.zip and images_evaluation.zip, or an "
-            "omniglot.npz. Others: their files."
+            "omniglot.npz. mini_imagenet: mini-imagenet-cache-*.pkl, or the three CSV "
+            "files and the images. tiered_imagenet: *_images_png.pkl or *_images.npz, "
+            "and *_labels.pkl. cifar_fs: cifar100.zip. cub: CUB_200_2011.tgz. Others: "
+            "their files."
         ),
     ],
     data_dir: DataDir = None,
 ) -> None:
-    """Check local files and copy them into the data folder."""
+    """Check local files and copy or convert them into the data folder."""
     from mlpeft.datasets.fetch import import_files
 
     with _progress() as progress:

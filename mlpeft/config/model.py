@@ -15,12 +15,13 @@ class ModelSection(Section):
     backbone: str = Field(
         default="linear",
         description="linear (num_layers hidden layers of hidden_dim, ReLU), tanh (the "
-        "same with tanh), logistic (no hidden layer), conv4, encoder (a pretrained "
+        "same with tanh), logistic (no hidden layer), conv4 (four convolutions with "
+        "strides), conv4_pool (the same with pooling), encoder (a pretrained "
         "sentence encoder, see weights), causal_lm (a pretrained language model, see "
         "weights), or module:callable of your own",
     )
     hidden_dim: Width = Field(
-        default=128, description="Units of a hidden layer, filters of conv4"
+        default=128, description="Units of a hidden layer, filters of a convolution"
     )
     num_layers: PositiveInt = Field(default=2, description="Hidden layers")
     weights: str | None = Field(

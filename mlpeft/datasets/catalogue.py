@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mlpeft.datasets import digits, omniglot
+from mlpeft.datasets.image_sets.sets import IMAGE_SETS
 from mlpeft.errors import DataError, nearest
 
 
@@ -18,13 +19,13 @@ class DataFile:
 
     Attributes:
         path: Its path in a data folder.
-        size_bytes: Its size.
-        sha256: SHA-256 of its bytes.
+        size_bytes: Its size; 0 if it is made on this machine.
+        sha256: SHA-256 of its bytes; empty if it is made on this machine.
     """
 
     path: str
-    size_bytes: int
-    sha256: str
+    size_bytes: int = 0
+    sha256: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,18 @@ _INTENTS = (
     "names"
 )
 
+
+def _image_set(
+    name: str, about: str, licence: str, citation: str, home: str
+) -> DataSet:
+    """A colour data set, whose file is made of what people have."""
+    files = (DataFile(IMAGE_SETS[name].file),)
+    remedy = IMAGE_SETS[name].remedy
+    return DataSet(name, about, licence, citation, home, files, remedy)
+
+
+_IMAGENET = "ImageNet's terms: research, not commerce"
+
 CATALOGUE = {
     data_set.name: data_set
     for data_set in (
@@ -84,6 +97,42 @@ CATALOGUE = {
             home="https://doi.org/10.24432/C50P49",
             files=(),
             remedy=digits.REMEDY,
+        ),
+        _image_set(
+            "mini_imagenet",
+            "photos, 84 x 84: 64 classes to train on, 16 to validate, 20 to test, 600 "
+            "each",
+            _IMAGENET,
+            "Vinyals et al. Matching Networks for One Shot Learning. NeurIPS 2016; "
+            "Ravi, Larochelle. Optimization as a Model for Few-Shot Learning. ICLR "
+            "2017",
+            "https://github.com/twitter/meta-learning-lstm",
+        ),
+        _image_set(
+            "tiered_imagenet",
+            "photos, 84 x 84: 351 classes to train on, 97 to validate, 160 to test",
+            _IMAGENET,
+            "Ren et al. Meta-Learning for Semi-Supervised Few-Shot Classification. "
+            "ICLR 2018",
+            "https://github.com/renmengye/few-shot-ssl-public",
+        ),
+        _image_set(
+            "cifar_fs",
+            "photos, 32 x 32: 64 classes to train on, 16 to validate, 20 to test, 600 "
+            "each",
+            "as CIFAR-100, which names none",
+            "Bertinetto, Henriques, Torr, Vedaldi. Meta-learning with differentiable "
+            "closed-form solvers. ICLR 2019; Krizhevsky. Learning Multiple Layers of "
+            "Features from Tiny Images. 2009",
+            "https://github.com/bertinetto/r2d2",
+        ),
+        _image_set(
+            "cub",
+            "birds, 84 x 84: 100 species to train on, 50 to validate, 50 to test",
+            "research and education, not commerce",
+            "Wah et al. The Caltech-UCSD Birds-200-2011 Dataset. 2011; Chen et al. A "
+            "Closer Look at Few-shot Classification. ICLR 2019 (splits)",
+            "https://www.vision.caltech.edu/datasets/cub_200_2011/",
         ),
         DataSet(
             name="clinc150",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from mlpeft.datasets import omniglot
 from mlpeft.datasets.download import Remote, download
+from mlpeft.datasets.image_sets.sets import IMAGE_SETS
 from mlpeft.datasets.omniglot_archives import ARCHIVES, convert_archives
 from mlpeft.errors import DataError
 from mlpeft.files import file_digest, write_atomically
@@ -85,8 +86,8 @@ def import_files(
 
     Args:
         data_set: The data set.
-        paths: For omniglot the official zips, or an omniglot.npz; for others the files
-            in the catalogue.
+        paths: For omniglot the official zips, or an omniglot.npz; for colour data sets
+            their usual files (`ImageSet.expected`); for others those in the catalogue.
         folder: The data folder.
         progress: See `Progress`.
 
@@ -97,9 +98,14 @@ def import_files(
         FileNotFoundError: If a path is no file.
         DataError: If a file is not as expected; then nothing is copied.
     """
+    image_set = IMAGE_SETS.get(data_set.name)
     for path in paths:
-        if not path.is_file():
+        if not path.is_file() and not (image_set and path.is_dir()):
             raise FileNotFoundError(f"no file at {path.absolute()}")
+    if image_set is not None:
+        target = folder / image_set.file
+        image_set.convert(paths, target, _labelled(progress, target.name))
+        return [target]
     if data_set.name == "omniglot":
         return [_import_omniglot(paths, folder / omniglot.FILE, progress)]
     contents: dict[str, bytes] = {}

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from mlpeft.datasets import digits, omniglot
 from mlpeft.datasets.completions import read_completions
 from mlpeft.datasets.folders import find
+from mlpeft.datasets.image_sets.image_file import check_digest, read_images
 from mlpeft.datasets.rows import read_rows
 from mlpeft.datasets.text_files import read_labelled
 from mlpeft.errors import DataError
@@ -124,7 +125,19 @@ def _verify_digits() -> Report:
     return Report(digits.NAME, State.DAMAGED, (), detail)
 
 
+def _verify_images(path: Path) -> tuple[State, str]:
+    """A colour data set, whose digest is in the file."""
+    try:
+        arrays = read_images(path)
+        check_digest(arrays, path)
+    except DataError as error:
+        return State.DAMAGED, str(error)
+    return State.USABLE, f"{arrays.about}; SHA-256 {arrays.sha256}"
+
+
 def _verify_file(file: DataFile, path: Path, remedy: str) -> tuple[State, str]:
+    if not file.sha256:
+        return _verify_images(path)
     digest = file_digest(path)
     if digest == file.sha256:
         return State.WHOLE, ""

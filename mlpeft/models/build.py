@@ -27,7 +27,15 @@ if TYPE_CHECKING:
     from mlpeft.config import PeftSection
     from mlpeft.platform import BaseDtype
 
-BACKBONES = ("linear", "tanh", "logistic", "conv4", "encoder", "causal_lm")
+BACKBONES = (
+    "linear",
+    "tanh",
+    "logistic",
+    "conv4",
+    "conv4_pool",
+    "encoder",
+    "causal_lm",
+)
 
 
 def build_model(
@@ -140,14 +148,20 @@ def _construct(
             )
         case "logistic":
             return LinearClassifier(input_dim, num_outputs)
-        case "conv4":
+        case "conv4" | "conv4_pool" as name:
             if len(input_shape) != 3 or input_shape[0] != input_shape[1]:
                 raise ConfigError(
-                    "model.backbone: conv4 takes square images (height, width, "
+                    f"model.backbone: {name} takes square images (height, width, "
                     f"channels), but the tasks have inputs {input_shape}; use "
                     "an image family or backbone linear"
                 )
-            return Conv4(num_outputs, input_shape[0], input_shape[2], config.hidden_dim)
+            return Conv4(
+                num_outputs,
+                input_shape[0],
+                input_shape[2],
+                config.hidden_dim,
+                pooled=name == "conv4_pool",
+            )
         case "encoder" | "causal_lm" as name:
             return _build_pretrained(name, config, num_outputs)
         case name if ":" in name:

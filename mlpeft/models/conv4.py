@@ -36,8 +36,45 @@ class ConvBlock(nn.Module):
         return batch_norm_relu(h, self.gamma, self.beta)
 
 
+class PooledConvBlock(nn.Module):
+    """3x3 convolution, 2x2 max pooling, batch norm on batch statistics, ReLU.
+
+    As in the mini-ImageNet network of the Reptile paper. Odd sizes are pooled as by
+    TensorFlow's "same": the last row and column alone.
+
+    Args:
+        inputs: Channels of the input.
+        filters: Channels of the output.
+    """
+
+    def __init__(self, inputs: int, filters: int) -> None:
+        super().__init__()
+        limit = math.sqrt(6 / (9 * (inputs + filters)))
+        self.weight = mx.random.uniform(-limit, limit, (filters, 3, 3, inputs))
+        self.gamma = mx.ones((filters,))
+        self.beta = mx.zeros((filters,))
+
+    def __call__(self, x: mx.array) -> mx.array:
+        """(n, h, w, inputs) -> (n, ceil(h / 2), ceil(w / 2), filters)."""
+        h = mx.conv2d(x, self.weight, padding=1)
+        return batch_norm_relu(max_pool2x2(h), self.gamma, self.beta)
+
+
+def max_pool2x2(x: mx.array) -> mx.array:
+    """The largest of each 2 x 2, (n, h, w, c) -> (n, ceil(h / 2), ceil(w / 2), c)."""
+    n, height, width, channels = x.shape
+    rows, columns = -(-height // 2), -(-width // 2)
+    if height % 2 or width % 2:
+        edges = [(0, 0), (0, height % 2), (0, width % 2), (0, 0)]
+        x = mx.pad(x, edges, constant_values=-math.inf)
+    return x.reshape(n, rows, 2, columns, 2, channels).max(axis=(2, 4))
+
+
 class Conv4(nn.Module):
-    """Four `ConvBlock`s and a linear layer: the Omniglot network of the Reptile paper.
+    """Four convolutions and a linear layer: the networks of the Reptile paper.
+
+    With strides (`ConvBlock`) it is that of Omniglot, with pooling (`PooledConvBlock`)
+    and 32 filters that of mini-ImageNet.
 
     Batch norm uses the statistics of the current batch, in training and at test alike,
     so predictions depend on the rest of the batch. `uses_batch_statistics` tells the
@@ -48,6 +85,7 @@ class Conv4(nn.Module):
         image_size: Height and width of an image.
         channels: Channels of an image.
         filters: Filters of each convolution (the paper: 64).
+        pooled: Whether it pools, in place of strides.
 
     References:
         Nichol, Achiam and Schulman, "On First-Order Meta-Learning Algorithms", 2018,
@@ -63,11 +101,14 @@ class Conv4(nn.Module):
         image_size: int = 28,
         channels: int = 1,
         filters: int = 64,
+        *,
+        pooled: bool = False,
     ) -> None:
         super().__init__()
         self.image_shape = (image_size, image_size, channels)
+        make_block = PooledConvBlock if pooled else ConvBlock
         self.blocks = [
-            ConvBlock(channels if block == 0 else filters, filters)
+            make_block(channels if block == 0 else filters, filters)
             for block in range(4)
         ]
         size = image_size

@@ -11,6 +11,11 @@ from mlpeft.cli import app
 LR = "meta_learning.inner_lr"
 
 
+@pytest.fixture(autouse=True)
+def _no_handlers(monkeypatch):
+    monkeypatch.setattr("mlpeft.reporting.setup_logger", lambda *_, **__: None)
+
+
 @pytest.fixture
 def config(tmp_path):
     file = tmp_path / "points.yaml"

@@ -10,7 +10,7 @@ from mlpeft.config import ModelSection
 from mlpeft.errors import ConfigError, ShapeError
 from mlpeft.meta.functional import get_params
 from mlpeft.models.build import build_model
-from mlpeft.models.conv4 import Conv4
+from mlpeft.models.conv4 import Conv4, max_pool2x2
 from mlpeft.models.losses import accuracy, cross_entropy_loss, mse_loss
 from mlpeft.models.mlp import LinearClassifier, SimpleClassifier
 from mlpeft.models.ops import batch_norm, conv3x3_stride2
@@ -182,6 +182,20 @@ def test_conv4_is_the_papers_network():
         model(mx.zeros((3, 14, 14, 1)))
 
 
+def test_pooled_conv4_is_the_papers_network_of_mini_imagenet():
+    """84 -> 42 -> 21 -> 11 -> 6, 32 filters; a 1152-wide head."""
+    model = Conv4(5, 84, 3, 32, pooled=True)
+    assert model(mx.zeros((2, 84, 84, 3))).shape == (2, 5)
+    expected = 9 * 3 * 32 + 3 * 9 * 32 * 32 + 4 * 2 * 32 + 1152 * 5 + 5
+    assert params.count(get_params(model)) == expected
+
+
+def test_pooling_takes_the_largest_and_pads_odd_sizes_at_the_end():
+    x = mx.array(-np.arange(9.0).reshape(1, 3, 3, 1))
+    pooled = np.array(max_pool2x2(x))[0, :, :, 0]
+    np.testing.assert_array_equal(pooled, [[0, -2], [-6, -8]])
+
+
 def build(backbone, shape=(4,), outputs=3, seed=0, **more):
     return build_model(
         ModelSection(backbone=backbone, hidden_dim=8), shape, outputs, seed, **more
@@ -209,6 +223,7 @@ def test_backbones_are_built_for_the_tasks():
     assert build("tanh").activation == "tanh"
     assert build("logistic")(mx.zeros((2, 4))).shape == (2, 3)
     assert build("conv4", (8, 8, 1))(mx.zeros((2, 8, 8, 1))).shape == (2, 3)
+    assert build("conv4_pool", (8, 8, 3))(mx.zeros((2, 8, 8, 3))).shape == (2, 3)
 
 
 def test_an_unknown_backbone_names_the_nearest():

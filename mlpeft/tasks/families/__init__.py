@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING
 
 from mlpeft.datasets.digits import TABLE as DIGITS
@@ -27,6 +27,11 @@ from mlpeft.tasks.families.completions import (
 from mlpeft.tasks.families.custom import Custom
 from mlpeft.tasks.families.digits import Digits, describe_digits
 from mlpeft.tasks.families.folder import Folder, describe_folder, folder_assets
+from mlpeft.tasks.families.image_sets import (
+    describe_image_set,
+    image_set_assets,
+    image_set_family,
+)
 from mlpeft.tasks.families.intents.classes import describe_intents
 from mlpeft.tasks.families.intents.family import TASK_PARAMS, Intents
 from mlpeft.tasks.families.intents.source import intent_assets
@@ -73,6 +78,17 @@ class FamilyEntry:
     describe: Callable[[Mapping[str, Any], str | Path | None], str] = _no_description
 
 
+def _image_set(name: str, about: str) -> FamilyEntry:
+    """The entry of a colour data set."""
+    return FamilyEntry(
+        about,
+        _POOL,
+        partial(image_set_family, name),
+        lambda _: image_set_assets(name),
+        lambda _, data_dir: describe_image_set(name, data_dir),
+    )
+
+
 FAMILIES = {
     "linear_classification": FamilyEntry(
         "sectors that meet in one point, in any number of classes and dimensions",
@@ -96,6 +112,14 @@ FAMILIES = {
         lambda _: (Asset(OMNIGLOT, AssetKind.DATA),),
         describe_omniglot,
     ),
+    "mini_imagenet": _image_set(
+        "mini_imagenet", "photos of 100 classes of ImageNet, 84 x 84"
+    ),
+    "tiered_imagenet": _image_set(
+        "tiered_imagenet", "photos of 608 classes of ImageNet, 84 x 84"
+    ),
+    "cifar_fs": _image_set("cifar_fs", "photos of CIFAR-100's classes, 32 x 32"),
+    "cub": _image_set("cub", "photos of 200 species of birds, 84 x 84"),
     "digits": FamilyEntry(
         "handwritten digits, 8 x 8, without a download",
         _POOL,

@@ -1,14 +1,16 @@
 """Episodes from a pool of classes: N of them, K examples of each (N-way K-shot).
 
-The base of `omniglot`, `digits` and `folder`. A pool consists of characters, each with
-drawings. A class is a character as drawn, or rotated by 90, 180 or 270 degrees if the
-pool counts that as another class. A task is a selection of num_classes classes and the
-order of their labels, determined by its task_id. An episode samples examples of each
-without replacement, so that support and query sets are disjoint.
+The base of `omniglot`, `digits`, `folder` and the colour data sets. A pool consists of
+characters, each with drawings. A class is a character as drawn, or rotated by 90, 180
+or 270 degrees if the pool counts that as another class. A task is a selection of
+num_classes classes and the order of their labels, determined by its task_id. An episode
+samples examples of each without replacement, so that support and query sets are
+disjoint.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol
@@ -35,7 +37,8 @@ class Character:
 
     Attributes:
         name: Its name in `task_params.classes`.
-        drawings: (count, height, width); uint8, or float32 in [0, 1].
+        drawings: (count, height, width), or with an axis of channels; uint8, or float32
+            in [0, 1].
         rotations: Quarter turns, counter-clockwise, each of which gives a class.
     """
 
@@ -59,10 +62,10 @@ class Pool:
     rotated: bool = False
 
     @property
-    def image_shape(self) -> tuple[int, int]:
-        """(height, width)."""
-        height, width = self.characters[0].drawings.shape[1:]
-        return height, width
+    def image_shape(self) -> tuple[int, int, int]:
+        """(height, width, channels)."""
+        height, width, *channels = self.characters[0].drawings.shape[1:]
+        return height, width, channels[0] if channels else 1
 
 
 def describe_pools(pools: Mapping[str, Pool]) -> str:
@@ -157,11 +160,11 @@ class ClassPoolFamily:
         problems.check_flag("rotations")
         self._source.check(problems)
         problems.raise_any()
-        height, width = self._pool(config.task_params).image_shape
-        if config.input_dim != height * width:
+        shape = self._pool(config.task_params).image_shape
+        if config.input_dim != math.prod(shape):
             problems.add(
-                f"input_dim: {self.name} has images of {height} x {width} x 1 = "
-                f"{height * width} numbers, got {config.input_dim}"
+                f"input_dim: {self.name} has images of {' x '.join(map(str, shape))} = "
+                f"{math.prod(shape)} numbers, got {config.input_dim}"
             )
         try:
             _check_supply(config, self._classes(config))
@@ -170,14 +173,14 @@ class ClassPoolFamily:
         problems.raise_any()
 
     def sample(self, config: TaskConfig, rng: np.random.Generator) -> Episode:
-        """Sample an episode: x (n, height, width, 1) float32 in [0, 1], y int32.
+        """Sample an episode: x (n, height, width, channels) in [0, 1], y int32.
 
         Examples cycle through the classes, so that every prefix is balanced.
         """
         pool = self._pool(config.task_params)
         classes = self._classes(config)
         num_classes, supports = config.num_classes, config.support_size
-        shape = (*pool.image_shape, 1)
+        shape = pool.image_shape
         x = np.empty((supports, *shape), np.float32)
         query_x = np.empty((config.query_size, *shape), np.float32)
         order = rng.permutation(num_classes).astype(np.int32)
@@ -186,7 +189,8 @@ class ClassPoolFamily:
             drawings = classes[label].character.drawings
             count = len(rows) + len(query_rows)
             images = drawings[rng.permutation(len(drawings))[:count]]
-            images = _rotate(images, classes[label].rotation)[..., None]
+            images = _rotate(images, classes[label].rotation)
+            images = images.reshape(*images.shape[:3], shape[2])
             _scale_into(rows, images[: len(rows)], pool.full)
             _scale_into(query_rows, images[len(rows) :], pool.full)
         return Episode(
@@ -197,13 +201,12 @@ class ClassPoolFamily:
         )
 
     def input_dim(self, task_params: Mapping[str, Any]) -> int:
-        """Pixels of one image."""
-        height, width = self._pool(task_params).image_shape
-        return height * width
+        """Numbers of one image."""
+        return math.prod(self._pool(task_params).image_shape)
 
     def input_shape(self, config: TaskConfig) -> tuple[int, ...]:
-        """(height, width, 1)."""
-        return (*self._pool(config.task_params).image_shape, 1)
+        """(height, width, channels)."""
+        return self._pool(config.task_params).image_shape
 
     def digests(self, config: TaskConfig) -> dict[str, str]:
         """SHA-256 of the data set, by its name."""
@@ -315,7 +318,7 @@ def _check_supply(config: TaskConfig, classes: Sequence[PoolClass]) -> None:
 
 
 def _rotate(images: npt.NDArray[Any], quarter_turns: int) -> npt.NDArray[Any]:
-    """Rotate (count, height, width) images; faster than np.rot90."""
+    """Rotate images (count, height, width, ...); faster than np.rot90."""
     if quarter_turns == 1:
         return images.swapaxes(1, 2)[:, ::-1]
     if quarter_turns == 2:

@@ -1,0 +1,1 @@
+"""Colour images of few-shot papers: their archives, and the file made of them."""
