@@ -141,6 +141,12 @@ ROWS = {
             REPTILE_OMNIGLOT,
             {1: (88.14, 89.43), 5: (96.65, 97.12)},
         ),
+        *_reptile(
+            "miniimagenet_5way",
+            "mini-ImageNet 5-way",
+            REPTILE_MINIIMAGENET,
+            {1: (47.07, 49.97), 5: (62.74, 65.99)},
+        ),
         *_omniglot_5way("fomaml", "first-order MAML", {1: 98.3, 5: 99.2}),
         Row(
             "reptile_sinusoid",

@@ -18,6 +18,7 @@ TINY = [
 
 
 def run(monkeypatch, capsys, *words) -> str:
+    monkeypatch.setattr(reproduce, "setup_logger", lambda _: None)
     monkeypatch.setattr("sys.argv", ["reproduce", *map(str, words)])
     reproduce.main()
     return capsys.readouterr().out
