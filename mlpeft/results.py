@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -40,6 +40,8 @@ class EvalResult:
         acc_ci95: Half width of its 95 % interval.
         exact: Mean exact match (0 to 1) after each; None unless sequences.
         exact_ci95: Half width of its 95 % interval.
+        ece: Expected calibration error (0 to 1) over all queries, after each; None if
+            it was not asked for.
     """
 
     steps: tuple[int, ...]
@@ -50,6 +52,7 @@ class EvalResult:
     acc_ci95: tuple[float, ...] | None = None
     exact: tuple[float, ...] | None = None
     exact_ci95: tuple[float, ...] | None = None
+    ece: tuple[float, ...] | None = None
 
     @classmethod
     def from_per_episode(
@@ -98,7 +101,11 @@ class EvalResult:
             for name in ("acc", "exact")
             if name in result.names()
         }
-        return cls.from_per_episode(steps, result.over_tasks("loss"), **shares)
+        scores = cls.from_per_episode(steps, result.over_tasks("loss"), **shares)
+        if "calibration" in result.names():
+            ece = calibration_error(result.over_tasks("calibration"))
+            return replace(scores, ece=tuple(ece.tolist()))
+        return scores
 
     @property
     def score(self) -> float:
@@ -138,23 +145,28 @@ class EvalResult:
         table.add_column("loss", justify="right")
         if self.exact is not None:
             table.add_column("exact match", justify="right")
+        if self.ece is not None:
+            table.add_column("ECE", justify="right")
         for i, step in enumerate(self.steps):
             cells = [number(self.loss[i], self.loss_ci95[i])]
             if self.acc is not None and self.acc_ci95 is not None:
                 cells.insert(0, percent(self.acc[i], self.acc_ci95[i]))
             if self.exact is not None and self.exact_ci95 is not None:
                 cells.append(percent(self.exact[i], self.exact_ci95[i]))
+            if self.ece is not None:
+                cells.append(percent(self.ece[i], math.nan))
             table.add_row(str(step), *cells)
         return table
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; NaN and infinity become None."""
         tree: dict[str, Any] = {"steps": list(self.steps), "episodes": self.episodes}
-        for name in ("acc", "acc_ci95", "loss", "loss_ci95", "exact", "exact_ci95"):
+        names = ("acc", "acc_ci95", "loss", "loss_ci95", "exact", "exact_ci95", "ece")
+        for name in names:
             values = getattr(self, name)
             if values is not None:
                 tree[name] = [jsonable(v) for v in values]
-            elif not name.startswith("exact"):
+            elif not name.startswith("e"):
                 tree[name] = None
         return tree
 
@@ -187,6 +199,7 @@ class EvalResult:
             acc_ci95=numbers("acc_ci95"),
             exact=numbers("exact"),
             exact_ci95=numbers("exact_ci95"),
+            ece=numbers("ece"),
         )
 
 
@@ -200,6 +213,24 @@ def number(value: float, half_width: float, digits: int = 3) -> str:
     if math.isnan(half_width):
         return f"{value:.{digits}f}"
     return f"{value:.{digits}f} ± {half_width:.{digits}f}"
+
+
+def calibration_error(sums: np.ndarray) -> np.ndarray:
+    """Expected calibration error, `sum_b |right_b - confidence_b| / n`.
+
+    Args:
+        sums: (tasks, steps, 3, bins): in each bin of confidence the number of queries,
+            the sum of their confidences, and how many are right.
+
+    Returns:
+        (steps,) from 0 to 1.
+
+    References:
+        Guo et al., "On Calibration of Modern Neural Networks", 2017, arXiv 1706.04599,
+        equation 5.
+    """
+    count, confidence, right = np.moveaxis(sums.astype(np.float64).sum(axis=0), 1, 0)
+    return np.asarray(np.abs(right - confidence).sum(axis=-1) / count.sum(axis=-1))
 
 
 def half_width(values: np.ndarray) -> np.ndarray:

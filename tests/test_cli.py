@@ -136,6 +136,21 @@ def test_support_sizes_may_be_given_under_either_name(mlpeft, here):
         assert "3" in json.loads(mlpeft("compare", *words, name, "3")[1])["k_shots"]
 
 
+def test_several_support_sizes_are_one_table_and_a_csv(mlpeft, here):
+    mlpeft("train", "--config", "tiny.yaml", "--json")
+    words = ["evaluate", "--checkpoint", "checkpoints/tiny", "--episodes", "2"]
+    code, said, _ = mlpeft(*words, "--k-shots", "1,3", "--num-classes", "2")
+    assert code == 0
+    assert "1-shot" in said
+    assert "3-shot" in said
+    assert "Batch norm: none" in said
+    (file,) = Path("checkpoints/tiny").glob("evaluation_*.json")
+    cells = json.loads(file.read_text())["cells"]
+    assert [cell["k_shot"] for cell in cells] == [1, 3]
+    assert {"ece", "peak_bytes", "inner_state", "batch_norm"} <= cells[0].keys()
+    assert len(file.with_suffix(".csv").read_text().splitlines()) == 3
+
+
 def test_the_help_groups_the_commands(mlpeft):
     code, said, _ = mlpeft("--help")
     assert code == 0

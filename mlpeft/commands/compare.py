@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from mlpeft.commands.evaluate import numbers
 from mlpeft.commands.options import (
     AllowModule,
     Checkpoint,
@@ -75,7 +76,7 @@ def compare(
     from mlpeft.training.trained import load_trained
 
     setup_logger("mlpeft")
-    asked = None if k_shots is None else _numbers(k_shots)
+    asked = numbers(k_shots, "--k-shots")
     trained = load_trained(checkpoint, config, overrides or (), allow_module or ())
     shots = asked or _usual_shots(trained.config)
     number = episodes or trained.config.evaluation.num_test_episodes
@@ -146,19 +147,6 @@ def _usual_shots(config: RunConfig) -> list[int]:
         else:
             fitting.append(k)
     return fitting or [config.task_distribution.k_shot]
-
-
-def _numbers(text: str) -> list[int]:
-    try:
-        numbers = [int(part) for part in text.split(",")]
-    except ValueError:
-        numbers = []
-    if not numbers or min(numbers) < 1:
-        raise typer.BadParameter(
-            f"expected whole numbers from 1, such as 1,5,10, got {text!r}",
-            param_hint="--k-shots",
-        )
-    return numbers
 
 
 def _table(table: dict[int, Comparison], lr: float) -> Table:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -18,6 +18,9 @@ from mlpeft.commands.options import (
     Overrides,
 )
 
+if TYPE_CHECKING:
+    from mlpeft.evaluation.grid import Cell
+
 
 def evaluate(
     checkpoint: Checkpoint,
@@ -25,12 +28,21 @@ def evaluate(
     overrides: Overrides = None,
     episodes: Episodes = None,
     k_shot: Annotated[
-        int | None,
+        str | None,
         typer.Option(
             "--k-shot",
             "--k-shots",
-            min=1,
-            help="Support examples; by default the run's.",
+            help="Support examples; by default the run's. Several, such as 1,5, are "
+            "scored one after another.",
+            show_default=False,
+        ),
+    ] = None,
+    num_classes: Annotated[
+        str | None,
+        typer.Option(
+            "--num-classes",
+            help="Classes of an episode; by default the run's. Several, such as 5,20, "
+            "make a grid with --k-shots.",
             show_default=False,
         ),
     ] = None,
@@ -57,52 +69,93 @@ def evaluate(
 
     Prints accuracy (or loss) with 95 % intervals after 0, 1, 5, 10, ... inner steps.
     """
-    from rich.console import Console
-
     from mlpeft.commands.progress import progress_bar
-    from mlpeft.evaluation.evaluate import evaluate as score
+    from mlpeft.evaluation.grid import evaluate_grid
     from mlpeft.files import unlink_link
     from mlpeft.reporting import setup_logger
     from mlpeft.training.trained import load_trained
 
     setup_logger("mlpeft")
     changes = list(overrides or ())
-    if k_shot is not None:
-        changes.append(f"task_distribution.k_shot={k_shot}")
     if transductive is not None:
         changes.append(f"model.transductive={str(transductive).lower()}")
     trained = load_trained(checkpoint, config, changes, allow_module or ())
-    file = output or _beside(trained.path, _file_name(k_shot, transductive))
+    tasks = trained.config.task_distribution
+    shots = numbers(k_shot, "--k-shots") or [tasks.k_shot]
+    ways = numbers(num_classes, "--num-classes") or [tasks.num_classes]
+    words = _words(k_shot and shots, num_classes and ways, transductive)
+    file = output or _beside(trained.path, "_".join(["evaluation", *words]) + ".json")
     _check_writable(file)
     number = episodes or trained.config.evaluation.num_test_episodes
-    with progress_bar("Evaluating", number, "episodes", quiet=json_output) as advance:
-        result = score(trained, number, progress=advance)
-    record = {
+    total = number * len(shots) * len(ways)
+    with progress_bar("Evaluating", total, "episodes", quiet=json_output) as advance:
+        cells = evaluate_grid(trained, ways, shots, number, advance)
+    record: dict[str, Any] = {
         "checkpoint": str(trained.path),
         "iteration": trained.iteration,
-        "k_shot": trained.config.task_distribution.k_shot,
-        "num_classes": trained.config.task_distribution.num_classes,
-        "transductive": trained.config.model.transductive,
-        **result.to_dict(),
     }
+    if len(cells) == 1:
+        record |= cells[0].to_dict()
+    else:
+        record["cells"] = [cell.to_dict() for cell in cells]
     if output is None:
         unlink_link(file)
     file.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     if json_output:
         typer.echo(json.dumps(record))
         return
-    Console().print(result.table())
-    typer.echo(f"Written to {file}")
+    _tell(cells, file)
 
 
-def _file_name(k_shot: int | None, transductive: bool | None) -> str:
-    """A file for each question that is asked of a run, so that none is written over."""
-    words = ["evaluation"]
-    if k_shot is not None:
-        words.append(f"{k_shot}_shot")
+def _tell(cells: list[Cell], file: Path) -> None:
+    """Print a table; of several cells also write one as CSV."""
+    from rich.console import Console
+
+    from mlpeft.evaluation.grid import grid_csv, grid_table
+    from mlpeft.evaluation.protocol import sentence
+    from mlpeft.files import size_text
+
+    one, written = cells[0], str(file)
+    if len(cells) == 1:
+        Console().print(one.result.table())
+    else:
+        Console().print(grid_table(cells))
+        file.with_suffix(".csv").write_text(grid_csv(cells), encoding="utf-8")
+        written += f" and {file.with_suffix('.csv')}"
+    typer.echo(sentence(one.settings))
+    seconds, peak = one.cost["seconds_per_episode"], one.cost["peak_bytes"]
+    if seconds is not None and peak is not None and len(cells) == 1:
+        typer.echo(f"{seconds:.3g} s to adapt to a task, {size_text(peak)} at most")
+    typer.echo(f"Written to {written}")
+
+
+def numbers(text: str | None, option: str) -> list[int]:
+    """Whole numbers with commas; none if the option was not given."""
+    if text is None:
+        return []
+    try:
+        parsed = [int(part) for part in text.split(",")]
+    except ValueError:
+        parsed = []
+    if not parsed or min(parsed) < 1:
+        raise typer.BadParameter(
+            f"expected whole numbers from 1, such as 1,5,10, got {text!r}",
+            param_hint=option,
+        )
+    return list(dict.fromkeys(parsed))
+
+
+def _words(
+    shots: list[int] | str | None,
+    ways: list[int] | str | None,
+    transductive: bool | None,
+) -> list[str]:
+    """A name for each question that is asked of a run, so that no file is lost."""
+    words = [f"{way}_way" for way in ways or ()]
+    words += [f"{shot}_shot" for shot in shots or ()]
     if transductive is not None:
         words.append("transductive" if transductive else "alone")
-    return "_".join(words) + ".json"
+    return words
 
 
 def _check_writable(file: Path) -> None:

@@ -61,6 +61,7 @@ def evaluate(
     if executor is not None:
         result = executor.run(0, meta, shards)
     else:
+        runner.calibrate()
         result = _score(runner, meta, shards, _episode_counter(progress))
     return EvalResult.from_round(runner.steps, result)
 
@@ -266,9 +267,14 @@ def _episode_counter(progress: EpisodeCallback | None) -> EpisodeCallback:
 
 
 def _checked_meta(runner: ShardRunner, trained: Trained) -> ParamTree:
-    """The trained meta-state, checked against the model."""
+    """The trained meta-state, checked against the model.
+
+    A training head is left out, and so is a carried inner state where the configuration
+    has it reset.
+    """
     leaves = state.without_head(trained.meta)
-    meta = {name: leaves[name] for name in sorted(leaves)}
+    left_out = frozenset() if runner.inner.carries else state.carried(leaves)
+    meta = {name: leaves[name] for name in sorted(leaves.keys() - left_out)}
     expected = state.without_head(runner.schema)
     params.check_schema(expected, meta, f"checkpoint {trained.path}")
     return meta

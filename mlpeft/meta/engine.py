@@ -54,10 +54,13 @@ class ShardScores(NamedTuple):
     Attributes:
         loss: (tasks, len(steps)).
         acc: (tasks, len(steps)), or None for regression.
+        calibration: (tasks, len(steps), 3, bins), see `calibration_sums`; None unless
+            `Engine.calibrate` was called and these are classes.
     """
 
     loss: np.ndarray
     acc: np.ndarray | None
+    calibration: np.ndarray | None = None
 
 
 class Engine:
@@ -123,6 +126,15 @@ class Engine:
         )
         self._source: Mapping[str, Array] | None = None
         self._meta: tuple[MlxTree, MlxTree] = ({}, {})
+
+    @property
+    def uses_batch_statistics(self) -> bool:
+        """Whether the model's outputs depend on the rest of a batch."""
+        return self._functional.uses_batch_statistics
+
+    def calibrate(self) -> None:
+        """From now on, `evaluate` sums up calibration as well."""
+        self._scorer.calibrate()
 
     def outputs(self, x: Array) -> int:
         """Outputs of the model for one input; a batch of inputs gives their shape."""

@@ -12,7 +12,7 @@ import numpy as np
 from mlpeft.meta.inner import Iterate, batch_gradients, grad_step, inner_steps
 from mlpeft.meta.support import Examples, PreparedSupport, SupportPlan, as_arrays
 from mlpeft.meta.task_axis import AllTasks, OneTask
-from mlpeft.models.losses import accuracy
+from mlpeft.models.losses import accuracy, calibration_sums
 from mlpeft.models.pretrained.loss_positions import at_loss_positions
 
 if TYPE_CHECKING:
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
     Point: TypeAlias = tuple[MlxTree, ParamTree]
     """Parameters and optimiser state: an iterate whose loss nobody asks for."""
-    Scores: TypeAlias = tuple[np.ndarray, np.ndarray | None]
-    """Loss and accuracy; accuracy is None for regression."""
+    Scores: TypeAlias = tuple[np.ndarray, np.ndarray | None, np.ndarray | None]
+    """Loss, accuracy (None for regression) and calibration (None unless asked for)."""
 
 
 class _Functions(NamedTuple):
@@ -39,7 +39,8 @@ class _Functions(NamedTuple):
         axis: Which of the two.
         begin: `(theta, x, y) -> leaves` that episodes start with beside theta.
         step: `(params, state, batch) -> (params, state)` after one inner step.
-        score: `(params, support_x, query_x, query_y) -> (loss,)` or `(loss, acc)`.
+        score: `(params, support_x, query_x, query_y) -> (loss,)`, `(loss, acc)` or
+            `(loss, acc, calibration)`.
     """
 
     axis: TaskAxis
@@ -74,8 +75,17 @@ class Scorer:
         self.inner = inner
         self.strategy: StrategyName = strategy
         self.alone = functional.uses_batch_statistics and not transductive
+        self.calibrated = False
         self._one = self._functions(OneTask())
         self._all = self._functions(AllTasks())
+
+    def calibrate(self) -> None:
+        """From now on, sum up the calibration of classifications as well."""
+        if not self.calibrated:
+            self.calibrated = True
+            # What was compiled before returns less.
+            self._one = self._functions(OneTask())
+            self._all = self._functions(AllTasks())
 
     def __call__(
         self,
@@ -86,7 +96,10 @@ class Scorer:
         steps: Sequence[int],
         progress: Callable[[int], None] = lambda _: None,
     ) -> Scores:
-        """Loss (tasks, steps) and accuracy (tasks, steps), None for regression.
+        """Loss (tasks, steps), accuracy (tasks, steps) and calibration sums.
+
+        Accuracy is None for regression. Calibration is (tasks, steps, 3, bins), or None
+        unless `calibrate` was called and these are classes.
 
         `progress` is called as that of `InnerLoops`.
         """
@@ -103,17 +116,21 @@ class Scorer:
             query = Examples(*(mx.array(np.stack(column)) for column in columns))
             scores = self._scores(self._all, theta, state, support, query, steps)
             progress(len(episodes))
-            return scores[0].T, None if scores[1] is None else scores[1].T
+            first, *others = (
+                None if part is None else part.swapaxes(0, 1) for part in scores
+            )
+            return cast("Scores", (first, *others))
         rows = []
         for plan, episode in zip(plans, episodes, strict=True):
             support, query = self._prepared(plan, *map(np.asarray, episode[2:]))
             row = self._scores(self._one, theta, state, support, query, steps)
             rows.append(row)
             progress(len(rows))
-        loss = np.stack([row[0] for row in rows])
-        if rows[0][1] is None:
-            return loss, None
-        return loss, np.stack([row[1] for row in rows if row[1] is not None])
+        stacked = [
+            None if column[0] is None else np.stack(cast("list[np.ndarray]", column))
+            for column in zip(*rows, strict=True)
+        ]
+        return cast("Scores", tuple(stacked))
 
     def _prepared(
         self, plan: SupportPlan, query_x: np.ndarray, query_y: np.ndarray
@@ -132,7 +149,7 @@ class Scorer:
         query: Examples,
         steps: Sequence[int],
     ) -> Scores:
-        """Loss and accuracy, (steps,) or with a second axis of tasks."""
+        """As in `__call__`, (steps, ...) or with a second axis of tasks."""
 
         def step(point: Point, batch: Batch) -> Point:
             return functions.step(*point, batch)
@@ -145,10 +162,12 @@ class Scorer:
             if number in steps:
                 scored.append(functions.score(params, support.whole.x, *query))
                 mx.async_eval(scored[-1])
-        loss = np.stack([np.asarray(score[0]) for score in scored])
-        if len(scored[0]) == 1:
-            return loss, None
-        return loss, np.stack([np.asarray(score[1]) for score in scored])
+        columns = [
+            np.stack([np.asarray(part) for part in column])
+            for column in zip(*scored, strict=True)
+        ]
+        missing = [None] * (3 - len(columns))
+        return cast("Scores", (*columns, *missing))
 
     def _start(
         self,
@@ -212,6 +231,9 @@ class Scorer:
         loss = self.functional.loss_fn(outputs, query_y)
         if mx.issubdtype(query_y.dtype, mx.floating):
             return (loss,)
+        if self.calibrated and outputs.ndim == 2:
+            sums = calibration_sums(outputs, query_y)
+            return loss, accuracy(outputs, query_y), sums
         return loss, accuracy(outputs, query_y)
 
     def _predict(

@@ -90,6 +90,31 @@ def accuracy(logits: mx.array, labels: mx.array) -> mx.array:
     return mx.mean((mx.argmax(logits, axis=-1) == labels).astype(mx.float32))
 
 
+CALIBRATION_BINS = 15
+
+
+def calibration_sums(logits: mx.array, labels: mx.array) -> mx.array:
+    """What the expected calibration error is made of, by bins of confidence.
+
+    Args:
+        logits: (n, classes).
+        labels: (n,) integers.
+
+    Returns:
+        (3, CALIBRATION_BINS): in each bin of equal width the number of examples, the
+        sum of their confidences (the largest probability), and how many are right.
+    """
+    probabilities = mx.softmax(logits.astype(mx.float32), axis=-1)
+    confidence = mx.max(probabilities, axis=-1)
+    right = (mx.argmax(logits, axis=-1) == labels).astype(mx.float32)
+    place = mx.minimum(
+        mx.floor(confidence * CALIBRATION_BINS), float(CALIBRATION_BINS - 1)
+    )
+    bins = (place[:, None] == mx.arange(CALIBRATION_BINS)).astype(mx.float32)
+    columns = mx.stack([mx.ones_like(confidence), confidence, right])
+    return columns @ bins
+
+
 def _are_sequences(logits: mx.array, labels: mx.array) -> bool:
     """Whether there is a label for each token of a sequence."""
     return logits.ndim == 3 and labels.shape == logits.shape[:2]

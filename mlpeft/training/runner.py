@@ -68,6 +68,7 @@ class ShardRunner:
         self.config = resolved(config, model)
         self.steps = eval_steps(config)
         self.inner = InnerLoop.from_config(config.meta_learning)
+        self.eval_inner = InnerLoop.for_evaluation(config)
         strategy = self.config.compute.strategy
         self._joint = config.meta_learning.algorithm == "joint"
         self._pool_labels = PoolLabels.of(tasks.train) if self._joint else None
@@ -82,7 +83,7 @@ class ShardRunner:
             self.inner,
             None if strategy == "auto" else strategy,
             config.meta_learning.algorithm,
-            InnerLoop.for_evaluation(config),
+            self.eval_inner,
             transductive=config.model.transductive,
             gradient_checkpointing=config.compute.gradient_checkpointing,
         )
@@ -112,6 +113,18 @@ class ShardRunner:
             peft=config.peft,
         )
         return cls(config, tasks, model)
+
+    @property
+    def uses_batch_statistics(self) -> bool:
+        """Whether the model's outputs depend on the rest of a batch."""
+        return self._engine.uses_batch_statistics
+
+    def calibrate(self) -> None:
+        """From now on, results of validation and test have `calibration` as well.
+
+        Only where nobody checks them against `result_schema`: in this process.
+        """
+        self._engine.calibrate()
 
     def initial_meta(self, start: ParamTree | None = None) -> ParamTree:
         """The meta-state that the run starts with, NumPy float32 leaves.
@@ -185,6 +198,8 @@ class ShardRunner:
                 # Of sequences: whether every token of a completion is right.
                 name = "exact" if np.ndim(drawn[0].query_y) == 2 else "acc"
                 per_task[name] = scores.acc.astype(np.float32)
+            if scores.calibration is not None:
+                per_task["calibration"] = scores.calibration.astype(np.float32)
             total = {}
         return ShardUpdate(shard.index, len(shard.tasks), total, per_task)
 
