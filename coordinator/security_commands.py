@@ -188,8 +188,9 @@ def _state(record: EnrolledWorker) -> str:
 
 
 def _show(records: tuple[EnrolledWorker, ...]) -> None:
-    from rich.console import Console
     from rich.table import Table
+
+    from mlpeft.reporting.terminal import output_console
 
     if not records:
         typer.echo("nobody has joined yet; `mlpeft-coordinator token` makes a token")
@@ -204,7 +205,7 @@ def _show(records: tuple[EnrolledWorker, ...]) -> None:
             _date(record.expires),
             record.serial[:16],
         )
-    Console().print(table)
+    output_console().print(table)
 
 
 def _date(unix_time: float) -> str:

@@ -166,3 +166,27 @@ def test_a_file_that_is_no_text_is_called_so(tmp_path):
     (tmp_path / "a.yaml").write_bytes(b"\x80\x81")
     with pytest.raises(ConfigError, match="not a text file"):
         RunConfig.load(tmp_path / "a.yaml")
+
+
+def test_a_key_that_is_given_twice_is_refused_with_both_lines():
+    text = "model:\n  hidden_dim: 4\n  num_layers: 2\n  hidden_dim: 5\nmodel: {}\n"
+    with pytest.raises(ConfigError) as caught:
+        parse_yaml(text)
+    assert caught.value.problems == (
+        "hidden_dim: given twice, in line 2 and in line 4; remove one",
+        "model: given twice, in line 1 and in line 5; remove one",
+    )
+
+
+def test_a_merged_key_may_be_overridden():
+    text = "a: &base {x: 1, y: 2}\nb:\n  <<: *base\n  y: 3\n"
+    assert parse_yaml(text)["b"] == {"x": 1, "y": 3}
+
+
+@pytest.mark.parametrize(
+    ("file", "name"), [("my run.yaml", "my-run"), ("ü.yaml", "run"), ("a.yaml", "a")]
+)
+def test_a_run_is_named_after_its_file(tmp_path, file, name):
+    path = tmp_path / file
+    path.touch()
+    assert RunConfig.load(path).run.name == name

@@ -18,6 +18,7 @@ from mlpeft.commands.options import (
 )
 from mlpeft.errors import MlpeftError
 from mlpeft.platform import launchd, shell
+from mlpeft.platform.home import home
 
 LABEL = "org.mlpeft.worker"
 PASSED_ON = ("PYTHONPATH", "SSL_CERT_FILE")
@@ -100,7 +101,7 @@ def uninstall(dry_run: DryRun = False) -> None:
 
 
 def _agent(arguments: list[str]) -> launchd.LaunchAgent:
-    home = Path.home()
+    folder = home()
     environment = {
         name: value
         for name, value in os.environ.items()
@@ -110,8 +111,8 @@ def _agent(arguments: list[str]) -> launchd.LaunchAgent:
         label=LABEL,
         arguments=arguments,
         environment=environment,
-        log=home / "Library" / "Logs" / "mlpeft" / "worker.log",
-        home=home,
+        log=folder / "Library" / "Logs" / "mlpeft" / "worker.log",
+        home=folder,
     )
 
 

@@ -84,10 +84,11 @@ def _config(file: Path | None, overrides: list[str]) -> RunConfig:
 
 
 def _show(verdict: Verdict) -> None:
-    from rich.console import Console
     from rich.markup import escape
 
-    console = Console(highlight=False)
+    from mlpeft.reporting.terminal import output_console
+
+    console = output_console()
     for fault, count in verdict.survived.items():
         why = verdict.impossible.get(fault)
         console.print(f"{fault:<24} {why or count}", soft_wrap=True)

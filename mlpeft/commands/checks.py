@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from mlpeft import platform
+from mlpeft.commands.entry import text_of
 from mlpeft.config import RunConfig
 from mlpeft.errors import MlpeftError
 
@@ -159,6 +160,15 @@ def check_compiler() -> Check:
     if not sys.platform.startswith("linux"):
         return Check("compiler", Status.OK, "Metal's own")
     compiler = platform.compiler_for_compile()
+    if compiler and platform.private_compile_cache() is None:
+        return Check(
+            "compiler",
+            Status.WARNING,
+            f"{compiler}, but there is no folder for compiled kernels, so functions "
+            "run operation by operation, slower",
+            "let XDG_CACHE_HOME or TMPDIR name a folder that you may write, with "
+            "space, where programs may run",
+        )
     if compiler:
         return Check("compiler", Status.OK, compiler)
     return Check(
@@ -271,8 +281,10 @@ def guarded(name: str, check: Callable[[], Check]) -> Check:
     """The check's outcome; whatever it raises is a failure with its text."""
     try:
         return check()
-    except (MlpeftError, FileNotFoundError) as error:
+    except MlpeftError as error:
         return Check(name, Status.FAILED, str(error))
+    except FileNotFoundError as error:
+        return Check(name, Status.FAILED, text_of(error))
     except Exception as error:  # noqa: BLE001 - the next check must be made too
         return Check(
             name,

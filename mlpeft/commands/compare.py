@@ -65,13 +65,12 @@ def compare(
     All adapt to the same test episodes. Prints a table, and draws the K-shot curves
     (extra: plots). Ctrl-C stops joint training; the same command goes on with it.
     """
-    from rich.console import Console
-
     from mlpeft.commands.progress import progress_bar
     from mlpeft.evaluation.evaluate import compare as score
     from mlpeft.evaluation.evaluate import comparison_size
     from mlpeft.files import unlink_link
     from mlpeft.reporting import setup_logger
+    from mlpeft.reporting.terminal import output_console
     from mlpeft.tasks.build import k_is_per_class
     from mlpeft.training.trained import load_trained
 
@@ -103,7 +102,7 @@ def compare(
     if json_output:
         typer.echo(json.dumps(record))
         return
-    Console().print(_table(table, trained.config.meta_learning.inner_lr))
+    output_console().print(_table(table, trained.config.meta_learning.inner_lr))
     typer.echo(f"Written to {folder / 'comparison.json'}")
     typer.echo(picture)
 
@@ -162,8 +161,9 @@ def _table(table: dict[int, Comparison], lr: float) -> Table:
         "validation tasks. Gain: meta-learned over this start, paired",
     )
     for column in ("k-shot", "start", "lr", "loss" if regression else "accuracy"):
-        view.add_column(column, justify="left" if column == "start" else "right")
-    view.add_column("gain", justify="right")
+        side = "left" if column == "start" else "right"
+        view.add_column(column, justify=side, overflow="fold")
+    view.add_column("gain", justify="right", overflow="fold")
     factor = 1.0 if regression else 100.0
     for k, row in table.items():
         own = f"{lr:g}"

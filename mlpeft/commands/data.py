@@ -15,6 +15,7 @@ from mlpeft.datasets.folders import target_folder
 from mlpeft.datasets.text_files import TEXT_KEYS, is_pairs_file
 from mlpeft.datasets.verify import Report, State, verify, verify_own
 from mlpeft.errors import DataError
+from mlpeft.platform.home import expanded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -62,9 +63,9 @@ def list_(data_dir: DataDir = None, json_output: Json = False) -> None:
         listed = {"task_families": families, "data_sets": _records(reports)}
         typer.echo(json.dumps(listed, indent=1))
         return
-    from rich.console import Console
+    from mlpeft.reporting.terminal import output_console
 
-    console = Console(highlight=False)
+    console = output_console()
     families_table = _table("task family", "tasks", "task_params")
     for name, family in FAMILIES.items():
         families_table.add_row(name, family.about, family.task_params)
@@ -101,9 +102,9 @@ def verify_(
     if json_output:
         typer.echo(json.dumps(_records(reports), indent=1))
     else:
-        from rich.console import Console
+        from mlpeft.reporting.terminal import output_console
 
-        console = Console(highlight=False, soft_wrap=True)
+        console = output_console(soft_wrap=True)
         for report in reports:
             paths = ", ".join(map(str, report.paths))
             line = f"{report.name:10} {_coloured(report)}  {paths}"
@@ -176,7 +177,7 @@ def _verify(name: str, keys: Keys, data_dir: Path | None) -> Report:
 
 def _target(data_dir: Path | None) -> Path:
     """The folder for new data: the option takes precedence over MLPEFT_DATA_DIR."""
-    return target_folder() if data_dir is None else data_dir.expanduser().absolute()
+    return target_folder() if data_dir is None else expanded(data_dir).absolute()
 
 
 def _print_result(entry: DataSet, paths: list[Path]) -> None:
@@ -228,10 +229,11 @@ def _coloured(report: Report) -> str:
 @contextmanager
 def _progress() -> Iterator[Progress]:
     """A progress bar for each label, on standard error."""
-    from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-    console = Console(stderr=True)
+    from mlpeft.reporting.terminal import progress_console
+
+    console = progress_console()
     with Progress(
         TextColumn("{task.description}"),
         BarColumn(),

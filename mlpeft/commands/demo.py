@@ -82,7 +82,7 @@ def _train(config: Path, output: Path) -> None:
     command = [sys.executable, "-m", "coordinator.cli", "--config", str(config)]
     command += ["--listen", "127.0.0.1:0"]
     with subprocess.Popen(  # noqa: S603 - our own command
-        command, stderr=subprocess.PIPE, text=True
+        command, stderr=subprocess.PIPE, encoding="utf-8", errors="replace"
     ) as coordinator:
         try:
             if coordinator.stderr is None:

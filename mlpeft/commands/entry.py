@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import shlex
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
 from mlpeft.errors import MlpeftError
 from mlpeft.launch import INTERRUPTED
-from mlpeft.platform.streams import NOBODY_READS, discard_stdout, protect_stderr
+from mlpeft.platform.streams import NOBODY_READS, discard_stdout, protect_streams
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from pathlib import Path
 
 FAILED = 2
 """Exit code of a command that could not do what it was asked."""
@@ -22,7 +23,7 @@ FAILED = 2
 
 def run(app: Callable[[], object]) -> None:
     """Run a command; an expected error is one clear message and exit code 2."""
-    protect_stderr()
+    protect_streams()
     try:
         app()
     except KeyboardInterrupt:
@@ -30,7 +31,7 @@ def run(app: Callable[[], object]) -> None:
     except MlpeftError as error:
         _end(str(error))
     except OSError as error:
-        _end(_of_the_system(error))
+        _end(text_of(error))
     except MemoryError as error:
         _end(
             f"not enough memory ({str(error) or 'no more than that is known'}); lower "
@@ -59,14 +60,27 @@ def say_last(text: str) -> None:
         discard_stdout()
 
 
-def _of_the_system(error: OSError) -> str:
+def text_of(error: OSError) -> str:
     """Our own text, or what the system refused, and where."""
+    if error.errno == errno.ENOENT and not _has_working_folder():
+        return (
+            "the folder that this command was started in has been removed; change to "
+            "another one, and start it again"
+        )
     if error.errno is None or error.filename is None:
         return str(error)
     return (
         f"{error.filename}: {(error.strerror or 'failed').lower()}; give a path that "
         "exists and that you may use"
     )
+
+
+def _has_working_folder() -> bool:
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _end(text: str) -> None:

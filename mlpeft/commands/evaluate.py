@@ -109,17 +109,16 @@ def evaluate(
 
 def _tell(cells: list[Cell], file: Path) -> None:
     """Print a table; of several cells also write one as CSV."""
-    from rich.console import Console
-
     from mlpeft.evaluation.grid import grid_csv, grid_table
     from mlpeft.evaluation.protocol import sentence
     from mlpeft.files import size_text
+    from mlpeft.reporting.terminal import output_console
 
     one, written = cells[0], str(file)
     if len(cells) == 1:
-        Console().print(one.result.table())
+        output_console().print(one.result.table())
     else:
-        Console().print(grid_table(cells))
+        output_console().print(grid_table(cells))
         file.with_suffix(".csv").write_text(grid_csv(cells), encoding="utf-8")
         written += f" and {file.with_suffix('.csv')}"
     typer.echo(sentence(one.settings))

@@ -34,15 +34,16 @@ def info(json_output: Json = False) -> None:
     if json_output:
         typer.echo(json.dumps(facts, indent=1))
         return
-    from rich.console import Console
     from rich.table import Table
+
+    from mlpeft.reporting.terminal import output_console
 
     table = Table(show_header=False, box=None, pad_edge=False)
     table.add_column(style="bold")
     table.add_column(overflow="fold")
     for name, value in _rows(facts):
         table.add_row(name, value)
-    Console(highlight=False).print(table)
+    output_console().print(table)
 
 
 def gather() -> dict[str, Any]:

@@ -129,14 +129,13 @@ def _show(line: LogLine, *, as_json: bool) -> None:
         record = {"time": line.time, "level": line.level, "logger": line.logger}
         typer.echo(json.dumps(record | {"text": line.text} | dict(line.context)))
         return
-    from rich.console import Console
     from rich.text import Text
 
-    from mlpeft.reporting.terminal import printable
+    from mlpeft.reporting.terminal import output_console, printable
 
     when = time.strftime("%m-%d %H:%M:%S", time.localtime(line.time))
     text = printable(line.text)
     shown = Text.assemble(
         (when, "dim"), f" {line.level:<7} {text}", style=STYLES.get(line.level, "")
     )
-    Console().print(shown, soft_wrap=True)
+    output_console().print(shown, soft_wrap=True)

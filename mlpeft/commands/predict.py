@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from mlpeft.commands.options import Json
+from mlpeft.platform.streams import argument_text, lines_of_stdin
 
 
 def predict(
@@ -48,7 +48,7 @@ def predict(
     from mlpeft.adapters.store import load_adapter
 
     found = load_adapter(adapter, weights)
-    given = texts or _lines()
+    given = [argument_text(text) for text in texts or ()] or _lines()
     if isinstance(found, Completer):
         for prompt in given:
             (completion,) = found.predict([prompt], max_tokens)
@@ -69,14 +69,15 @@ def _json(record: dict[str, Any]) -> str:
 
 def _lines() -> list[str]:
     """The lines of standard input that are not blank."""
-    if sys.stdin.isatty():
+    lines = lines_of_stdin()
+    if lines is None:
         raise typer.BadParameter(
             "give texts as arguments, or a line each on standard input",
             param_hint="TEXTS",
         )
-    lines = [line.strip() for line in sys.stdin]
-    if not any(lines):
+    texts = [text for line in lines if (text := line.strip())]
+    if not texts:
         raise typer.BadParameter(
             "standard input has no text; give a line for each", param_hint="TEXTS"
         )
-    return [line for line in lines if line]
+    return texts

@@ -6,7 +6,6 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -16,6 +15,7 @@ from rich.progress import (
 )
 
 from mlpeft.reporting.pace import Pace, clock_time
+from mlpeft.reporting.terminal import progress_console
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -36,7 +36,7 @@ def progress_bar(
         unit: What is counted.
         quiet: Show nothing.
     """
-    console = Console(stderr=True)
+    console = progress_console()
     if quiet or not console.is_terminal:
         yield (lambda _: None) if quiet else lines(title, total, unit, console.print)
         return

@@ -100,13 +100,12 @@ def _watch_as_json(looks: Iterator[Overview | str]) -> None:
 
 def _watch(looks: Iterator[Overview | str]) -> None:
     """Redraw; where lines cannot be redrawn, print what changed."""
-    from rich.console import Console
     from rich.live import Live
 
     from mlpeft.commands.status_view import steady
-    from mlpeft.reporting.terminal import is_interactive
+    from mlpeft.reporting.terminal import is_interactive, output_console
 
-    console = Console(highlight=False)
+    console = output_console()
     if not is_interactive(console):
         before: object = None
         for look in looks:
@@ -144,12 +143,11 @@ def _picture(
 
 
 def _print(overview: Overview, *, as_json: bool) -> None:
-    from rich.console import Console
-
     from mlpeft.commands.status_view import record, view
+    from mlpeft.reporting.terminal import output_console
 
     if as_json:
         typer.echo(json.dumps(record(overview)))
     else:
-        console = Console(highlight=False)
+        console = output_console()
         console.print(view(overview, console.width))

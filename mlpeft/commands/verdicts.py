@@ -34,10 +34,11 @@ def show(checks: Iterable[Check], *, as_json: bool) -> None:
     Raises:
         typer.Exit: If one fails.
     """
-    from rich.console import Console
     from rich.markup import escape
 
-    console = Console(highlight=False)
+    from mlpeft.reporting.terminal import output_console
+
+    console = output_console()
     made = []
     for check in checks:
         made.append(check)

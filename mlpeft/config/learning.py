@@ -57,7 +57,10 @@ class MetaLearningSection(Section):
         default=0.01, description="Inner step size (alpha in the Reptile paper)"
     )
     outer_lr: NonNegativeFloat = Field(
-        default=0.001, description="Outer step size (epsilon in the Reptile paper)"
+        default=0.001,
+        description="Outer step size: with reptile theta's share of the way to the "
+        "adapted parameters (epsilon in the paper; 0.1 to 1 is usual), with fomaml the "
+        "factor of a gradient (with sgd start at a tenth of reptile's)",
     )
     num_inner_steps: NonNegativeInt = Field(
         default=5,

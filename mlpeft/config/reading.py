@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 from pydantic import BaseModel
 
 from mlpeft.errors import ConfigError, nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 class _Loader(yaml.SafeLoader):
@@ -26,6 +29,8 @@ _Loader.add_implicit_resolver(
 )
 
 
+_MERGE = "tag:yaml.org,2002:merge"
+
 _DAMAGED = (yaml.YAMLError, ValueError, RecursionError)
 """What parsing raises: ValueError for a 13th month, RecursionError for deep lists."""
 
@@ -34,12 +39,16 @@ def parse_yaml(text: str, source: str = "") -> dict[str, Any]:
     """Parse a YAML mapping; an empty document is an empty dict.
 
     Raises:
-        ConfigError: If it is not YAML, or not a mapping.
+        ConfigError: If it is not YAML, not a mapping, or has a key twice.
     """
     try:
+        node = yaml.compose(text, Loader=_Loader)
+        repeated = list(_repeated_keys(node, set()))
         tree = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
     except _DAMAGED as error:
         raise ConfigError([f"not valid YAML: {error}"], source) from error
+    if repeated:
+        raise ConfigError(repeated, source)
     if tree is None:
         return {}
     if not isinstance(tree, dict):
@@ -48,6 +57,29 @@ def parse_yaml(text: str, source: str = "") -> dict[str, Any]:
             [f"expected sections such as 'meta_learning:', got a {kind}"], source
         )
     return tree
+
+
+def _repeated_keys(node: yaml.Node | None, seen: set[int]) -> Iterator[str]:
+    """Problems with keys that a mapping has twice: YAML would keep the last."""
+    if node is None or id(node) in seen:  # an anchor may contain its own alias
+        return
+    seen.add(id(node))
+    if isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            yield from _repeated_keys(item, seen)
+    if not isinstance(node, yaml.MappingNode):
+        return
+    lines: dict[str, int] = {}
+    for key, value in node.value:
+        line = key.start_mark.line + 1
+        if isinstance(key, yaml.ScalarNode) and key.tag != _MERGE:
+            if key.value in lines:
+                yield (
+                    f"{key.value}: given twice, in line {lines[key.value]} and in line "
+                    f"{line}; remove one"
+                )
+            lines[key.value] = line
+        yield from _repeated_keys(value, seen)
 
 
 def override(tree: dict[str, Any], text: str) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -95,7 +96,7 @@ class RunConfig(Section):
             tree["run"] = {}
         run = tree["run"]
         if isinstance(run, dict):
-            run.setdefault("name", path.stem)
+            run.setdefault("name", _run_name(path.stem))
         return cls.from_dict(tree, overrides, str(path))
 
     @classmethod
@@ -144,3 +145,8 @@ class RunConfig(Section):
     def to_yaml(self) -> str:
         """Convert to YAML, which `from_dict(parse_yaml(...))` reads."""
         return yaml.safe_dump(self.to_dict(), sort_keys=False)
+
+
+def _run_name(stem: str) -> str:
+    """A file's name as the name of a run: "my run" becomes "my-run"."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip(".-_") or "run"

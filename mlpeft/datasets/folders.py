@@ -15,6 +15,7 @@ from pathlib import Path
 
 from mlpeft.errors import DataError
 from mlpeft.files import override_of
+from mlpeft.platform.home import expanded
 
 DATA_DIR_VARIABLE = "MLPEFT_DATA_DIR"
 DEFAULT_DATA_DIR = Path("data")
@@ -31,12 +32,10 @@ def data_folders(
         first: A folder to search before all others, from a command's option.
     """
     variable = os.environ.get(DATA_DIR_VARIABLE)
-    folders = [] if first is None else [first.expanduser()]
+    folders = [] if first is None else [expanded(first)]
     if variable:
-        folders.append(Path(variable).expanduser())
-    folders.append(
-        Path(DEFAULT_DATA_DIR if data_dir is None else data_dir).expanduser()
-    )
+        folders.append(expanded(variable))
+    folders.append(expanded(DEFAULT_DATA_DIR if data_dir is None else data_dir))
     folders.append(_CHECKOUT.parent / "shared" / "data")
     return tuple(dict.fromkeys(folder.absolute() for folder in folders))
 

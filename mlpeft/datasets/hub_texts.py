@@ -13,16 +13,17 @@ import json
 import logging
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlpeft.datasets.text_files import TEXT_KEYS
 from mlpeft.errors import DataError
 from mlpeft.files import write_atomically
 from mlpeft.platform import cache_folder
+from mlpeft.platform.home import expanded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from mlpeft.datasets.text_files import Keys
 
@@ -138,7 +139,7 @@ def _load_splits(selection: HubTexts) -> list[Any]:
             "pip install 'mlpeft[hub]'"
         ) from error
     path = selection.name.removeprefix(HUB)
-    folder = Path(path).expanduser()
+    folder = expanded(path)
     revision = None
     if folder.is_dir():
         path = str(folder)

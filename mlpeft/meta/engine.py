@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 import mlx.core as mx
 import numpy as np
 
-from mlpeft.errors import ConfigError, ShapeError
+from mlpeft.errors import ConfigError, MlpeftError, ShapeError
 from mlpeft.meta.algorithms import ALGORITHMS
 from mlpeft.meta.scoring import Scorer
 from mlpeft.meta.state import join, split, without_head
@@ -32,6 +32,11 @@ if TYPE_CHECKING:
     RngOf: TypeAlias = Callable[[int], np.random.Generator]
 
 logger = logging.getLogger(__name__)
+
+LOST_KERNEL = "Could not load C++ shared library"
+"""In MLX's words: a compiler that was killed, or a library that was damaged."""
+MOST_LOST_KERNELS = 3
+"""Failures of the compiler after which an engine gives up."""
 
 
 class ShardTrainResult(NamedTuple):
@@ -120,6 +125,7 @@ class Engine:
             )
         self._functional = functional
         self._outputs: int | None = None
+        self._lost_kernels = 0
         self._loops = InnerLoops(functional, self.inner, self.strategy, algorithm_)
         self._scorer = Scorer(
             functional, self.eval_inner, self.strategy, transductive=transductive
@@ -166,7 +172,7 @@ class Engine:
         try:
             result = self._loops(theta, state, tasks, progress)
         except (ValueError, RuntimeError) as error:
-            _fall_back(self._loops, error)
+            self._recover(self._loops, error)
             self.strategy = self._loops.strategy
             return self.train(meta, episodes, rng, progress)
         total = join(result.total, result.state)
@@ -210,9 +216,31 @@ class Engine:
         except (ValueError, RuntimeError) as error:
             # Training keeps its own strategy: its bits must not depend on whether this
             # process happened to evaluate before.
-            _fall_back(self._scorer, error)
-            scores = self._scorer(theta, state, episodes, make_rngs, steps, progress)
+            self._recover(self._scorer, error)
+            return self.evaluate(meta, episodes, rng, steps, progress)
         return ShardScores(*scores)
+
+    def _recover(self, runner: InnerLoops | Scorer, error: Exception) -> None:
+        """Prepare for another try, if the error allows one; else raise it.
+
+        Raises:
+            MlpeftError: If kernels fail to compile again and again.
+        """
+        text = str(error)
+        if LOST_KERNEL in text:
+            self._lost_kernels += 1
+            if self._lost_kernels > MOST_LOST_KERNELS:
+                raise MlpeftError(
+                    f"the C++ compiler fails ({text}): its disk may be full, or the "
+                    "system may have ended it for want of memory; mlpeft validate "
+                    "tells more"
+                ) from error
+            logger.warning("the C++ compiler was interrupted; trying again")
+        elif runner.strategy == "vmap" and "vmap" in text.lower():
+            logger.warning("this model does not vmap (%s): compiled loop instead", text)
+            runner.strategy = "compiled"
+        else:
+            raise error
 
     def _planned(self, episodes: Sequence[Episode], rng: RngOf) -> list[TaskData]:
         """What the inner loops of training see of each episode."""
@@ -239,11 +267,3 @@ class Engine:
             self._meta = split({name: mx.array(leaf) for name, leaf in meta.items()})
             self._source = meta
         return self._meta
-
-
-def _fall_back(runner: InnerLoops | Scorer, error: Exception) -> None:
-    """Go from vmap to a compiled loop if the error is that an operation cannot vmap."""
-    if runner.strategy != "vmap" or "vmap" not in str(error).lower():
-        raise error
-    logger.warning("this model does not vmap (%s): compiled loop instead", error)
-    runner.strategy = "compiled"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import errno
 import fcntl
 import functools
 import itertools
@@ -15,10 +16,12 @@ import sys
 import tempfile
 import threading
 import time
+import warnings
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final
 
+from mlpeft.platform.home import expanded
 from mlpeft.platform.kernel_flags import add_kernel_flags, kernel_key, real_compiler
 
 if TYPE_CHECKING:
@@ -29,8 +32,15 @@ LOCK_NAME: Final = "in-use.lock"
 SETTLED_S: Final = 2.0
 """Seconds since its last change after which a library counts as written."""
 
+TRIAL_BYTES: Final = 2**20
+"""More than a kernel with its source takes."""
+
 _ELF_MAGIC: Final = b"\x7fELF"
 _ELF64_HEADER_BYTES: Final = 64
+
+
+class KernelWarning(UserWarning):
+    """MLX compiles no kernels here."""
 
 
 @functools.cache
@@ -38,24 +48,83 @@ def private_compile_cache() -> Path | None:
     """Move MLX's kernels to a private slot, once per process.
 
     Sets TMPDIR, which MLX reads whenever it compiles a kernel; Python's own temporary
-    files stay where they were. If the cache folder cannot be written, the slot is a new
+    files stay where they were. If the cache folder cannot be used, the slot is a new
     temporary folder, removed at exit. Kernels are compiled for this processor.
 
     Returns:
-        The slot, or None if none is needed (macOS).
+        The slot; None if none is needed (macOS) or none can be used.
+
+    Warns:
+        KernelWarning: If none can be used; MLX then compiles nothing.
     """
     if not sys.platform.startswith("linux"):
         return None
-    tempfile.tempdir = tempfile.gettempdir()
+    with contextlib.suppress(FileNotFoundError):  # said by _temporary_slot
+        tempfile.tempdir = tempfile.gettempdir()
+    problems = []
+    for take in (_cached_slot, _temporary_slot):
+        try:
+            slot = take()
+        except OSError as error:
+            problems.append(f"{error.filename or ''}: {error.strerror or error}")
+            continue
+        os.environ["TMPDIR"] = str(slot)
+        add_kernel_flags(slot)
+        return slot
+    os.environ["MLX_DISABLE_COMPILE"] = "1"  # MLX reads it when it is imported
+    warnings.warn(
+        f"no folder for compiled kernels ({'; '.join(problems).lstrip(': ')}), so MLX "
+        "runs operation by operation, which is slower; let XDG_CACHE_HOME or TMPDIR "
+        "name a folder that you may write, with space, where programs may run",
+        KernelWarning,
+        stacklevel=2,
+    )
+    return None
+
+
+def _cached_slot() -> Path:
+    """A slot in the user's cache.
+
+    Raises:
+        OSError: If it cannot be used.
+    """
+    slot, lock = take_slot(_cache_root() / kernel_key())
     try:
-        slot, lock = take_slot(_cache_root() / kernel_key())
-        atexit.register(lock.close)  # keeps the file, and so the lock, to the end
+        check_usable(slot)
     except OSError:
-        slot = Path(tempfile.mkdtemp(prefix="mlpeft-compile-"))
-        atexit.register(shutil.rmtree, slot, ignore_errors=True)
-    os.environ["TMPDIR"] = str(slot)
-    add_kernel_flags(slot)
+        lock.close()
+        raise
+    atexit.register(lock.close)  # keeps the file, and so the lock, to the end
     return slot
+
+
+def _temporary_slot() -> Path:
+    """A folder for this process alone.
+
+    Raises:
+        OSError: If it cannot be used.
+    """
+    slot = Path(tempfile.mkdtemp(prefix="mlpeft-compile-"))
+    atexit.register(shutil.rmtree, slot, ignore_errors=True)
+    check_usable(slot)
+    return slot
+
+
+def check_usable(folder: Path) -> None:
+    """Check that libraries can be written to a folder and loaded from it.
+
+    Raises:
+        OSError: If its disk is full or does not let programs run.
+    """
+    if os.statvfs(folder).f_flag & os.ST_NOEXEC:
+        raise PermissionError(errno.EACCES, "mounted noexec", str(folder))
+    trial = folder / f".trial.{os.getpid()}"
+    try:
+        trial.write_bytes(bytes(TRIAL_BYTES))
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(folder)) from error
+    finally:
+        trial.unlink(missing_ok=True)
 
 
 def compiler_for_compile() -> str | None:
@@ -152,7 +221,7 @@ def is_whole_library(path: Path) -> bool:
 
 def _cache_root() -> Path:
     base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(base).expanduser() / "mlpeft" / "kernels"
+    return expanded(base) / "mlpeft" / "kernels"
 
 
 log = logging.getLogger("mlpeft.compute")

@@ -7,6 +7,9 @@ a thirtieth of the speed of the same code compiled for this processor. MLX finds
 PATH; a script of that name, first on this process's PATH, adds the flags and calls the
 real one.
 
+It also keeps Ctrl-C and the like from the compiler, which a terminal sends to all
+processes in front of it: MLX would end with an error where we end in order.
+
 The flags change speed, not bits: no product and sum is contracted into one rounding, no
 sum is reordered, NaN and infinity keep their meaning.
 """
@@ -37,6 +40,10 @@ FLAGS: Final = (
 
 _FOLDER: Final = "mlpeft-compiler"
 _CHECK_S: Final = 30
+_SCRIPT: Final = """#!/bin/sh
+trap '' HUP INT TERM
+exec {compiler} "$@" {flags}
+"""
 
 
 def kernel_flags() -> tuple[str, ...]:
@@ -85,7 +92,7 @@ def add_kernel_flags(folder: Path) -> bool:
     if not sys.platform.startswith("linux") or compiler is None or not flags:
         return False
     script = folder / _FOLDER / "g++"
-    text = f'#!/bin/sh\nexec {shlex.quote(compiler)} "$@" {shlex.join(flags)}\n'
+    text = _SCRIPT.format(compiler=shlex.quote(compiler), flags=shlex.join(flags))
     if not (script.is_file() and script.read_text(encoding="utf-8") == text):
         if not _accepts(compiler, flags):
             return False

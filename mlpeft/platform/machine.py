@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
+from mlpeft.platform.home import expanded
+
 CGROUP_LIMIT: Final = Path("/sys/fs/cgroup/memory.max")
 
 
@@ -157,8 +159,8 @@ def cache_folder() -> Path:
     """
     variable = os.environ.get("MLPEFT_CACHE_DIR")
     if variable:
-        return Path(variable).expanduser()
+        return expanded(variable)
     base = os.environ.get("XDG_CACHE_HOME")
     if not base:
         base = "~/Library/Caches" if sys.platform == "darwin" else "~/.cache"
-    return Path(base).expanduser() / "mlpeft"
+    return expanded(base) / "mlpeft"

@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Final
 
 from mlpeft.errors import ConfigError
+from mlpeft.platform.home import expanded
 from mlpeft.reporting.log_lines import file_handler
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ SUFFIX: Final = ".jsonl"
 
 def log_path(config: RunConfig) -> Path:
     """The path of a run's log: `logging.log_dir / RUN.jsonl`."""
-    return config.logging.log_dir / f"{config.run.name}{SUFFIX}"
+    return expanded(config.logging.log_dir) / f"{config.run.name}{SUFFIX}"
 
 
 class LogReporter:

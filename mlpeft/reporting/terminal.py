@@ -1,16 +1,33 @@
-"""The console that progress and logs share, so that lines do not mix."""
+"""The consoles: one for results, one that progress and logs share."""
 
 from __future__ import annotations
 
 import contextlib
 import functools
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
 from rich.console import Console
 
+from mlpeft.platform.streams import spelled
 
-class LossyConsole(Console):
+if TYPE_CHECKING:
+    from rich.text import Text
+
+
+NARROWEST: Final = 50
+"""Columns that results are laid out for at least."""
+
+
+class SpellingConsole(Console):
+    """Spells out what its stream's encoding lacks before it lays out columns."""
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """Convert to rich's text, with what the encoding lacks spelled out."""
+        return super().render_str(spelled(text, self.encoding), **options)
+
+
+class LossyConsole(SpellingConsole):
     """Falls silent, where rich ends the thread, when nobody reads any more."""
 
     def on_broken_pipe(self) -> None:
@@ -21,6 +38,20 @@ class LossyConsole(Console):
         """Print, unless the stream is closed or its disk is full."""
         with contextlib.suppress(OSError, ValueError):
             super().print(*objects, **options)
+
+
+def output_console(**options: Any) -> Console:
+    """A console on standard output, for results.
+
+    On a very narrow terminal lines are left for it to wrap: columns of three letters
+    are not readable.
+
+    Args:
+        options: As of `rich.console.Console`.
+    """
+    console = SpellingConsole(**({"highlight": False} | options))
+    console.width = max(console.width, NARROWEST)
+    return console
 
 
 @functools.cache

@@ -13,6 +13,7 @@ from mlpeft.datasets.rows import COMPRESSED, FORMATS
 from mlpeft.errors import DataError
 from mlpeft.files import override_of
 from mlpeft.models.pretrained.source import model_path
+from mlpeft.platform.home import expanded
 
 IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
 
@@ -100,7 +101,7 @@ def images_folder(path: str) -> Path:
     Raises:
         DataError: If there is none.
     """
-    folder = override_of(path) or Path(path).expanduser().absolute()
+    folder = override_of(path) or expanded(path).absolute()
     if not folder.is_dir():
         raise DataError(
             f"no folder at {folder}; set task_params.path to the folder that contains "
@@ -115,7 +116,7 @@ def own_file(path: str) -> Path:
     Raises:
         DataError: If there is none.
     """
-    file = override_of(path) or Path(path).expanduser().absolute()
+    file = override_of(path) or expanded(path).absolute()
     if not file.is_file():
         raise DataError(f"no file at {file}; correct its path in task_params")
     return file

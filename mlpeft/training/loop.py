@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mlpeft import params
 from mlpeft.errors import CheckpointError, MlpeftError
 from mlpeft.meta.aggregate import combine
 from mlpeft.reporting import JsonlReporter
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from mlpeft.config import RunConfig
+    from mlpeft.config import MetaLearningSection, RunConfig
     from mlpeft.params import ParamTree
     from mlpeft.reporting import Reporter
     from mlpeft.training.run_folder import Run
@@ -41,6 +42,10 @@ log = logging.getLogger("mlpeft.train")
 
 AGAIN_S = 5.0
 """Seconds between tries to write the last checkpoint."""
+RUNAWAY_GROWTH = 10.0
+"""Times its norm at the start from which on theta itself has run away."""
+SMALLEST_NORM = 1e-6
+"""A start of zeros has a norm, too, to compare with."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,7 +186,7 @@ def _loop(
                 "param_diff": moved.param_diff,
                 "outer_lr": moved.outer_lr,
             }
-            _check_finite(metrics, progress.iteration)
+            _check_finite(metrics, run, runner.initial_meta)
         run.meta = moved.meta
         progress.iteration += 1
         last = progress.iteration == settings.num_meta_iterations
@@ -262,11 +267,54 @@ def _metrics(result: RoundResult) -> dict[str, float]:
     return {name: float(result.over_tasks(name).mean()) for name in result.names()}
 
 
-def _check_finite(metrics: dict[str, float], iteration: int) -> None:
+def _check_finite(
+    metrics: dict[str, float], run: Run, initial: Callable[[], ParamTree]
+) -> None:
+    """Refuse a round that is not finite, and say which step size is to blame.
+
+    Args:
+        metrics: The round's.
+        run: As it was before the round.
+        initial: Makes the meta-state that the run began with.
+
+    Raises:
+        MlpeftError: If a metric is NaN or infinite.
+    """
     bad = [name for name, value in metrics.items() if not np.isfinite(value)]
     if bad:
-        raise MlpeftError(
-            f"meta-iteration {iteration}: {', '.join(bad)} is not finite; lower "
-            "meta_learning.inner_lr or set meta_learning.inner_grad_clip. The "
-            "checkpoints before this are sound"
+        growth = params.global_norm(run.meta) / max(
+            params.global_norm(initial()), SMALLEST_NORM
         )
+        raise MlpeftError(
+            f"meta-iteration {run.progress.iteration}: {', '.join(bad)} is not finite; "
+            f"{_remedy(run.config.meta_learning, growth)}. The checkpoints before this "
+            "are sound"
+        )
+
+
+def _remedy(settings: MetaLearningSection, growth: float) -> str:
+    """What to lower after a step too far.
+
+    Reptile's step of up to 1 ends between theta and the adapted parameters, so that
+    only these can have run away; other steps can carry theta away themselves.
+
+    Args:
+        settings: Of the run.
+        growth: Theta's norm over its norm at the start.
+    """
+    interpolates = (
+        settings.algorithm == "reptile"
+        and settings.outer_optimizer == "sgd"
+        and settings.outer_lr <= 1
+    )
+    outer = settings.num_inner_steps == 0 or growth > RUNAWAY_GROWTH
+    if outer and not interpolates:
+        return (
+            f"theta has grown to {growth:.3g} times its norm at the start: lower "
+            f"meta_learning.outer_lr {settings.outer_lr:g} or set "
+            "meta_learning.update_clip"
+        )
+    return (
+        f"lower meta_learning.inner_lr {settings.inner_lr:g} or set "
+        "meta_learning.inner_grad_clip"
+    )

@@ -18,6 +18,7 @@ from mlpeft import params
 from mlpeft.config import RunConfig, parse_yaml
 from mlpeft.errors import CheckpointError
 from mlpeft.meta.outer import OuterStep
+from mlpeft.platform.home import expanded
 from mlpeft.training import checkpoint, run_data, starts
 from mlpeft.training.checkpoint import Checkpoint, Progress
 from mlpeft.training.run_files import write_whole
@@ -144,7 +145,7 @@ class Run:
 
 def run_folder(config: RunConfig) -> Path:
     """The folder of a run: `paths.checkpoint_dir / run.name`."""
-    return config.paths.checkpoint_dir / config.run.name
+    return expanded(config.paths.checkpoint_dir) / config.run.name
 
 
 def open_run(runner: ShardRunner, *, resume: bool | None) -> Run:

@@ -4,7 +4,9 @@ import mlx.nn as nn
 import numpy as np
 import pytest
 
-from mlpeft.meta.engine import Engine
+from mlpeft import params
+from mlpeft.errors import MlpeftError
+from mlpeft.meta.engine import LOST_KERNEL, Engine
 from mlpeft.meta.functional import get_params
 from mlpeft.meta.inner import InnerLoop
 from mlpeft.meta.state import initial
@@ -206,3 +208,26 @@ def test_without_transduction_a_query_is_scored_without_its_neighbours():
             assert abs(parts - together) > 1e-4
         else:
             assert parts == pytest.approx(together, rel=1e-5)
+
+
+def test_a_compiler_that_was_interrupted_is_asked_again(caplog):
+    """A signal to the whole group of processes ends the shell around g++."""
+    loop = InnerLoop(lr=0.1, num_steps=1)
+    engine = Engine(mlp()[0], cross_entropy_loss, loop, "loop")
+    whole, failures = engine._loops, [RuntimeError(f"{LOST_KERNEL} /x.so")]
+
+    class Interrupted:
+        strategy = "compiled"
+
+        def __call__(self, *args):
+            if failures:
+                raise failures.pop()
+            return whole(*args)
+
+    engine._loops = Interrupted()
+    meta = params.to_numpy(get_params(engine._functional.model))
+    engine.train(meta, episodes((3,), 2), rng_of)
+    assert "trying again" in caplog.text
+    failures[:] = [RuntimeError(f"{LOST_KERNEL} /x.so")] * 9
+    with pytest.raises(MlpeftError, match=r"compiler fails .*x\.so"):
+        engine.train(meta, episodes((3,), 2), rng_of)

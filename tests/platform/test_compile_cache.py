@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import subprocess
@@ -147,3 +148,23 @@ def test_without_a_writable_cache_folder_a_temporary_one_serves(
     slot = compile_cache.private_compile_cache.__wrapped__()
     assert slot.parent == tmp_path
     assert os.environ["TMPDIR"] == str(slot)
+
+
+@linux_only
+def test_where_no_folder_can_be_used_mlx_compiles_nothing_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(folder: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(folder))
+
+    monkeypatch.setattr(compile_cache, "check_usable", full)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("MLX_DISABLE_COMPILE", "0")
+    with pytest.warns(compile_cache.KernelWarning, match="No space left"):
+        assert compile_cache.private_compile_cache.__wrapped__() is None
+    assert os.environ["MLX_DISABLE_COMPILE"] == "1"
+
+
+def test_a_usable_folder_stays_as_it_was(tmp_path: Path) -> None:
+    compile_cache.check_usable(tmp_path)
+    assert list(tmp_path.iterdir()) == []

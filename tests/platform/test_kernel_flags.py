@@ -50,6 +50,15 @@ def test_gxx_is_called_with_the_flags_after_its_own(
     assert found() == " ".join(["-O3", "a b.cpp", *kernel_flags.FLAGS])
 
 
+def test_signals_of_the_terminal_do_not_reach_the_compiler(
+    compiler: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiler.write_text("#!/bin/sh\nkill -TERM $$\necho goes on\n")
+    monkeypatch.setattr(kernel_flags, "_accepts", lambda *_: True)
+    assert kernel_flags.add_kernel_flags(tmp_path)
+    assert found() == "goes on"
+
+
 def test_a_child_process_wraps_the_real_compiler_and_not_its_parents_script(
     compiler: Path, tmp_path: Path
 ) -> None:

@@ -224,6 +224,23 @@ def test_a_loss_that_is_not_finite_stops_the_run_with_advice(tmp_path):
     assert all(np.isfinite(leaf).all() for leaf in found.meta.values())
 
 
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"outer_lr": 1e30, "outer_optimizer": "adam"}, r"lower .*outer_lr 1e\+30"),
+        ({"algorithm": "fomaml", "outer_lr": 1e30}, r"lower .*outer_lr 1e\+30"),
+        ({"algorithm": "fomaml", "inner_lr": 1e30}, r"lower .*inner_lr 1e\+30"),
+    ],
+)
+def test_the_step_size_that_ran_away_is_named(tmp_path, changes, told):
+    wild = config(
+        tmp_path,
+        **{f"meta_learning__{key}": value for key, value in changes.items()},
+    )
+    with np.errstate(all="ignore"), pytest.raises(MlpeftError, match=told):
+        train(wild)
+
+
 def test_shards_of_any_size_hold_the_same_episodes(tmp_path):
     """Shards of 1, 2 and 4 tasks adapt to the same meta-batch."""
     results = []

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from mlpeft.errors import DataError
 from mlpeft.files import file_sha256, override_of
+from mlpeft.platform.home import expanded
 
 FILES = ("*.json", "*.safetensors")
 """No Python files, and no weights in formats that contain pickles."""
@@ -83,7 +84,7 @@ def model_path(source: str, *, download: bool = True) -> Path:
         return override
     if source.startswith(PACKAGE):
         return _path_in_package(source)
-    path = Path(source).expanduser()
+    path = expanded(source)
     if path.is_dir() or (path.suffix == GGUF and path.is_file()):
         return path
     if path.suffix != GGUF and is_hub_name(source):

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mlpeft.errors import MlpeftError
 from mlpeft.files import write_atomically
+from mlpeft.platform.home import expanded
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 PRIVATE_FILE = 0o600
 PRIVATE_FOLDER = 0o700
@@ -55,6 +59,6 @@ def read_private(path: Path) -> bytes:
 def _config_folder() -> Path:
     folder = os.environ.get("MLPEFT_CONFIG_DIR")
     if folder:
-        return Path(folder)
+        return expanded(folder)
     base = os.environ.get("XDG_CONFIG_HOME") or "~/.config"
-    return Path(base).expanduser() / "mlpeft"
+    return expanded(base) / "mlpeft"
