@@ -160,9 +160,11 @@ def _table(table: dict[int, Comparison], lr: float) -> Table:
         "once, for as many gradients) and of the tuned start suits them best on "
         "validation tasks. Gain: meta-learned over this start, paired",
     )
-    for column in ("k-shot", "start", "lr", "loss" if regression else "accuracy"):
-        side = "left" if column == "start" else "right"
-        view.add_column(column, justify=side, overflow="fold")
+    view.add_column("k-shot", justify="right")
+    view.add_column("start")
+    view.add_column("lr", justify="right")
+    score = "loss" if regression else "accuracy"
+    view.add_column(score, justify="right", overflow="fold")
     view.add_column("gain", justify="right", overflow="fold")
     factor = 1.0 if regression else 100.0
     for k, row in table.items():

@@ -270,10 +270,9 @@ def _tell(
     plan: Sweep, outcomes: list[Outcome], winner: Outcome | None, *, as_json: bool
 ) -> None:
     """Write the tables, and print one."""
-    from rich.console import Console
-
     from mlpeft.evaluation import sweep_tables
     from mlpeft.files import write_atomically
+    from mlpeft.reporting.terminal import output_console
 
     csv_file, latex_file = plan.folder / "sweep.csv", plan.folder / "sweep.tex"
     write_atomically(csv_file, sweep_tables.csv_text(outcomes).encode())
@@ -288,7 +287,7 @@ def _tell(
         }
         typer.echo(json.dumps(record))
         return
-    Console().print(sweep_tables.table(outcomes, winner))
+    output_console().print(sweep_tables.table(outcomes, winner))
     typer.echo(f"Written to {csv_file} and {latex_file}")
     if winner is not None:
         typer.echo(f"Best: {winner.setting.label}, in {winner.trainings[0].run_dir}")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from mlpeft.config import RunConfig
 from mlpeft.errors import CheckpointError, ConfigError
 from mlpeft.params import read_npz
+from mlpeft.platform.home import expanded
 from mlpeft.training import checkpoint
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ def load_meta(path: str | Path) -> SavedMeta:
         FileNotFoundError: If the path does not exist.
         CheckpointError: If the checkpoint cannot be read.
     """
-    path = Path(path).expanduser()
+    path = expanded(path)
     if not path.exists():
         raise FileNotFoundError(
             f"no checkpoint at {path.absolute()}; give a run's folder, one of its "
