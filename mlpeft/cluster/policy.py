@@ -44,6 +44,8 @@ class Policy:
         min_workers: Workers that must be connected before the first lease.
         norm_factor: Spreads above the median beyond which the norm of an update's
             displacement needs confirmation by a second worker; 0: never.
+        audit: Share of the shards that two identities compute; 0: none.
+        audit_seed: Says which; no worker may know it.
         displacement: What the run's algorithm takes from a shard.
         most_share: Largest share of a round's shards that an identity may hold while
             there are enough others: what the aggregation rule outvotes; 1: no bound.
@@ -66,6 +68,8 @@ class Policy:
     norm_factor: float
     displacement: Displacement
     ordered_sum: bool
+    audit: float = 0.0
+    audit_seed: str = ""
     most_share: float = 1.0
     results: ResultSchema = field(default_factory=ResultSchema)
     room_bytes: int = 256 << 20
@@ -79,6 +83,7 @@ class Policy:
         ordered_sum: bool,
         results: ResultSchema | None = None,
         most_share: float = 1.0,
+        audit_seed: str = "",
     ) -> Self:
         """The policy of a run.
 
@@ -88,6 +93,7 @@ class Policy:
             ordered_sum: Whether its updates are summed as they come in.
             results: The per-task results that its shards have; None: one loss.
             most_share: Share of a round's shards that its aggregation rule outvotes.
+            audit_seed: Says which shards are audited.
         """
         return cls(
             lost_after_s=cluster.lost_after_s,
@@ -100,6 +106,8 @@ class Policy:
             quarantine_s=cluster.quarantine_s,
             min_workers=cluster.min_workers,
             norm_factor=cluster.norm_factor,
+            audit=cluster.audit,
+            audit_seed=audit_seed,
             displacement=displacement,
             ordered_sum=ordered_sum,
             results=results or ResultSchema(),

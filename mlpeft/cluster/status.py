@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from mlpeft.cluster.coordinator import durations, waits
+from mlpeft.cluster.coordinator.audits import AuditResult
 from mlpeft.cluster.policy import Cause
 from mlpeft.work import Kind
 
@@ -120,6 +121,7 @@ class ClusterStatus:
         refused: Updates that were refused in this session.
         backups: Backup leases granted in this session.
         failures: Failed attempts at shards in this session, by cause.
+        audits: Shards of this session that were audited, by result.
         paused: Why no leases are granted; "" while they are.
     """
 
@@ -135,6 +137,7 @@ class ClusterStatus:
     backups: int
     failures: Mapping[str, int]
     paused: str
+    audits: Mapping[str, int] = field(default_factory=dict)
 
 
 def picture(state: ClusterState, now: float) -> ClusterStatus:
@@ -191,6 +194,7 @@ def picture(state: ClusterState, now: float) -> ClusterStatus:
         backups=state.backups,
         failures={cause.value: state.failures[cause] for cause in Cause},
         paused=state.paused or "",
+        audits={result.value: state.audits[result] for result in AuditResult},
     )
 
 

@@ -18,6 +18,8 @@ from mlpeft.reporting.pace import clock_time, speed
 from mlpeft.reporting.terminal import printable
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from rich.console import RenderableType
 
     from mlpeft.cluster.overview import Overview
@@ -172,5 +174,14 @@ def _sums(overview: Overview) -> str:
     return (
         f"{len(cluster.workers)} connected; theta {version}; "
         f"{cluster.counted} updates counted, {cluster.refused} refused; "
+        f"{_audits(cluster.audits)}"
         f"{size_text(moved.up)} up, {size_text(moved.down)} down"
     )
+
+
+def _audits(audits: Mapping[str, int]) -> str:
+    """How audits ended, if there were any."""
+    if not any(audits.values()):
+        return ""
+    ended = ", ".join(f"{count} {result}" for result, count in audits.items() if count)
+    return f"audits: {ended}; "

@@ -76,6 +76,13 @@ class ClusterSection(Section):
         "ones and so many times their spread must be found by a second worker; 0: none "
         "must",
     )
+    audit: float = Field(
+        default=0.0,
+        ge=0.0,
+        le=1.0,
+        description="Share of the shards that two machines compute, so that what they "
+        "find can be compared; 0: none",
+    )
     metrics_port: int | None = Field(
         default=None,
         ge=0,

@@ -7,6 +7,7 @@ show it, then thousands of them would prove little.
 import pytest
 
 from mlpeft.cluster import validation
+from mlpeft.cluster.coordinator.audits import Auditor
 from mlpeft.cluster.coordinator.leases import Leases
 from mlpeft.cluster.coordinator.membership import Membership
 from mlpeft.cluster.coordinator.outliers import OutlierCheck, Verdict
@@ -77,6 +78,11 @@ def an_update_with_nan_counts(patch):
 @mutation
 def an_update_of_any_size_counts(patch):
     patch.setattr(OutlierCheck, "judge", lambda *_, **__: Verdict())
+
+
+@mutation
+def an_audit_compares_nothing(patch):
+    patch.setattr(Auditor, "_agree", lambda *_: True)
 
 
 @mutation

@@ -9,12 +9,11 @@ from mlpeft.cluster.coordinator.messages import FailRound
 from mlpeft.cluster.messages import Announce, Level
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from mlpeft.cluster.coordinator.leases import Commands, Leases
+    from mlpeft.cluster.coordinator.leases import Leases
+    from mlpeft.cluster.coordinator.messages import Commands
     from mlpeft.cluster.coordinator.open_round import LiveLease, OpenRound
     from mlpeft.cluster.coordinator.state import ClusterState, WorkerRecord
-    from mlpeft.cluster.policy import Failure, Policy
+    from mlpeft.cluster.policy import Policy
     from mlpeft.cluster.protocol import LeaseKey
 
 
@@ -45,6 +44,8 @@ class Grants:
             return []
         self._note_slow(current)
         for shard in current.often_failed:
+            if shard in current.opinions:  # it does not fail the round: `audits`
+                continue
             failures = current.failures[shard]
             if policy.failed_everywhere(
                 failures, state.availability.able, self._policy
@@ -71,7 +72,7 @@ class Grants:
         if not current.waits or not free:
             return commands
         for index in current.waits.failed():
-            worker = self._choose_again(current.failures[index]) if free else None
+            worker = self._choose_again(current, index) if free else None
             if worker is not None:
                 commands += self._leases.grant(current, index, worker)
         while (untried := current.waits.first_untried()) is not None:
@@ -81,30 +82,43 @@ class Grants:
             commands += self._leases.grant(current, untried, worker)
         return commands
 
-    def _choose_again(self, failures: Sequence[Failure]) -> WorkerRecord | None:
+    def _choose_again(self, current: OpenRound, shard: int) -> WorkerRecord | None:
         """The worker for a shard that failed, as `policy.choose_worker` decides.
 
-        While an identity is there that has not tried it, the choice is among those.
+        While an identity is there that has not tried it, the choice is among those. An
+        identity that has answered an audited shard is not asked again.
         """
-        tried = {failure.identity for failure in failures}
+        failures, heard = current.failures.get(shard, ()), current.heard(shard)
+        tried = {failure.identity for failure in failures} | heard
         responsive = self._state.availability.responsive
         if len(responsive) > sum(identity in responsive for identity in tried):
             return self._state.best_free(tried, bounded=False)
-        candidates = self._state.candidates(bounded=False)
+        candidates = [
+            each
+            for each in self._state.candidates(bounded=False)
+            if each.identity not in heard
+        ]
         selected, _ = policy.choose_worker(candidates, failures)
         return None if selected is None else self._state.workers[selected]
 
     def _back_up(self, current: OpenRound) -> Commands:
-        """Lease shards of slow leases to a second worker, if no shard waits."""
+        """Lease shards of slow leases to a second worker, if nothing else is to do.
+
+        Audited shards that wait for a second identity do not count: it may be the one
+        whose lease is slow.
+        """
         commands: Commands = []
         free = self._state.availability.free
-        if not current.to_back_up or not free or current.waits:
+        if not current.to_back_up or not free:
+            return commands
+        if any(shard not in current.opinions for shard in current.waits):
             return commands
         for key in list(current.to_back_up):
             live = current.live[key]
             holder = self._state.workers[live.worker].info
             failures = current.failures.get(key.shard, ())
-            worker = self._state.best_backup(holder, failures)
+            heard = current.heard(key.shard)
+            worker = self._state.best_backup(holder, failures, heard)
             if worker is None or (worker.straggler and not live.slow):
                 continue  # one straggler would back up the other
             self._state.backups += 1

@@ -39,6 +39,7 @@ def check_state(state: ClusterState, policy: Policy) -> None:
         _check_shards(state, state.round, policy)
         _check_leases(state, state.round)
         _check_indices(state.round)
+        _check_audits(state.round)
 
 
 def _check_availability(state: ClusterState) -> None:
@@ -70,7 +71,11 @@ def _check_shards(state: ClusterState, current: OpenRound, policy: Policy) -> No
     leased = {key.shard for key in current.live}
     waiting = sorted(indices - set(current.updates) - leased)
     assert current.waiting() == waiting, "which shards wait"
-    untried = [index for index in waiting if not current.failures.get(index)]
+    untried = [
+        index
+        for index in waiting
+        if not current.failures.get(index) and index not in current.opinions
+    ]
     assert current.waits.first_untried() == min(untried, default=None)
     assert current.waits.failed() == sorted(set(waiting) - set(untried))
     often = {
@@ -79,7 +84,7 @@ def _check_shards(state: ClusterState, current: OpenRound, policy: Policy) -> No
         if shard not in current.updates and len(failures) >= policy.max_attempts
     }
     assert current.often_failed == often
-    for shard in often:
+    for shard in often - current.opinions.keys():
         failures = current.failures[shard]
         assert not too_many_failures(failures, state.candidates(), policy)
     if untried and not state.missing and state.paused is None:
@@ -113,6 +118,11 @@ def _check_indices(current: OpenRound) -> None:
     """Whether the indices of leases are those that a look at all leases finds."""
     shares = Counter(current.counted_for.values())
     shares.update(live.identity for live in current.live.values())
+    shares.update(
+        opinion.worker.identity
+        for opinions in current.opinions.values()
+        for opinion in opinions
+    )
     assert +current.shares == shares, "shards of identities"
     for shard in range(len(current.shards)):
         keys = [key for key in current.live if key.shard == shard]
@@ -120,3 +130,16 @@ def _check_indices(current: OpenRound) -> None:
     for worker in {live.worker for live in current.live.values()}:
         keys = [key for key, live in current.live.items() if live.worker == worker]
         assert current.live_of(worker) == keys
+
+
+def _check_audits(current: OpenRound) -> None:
+    opinions = current.opinions
+    assert opinions.keys() <= current.audited, "an opinion that nobody asked for"
+    assert not any(shard in current.updates for shard in opinions)
+    disputed = {shard for shard, each in opinions.items() if len(each) > 1}
+    assert current.disputed == disputed
+    for shard, each in opinions.items():
+        heard = current.heard(shard)
+        assert len(heard) == len(each), "an identity was heard twice"
+        holders = {live.identity for live in current.live_for(shard)}
+        assert not holders & heard, "an identity is asked again"

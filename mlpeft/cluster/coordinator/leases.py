@@ -1,32 +1,26 @@
-"""Leases from their grant to their end, and what their failures mean."""
+"""Leases from their grant to their end."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 from mlpeft.cluster.coordinator import durations
 from mlpeft.cluster.coordinator.deadlines import Deadlines
-from mlpeft.cluster.coordinator.messages import (
-    CoordinatorCommand,
-    Send,
-    SendTheta,
-)
+from mlpeft.cluster.coordinator.messages import Commands, Send, SendTheta
 from mlpeft.cluster.coordinator.open_round import LiveLease
 from mlpeft.cluster.coordinator.state import HeldLease
 from mlpeft.cluster.messages import Announce, Level
-from mlpeft.cluster.policy import Cause, Failure
-from mlpeft.cluster.protocol import Lease, LeaseKey, LeaseRevocation, Notice
+from mlpeft.cluster.policy import Cause
+from mlpeft.cluster.protocol import Lease, LeaseKey, LeaseRevocation
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
-
+    from mlpeft.cluster.coordinator.failures import Failures
+    from mlpeft.cluster.coordinator.messages import WorkerJoined
     from mlpeft.cluster.coordinator.open_round import OpenRound
     from mlpeft.cluster.coordinator.state import ClusterState, WorkerRecord
     from mlpeft.cluster.policy import Policy
     from mlpeft.cluster.protocol import WorkerId
     from mlpeft.work import Kind
-
-Commands: TypeAlias = list[CoordinatorCommand]
 
 
 class Leases:
@@ -35,11 +29,13 @@ class Leases:
     Args:
         state: The coordinator's state.
         policy: The parameters of decisions.
+        failures: Counts those that fail.
     """
 
-    def __init__(self, state: ClusterState, policy: Policy) -> None:
+    def __init__(self, state: ClusterState, policy: Policy, failures: Failures) -> None:
         self._state = state
         self._policy = policy
+        self._failures = failures
         self._deadlines: Deadlines[LeaseKey] = Deadlines(self._due)
 
     # --- granting ---------------------------------------------------------------------
@@ -185,16 +181,19 @@ class Leases:
             self._state.refresh(live.worker)
         return live
 
-    def came_in(
-        self, current: OpenRound, worker: WorkerRecord, key: LeaseKey
-    ) -> Commands:
-        """A shard is in: end its leases, and revoke those still being computed."""
-        worker.shards_done += 1
-        commands: Commands = []
-        suspects = worker.info.suspects
-        if self._state.quarantine.succeeded(*suspects):
-            commands += self._release(suspects, "an update counted")
-        for other in current.keys_for(key.shard):
+    def came_in(self, current: OpenRound, info: WorkerJoined, shard: int) -> Commands:
+        """A shard is in: end its leases, and revoke those still being computed.
+
+        Args:
+            current: The open round.
+            info: Whose update counted; it may have left.
+            shard: Which.
+        """
+        worker = self._state.workers.get(info.worker)
+        if worker is not None:
+            worker.shards_done += 1
+        commands = self._failures.succeeded(info.suspects)
+        for other in current.keys_for(shard):
             live = current.live[other]
             self._end(current, other)
             loser = self._state.workers[live.worker]
@@ -205,74 +204,22 @@ class Leases:
                 commands.append(Send(live.worker, revocation))
         return commands
 
-    # --- failures ---------------------------------------------------------------------
-
     def failed(
         self, worker: WorkerRecord, key: LeaseKey, cause: Cause, reason: str
     ) -> Commands:
         """A live lease failed: record it for the shard and the worker."""
         current = self._state.round
         self.drop(key)
-        worker.failures += 1
-        self._state.failures[cause] += 1
-        if current is None:
-            return []
-        info = worker.info
-        failure = Failure(
-            key.attempt, info.name, info.process_id, info.identity, cause, reason
-        )
-        history = current.add_failure(key.shard, failure)
-        if cause is Cause.LOST:
-            return []
-        quarantine, shard = self._state.quarantine, (key.round_id, key.shard)
-        counted = [each for each in history if each.cause is not Cause.LOST]
-        if any(each.identity != info.identity for each in counted):
-            return self._release(
-                quarantine.excuse(shard), "its shards also fail elsewhere"
-            )
-        why, now = f"{cause.value}: {reason}", self._state.now
-        processes = self._state.processes(info.identity)
-        reasons = (
-            quarantine.failed(info.process_id, shard, why, now),
-            quarantine.failed(info.identity, shard, why, now, processes),
-        )
-        quarantined = reasons[0] or reasons[1]
-        if quarantined is None:
-            return []
-        for suspect in self._state.availability.of(info.suspects):
-            self._state.refresh(suspect)
-        text = (
-            f"worker {info.name} is quarantined for {self._policy.quarantine_s:g} s "
-            f"and gets no shards: {quarantined}"
-        )
-        return [
-            Announce(Level.WARNING, text, info.name),
-            Send(info.worker, Notice(f"quarantined, no shards for now: {quarantined}")),
-        ]
+        return self._failures.count(current, worker, key, cause, reason)
 
-    def excuse(self, key: LeaseKey) -> Commands:
-        """A refused update of this shard was right after all: forget its failures."""
-        released = self._state.quarantine.excuse((key.round_id, key.shard))
-        return self._release(released, "its update was right")
-
-    def release(self, suspects: Iterable[str]) -> Commands:
-        """An operator releases quarantined processes and identities."""
-        quarantine = self._state.quarantine
-        released = [suspect for suspect in suspects if quarantine.release(suspect)]
-        return self._release(released, "released by an operator")
-
-    def _release(self, suspects: Collection[str], reason: str) -> Commands:
-        """Announce released workers; `settle` grants them leases."""
+    def take_back(self, identity: str, reason: str) -> Commands:
+        """End all leases of an identity without counting failures."""
+        current = self._state.round
         commands: Commands = []
-        for worker_id in self._state.availability.of(tuple(suspects)):
-            worker = self._state.workers[worker_id]
-            self._state.refresh(worker_id)
-            if self._state.quarantine.reason(*worker.info.suspects) is None:
-                name = worker.info.name
-                text = f"worker {name} is out of quarantine: {reason}"
-                commands.append(Announce(Level.INFO, text, name))
-                notice = Notice(f"out of quarantine: {reason}")
-                commands.append(Send(worker.info.worker, notice))
+        for worker in self._state.availability.by_identity.get(identity, ()):
+            for key in current.live_of(worker) if current else ():
+                self.drop(key)
+                commands.append(Send(worker, LeaseRevocation(key, reason)))
         return commands
 
     # --- time -------------------------------------------------------------------------
@@ -280,9 +227,6 @@ class Leases:
     def wakeups(self) -> list[float]:
         """Times at which `time_passed` must run."""
         times = []
-        released = self._state.quarantine.next_release()
-        if released is not None:
-            times.append(released)
         if self._state.round is not None:
             lease_at = self._deadlines.next()
             if lease_at is not None:
@@ -293,9 +237,8 @@ class Leases:
         return times
 
     def time_passed(self) -> Commands:
-        """Expire leases, warn of stalls, end quarantines."""
-        released = self._state.quarantine.released(self._state.now)
-        commands = self._release(released, "its time is over")
+        """Expire leases, and warn of stalls."""
+        commands: Commands = []
         if self._state.round is not None:
             for key in self._deadlines.take(self._state.now):
                 commands += self._check_time(key, self._state.round.live[key])

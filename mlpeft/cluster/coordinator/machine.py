@@ -10,6 +10,7 @@ Rules that this file obeys, and that `invariants.check_state` checks:
 - The first valid update of a shard wins, whichever lease it answers. That changes no
   bits: a shard's update is the same wherever it is computed.
 - A shard has at most two live leases, on two processes.
+- An audited shard is in when two identities agree on it, or nobody else can be asked.
 - A worker holds at most as many leases as it has slots. A lease that was taken back
   keeps its slot until the worker says that it let go.
 - Theta of a version goes to a worker once, before the first lease that needs it.
@@ -25,9 +26,9 @@ No event looks at all workers, leases or shards: `deadlines`, `free_workers`,
 `slow_leases`, `waiting_shards` and the indices of `open_round` find what is next.
 
 What happens where: `transitions` what is legal when, `membership` workers come and go,
-`grants` who computes what, `leases` how that ends, `updates` what comes back,
-`transfers` what is under way, `operator` what an operator asks, and here rounds and
-time.
+`grants` who computes what, `leases` how that ends, `failures` what it means, `updates`
+and `audits` what comes back, `transfers` what is under way, `operator` what an operator
+asks, and here rounds and time.
 """
 
 from __future__ import annotations
@@ -37,11 +38,13 @@ from typing import TYPE_CHECKING, Any, assert_never
 
 from mlpeft.cluster import status
 from mlpeft.cluster.coordinator import waits
+from mlpeft.cluster.coordinator.audits import audited
 from mlpeft.cluster.coordinator.durations import (
     LEAST_BACKUP_S,
     ROUND_SHARE,
     backup_limit_s,
 )
+from mlpeft.cluster.coordinator.failures import Failures
 from mlpeft.cluster.coordinator.grants import Grants
 from mlpeft.cluster.coordinator.invariants import check_state
 from mlpeft.cluster.coordinator.leases import Leases
@@ -89,10 +92,11 @@ from mlpeft.work import RoundUpdates, check_round
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from mlpeft.cluster.coordinator.leases import Commands
+    from mlpeft.cluster.coordinator.messages import Commands
     from mlpeft.cluster.coordinator.updates import Turn
     from mlpeft.cluster.policy import Policy
     from mlpeft.cluster.protocol import LeaseKey, WorkerId
+    from mlpeft.params import ParamTree
     from mlpeft.work import Kind, Shard
 
 
@@ -108,12 +112,13 @@ class CoordinatorMachine:
         self.policy = policy
         quarantine = Quarantine(policy.quarantine_after, policy.quarantine_s)
         self._state = ClusterState(session, quarantine, missing=policy.min_workers)
-        self._leases = Leases(self._state, policy)
+        self._failures = Failures(self._state, policy)
+        self._leases = Leases(self._state, policy, self._failures)
         self._grants = Grants(self._state, policy, self._leases)
         self._membership = Membership(self._state, policy, self._leases)
-        self._updates = UpdateHandler(self._state, policy, self._leases)
+        self._updates = UpdateHandler(self._state, policy, self._leases, self._failures)
         self._transfers = Transfers(self._state, policy)
-        self._operator = OperatorRequests(self._state, self._membership, self._leases)
+        self._operator = OperatorRequests(self._state, self._membership, self._failures)
 
     def invite(self, command: str) -> None:
         """Say how a worker is started; it decides nothing, but stands in messages."""
@@ -153,7 +158,7 @@ class CoordinatorMachine:
         if not following:
             return []
         commands = self._take_in(event, due)
-        commands += self._grants.settle()
+        commands += self._updates.settle() + self._grants.settle()
         if isinstance(event, TimePassed):
             commands += self._announce_wait()
         TRANSITIONS.check(event, before, self.phase, following)
@@ -222,7 +227,8 @@ class CoordinatorMachine:
         """When to send TimePassed next; None: not before the next event."""
         if self._state.over is not None:
             return None
-        times = self._membership.wakeups() + self._leases.wakeups()
+        times = self._membership.wakeups() + self._failures.wakeups()
+        times += self._leases.wakeups()
         if self._state.round is not None:
             times.append(self._state.round.announced_at + self.policy.announce_s)
         return min(times, default=None)
@@ -270,6 +276,10 @@ class CoordinatorMachine:
         state = self._state
         state.rounds_opened += 1
         state.version = event.version
+        policy = self.policy
+        theta = {
+            name: leaf for name, leaf in event.meta.items() if name not in event.carried
+        }
         state.round = OpenRound(
             round_id=state.rounds_opened,
             version=event.version,
@@ -277,7 +287,9 @@ class CoordinatorMachine:
             schema=schema(event.meta),
             updates=RoundUpdates(summed=self.policy.ordered_sum),
             payload_bytes=sum(leaf.nbytes for leaf in event.meta.values()),
-            outliers=self._outlier_check(event),
+            outliers=self._outlier_check(theta),
+            theta=theta,
+            audited=audited(event.shards, policy.audit, policy.audit_seed),
             announced_at=state.now,
             max_attempts=self.policy.max_attempts,
             most_share=self.policy.most_share,
@@ -298,13 +310,10 @@ class CoordinatorMachine:
         least_s = max(LEAST_BACKUP_S, ROUND_SHARE * round_s)
         return SlowLeases(limit_s, least_s, unknown_s=self.policy.least_lease_s)
 
-    def _outlier_check(self, event: RoundOpened) -> OutlierCheck | None:
+    def _outlier_check(self, theta: ParamTree) -> OutlierCheck | None:
         factor = self.policy.norm_factor
         if not factor:
             return None
-        theta = {
-            name: leaf for name, leaf in event.meta.items() if name not in event.carried
-        }
         limit = self._state.norms.limit(factor) or Limit.early(global_norm(theta))
         return OutlierCheck(limit, theta, self.policy.displacement)
 
@@ -318,7 +327,8 @@ class CoordinatorMachine:
 
     def _time_passed(self, due: float) -> Commands:
         self._forgive_stall(due)
-        return self._membership.lose_silent() + self._leases.time_passed()
+        commands = self._membership.lose_silent() + self._failures.time_passed()
+        return commands + self._leases.time_passed()
 
     def _forgive_stall(self, due: float) -> None:
         """If this side slept (a closed lid, a debugger), nobody else was late.

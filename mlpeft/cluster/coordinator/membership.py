@@ -17,7 +17,8 @@ from mlpeft.cluster.policy import Cause
 from mlpeft.cluster.protocol import Drain, Notice, RunOver
 
 if TYPE_CHECKING:
-    from mlpeft.cluster.coordinator.leases import Commands, Leases
+    from mlpeft.cluster.coordinator.leases import Leases
+    from mlpeft.cluster.coordinator.messages import Commands
     from mlpeft.cluster.coordinator.state import ClusterState, WorkerRecord
     from mlpeft.cluster.policy import Policy
     from mlpeft.cluster.protocol import Heartbeat, LeaseKey, WorkerId

@@ -262,3 +262,5 @@ class FailRound:
 CoordinatorCommand: TypeAlias = (
     Send | SendTheta | DismissWorker | CompleteRound | FailRound | Announce
 )
+
+Commands: TypeAlias = list[CoordinatorCommand]

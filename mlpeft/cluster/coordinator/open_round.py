@@ -14,11 +14,12 @@ from mlpeft.cluster.coordinator.waiting_shards import WaitingShards
 from mlpeft.cluster.policy import Cause
 
 if TYPE_CHECKING:
+    from mlpeft.cluster.coordinator.audits import Opinion
     from mlpeft.cluster.coordinator.outliers import OutlierCheck
     from mlpeft.cluster.coordinator.slow_leases import SlowLeases
     from mlpeft.cluster.policy import Failure
     from mlpeft.cluster.protocol import Lease, LeaseKey, WorkerId
-    from mlpeft.params import Schema
+    from mlpeft.params import ParamTree, Schema
     from mlpeft.work import RoundUpdates, Shard, ShardUpdate
 
 
@@ -85,7 +86,11 @@ class OpenRound:
         to_back_up: Those that are slow or on a straggler, and alone at their shard.
         waits: Shards that are not in and that nobody holds.
         often_failed: Shards that are not in and failed `max_attempts` times.
-        shares: Shards that are in or leased, by identity.
+        shares: Shards that are in or leased, or held for an audit, by identity.
+        theta: The leaves of the round's meta-state that are no carried state.
+        audited: Shards that two identities must agree on.
+        opinions: What identities found for audited shards that are not in.
+        disputed: Those for which two found something else.
     """
 
     round_id: int
@@ -108,6 +113,10 @@ class OpenRound:
     to_back_up: dict[LeaseKey, None] = field(default_factory=dict)
     often_failed: set[int] = field(default_factory=set)
     shares: Counter[str] = field(default_factory=Counter)
+    theta: ParamTree = field(default_factory=dict)
+    audited: frozenset[int] = frozenset()
+    opinions: dict[int, list[Opinion]] = field(default_factory=dict)
+    disputed: set[int] = field(default_factory=set)
     waits: WaitingShards = field(init=False)
     _by_shard: dict[int, list[LeaseKey]] = field(default_factory=dict)
     _by_worker: dict[WorkerId, dict[LeaseKey, None]] = field(default_factory=dict)
@@ -214,4 +223,28 @@ class OpenRound:
             self._put_back(shard)
 
     def _put_back(self, shard: int) -> None:
-        self.waits.put(shard, failed=bool(self.failures.get(shard)))
+        picky = bool(self.failures.get(shard)) or shard in self.opinions
+        self.waits.put(shard, failed=picky)
+
+    # --- audits -----------------------------------------------------------------------
+
+    def hear(self, shard: int, opinion: Opinion) -> None:
+        """An identity found something for an audited shard."""
+        opinions = self.opinions.setdefault(shard, [])
+        opinions.append(opinion)
+        self.shares[opinion.worker.identity] += 1
+        if len(opinions) > 1:
+            self.disputed.add(shard)
+        if shard in self.waits:
+            self._put_back(shard)
+
+    def heard(self, shard: int) -> set[str]:
+        """Identities that have answered an audited shard; they are not asked again."""
+        opinions = self.opinions.get(shard, ())
+        return {opinion.worker.identity for opinion in opinions}
+
+    def close_audit(self, shard: int) -> None:
+        """An audited shard is about to be in."""
+        for opinion in self.opinions.pop(shard, ()):
+            self.shares[opinion.worker.identity] -= 1
+        self.disputed.discard(shard)

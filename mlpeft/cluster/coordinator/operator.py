@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from mlpeft.cluster.messages import Announce, Level
 
 if TYPE_CHECKING:
-    from mlpeft.cluster.coordinator.leases import Commands, Leases
+    from mlpeft.cluster.coordinator.failures import Failures
     from mlpeft.cluster.coordinator.membership import Membership
-    from mlpeft.cluster.coordinator.messages import DrainRequested
+    from mlpeft.cluster.coordinator.messages import Commands, DrainRequested
     from mlpeft.cluster.coordinator.state import ClusterState
 
 
@@ -19,15 +19,15 @@ class OperatorRequests:
     Args:
         state: The coordinator's state.
         membership: The workers.
-        leases: The workers' leases.
+        failures: Who is quarantined.
     """
 
     def __init__(
-        self, state: ClusterState, membership: Membership, leases: Leases
+        self, state: ClusterState, membership: Membership, failures: Failures
     ) -> None:
         self._state = state
         self._membership = membership
-        self._leases = leases
+        self._failures = failures
 
     def pause(self, reason: str) -> Commands:
         """Stop granting leases."""
@@ -61,4 +61,4 @@ class OperatorRequests:
         """Grant a quarantined worker leases again."""
         workers = [self._state.workers[id_] for id_ in self._state.named(worker)]
         suspects = [suspect for each in workers for suspect in each.info.suspects]
-        return self._leases.release(dict.fromkeys(suspects))
+        return self._failures.release(dict.fromkeys(suspects))

@@ -23,6 +23,8 @@ import numpy as np
 from mlpeft.work import Displacement
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from mlpeft.cluster.coordinator.norm_history import Limit
     from mlpeft.params import ParamTree
     from mlpeft.work import ShardUpdate
@@ -101,7 +103,7 @@ class OutlierCheck:
         self._limit = limit
         self._theta = theta
         self._displacement = displacement
-        self._norms: dict[int, tuple[str, float]] = {}
+        self._norms: dict[int, dict[str, float]] = {}
         self._refused: dict[int, list[_Finding]] = {}
 
     def judge(
@@ -132,9 +134,16 @@ class OutlierCheck:
                 earlier.append(_Finding(attempt, identity, norm))
                 finding = _FINDINGS[self._displacement]
                 return Verdict(self._limit.reject_reason(finding, norm))
-        self._norms[update.index] = identity, norm
+        self._norms.setdefault(update.index, {})[identity] = norm
         return Verdict(confirmed=confirmed)
 
-    def norms(self) -> list[tuple[str, float]]:
-        """Identities and norms of updates that counted, in the shards' order."""
-        return [self._norms[index] for index in sorted(self._norms)]
+    def norms(self, counted_for: Mapping[int, str]) -> list[tuple[str, float]]:
+        """Identities and norms of updates that counted, in the shards' order.
+
+        Args:
+            counted_for: The identity whose update counted, by shard.
+        """
+        return [
+            (counted_for[index], self._norms[index][counted_for[index]])
+            for index in sorted(self._norms)
+        ]

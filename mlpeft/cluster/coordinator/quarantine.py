@@ -7,6 +7,9 @@ them, and one broken process does not stop its siblings. A shard that also fails
 elsewhere is to blame itself, and a lost connection is the network's fault; neither
 counts. An accepted update resets the count.
 
+An identity whose update was shown to be wrong, as two others found another, is
+quarantined at once (`audits`).
+
 Quarantine ends after a time (then one more failure renews it), or on an operator's
 request.
 """
@@ -33,12 +36,16 @@ class FailureRecord:
         reason: Why it is quarantined; None: it is not.
         until: When the quarantine ends.
         after: How many failed shards it takes.
+        convicted: Whether others have shown that it computes something else. Then
+            neither a success nor an excuse ends the quarantine: an update that nobody
+            compared says nothing.
     """
 
     failed: dict[ShardName, str] = field(default_factory=dict)
     reason: str | None = None
     until: float = 0.0
     after: int = 1
+    convicted: bool = False
 
 
 class Quarantine:
@@ -92,10 +99,27 @@ class Quarantine:
             return None
         count = len(record.failed)
         shards = "a shard" if count == 1 else f"{count} shards in a row"
-        record.reason = f"{shards} failed, last: {reason}"
+        self._withhold(suspect, record, f"{shards} failed, last: {reason}", now)
+        return record.reason
+
+    def convict(self, suspect: str, reason: str, now: float) -> None:
+        """Quarantine a suspect at once; only time or an operator releases it.
+
+        Args:
+            suspect: Whose update was shown to be wrong.
+            reason: What shows it.
+            now: The time in seconds.
+        """
+        record = self._records.setdefault(suspect, FailureRecord())
+        record.convicted = True
+        self._withhold(suspect, record, reason, now)
+
+    def _withhold(
+        self, suspect: str, record: FailureRecord, reason: str, now: float
+    ) -> None:
+        record.reason = reason
         record.until = now + self._for_s
         self._releases.add(suspect)
-        return record.reason
 
     def _forget(self) -> None:
         """Drop the oldest half of those who are not quarantined."""
@@ -108,19 +132,25 @@ class Quarantine:
         released = []
         for suspect, record in self._records.items():
             record.failed.pop(shard, None)
-            if record.reason is not None and len(record.failed) < record.after:
+            if record.convicted or record.reason is None:
+                continue
+            if len(record.failed) < record.after:
                 record.reason = None
                 released.append(suspect)
         return released
 
     def succeeded(self, *suspects: str) -> bool:
         """An update of these was accepted; whether this releases one."""
-        records = [self._records.pop(suspect, None) for suspect in suspects]
-        return any(record and record.reason is not None for record in records)
+        return self.release(*(each for each in suspects if not self._convicted(each)))
+
+    def _convicted(self, suspect: str) -> bool:
+        record = self._records.get(suspect)
+        return record is not None and record.convicted
 
     def release(self, *suspects: str) -> bool:
         """An operator releases these; whether one was quarantined."""
-        return self.succeeded(*suspects)
+        records = [self._records.pop(suspect, None) for suspect in suspects]
+        return any(record and record.reason is not None for record in records)
 
     def next_release(self) -> float | None:
         """When the next quarantine ends; None: nobody is quarantined."""
@@ -136,7 +166,7 @@ class Quarantine:
         released = self._releases.take(now)
         for suspect in released:
             record = self._records[suspect]
-            record.reason = None
+            record.reason, record.convicted = None, False
             newest = list(record.failed.items())
             record.failed = dict(newest[len(newest) - record.after + 1 :])
         return released

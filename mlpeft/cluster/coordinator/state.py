@@ -18,6 +18,7 @@ from mlpeft.cluster.policy import Candidate, most_shards
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
+    from mlpeft.cluster.coordinator.audits import AuditResult
     from mlpeft.cluster.coordinator.durations import Usual
     from mlpeft.cluster.coordinator.free_workers import Rank
     from mlpeft.cluster.coordinator.messages import WorkerJoined
@@ -146,6 +147,7 @@ class ClusterState:
         refused: Updates that were refused, since the start.
         backups: Leases granted as backups, since the start.
         failures: Attempts at shards that came to nothing, since the start.
+        audits: Audits that ended, since the start.
         quarantine: Worker processes that failed at too many shards.
         drained: Worker processes that are to end, and why.
         paused: Why no leases are given out; None while they are.
@@ -173,6 +175,7 @@ class ClusterState:
     refused: int = 0
     backups: int = 0
     failures: Counter[Cause] = field(default_factory=Counter)
+    audits: Counter[AuditResult] = field(default_factory=Counter)
     drained: dict[str, str] = field(default_factory=dict)
     paused: str | None = None
     now: float = float("-inf")
@@ -273,7 +276,10 @@ class ClusterState:
         return self._surface(lambda: self.availability.free.first(counts, processes))
 
     def best_backup(
-        self, holder: WorkerJoined, failures: Sequence[Failure]
+        self,
+        holder: WorkerJoined,
+        failures: Sequence[Failure],
+        heard: Collection[str] = (),
     ) -> WorkerRecord | None:
         """The best worker for a backup; None: there is none with a free slot.
 
@@ -284,13 +290,14 @@ class ClusterState:
         Args:
             holder: Who has the shard.
             failures: Failed attempts at it.
+            heard: Identities that do not count: they have answered it.
         """
         processes = {failure.process_id for failure in failures} | {holder.process_id}
         known = {failure.identity for failure in failures} | {holder.identity}
-        other = self.best_free(known, processes, bounded=True)
+        other = self.best_free({*known, *heard}, processes, bounded=True)
         if other is not None and not other.straggler:
             return other
-        same = [each for each in known if not self._is_full(each)]
+        same = [each for each in known.difference(heard) if not self._is_full(each)]
         kin = self._surface(lambda: self.availability.free.first_of(same, processes))
         return kin if other is None or (kin and not kin.straggler) else other
 

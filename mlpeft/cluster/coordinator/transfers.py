@@ -14,8 +14,7 @@ from mlpeft.cluster.coordinator.messages import ThetaMoved
 from mlpeft.cluster.coordinator.state import Transfer
 
 if TYPE_CHECKING:
-    from mlpeft.cluster.coordinator.leases import Commands
-    from mlpeft.cluster.coordinator.messages import UpdateMoved
+    from mlpeft.cluster.coordinator.messages import Commands, UpdateMoved
     from mlpeft.cluster.coordinator.open_round import LiveLease, OpenRound
     from mlpeft.cluster.coordinator.state import ClusterState, WorkerRecord
     from mlpeft.cluster.policy import Policy

@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from mlpeft.cluster import validation
+from mlpeft.cluster.coordinator.audits import Auditor, Opinion
 from mlpeft.cluster.coordinator.messages import CompleteRound
 from mlpeft.cluster.coordinator.outliers import Verdict
 from mlpeft.cluster.messages import Announce, Level
@@ -15,7 +16,9 @@ from mlpeft.work import Kind
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from mlpeft.cluster.coordinator.leases import Commands, Leases
+    from mlpeft.cluster.coordinator.failures import Failures
+    from mlpeft.cluster.coordinator.leases import Leases
+    from mlpeft.cluster.coordinator.messages import Commands
     from mlpeft.cluster.coordinator.open_round import OpenRound
     from mlpeft.cluster.coordinator.state import ClusterState, WorkerRecord
     from mlpeft.cluster.policy import Policy
@@ -75,12 +78,17 @@ class UpdateHandler:
         state: What the coordinator knows.
         policy: The parameters of decisions.
         leases: Those that are answered.
+        failures: Who is quarantined.
     """
 
-    def __init__(self, state: ClusterState, policy: Policy, leases: Leases) -> None:
+    def __init__(
+        self, state: ClusterState, policy: Policy, leases: Leases, failures: Failures
+    ) -> None:
         self._state = state
         self._policy = policy
         self._leases = leases
+        self._failures = failures
+        self._auditor = Auditor(state, policy, leases, failures, self._accept)
 
     def update(self, worker: WorkerRecord, event: Update) -> Commands:
         """An update came: it counts, is refused, or is no longer wanted."""
@@ -102,16 +110,30 @@ class UpdateHandler:
         commands = self._clear(event.key, worker, verdict)
         if took_s is not None:
             self._leases.took(worker, shard.kind, took_s / len(shard.tasks))
-        current.count(event.update, worker.info.identity)
+        opinion = Opinion(worker.info, event.key, event.update)
+        if event.key.shard in current.audited and not verdict.confirmed:
+            return commands + self._auditor.hear(current, opinion)
+        current.close_audit(event.key.shard)
+        return commands + self._accept(current, opinion)
+
+    def settle(self) -> Commands:
+        """After any event: end audits for which nobody is left to ask."""
+        return self._auditor.settle()
+
+    def _accept(self, current: OpenRound, opinion: Opinion) -> Commands:
+        """An update counts; it may complete the round."""
+        current.count(opinion.update, opinion.worker.identity)
         self._state.counted += 1
-        commands += self._leases.came_in(current, worker, event.key)
+        shard = opinion.key.shard
+        commands = self._leases.came_in(current, opinion.worker, shard)
         if len(current.updates) < len(current.shards):
             return commands
         self._state.round = None
         round_s = self._state.now - current.opened_at
         self._state.round_times.add(current.shards[0].kind, round_s)
         if current.outliers is not None:
-            self._state.norms.add(current.outliers.norms())
+            norms = current.outliers.norms(current.counted_for)
+            self._state.norms.add(norms)
         return [*commands, CompleteRound(current.round_id, current.updates.result())]
 
     def turn(self, worker_id: WorkerId, key: LeaseKey, room_bytes: int) -> Turn:
@@ -213,4 +235,4 @@ class UpdateHandler:
             dict.fromkeys(other.info.name for other in [*found, worker])
         )
         text = f"{key} is unusual but right: {names} agree"
-        return [Announce(Level.INFO, text, key=key), *self._leases.excuse(key)]
+        return [Announce(Level.INFO, text, key=key), *self._failures.excuse(key)]

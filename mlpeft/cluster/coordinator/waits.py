@@ -62,15 +62,20 @@ def _paused(state: ClusterState) -> str:
 def _waiting_shards(state: ClusterState, current: OpenRound) -> list[str]:
     """Shards without a lease, grouped by reason."""
     candidates = state.candidates()
-    reasons: dict[frozenset[tuple[str, str]], str] = {}
+    reasons: dict[frozenset[tuple[str, ...]], str] = {}
     by_reason: dict[str, list[int]] = {}
     for index in current.waiting():
         failures = current.failures.get(index, ())
-        tried = frozenset((each.identity, each.process_id) for each in failures)
+        heard = current.heard(index)
+        tried = frozenset[tuple[str, ...]](
+            [(each.identity, each.process_id) for each in failures]
+        ).union((identity,) for identity in heard)
         if state.paused is not None:
             reasons[tried] = "paused"
         elif tried not in reasons:  # many shards wait for the same workers
-            _, reasons[tried] = policy.choose_worker(candidates, failures)
+            others = [each for each in candidates if each.identity not in heard]
+            _, reason = policy.choose_worker(others, failures)
+            reasons[tried] = f"audited, and {reason}" if heard else reason
         reason = reasons[tried]
         by_reason.setdefault(reason, []).append(index)
     return [f"{shards_named(shards)}: {text}" for text, shards in by_reason.items()]

@@ -27,6 +27,8 @@ class Faults:
         liars: Workers of which every update comes back spoiled.
         conspiracy: Whether the liars are processes of one identity that all tell the
             same lie: a million times as large, once the coordinator can tell.
+        plausible: Whether the liars' updates pass all checks of one update by itself.
+        machines: Identities that the workers are spread over; 0: each has its own.
         drops: Connections that break, at random times.
         crashes: Workers that die in the middle of something, and are started again.
         freezes: Workers that stand still for a while.
@@ -51,6 +53,8 @@ class Faults:
     slow: float = 0.03
     liars: int = 0
     conspiracy: bool = False
+    plausible: bool = False
+    machines: int = 0
     drops: int = 4
     crashes: int = 2
     freezes: int = 2
@@ -118,6 +122,8 @@ class FaultInjector:
             liar: Whether this worker always lies.
             can_tell: Whether the coordinator has seen enough to know an outlier.
         """
+        if liar and self.faults.plausible:
+            return replace(update, total={"w": update.total["w"] * np.float32(10)})
         if liar and self.faults.conspiracy:
             lie = {"w": update.total["w"] * np.float32(1e6)}
             return replace(update, total=lie) if can_tell else update

@@ -81,6 +81,7 @@ class Network:
             process.process_id,
             identity=process.identity,
             slots=slots,
+            device=process.device,
         )
         state = self._head.state
         # The first message of a stream is delivered once, before any other.

@@ -4,7 +4,7 @@
 
 So that a few thousand seeds meet what one set of faults would not: one worker or five,
 sums as updates come or at the end, short leases, liars beside a thread that never comes
-back, no backups.
+back, no backups, slow lines, several workers on a machine, audits.
 """
 
 from __future__ import annotations
@@ -22,6 +22,19 @@ MOST_ROUNDS = 5
 MOST_SHARDS = 4
 HORIZON_S = 15.0
 """Short, so that faults meet the few rounds."""
+CALM = Faults(
+    lie=0.0,
+    fail=0.0,
+    slow=0.0,
+    drops=0,
+    crashes=0,
+    freezes=0,
+    hangs=0,
+    drains=0,
+    pauses=0,
+    restarts=0,
+)
+"""Nobody is away or hangs, so that two honest identities can be asked at any time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +48,50 @@ class Schedule:
 def any_schedule(seed: int) -> Schedule:
     """The schedule of a seed."""
     rng = np.random.default_rng([seed, 1])  # not the stream of the faults themselves
+    if rng.random() < 0.1:
+        return _believable_lies(seed, rng)
+    return _anything(seed, rng)
+
+
+def _believable_lies(seed: int, rng: np.random.Generator) -> Schedule:
+    """Lies that only an audit of every shard finds: from one identity of several."""
+    conspiracy = bool(rng.random() < 0.5)
+    workers, rounds, shards = 5, int(rng.integers(2, MOST_ROUNDS + 1)), MOST_SHARDS
+    faults = replace(
+        CALM,
+        delay_s=float(rng.choice([0.001, 0.3])),
+        liars=2 if conspiracy else 1,
+        conspiracy=conspiracy,
+        plausible=True,
+        bytes_per_s=_bytes_per_s(rng),
+    )
+    policy = replace(
+        PATIENT,
+        audit=1.0,
+        ordered_sum=bool(rng.random() < 0.5),
+        room_bytes=0 if rng.random() < 0.5 else PATIENT.room_bytes,
+        lease_s=600.0,
+        quarantine_s=600.0,
+        min_workers=workers,
+    )
+    simulation = Simulation(
+        seed,
+        workers=workers,
+        rounds=rounds,
+        shards=shards,
+        faults=faults,
+        policy=policy,
+    )
+    return Schedule(simulation, serial_result(rounds, shards=shards))
+
+
+def _bytes_per_s(rng: np.random.Generator) -> float:
+    """What lines carry: mostly all at once, else theta takes 0.1 or 2 seconds."""
+    return float(rng.choice([np.inf, 42e6, 2.1e6], p=[0.8, 0.1, 0.1]))
+
+
+def _anything(seed: int, rng: np.random.Generator) -> Schedule:
+    """Whatever can go wrong with updates that the checks of one by itself find."""
 
     def chance(probability: float) -> bool:
         return bool(rng.random() < probability)
@@ -57,6 +114,8 @@ def any_schedule(seed: int) -> Schedule:
         lease_s=float(rng.uniform(1.0, 20.0)),
         min_workers=min(2, workers) if chance(0.2) else 1,
         norm_factor=2.0 if checks_norms else 0.0,
+        audit=float(rng.choice([0.0, 0.2, 1.0], p=[0.5, 0.25, 0.25])),
+        audit_seed=str(seed),
     )
     faults = Faults(
         delay_s=float(rng.choice([0.001, 0.05, 0.3])),
@@ -68,6 +127,8 @@ def any_schedule(seed: int) -> Schedule:
         crashes=int(rng.integers(0, 5)),
         restarts=int(rng.integers(0, 3)),
         horizon_s=HORIZON_S,
+        machines=int(rng.integers(1, workers + 1)) if chance(0.3) else 0,
+        bytes_per_s=_bytes_per_s(rng),
     )
     simulation = Simulation(
         seed,

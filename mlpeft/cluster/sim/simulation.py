@@ -43,6 +43,8 @@ PATIENT = replace(
 MOST_S = 900.0
 """Virtual seconds that a run may take: five times what the longest of the first 4,000
 schedules takes."""
+DEVICES = 2
+"""Kinds of devices; workers on the same are compared by their bits."""
 MOST_EVENTS = 50_000
 """Events that a run may take, should time stand still."""
 
@@ -121,6 +123,7 @@ class Simulation:
             name,
             f"{name}-{next(self._ids)}",
             self._identity(slot),
+            f"device-{slot % DEVICES}",
             self._agenda,
             self._chance,
             self._head.network,
@@ -131,9 +134,11 @@ class Simulation:
         )
 
     def _identity(self, slot: int) -> str:
-        """Liars in a conspiracy are processes of one machine."""
+        """Liars in a conspiracy are processes of one machine of their own."""
         faults = self._faults
-        return f"machine-{0 if faults.conspiracy and slot < faults.liars else slot}"
+        if faults.conspiracy and slot < faults.liars:
+            return "conspirators"
+        return f"machine-{slot % faults.machines if faults.machines else slot}"
 
     def _replace(self, process: Process) -> None:
         """A process has ended; after a while another is started in its place."""

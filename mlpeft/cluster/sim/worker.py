@@ -42,6 +42,7 @@ class Process:
         name: What people call it; the next process in its place has the same.
         process_id: Unlike that of any other.
         identity: Whom the coordinator sees behind it.
+        device: What it says that it computes on.
         agenda: Virtual time.
         chance: How long tasks take, and what fails.
         network: The way to the coordinator.
@@ -56,6 +57,7 @@ class Process:
         name: str,
         process_id: str,
         identity: str,
+        device: str,
         agenda: EventQueue,
         chance: FaultInjector,
         network: Network,
@@ -68,6 +70,7 @@ class Process:
         self.name = name
         self.process_id = process_id
         self.identity = identity
+        self.device = device
         self.alive = True
         self.line: Line | None = None
         self.frozen_until = 0.0

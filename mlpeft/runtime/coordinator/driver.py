@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 import uuid
 from typing import TYPE_CHECKING, Any, assert_never
 
@@ -100,6 +101,7 @@ class CoordinatorDriver:
             ordered_sum=meta.aggregation == "mean",
             results=result_schema(config),
             most_share=most_share(meta),
+            audit_seed=secrets.token_hex(16),
         )
         self.config = config
         self.session = uuid.uuid4().hex[:16]

@@ -180,6 +180,12 @@ def _shard_metrics(overview: Overview) -> Iterator[Metric]:
     for cause, count in cluster.failures.items():
         failures.add_metric([cause], count)
     yield failures
+    audits = CounterMetricFamily(
+        "mlpeft_audits", "Shards that were audited", labels=["result"]
+    )
+    for result, count in cluster.audits.items():
+        audits.add_metric([result], count)
+    yield audits
 
 
 def _worker_metrics(overview: Overview) -> Iterator[Metric]:

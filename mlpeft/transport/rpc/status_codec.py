@@ -27,6 +27,7 @@ def write_status(out: pb.StatusResponse, status: ClusterStatus) -> None:
     out.refused = status.refused
     out.backups = status.backups
     out.failures.update(status.failures)
+    out.audits.update(status.audits)
     out.paused = status.paused
     for worker in status.workers:
         out.workers.add(
@@ -107,6 +108,7 @@ def read_status(status: pb.StatusResponse) -> ClusterStatus:
         backups=status.backups,
         failures=dict(status.failures),
         paused=status.paused,
+        audits=dict(status.audits),
     )
 
 

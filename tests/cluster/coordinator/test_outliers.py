@@ -167,7 +167,7 @@ def test_an_outlier_waits_for_somebody_else_to_find_the_same():
     other = judged(made, moved(100), "b", alone=False)
     assert other.reject_reason is None
     assert set(other.confirmed) == {"a"}
-    assert made.norms() == [("b", pytest.approx(100 * np.sqrt(5)))]
+    assert made.norms({0: "b"}) == [("b", pytest.approx(100 * np.sqrt(5)))]
 
 
 def test_two_outliers_that_differ_confirm_nothing():
