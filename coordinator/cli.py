@@ -10,7 +10,7 @@ import typer
 
 from coordinator.security_commands import check_entry, init, token, workers
 from mlpeft.commands.entry import again, run
-from mlpeft.commands.options import Json, Overrides
+from mlpeft.commands.options import DASHBOARD, Json, Overrides
 from mlpeft.commands.train import tell_end
 from mlpeft.config import RunConfig
 from mlpeft.launch import INTERRUPTED
@@ -78,6 +78,15 @@ def coordinator(
             show_default="cluster.discovery: off loopback",
         ),
     ] = None,
+    dashboard: Annotated[
+        str | None,
+        typer.Option(
+            help="Serve a live page of the run at this host:port, such as "
+            f"{DASHBOARD} (extra: dashboard).",
+            metavar="HOST:PORT",
+            show_default=False,
+        ),
+    ] = None,
     json_output: Json = False,
 ) -> None:
     """Meta-train on a cluster of workers.
@@ -108,6 +117,8 @@ def coordinator(
         authority=check_entry(host, security, insecure=insecure),
         local_workers=local_workers,
         processes=processes,
+        dashboard=dashboard,
+        insecure=insecure,
     )
     options = {
         f"--listen {listen}": listen is not None,
@@ -115,6 +126,7 @@ def coordinator(
         "--processes": processes,
         f"--security {shlex.quote(str(security))}": security is not None,
         "--insecure": insecure,
+        f"--dashboard {dashboard}": dashboard is not None,
     }
     words = ["mlpeft-coordinator", *(text for text, given in options.items() if given)]
     go_on = again(" ".join(words), config, overrides)

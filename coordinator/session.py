@@ -21,6 +21,7 @@ from mlpeft.transport.blobs.offer import Offer
 
 if TYPE_CHECKING:
     from mlpeft.config import RunConfig
+    from mlpeft.dashboard.of_coordinator import CoordinatorPage
     from mlpeft.training.loop import TrainResult
     from mlpeft.training.run_folder import Run
     from mlpeft.transport.security.authority import Authority
@@ -36,6 +37,8 @@ class Endpoint:
         authority: Who may enter; None: anybody, in the clear.
         local_workers: Workers on this machine.
         processes: Whether they are processes of their own.
+        dashboard: Where a dashboard is served, host:port; None: nowhere.
+        insecure: Whether the user wants no protection.
     """
 
     host: str
@@ -43,6 +46,8 @@ class Endpoint:
     authority: Authority | None
     local_workers: int
     processes: bool
+    dashboard: str | None = None
+    insecure: bool = False
 
 
 def run_on_cluster(
@@ -66,6 +71,7 @@ def run_on_cluster(
         MlpeftError: If the run's folder, the address or a round fails.
     """
     with locked(run_folder(config)):
+        page = None if place.dashboard is None else _page(place)
         runner = ShardRunner.from_config(config)
         run = open_run(runner, resume=True if resume else None)
         finished = run.finished
@@ -79,11 +85,14 @@ def run_on_cluster(
             prepare,
             place.authority,
             Offer.of(runner.config),
+            page.recorder if page is not None else None,
         )
         reason = "the coordinator failed"
         with asked_to_stop() as should_stop:
             try:
                 _open(runtime, place)
+                if page is not None:
+                    page.open(runtime, runner.config, run.run_dir)
                 result = train_run(
                     run,
                     runner,
@@ -99,8 +108,23 @@ def run_on_cluster(
                     typer.echo(_finished_text(run), err=True)
                     runtime.tell_latecomers(reason, should_stop)
             finally:
+                if page is not None:
+                    page.close()
                 runtime.close(reason)
             return result, should_stop()
+
+
+def _page(place: Endpoint) -> CoordinatorPage:
+    """The dashboard, not open yet.
+
+    Raises:
+        MlpeftError: If it cannot be had: before anything else is made.
+    """
+    from mlpeft.dashboard.of_coordinator import CoordinatorPage
+
+    if place.dashboard is None:
+        raise AssertionError
+    return CoordinatorPage(place.dashboard, place.authority, insecure=place.insecure)
 
 
 def _finished_text(run: Run) -> str:

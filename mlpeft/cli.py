@@ -11,6 +11,7 @@ from mlpeft.commands.adapt import adapt
 from mlpeft.commands.chaos import chaos
 from mlpeft.commands.compare import compare
 from mlpeft.commands.config import config
+from mlpeft.commands.dashboard import dashboard
 from mlpeft.commands.data import app as data
 from mlpeft.commands.demo import demo
 from mlpeft.commands.doctor import doctor
@@ -44,7 +45,16 @@ MACHINE: Final = "This machine and its data"
 PANELS: Final[dict[str, tuple[Callable[..., None], ...]]] = {
     "Train and evaluate": (demo, config, train, evaluate, compare, sweep, plot),
     "Use what was learned": (adapt, predict, export, import_),
-    "A running cluster": (status, logs, pause, resume, stop, drain, release),
+    "A running cluster": (
+        dashboard,
+        status,
+        logs,
+        pause,
+        resume,
+        stop,
+        drain,
+        release,
+    ),
     MACHINE: (info, validate, doctor, chaos),
 }
 """The commands, in the order of the help."""

@@ -22,6 +22,7 @@ EXTRAS = {
     "hub": "datasets",
     "lm": "mlx-lm",
     "search": "optuna",
+    "dashboard": "starlette",
     "wandb": "wandb",
     "tensorboard": "tensorboard",
 }

@@ -78,6 +78,8 @@ Insecure = Annotated[
     bool,
     typer.Option("--insecure", help="Talk in the clear, whatever the address."),
 ]
+DASHBOARD = "127.0.0.1:8420"
+"""Where a dashboard is served, unless the user says otherwise."""
 DEFAULT_CACHE_GB = 20.0
 CacheDir = Annotated[
     Path | None,

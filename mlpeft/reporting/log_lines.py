@@ -175,14 +175,14 @@ def follow_log(path: Path) -> Iterator[LogLine | None]:
     for old in range(OLD_FILES, 0, -1):
         rotated = path.with_name(f"{path.name}.{old}")
         if rotated.exists():
-            yield from filter(None, map(_parse, rotated.read_bytes().splitlines()))
+            yield from filter(None, map(parse_line, rotated.read_bytes().splitlines()))
     file = path.open("rb")
     try:
         partial = b""
         while True:
             partial += file.readline()
             if partial.endswith(b"\n"):
-                line, partial = _parse(partial), b""
+                line, partial = parse_line(partial), b""
                 if line is not None:
                     yield line
             elif _replaced(path, file):
@@ -204,7 +204,7 @@ def _replaced(path: Path, file: IO[bytes]) -> bool:
     return opened.st_ino != current.st_ino or current.st_size < file.tell()
 
 
-def _parse(text: bytes) -> LogLine | None:
+def parse_line(text: bytes) -> LogLine | None:
     """Parse a line; None if it is not a log line."""
     try:
         record = parse_json(text)

@@ -46,7 +46,15 @@ class Control:
             UnknownWorkerError: If no such worker is connected.
         """
         self._check(caller)
-        who = caller.name if caller else "a user"
+        return self.obey(request, caller.name if caller else "a user")
+
+    def obey(self, request: ControlRequest, who: str) -> str:
+        """Execute a request of somebody who may steer; as `execute`.
+
+        Args:
+            request: The request.
+            who: As whom it is logged.
+        """
         action = f"{request.action} {request.worker[:80]}".rstrip()
         log.info("%s requests: %s", who, action)
         match request.action:

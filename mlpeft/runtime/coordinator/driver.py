@@ -10,7 +10,7 @@ import asyncio
 import logging
 import secrets
 import uuid
-from typing import TYPE_CHECKING, Any, assert_never
+from typing import TYPE_CHECKING, Any, TypeAlias, assert_never
 
 from mlpeft.cluster import messages as m
 from mlpeft.cluster.coordinator import messages as cm
@@ -39,7 +39,7 @@ from mlpeft.transport.blobs.offer import Offer
 from mlpeft.transport.rpc.outbox import Traffic
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from concurrent.futures import Future
 
     from mlpeft.cluster.coordinator.updates import Turn
@@ -54,6 +54,11 @@ if TYPE_CHECKING:
     from mlpeft.work import RoundResult, Shard
 
 log = logging.getLogger("mlpeft.coordinator")
+
+Observer: TypeAlias = (
+    "Callable[[cm.CoordinatorEvent, Sequence[cm.CoordinatorCommand]], None]"
+)
+"""Is told of every event and of what the machine answered, on the event loop."""
 
 SLACK_BYTES = 16 << 20
 """What an update may have beyond theta's bytes: its per-task results."""
@@ -115,6 +120,8 @@ class CoordinatorDriver:
             self._expect,
         )
         self._machine = CoordinatorMachine(self.session, policy)
+        self.observer: Observer | None = None
+        """Watches; it must neither fail nor take long."""
         self._loop = asyncio.get_running_loop()
         self._timer = WakeupTimer(self._loop, self._wake)
         self._peers: dict[WorkerId, Peer] = {}
@@ -352,8 +359,11 @@ class CoordinatorDriver:
         return problem
 
     def _execute(self, event: cm.CoordinatorEvent) -> None:
-        for command in self._machine.handle(event, self._loop.time()):
+        commands = self._machine.handle(event, self._loop.time())
+        for command in commands:
             self._obey(command)
+        if self.observer is not None:
+            self.observer(event, commands)
 
     def _restart_round(self, problem: str) -> None:
         """Begin the open round again: what is known of it may be wrong."""

@@ -40,8 +40,10 @@ if TYPE_CHECKING:
     from mlpeft.config import RunConfig
     from mlpeft.params import ParamTree
     from mlpeft.runtime.compute import Prepared
+    from mlpeft.runtime.coordinator.driver import Observer
     from mlpeft.runtime.coordinator.local_workers import LocalWorkers
     from mlpeft.transport.blobs.offer import Offer
+    from mlpeft.transport.rpc.control_codec import ControlRequest
     from mlpeft.transport.security.authority import Authority
     from mlpeft.work import RoundResult, Shard
 
@@ -75,6 +77,7 @@ class Runtime:
         prepare: Makes the runner of an in-process worker.
         authority: Who may enter; None: anybody, in the clear.
         offer: The files that workers may fetch.
+        observer: Watches the coordinator's machine.
     """
 
     def __init__(
@@ -85,7 +88,9 @@ class Runtime:
         prepare: Callable[[RunConfig], Prepared],
         authority: Authority | None = None,
         offer: Offer | None = None,
+        observer: Observer | None = None,
     ) -> None:
+        self._observer = observer
         self._config = config
         self._fingerprint = fingerprint
         self._versions = versions
@@ -166,6 +171,18 @@ class Runtime:
         """All that there is to tell of run, cluster and connections."""
         return self._ask(self._server.overview)
 
+    def control(self, request: ControlRequest, who: str) -> str:
+        """Execute a request of somebody who may steer; what happens now.
+
+        Args:
+            request: The request.
+            who: As whom it is logged.
+
+        Raises:
+            UnknownWorkerError: If no such worker is connected.
+        """
+        return self._ask(lambda: self._server.control.obey(request, who))
+
     def norms(self) -> dict[str, list[float]]:
         """Norms of updates that counted, for the next session."""
         return self._ask(self._driver.norms)
@@ -234,6 +251,7 @@ class Runtime:
         self._driver = CoordinatorDriver(
             self._config, self._fingerprint, self._versions, self._offer
         )
+        self._driver.observer = self._observer
         self._server = Server(self._driver, self._authority, self.reporter.progress)
         address = await self._server.start(host, port)
         self.join_command = join_command(address, self._authority)

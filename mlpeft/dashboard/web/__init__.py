@@ -1,0 +1,1 @@
+"""The dashboard over HTTP: pages, events, logins (extra: dashboard)."""
