@@ -11,9 +11,6 @@ from mlpeft.meta.algorithms import ALGORITHMS
 if TYPE_CHECKING:
     from benchmarks.when.problems import Problem, Tree
 
-INNER_STEPS = (1, 4)
-FEW_INNER_STEPS = (1, 2)
-"""Of MAML, whose gradient goes back through each of them."""
 SGD = "sgd"
 
 
@@ -59,7 +56,7 @@ class Method:
         outers: tuple[float | str, ...] = problem.outer_lrs
         if self.algorithm == "reptile":
             outers = (SGD, problem.outer_lrs[0])
-        steps = FEW_INNER_STEPS if self.algorithm == "maml" else INNER_STEPS
+        steps = problem.inner_steps
         if self.algorithm == "reptile":
             steps = steps[-1:]  # with one it is joint training
         return [Choice(*each) for each in product(outers, problem.inner_lrs, steps)]

@@ -26,6 +26,7 @@ class Problem:
         gradients: Gradients of one task that every training computes.
         inner_lrs: Inner step sizes of training to choose from.
         outer_lrs: Step sizes of an outer Adam to choose from, also for joint training.
+        inner_steps: Inner steps of training to choose from; Reptile takes the last.
         eval_lrs: Inner step sizes of adaptation to choose from.
         batch: Examples of a task that one gradient sees.
         shots: Support examples while training, as `train_k_shot` counts them.
@@ -50,6 +51,7 @@ class Problem:
     classes: bool = True
     validation: int = 60
     test: int = 200
+    inner_steps: tuple[int, ...] = (1, 4)
     trains_as: str | None = None
     judged: tuple[int, ...] = (1, 5, 10)
 
@@ -93,14 +95,15 @@ def _intents(about: str, dataset: str, trains_as: str | None = None) -> Problem:
             "peft": {"num_layers": 1},
             "evaluation": {"inner_batch_size": None},
         },
-        gradients=600,
-        inner_lrs=(0.1, 1.0),
-        outer_lrs=(3e-4, 1e-3),
-        eval_lrs=(0.03, 0.3, 3.0),
+        gradients=300,
+        inner_lrs=(0.3,),
+        inner_steps=(0, 2),
+        outer_lrs=(5e-4,),
+        eval_lrs=(0.03, 1.0),
         batch=25,
         shots=5,
         queries=25,
-        validation=40,
+        validation=30,
         test=100,
         trains_as=trains_as,
         judged=(0, 1, 5, 10),
@@ -118,14 +121,15 @@ def _people(about: str, gradients: int, **changes: Any) -> Problem:
         },
         gradients=gradients,
         inner_lrs=(2e-3,),
-        outer_lrs=(1e-3, 3e-3),
-        eval_lrs=(1e-3, 4e-3),
+        inner_steps=(4,),
+        outer_lrs=(2e-3,),
+        eval_lrs=(2e-3, 6e-3),
         batch=4,
         shots=4,
         queries=4,
         classes=False,
-        validation=9,
-        test=20,
+        validation=4,
+        test=10,
     )
 
 
@@ -189,10 +193,10 @@ PROBLEMS = {
         "clinc150",
         trains_as="banking77",
     ),
-    "styles": _people("writing styles, 4 messages; LoRA, SmolLM2-135M", 240),
+    "styles": _people("writing styles, 4 messages; LoRA, SmolLM2-135M", 200),
     "plays": _people(
         "speeches of plays, 4 of a character; LoRA, SmolLM2-135M",
-        240,
+        200,
         task_params={"path": _plays(), "template": "{prompt}"},
     ),
 }
