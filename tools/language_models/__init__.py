@@ -1,1 +1,1 @@
-"""The kinds of language models that mlx-lm knows: small ones, and what is tried on them."""
+"""Small models of every kind that mlx-lm knows, and what is tried on them."""
