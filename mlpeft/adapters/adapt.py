@@ -122,6 +122,7 @@ def _inner_steps(
         model,
         cross_entropy_loss,
         gradient_checkpointing=given.config.compute.gradient_checkpointing,
+        adaptation=inner.adaptation,
     )
     make_rng = partial(generator, given.config.run.seed, Purpose.BATCH)
     support = PreparedSupport.of_task(functional, inner, given.x, given.y, make_rng)
@@ -133,4 +134,5 @@ def _inner_steps(
             mx.eval(end.params, end.state)
         after = functional.loss(end.params, *support.whole)
         losses = np.array(mx.stack([before, after]))
-    return params.to_numpy(end.params), losses.tolist()
+    leaves = functional.adaptation.adapter_leaves(end.params)
+    return params.to_numpy(leaves), losses.tolist()

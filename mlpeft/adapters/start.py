@@ -8,7 +8,6 @@ from mlpeft import params
 from mlpeft.adapters.adapter import Adapter, bare_model
 from mlpeft.files import parse_json
 from mlpeft.meta import state
-from mlpeft.meta.functional import get_params
 from mlpeft.meta.inner import InnerLoop
 
 if TYPE_CHECKING:
@@ -26,8 +25,11 @@ def as_adapter(trained: Trained) -> Adapter:
     Raises:
         ParamMismatch: If the checkpoint does not fit the configured model.
     """
-    theta = start_theta(trained, bare_model(trained.config))
-    return Adapter(config=trained.config, leaves=theta, history=start_history(trained))
+    model = bare_model(trained.config)
+    theta = start_theta(trained, model)
+    adaptation = _inner(trained).adaptation.bound(model)
+    leaves = adaptation.model_leaves(theta)
+    return Adapter(config=trained.config, leaves=leaves, history=start_history(trained))
 
 
 def start_theta(trained: Trained, model: nn.Module) -> ParamTree:
@@ -37,9 +39,14 @@ def start_theta(trained: Trained, model: nn.Module) -> ParamTree:
         ParamMismatch: If it was trained for another model.
     """
     theta, _ = state.split(state.without_head(trained.meta))
-    expected = params.schema(state.initial(get_params(model), InnerLoop()))
+    fresh = state.new(model, _inner(trained), trained.config.run.seed)
+    expected = params.schema(state.split(fresh)[0])
     params.check_schema(expected, theta, f"checkpoint {trained.path}")
     return theta
+
+
+def _inner(trained: Trained) -> InnerLoop:
+    return InnerLoop.from_config(trained.config.meta_learning)
 
 
 def start_history(trained: Trained) -> dict[str, Any]:

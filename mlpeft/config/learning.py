@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     Field,
@@ -10,10 +10,11 @@ from pydantic import (
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
-    ValidationInfo,
-    field_validator,
+    model_validator,
 )
 
+from mlpeft.config import algorithms
+from mlpeft.config.algorithms import AlgorithmName  # noqa: TC001 - pydantic reads it
 from mlpeft.config.base import BoundedCount, Fraction, Section, Width
 
 Shots = Annotated[list[PositiveInt], Field(min_length=1)]
@@ -41,11 +42,12 @@ class RunSection(Section):
 class MetaLearningSection(Section):
     """The algorithm with its inner and outer loop."""
 
-    algorithm: Literal["reptile", "fomaml", "joint"] = Field(
+    algorithm: AlgorithmName = Field(
         default="reptile",
-        description="Meta-learning algorithm: reptile, fomaml (first-order MAML, "
-        "which learns from the query sets), or joint (no meta-learning: one model of "
-        "all training tasks, the baseline of the others)",
+        description="Meta-learning algorithm: reptile, reptile_serial; of the queries' "
+        "gradient fomaml, maml, anil, boil, meta_sgd, maml++, meta_curvature, cavia, "
+        "imaml; without inner steps protonet, matching, relation; or joint (no "
+        "meta-learning: one model of all training tasks, the baseline of the others)",
     )
     meta_batch_size: BoundedCount = Field(
         default=4, description="Tasks per meta-iteration"
@@ -66,6 +68,52 @@ class MetaLearningSection(Section):
         default=5,
         description="Gradient steps on one task (joint: only at evaluation); 0, with "
         "fomaml and a prototype head, trains a prototypical network",
+    )
+    first_order: bool = Field(
+        default=False,
+        description="Gradients of inner steps count as constants: maml and its kin "
+        "without second derivatives",
+    )
+    head_leaves: list[str] | None = Field(
+        default=None,
+        min_length=1,
+        description="What the names of the head's leaves begin with, for anil and "
+        "boil; null: the model's last layer",
+    )
+    rates: Literal["element", "leaf"] = Field(
+        default="element",
+        description="Step sizes that meta_sgd learns: one for each number, or for each "
+        "leaf",
+    )
+    multi_step_iterations: NonNegativeInt = Field(
+        default=1000,
+        description="Meta-iterations over which maml++ moves from the loss after every "
+        "inner step to that after the last alone; 0: the last from the start",
+    )
+    per_step_norm: bool = Field(
+        default=True,
+        description="Scale and shift of batch norms have learned values of their own "
+        "in each inner step of maml++",
+    )
+    context_size: PositiveInt = Field(
+        default=5, description="Numbers of a task's context in cavia"
+    )
+    context_leaves: list[str] | None = Field(
+        default=None,
+        min_length=1,
+        description="What the names of the vectors begin with that cavia's context "
+        "shifts; null: those of the first layer",
+    )
+    proximal: PositiveFloat = Field(
+        default=2.0,
+        description="Strength with which imaml draws a task back to theta (lambda in "
+        "the paper)",
+    )
+    cg_steps: PositiveInt = Field(
+        default=5, description="Steps of conjugate gradients in imaml"
+    )
+    relation_dim: PositiveInt = Field(
+        default=64, description="Units of the hidden layer that relation compares by"
     )
     eval_interval: PositiveInt = Field(
         default=100, description="Meta-iterations between validations"
@@ -133,15 +181,12 @@ class MetaLearningSection(Section):
         description="Stop after this many validations without improvement; null: never",
     )
 
-    @field_validator("num_inner_steps")
-    @classmethod
-    def _check_reptile_steps(cls, steps: int, info: ValidationInfo) -> int:
-        if steps == 0 and info.data.get("algorithm") == "reptile":
-            raise ValueError(
-                "reptile learns from its inner steps; set 1 or more, or algorithm: "
-                "fomaml"
-            )
-        return steps
+    @model_validator(mode="after")
+    def _check_algorithm(self) -> Self:
+        problem = algorithms.problem(self)
+        if problem is not None:
+            raise ValueError(problem)
+        return self
 
 
 class TaskDistributionSection(Section):

@@ -111,8 +111,8 @@ def describe(detail: Any, root: type[BaseModel]) -> str:
         valid = _keys_at(detail["loc"][:-1], root)
         return f"{path}: unknown key; {nearest(str(detail['loc'][-1]), valid)}"
     message = detail["msg"].removeprefix("Value error, ")
-    if not path:
-        return str(message)
+    if not path or (kind == "value_error" and isinstance(value, dict)):
+        return str(message)  # of several keys, which it names
     message = message[0].lower() + message[1:]
     hint = ""
     if kind == "literal_error" and isinstance(value, str):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 import yaml
 from pydantic import ValidationError, model_validator
 
-from mlpeft.config import aggregation
+from mlpeft.config import aggregation, algorithms
 from mlpeft.config.base import Section
 from mlpeft.config.cluster import ClusterSection
 from mlpeft.config.learning import (
@@ -45,16 +45,12 @@ class RunConfig(Section):
     @model_validator(mode="after")
     def _check_related_keys(self) -> Self:
         meta = self.meta_learning
-        if meta.algorithm == "fomaml" and self.task_distribution.train_query_size == 0:
-            raise ValueError(
-                "task_distribution.train_query_size: fomaml learns from queries; set "
-                "1 or more"
-            )
-        if meta.algorithm == "joint" and meta.inner_state == "carry":
-            raise ValueError(
-                "meta_learning.inner_state: joint has no inner loop whose moments "
-                "could be carried; set reset"
-            )
+        train_queries = self.task_distribution.train_query_size
+        problem = algorithms.queries_problem(
+            meta, train_queries
+        ) or algorithms.compute_problem(meta, self.compute)
+        if problem is not None:
+            raise ValueError(problem)
         shard = self.compute.shard_size
         if shard is not None and shard > meta.meta_batch_size:
             raise ValueError(

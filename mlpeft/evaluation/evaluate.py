@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from mlpeft import params
 from mlpeft.meta import state
-from mlpeft.meta.functional import get_params
 from mlpeft.models.build import build_model
 from mlpeft.results import EvalResult, half_width, jsonable
 from mlpeft.seeds import Purpose
@@ -206,7 +205,7 @@ def _fresh_start(runner: ShardRunner) -> ParamTree:
         Purpose.BASELINE,
         peft=config.peft,
     )
-    return state.initial(get_params(model), runner.inner)
+    return state.new(model, runner.inner, config.run.seed, Purpose.BASELINE)
 
 
 def _tune(

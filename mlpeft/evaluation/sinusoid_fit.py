@@ -99,7 +99,7 @@ def _predict(
     theta, inner_state = state.split(
         {name: mx.array(leaf) for name, leaf in meta.items()}
     )
-    functional = Functional(runner.model, mse_loss)
+    functional = Functional(runner.model, mse_loss, adaptation=inner.adaptation)
     make_rng = partial(generator, seed, Purpose.BATCH)
     support = PreparedSupport.of_task(functional, inner, *episode[:2], make_rng)
     query_x = functional.prepare(episode.query_x)

@@ -6,6 +6,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import mlx.core as mx
+
 from mlpeft import params
 from mlpeft.adapters.adapter import bare_model
 from mlpeft.adapters.start import as_adapter
@@ -13,7 +15,7 @@ from mlpeft.adapters.store import load_adapter
 from mlpeft.errors import ConfigError, DataError, ParamMismatch
 from mlpeft.exchange import huggingface, merged, mlx_lm
 from mlpeft.meta import state
-from mlpeft.meta.functional import get_params
+from mlpeft.meta.functional import get_params, set_params
 from mlpeft.meta.inner import InnerLoop
 from mlpeft.training.run_files import locked
 from mlpeft.training.run_folder import create_run, run_folder
@@ -107,8 +109,9 @@ def import_adapter(folder: str | Path, config: RunConfig) -> Path:
     config = config.with_changes(peft={"alpha": None, "rslora": False} | imported.peft)
     model = bare_model(config)
     _check_leaves(get_params(model), imported.leaves, folder)
-    theta = get_params(model) | imported.leaves
-    meta = state.initial(theta, InnerLoop.from_config(config.meta_learning))
+    set_params(model, {k: mx.array(leaf) for k, leaf in imported.leaves.items()})
+    inner = InnerLoop.from_config(config.meta_learning)
+    meta = state.new(model, inner, config.run.seed)
     with locked(run_folder(config)):
         return create_run(resolved(config, model), meta)
 

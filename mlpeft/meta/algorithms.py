@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
-from mlpeft.meta import fomaml, joint, reptile
+from mlpeft.meta import fomaml, imaml, joint, reptile
+from mlpeft.meta.adaptation import Adaptation
+from mlpeft.meta.anil import HeadOnly
+from mlpeft.meta.boil import BodyOnly
+from mlpeft.meta.cavia import Context
 from mlpeft.meta.functional import Functional
+from mlpeft.meta.maml_plus_plus import StepwiseRates
+from mlpeft.meta.matching import Attention
+from mlpeft.meta.meta_curvature import Curvature
+from mlpeft.meta.meta_sgd import LearnedRates
+from mlpeft.meta.protonet import Prototypes
+from mlpeft.meta.relation import Relation
 from mlpeft.work import Displacement
 
 if TYPE_CHECKING:
@@ -14,12 +24,11 @@ if TYPE_CHECKING:
 
     import mlx.core as mx
 
+    from mlpeft.config.algorithms import AlgorithmName
     from mlpeft.params import MlxTree, NumpyTree
 
     TaskGradient: TypeAlias = Callable[..., tuple[mx.array, MlxTree]]
     PseudoGradient: TypeAlias = Callable[[NumpyTree, NumpyTree], NumpyTree]
-
-AlgorithmName: TypeAlias = Literal["reptile", "fomaml", "joint"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +46,10 @@ class Algorithm:
         only_gradient: Whether a task returns the gradient of its first step, at theta,
             and takes no step.
         functional: How the model is called while training.
+        through_steps: Whether the task returns the gradient of the queries' loss at
+            theta, through its inner steps, see `maml.meta_gradient`.
+        serial: Whether theta moves after each task, see `reptile_serial`.
+        adaptation: What adapts, and how.
     """
 
     pseudo_gradient: PseudoGradient
@@ -44,12 +57,44 @@ class Algorithm:
     task_gradient: TaskGradient | None = None
     only_gradient: bool = False
     functional: type[Functional] = Functional
+    through_steps: bool = False
+    serial: bool = False
+    adaptation: type[Adaptation] = Adaptation
+
+    @property
+    def needs_queries(self) -> bool:
+        """Whether it learns from queries."""
+        return self.through_steps or self.task_gradient is not None
 
     def gradients(self, inner_steps: int) -> int:
-        """How many gradients of a task one meta-iteration computes."""
-        if self.only_gradient:
+        """How many gradients of a task one meta-iteration computes.
+
+        Those through the inner steps count one more for each step: a product with its
+        second derivatives costs about as much.
+        """
+        if self.only_gradient or self.adaptation.metric:
             return 1
-        return inner_steps + (self.task_gradient is not None)
+        return (1 + self.through_steps) * inner_steps + self.needs_queries
+
+
+def _through_steps(adaptation: type[Adaptation]) -> Algorithm:
+    """An algorithm whose meta-gradient is MAML's."""
+    return Algorithm(
+        fomaml.pseudo_gradient,
+        Displacement.AS_IT_IS,
+        through_steps=True,
+        adaptation=adaptation,
+    )
+
+
+def _metric(adaptation: type[Adaptation]) -> Algorithm:
+    """An algorithm without inner steps: the gradient at theta is all there is."""
+    return Algorithm(
+        fomaml.pseudo_gradient,
+        Displacement.AS_IT_IS,
+        fomaml.task_gradient,
+        adaptation=adaptation,
+    )
 
 
 ALGORITHMS: dict[AlgorithmName, Algorithm] = {
@@ -63,5 +108,24 @@ ALGORITHMS: dict[AlgorithmName, Algorithm] = {
         only_gradient=True,
         functional=joint.HeadedFunctional,
     ),
+    "reptile_serial": Algorithm(
+        reptile.pseudo_gradient, Displacement.FROM_THETA, serial=True
+    ),
+    "maml": _through_steps(Adaptation),
+    "anil": _through_steps(HeadOnly),
+    "boil": _through_steps(BodyOnly),
+    "meta_sgd": _through_steps(LearnedRates),
+    "maml++": _through_steps(StepwiseRates),
+    "meta_curvature": _through_steps(Curvature),
+    "cavia": _through_steps(Context),
+    "imaml": Algorithm(
+        fomaml.pseudo_gradient,
+        Displacement.AS_IT_IS,
+        imaml.task_gradient,
+        adaptation=imaml.Proximal,
+    ),
+    "protonet": _metric(Prototypes),
+    "matching": _metric(Attention),
+    "relation": _metric(Relation),
 }
 """By `meta_learning.algorithm`."""

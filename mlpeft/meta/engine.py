@@ -14,15 +14,16 @@ from mlpeft.errors import ConfigError, MlpeftError, ShapeError
 from mlpeft.meta.algorithms import ALGORITHMS
 from mlpeft.meta.scoring import Scorer
 from mlpeft.meta.state import join, split, without_head
-from mlpeft.meta.strategies import InnerLoops, TaskData, choose_strategy
+from mlpeft.meta.strategies import Course, InnerLoops, TaskData, choose_strategy
 from mlpeft.meta.support import SupportPlan
+from mlpeft.models.losses import mse_loss
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     import mlx.nn as nn
 
-    from mlpeft.meta.algorithms import AlgorithmName
+    from mlpeft.config.algorithms import AlgorithmName
     from mlpeft.meta.functional import LossFn
     from mlpeft.meta.inner import InnerLoop
     from mlpeft.meta.strategies import StrategyName
@@ -116,8 +117,16 @@ class Engine:
                     "tasks in memory at once; take auto or compiled"
                 )
         functional = algorithm_.functional(
-            model, loss_fn, gradient_checkpointing=gradient_checkpointing
+            model,
+            loss_fn,
+            gradient_checkpointing=gradient_checkpointing,
+            adaptation=inner.adaptation,
         )
+        if inner.adaptation.metric and loss_fn is mse_loss:
+            raise ConfigError(
+                f"meta_learning.algorithm: {algorithm} compares classes, and these "
+                "tasks are regressions; take an algorithm that adapts"
+            )
         if inner.micro_batch is not None and functional.uses_batch_statistics:
             raise ConfigError(
                 "meta_learning.inner_micro_batch: this model normalises by the "
@@ -156,6 +165,7 @@ class Engine:
         episodes: Sequence[Episode],
         rng: RngOf,
         progress: Callable[[int], None] = lambda _: None,
+        course: Course = Course(),  # noqa: B008 - it is immutable
     ) -> ShardTrainResult:
         """Adapt to each episode and sum what comes out.
 
@@ -166,15 +176,16 @@ class Engine:
                 batches and for dropout; not called where there are none.
             progress: Called with the number of tasks done whenever one is (under vmap:
                 once); it may raise to drop the rest.
+            course: What follows the meta-iteration.
         """
         theta, state = self._as_mlx(meta)
         tasks = self._planned(episodes, rng)
         try:
-            result = self._loops(theta, state, tasks, progress)
+            result = self._loops(theta, state, tasks, progress, course)
         except (ValueError, RuntimeError) as error:
             self._recover(self._loops, error)
             self.strategy = self._loops.strategy
-            return self.train(meta, episodes, rng, progress)
+            return self.train(meta, episodes, rng, progress, course)
         total = join(result.total, result.state)
         return ShardTrainResult(
             # A gradient may be a transposed view, which gives other bits later than the
@@ -224,9 +235,16 @@ class Engine:
         """Prepare for another try, if the error allows one; else raise it.
 
         Raises:
+            ConfigError: If an operation has no second derivative.
             MlpeftError: If kernels fail to compile again and again.
         """
         text = str(error)
+        if "vjp" in text.lower() and runner.takes_second_derivatives:
+            raise ConfigError(
+                f"meta_learning.algorithm: this model has an operation without a second "
+                f"derivative in MLX ({text}); set meta_learning.first_order: true, or "
+                "take fomaml"
+            ) from error
         if LOST_KERNEL in text:
             self._lost_kernels += 1
             if self._lost_kernels > MOST_LOST_KERNELS:

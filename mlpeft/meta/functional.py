@@ -10,6 +10,7 @@ import mlx.nn as nn
 import numpy as np
 from mlx.utils import tree_flatten, tree_unflatten
 
+from mlpeft.meta.adaptation import PLAIN
 from mlpeft.meta.dropout import Dropouts
 from mlpeft.meta.gradient_checkpoints import GradientCheckpoints
 from mlpeft.models.losses import cross_entropy_loss
@@ -22,6 +23,7 @@ from mlpeft.models.pretrained.loss_positions import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from mlpeft.meta.adaptation import Adaptation
     from mlpeft.params import Array, MlxTree
 
     LossFn: TypeAlias = Callable[[mx.array, mx.array], mx.array]
@@ -53,6 +55,10 @@ class Functional:
         loss_fn: `(outputs, targets) -> scalar`.
         gradient_checkpointing: Whether layers are computed again for gradients rather
             than kept, see `mlpeft.meta.gradient_checkpoints`.
+        adaptation: What the parameters are, and which of them adapt.
+
+    Raises:
+        ConfigError: If the adaptation does not go with the model.
     """
 
     def __init__(
@@ -61,15 +67,17 @@ class Functional:
         loss_fn: LossFn,
         *,
         gradient_checkpointing: bool = False,
+        adaptation: Adaptation = PLAIN,
     ) -> None:
         self.model = model
+        self.adaptation = adaptation.bound(model)
         self.loss_fn = loss_fn
         self.uses_batch_statistics = any(
             getattr(module, "uses_batch_statistics", False)
             or isinstance(module, nn.BatchNorm)
             for module in model.modules()
         )
-        self.starts_episodes = hasattr(model, "episode_start")
+        self.starts_episodes = self.adaptation.starts_episodes(model)
         self.prepares = hasattr(model, "prepare")
         # Another loss may look at any output.
         self.picks = loss_fn is cross_entropy_loss and getattr(
@@ -118,9 +126,8 @@ class Functional:
 
     def predict(self, params: MlxTree, x: ModelInput) -> mx.array:
         """Outputs of the module with these parameters. Call inside `installed()`."""
-        set_params(self.model, params)
-        output: mx.array = self.model(x)
-        return output
+        set_params(self.model, self.adaptation.model_leaves(params))
+        return self.adaptation.call(self.model, params, x)
 
     def episode_leaves(
         self, theta: MlxTree, support_x: ModelInput, support_y: mx.array
@@ -132,9 +139,8 @@ class Functional:
         """
         if not self.starts_episodes:
             return {}
-        set_params(self.model, theta)
-        leaves: MlxTree = self.model.episode_start(support_x, support_y)
-        return leaves
+        set_params(self.model, self.adaptation.model_leaves(theta))
+        return self.adaptation.episode_start(self.model, support_x, support_y, theta)
 
     def loss(
         self,

@@ -15,6 +15,8 @@ import mlx.core as mx
 import numpy as np
 
 from mlpeft.config import MetaLearningSection
+from mlpeft.meta.adaptation import PLAIN
+from mlpeft.meta.algorithms import ALGORITHMS
 from mlpeft.meta.micro_batches import mean_gradient
 from mlpeft.meta.optimizers import SGD, Adam, InnerOptimizer, clip_by_global_norm
 from mlpeft.meta.task_axis import OneTask
@@ -23,7 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from mlpeft.config import RunConfig
-    from mlpeft.meta.functional import Functional
+    from mlpeft.meta.adaptation import Adaptation
+    from mlpeft.meta.functional import Functional, ModelInput
     from mlpeft.meta.support import Batch, PreparedSupport, StepInput
     from mlpeft.meta.task_axis import TaskAxis
     from mlpeft.params import MlxTree, ParamTree
@@ -40,6 +43,8 @@ def eval_steps(config: RunConfig) -> list[int]:
     A meta-learned start goes on gaining after the steps that it was trained with, so
     evaluation takes ten at least unless told otherwise.
     """
+    if ALGORITHMS[config.meta_learning.algorithm].adaptation.metric:
+        return [0]
     trained = config.meta_learning.num_inner_steps
     last = config.evaluation.num_inner_steps
     if last is None:
@@ -64,6 +69,8 @@ class InnerLoop:
         batch_size: Support examples a step; None: all of them.
         grad_clip: Largest global norm of a gradient; None: no limit.
         micro_batch: Examples of a step that are computed at a time; None: all.
+        first_order: Whether gradients of the steps count as constants.
+        adaptation: What adapts, and how.
     """
 
     lr: float = _DEFAULTS.inner_lr
@@ -75,13 +82,16 @@ class InnerLoop:
     batch_size: int | None = _DEFAULTS.inner_batch_size
     grad_clip: float | None = _DEFAULTS.inner_grad_clip
     micro_batch: int | None = _DEFAULTS.inner_micro_batch
+    first_order: bool = _DEFAULTS.first_order
+    adaptation: Adaptation = PLAIN
 
     @classmethod
     def from_config(cls, config: MetaLearningSection) -> Self:
         """The settings of a run."""
+        adaptation = ALGORITHMS[config.algorithm].adaptation.from_config(config)
         return cls(
             lr=config.inner_lr,
-            num_steps=config.num_inner_steps,
+            num_steps=0 if adaptation.metric else config.num_inner_steps,
             optimizer=config.inner_optimizer,
             beta1=config.inner_beta1,
             beta2=config.inner_beta2,
@@ -89,6 +99,8 @@ class InnerLoop:
             batch_size=config.inner_batch_size,
             grad_clip=config.inner_grad_clip,
             micro_batch=config.inner_micro_batch,
+            first_order=config.first_order,
+            adaptation=adaptation,
         )
 
     @classmethod
@@ -107,7 +119,7 @@ class InnerLoop:
         return self.state == "carry" and self.optimizer == "adam"
 
     def make_optimizer(self) -> InnerOptimizer:
-        """The inner optimiser."""
+        """The inner optimiser, as the configuration names it."""
         if self.optimizer == "adam":
             return Adam(self.lr, self.beta1, self.beta2)
         return SGD(self.lr)
@@ -191,8 +203,9 @@ def inner_loop(
         axis: Whether there is an axis of tasks in front of the arrays. Leaves get it
             with the first step; the state's count of steps has none, as all share it.
     """
-    optimizer = inner.make_optimizer()
+    optimizer = functional.adaptation.optimizer(inner.make_optimizer())
     own = axis.episode_leaves(functional, theta, support.whole)
+    theta = functional.adaptation.begin(theta)
     params = theta | own
     start = Iterate(params, optimizer.init(params) | state, mx.array(0.0))
     gradients = axis.gradients(partial(batch_gradients, functional, inner), theta)
@@ -234,8 +247,17 @@ def batch_gradients(
     y: mx.array,
     key: mx.array | None = None,
 ) -> tuple[mx.array, MlxTree]:
-    """Loss and clipped gradients of one task's batch at these parameters."""
-    gradient = mx.value_and_grad(functional.loss)
+    """Loss and clipped gradients of one task's batch at these parameters.
+
+    Gradients are of the parameters that adapt.
+    """
+    loss_of: Callable[..., mx.array] = functional.loss
+    adapting = functional.adaptation.adapting(params)
+    if adapting is not None:
+        fixed = params
+        loss_of = partial(_loss_beside, functional, fixed)
+        params = {name: params[name] for name in adapting}
+    gradient = mx.value_and_grad(loss_of)
     if isinstance(x, list):
         size = inner.micro_batch or len(y)
         loss, grads = mean_gradient(gradient, params, x, y, size, key)
@@ -243,4 +265,18 @@ def batch_gradients(
         loss, grads = gradient(params, x, y, key)
     if inner.grad_clip is not None:
         grads = clip_by_global_norm(grads, inner.grad_clip)
+    if inner.first_order:
+        grads = {name: mx.stop_gradient(g) for name, g in grads.items()}
     return loss, grads
+
+
+def _loss_beside(
+    functional: Functional,
+    fixed: MlxTree,
+    adapting: MlxTree,
+    x: ModelInput,
+    y: mx.array,
+    key: mx.array | None = None,
+) -> mx.array:
+    """The loss, as a function of the parameters that adapt beside fixed ones."""
+    return functional.loss(fixed | adapting, x, y, key)

@@ -8,7 +8,7 @@ from mlpeft.meta.joint import whole
 from mlpeft.meta.learner import ReptileLearner
 
 if TYPE_CHECKING:
-    from mlpeft.meta.algorithms import AlgorithmName
+    from mlpeft.config.algorithms import AlgorithmName
     from mlpeft.tasks.episode import Episode
 
 

@@ -6,7 +6,7 @@ The learners of other algorithms inherit from it.
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import mlx.core as mx
 
@@ -25,6 +25,7 @@ from mlpeft.meta.engine import Engine
 from mlpeft.meta.functional import get_params, set_params
 from mlpeft.meta.inner import InnerLoop
 from mlpeft.meta.outer import OuterStep
+from mlpeft.meta.strategies import Course
 from mlpeft.meta.user_episodes import as_episodes
 from mlpeft.params import read_npz, write_npz
 from mlpeft.seeds import Purpose, generator
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     import mlx.nn as nn
     import numpy as np
 
-    from mlpeft.meta.algorithms import AlgorithmName
+    from mlpeft.config.algorithms import AlgorithmName
     from mlpeft.meta.functional import LossFn
     from mlpeft.meta.strategies import StrategyName
     from mlpeft.params import Array, NumpyTree
@@ -67,7 +68,10 @@ class ReptileLearner:
             round, averaged over tasks.
         strategy: How inner loops run: "loop", "compiled", "vmap"; None: by the model.
         transductive: Whether the queries of an episode share a batch at evaluation.
-        seed: Seeds the order of inner batches.
+        seed: Seeds the order of inner batches, and what is learned beside the model
+            and starts at random.
+        **settings: Other keys of the `meta_learning` section, such as
+            `outer_optimizer` and those of an algorithm (`mlpeft config` lists them).
 
     Raises:
         ConfigError: If a setting is not a possible one (a ValueError); all are told.
@@ -94,11 +98,11 @@ class ReptileLearner:
         strategy: StrategyName | None = None,
         transductive: bool = ModelSection().transductive,
         seed: int = RunSection().seed,
+        **settings: Any,
     ) -> None:
-        settings = checked(
+        section = checked(
             MetaLearningSection,
             algorithm=self.algorithm,
-            outer_optimizer=self.outer_optimizer,
             inner_lr=inner_lr,
             outer_lr=outer_lr,
             num_inner_steps=num_inner_steps,
@@ -106,20 +110,36 @@ class ReptileLearner:
             inner_beta1=inner_beta1,
             inner_batch_size=inner_batch_size,
             inner_state=inner_state,
+            **{"outer_optimizer": self.outer_optimizer} | settings,
         )
         checked(ComputeSection, strategy=strategy or "auto")
         checked(RunSection, seed=seed)
         self.model = model
-        self.inner = InnerLoop.from_config(settings)
-        self.outer = OuterStep.from_config(settings)
+        self.inner = InnerLoop.from_config(section)
+        self.outer = OuterStep.from_config(section)
         self.strategy = strategy
         self.transductive = transductive
         self.seed = seed
         self.iteration = 0
-        self._inner_state: NumpyTree = state.split(
-            state.initial(get_params(model), self.inner)
-        )[1]
+        meta = state.new(model, self.inner, seed)
+        self._beside_model: NumpyTree = {
+            name: leaf for name, leaf in meta.items() if name not in get_params(model)
+        }
         self._engines: dict[int, tuple[LossFn, Engine]] = {}
+
+    @property
+    def meta(self) -> NumpyTree:
+        """Theta (and carried inner state), float32: the model's leaves and others."""
+        adaptation = self.inner.adaptation.bound(self.model)
+        theta = adaptation.theta(params.to_numpy(get_params(self.model)))
+        return dict(sorted((theta | self._beside_model).items()))
+
+    @meta.setter
+    def meta(self, meta: NumpyTree) -> None:
+        own = get_params(self.model)
+        theta = {name: mx.array(leaf) for name, leaf in meta.items() if name in own}
+        set_params(self.model, theta)
+        self._beside_model = {k: leaf for k, leaf in meta.items() if k not in own}
 
     @property
     def outer_lr(self) -> float:
@@ -163,17 +183,22 @@ class ReptileLearner:
                 "meta_train_step got no episodes; sample at least one: "
                 "[dist.sample_episode()[1:] for _ in range(4)]"
             )
-        meta = state.join(params.to_numpy(get_params(self.model)), self._inner_state)
+        meta = self.meta
         engine = self._engine(loss_fn)
+        adaptation, steps = self.inner.adaptation, self.num_inner_steps
+        course = Course(
+            self.outer.lr_at(self.iteration),
+            adaptation.loss_weights(steps, self.iteration),
+        )
         result = engine.train(
             meta,
             self._training(as_episodes(episodes, loss_fn, engine.outputs)),
             partial(self._rng, Purpose.BATCH),
+            course=course,
         )
         mean = combine(SummedTotals(result.total, len(episodes)))
         moved = self.outer.step(meta, mean, self.iteration)
-        theta, self._inner_state = state.split(moved.meta)
-        set_params(self.model, {name: mx.array(leaf) for name, leaf in theta.items()})
+        self.meta = moved.meta
         self.iteration += 1
         query_loss = result.query_loss
         return {
@@ -204,8 +229,9 @@ class ReptileLearner:
         """
         if not episodes:
             raise ValueError("evaluate got no episodes; sample at least one")
-        steps = sorted({*STANDARD_STEPS, self.num_inner_steps})
-        meta = state.join(params.to_numpy(get_params(self.model)), self._inner_state)
+        metric = self.inner.adaptation.metric
+        steps = [0] if metric else sorted({*STANDARD_STEPS, self.num_inner_steps})
+        meta = self.meta
         engine = self._engine(loss_fn)
         scores = engine.evaluate(
             meta,
@@ -225,8 +251,7 @@ class ReptileLearner:
 
     def save(self, path: str | Path) -> None:
         """Save theta (and carried inner state) as `.npz`; folders are made."""
-        theta = params.to_numpy(get_params(self.model))
-        write_npz(path, state.join(theta, self._inner_state))
+        write_npz(path, self.meta)
 
     def load(self, path: str | Path) -> None:
         """Load what `save` wrote, into the model.
@@ -237,11 +262,10 @@ class ReptileLearner:
             ParamMismatch: If it was made for another model (a ValueError).
         """
         theta, inner_state = state.split(read_npz(path))
-        expected = params.schema(get_params(self.model))
-        params.check_schema(expected, theta, f"checkpoint {path}")
-        if self.inner.carries and inner_state:
-            self._inner_state = inner_state
-        set_params(self.model, {name: mx.array(leaf) for name, leaf in theta.items()})
+        own_theta, own_state = state.split(self.meta)
+        params.check_schema(params.schema(own_theta), theta, f"checkpoint {path}")
+        carried = inner_state if self.inner.carries and inner_state else own_state
+        self.meta = state.join(theta, carried)
 
     def _training(self, episodes: list[Episode]) -> list[Episode]:
         """Episodes as the algorithm trains on them."""

@@ -18,7 +18,7 @@ from mlpeft.meta.algorithms import ALGORITHMS
 from mlpeft.meta.state import join, split
 
 if TYPE_CHECKING:
-    from mlpeft.meta.algorithms import AlgorithmName
+    from mlpeft.config.algorithms import AlgorithmName
     from mlpeft.params import NumpyTree
 
 Schedule = Literal["constant", "linear", "cosine"]
@@ -103,6 +103,10 @@ class OuterStep:
             state={},
         )
 
+    def lr_at(self, done: int) -> float:
+        """The step size after `done` meta-iterations."""
+        return scheduled(self.schedule, self.lr, self.lr_final, done, self.iterations)
+
     def step(self, meta: NumpyTree, mean: NumpyTree, done: int) -> OuterResult:
         """One outer step.
 
@@ -113,17 +117,19 @@ class OuterStep:
         """
         theta, _ = split(meta)
         mean_theta, mean_state = split(mean)
-        gradient = ALGORITHMS[self.algorithm].pseudo_gradient(theta, mean_theta)
+        algorithm = ALGORITHMS[self.algorithm]
+        gradient = algorithm.pseudo_gradient(theta, mean_theta)
         if self.clip is not None:
             norm = params.global_norm(gradient)
             if norm > self.clip:
                 gradient = params.scale(gradient, np.float32(self.clip / norm))
-        lr = scheduled(self.schedule, self.lr, self.lr_final, done, self.iterations)
-        change = (
-            params.scale(gradient, np.float32(lr))
-            if self.optimizer == "sgd"
-            else self._adam(gradient, lr, done)
-        )
+        lr = self.lr_at(done)
+        if algorithm.serial:
+            change = gradient  # theta took its steps within the shards
+        elif self.optimizer == "sgd":
+            change = params.scale(gradient, np.float32(lr))
+        else:
+            change = self._adam(gradient, lr, done)
         new_theta = params.subtract(theta, change)
         return OuterResult(join(new_theta, mean_state), params.global_norm(change), lr)
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from mlpeft.meta.functional import Functional, ModelInput
     from mlpeft.meta.inner import InnerLoop
+    from mlpeft.meta.optimizers import InnerOptimizer
     from mlpeft.meta.strategies import StrategyName
     from mlpeft.meta.support import Batch
     from mlpeft.meta.task_axis import TaskAxis
@@ -62,6 +63,8 @@ class Scorer:
         transductive: Whether the queries of an episode share a batch. If not, each
             query is classified alone, in a batch with the support set.
     """
+
+    takes_second_derivatives = False
 
     def __init__(
         self,
@@ -182,10 +185,11 @@ class Scorer:
         so what is compiled serves for all steps.
         """
         tasks = len(support.y)
-        params = functions.axis.spread(theta, theta, tasks)
+        theta_ = self.functional.adaptation.begin(theta)
+        params = functions.axis.spread(theta_, theta_, tasks)
         if self.functional.starts_episodes:
             params = params | functions.begin(params, *support)
-        optimizer = self.inner.make_optimizer()
+        optimizer = self._optimizer()
         fresh = optimizer.init(params)
         arrays = {name: mx.array(leaf) for name, leaf in (fresh | state).items()}
         for name, leaf in fresh.items():
@@ -193,10 +197,14 @@ class Scorer:
                 arrays[name] = mx.broadcast_to(arrays[name], leaf.shape)
         return params, arrays
 
+    def _optimizer(self) -> InnerOptimizer:
+        plain = self.inner.make_optimizer()
+        return self.functional.adaptation.optimizer(plain)
+
     def _functions(self, axis: TaskAxis) -> _Functions:
         """The functions for one task's arrays, or for all tasks' at once."""
         functional = self.functional
-        optimizer = self.inner.make_optimizer()
+        optimizer = self._optimizer()
         gradients = axis.gradients(partial(batch_gradients, functional, self.inner), {})
 
         def begin(theta: MlxTree, x: ModelInput, y: mx.array) -> MlxTree:

@@ -9,10 +9,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
+import mlx.core as mx
 import numpy as np
+
+from mlpeft.meta.functional import get_params
+from mlpeft.seeds import Purpose, generator
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    import mlx.nn as nn
 
     from mlpeft.meta.inner import InnerLoop
     from mlpeft.params import Array, ArrayT, NumpyTree
@@ -55,11 +61,38 @@ def carried(meta: Mapping[str, Array]) -> frozenset[str]:
     return frozenset(name for name in meta if name.startswith(INNER_STATE))
 
 
+def new(
+    model: nn.Module, inner: InnerLoop, seed: int, purpose: Purpose = Purpose.INIT
+) -> NumpyTree:
+    """The meta-state of a run that starts with a model's parameters.
+
+    Args:
+        model: Holds them.
+        inner: The inner loop of training; its adaptation says what else is learned.
+        seed: The run's, for what of that starts at random.
+        purpose: As that of the model's own initialisation.
+
+    Raises:
+        ConfigError: If the adaptation does not go with the model.
+    """
+    adaptation = inner.adaptation.bound(model)
+    theta = adaptation.theta(get_params(model))
+    learned = adaptation.learned(_float32(theta), generator(seed, purpose, 1))
+    return initial(theta | learned, inner)
+
+
 def initial(theta: Mapping[str, Array], inner: InnerLoop) -> NumpyTree:
     """The meta-state of a run that starts with this theta, as float32 NumPy leaves."""
-    state = inner.make_optimizer().init(dict(theta)) if inner.carries else {}
+    state: dict[str, Array] = {}
+    if inner.carries:
+        leaves = {name: mx.array(leaf) for name, leaf in theta.items()}
+        state = inner.make_optimizer().init(leaves)
+    return _float32(join(theta, state))
+
+
+def _float32(tree: Mapping[str, Array]) -> NumpyTree:
     # A count of steps has an axis, too: NumPy makes no-axis arrays into plain numbers.
     return {
         name: np.atleast_1d(np.array(leaf, dtype=np.float32))
-        for name, leaf in join(theta, state).items()
+        for name, leaf in tree.items()
     }

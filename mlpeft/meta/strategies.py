@@ -19,7 +19,10 @@ import mlx.nn as nn
 import numpy as np
 
 from mlpeft.errors import ShapeError
+from mlpeft.meta.imaml import Proximal
 from mlpeft.meta.inner import batch_gradients, inner_loop, last
+from mlpeft.meta.maml import meta_gradient
+from mlpeft.meta.reptile_serial import after_task
 from mlpeft.meta.support import Examples, PreparedSupport, SupportPlan, as_arrays
 from mlpeft.meta.task_axis import AllTasks, OneTask
 
@@ -47,6 +50,24 @@ class TaskData(NamedTuple):
     query: tuple[np.ndarray, np.ndarray] | None
 
 
+class Course(NamedTuple):
+    """What of a task's work follows the meta-iteration.
+
+    Attributes:
+        outer_lr: Step size of theta; serial Reptile takes its steps within a shard.
+        loss_weights: Weights (num_steps,) of the queries' loss after each inner step;
+            None: only the last counts.
+    """
+
+    outer_lr: float = 1.0
+    loss_weights: np.ndarray | None = None
+
+    def arguments(self) -> tuple[mx.array, ...]:
+        """What inner loops take of it."""
+        weights = self.loss_weights
+        return () if weights is None else (mx.array(weights),)
+
+
 class LoopResult(NamedTuple):
     """What the inner loops of a shard give.
 
@@ -64,10 +85,9 @@ class LoopResult(NamedTuple):
 
 
 if TYPE_CHECKING:
-    InnerLoopFunction: TypeAlias = Callable[
-        [MlxTree, ParamTree, PreparedSupport, Examples | None], LoopResult
-    ]
-    """`(theta, state, support, query)` of one task, or of all tasks at once."""
+    InnerLoopFunction: TypeAlias = Callable[..., LoopResult]
+    """`(theta, state, support, query)` of one task, or of all tasks at once; and what
+    `Course.arguments` gives."""
 
 
 def choose_strategy(model: nn.Module, *, plain: bool = True) -> StrategyName:
@@ -115,12 +135,19 @@ class InnerLoops:
         self._one = build(OneTask())
         self._all = build(AllTasks())
 
+    @property
+    def takes_second_derivatives(self) -> bool:
+        """Whether gradients of gradients are needed."""
+        through = self.algorithm.through_steps and not self.inner.first_order
+        return through or isinstance(self.functional.adaptation, Proximal)
+
     def __call__(
         self,
         theta: MlxTree,
         state: ParamTree,
         tasks: Sequence[TaskData],
         progress: Callable[[int], None] = lambda _: None,
+        course: Course = Course(),  # noqa: B008 - it is immutable
     ) -> LoopResult:
         """Adapt theta to each task; the result is evaluated.
 
@@ -130,14 +157,16 @@ class InnerLoops:
             tasks: At least one.
             progress: Called with the number of tasks done whenever one is; it may raise
                 to drop the rest. Under vmap all tasks are done at once.
+            course: What follows the meta-iteration.
         """
-        if self.algorithm.task_gradient is not None and tasks[0].query is None:
+        if self.algorithm.needs_queries and tasks[0].query is None:
             raise ShapeError(
                 "this algorithm learns from queries, and the episodes have none; set "
                 "task_distribution.train_query_size, or take algorithm reptile"
             )
-        if self.strategy == "vmap" and _same_shapes(tasks):
-            result = self._all(theta, state, *_stacked(tasks))
+        together = self.strategy == "vmap" and not self.algorithm.serial
+        if together and _same_shapes(tasks):
+            result = self._all(theta, state, *_stacked(tasks), *course.arguments())
             mx.eval(result)
             progress(len(tasks))
             return result
@@ -145,8 +174,13 @@ class InnerLoops:
         carried: MlxTree = {}
         losses: list[tuple[mx.array, mx.array]] = []
         for task in tasks:
-            result = self._one(theta, state, *self._prepared(task))
-            if losses:
+            result = self._one(theta, state, *self._prepared(task), *course.arguments())
+            if self.algorithm.serial:
+                theta = after_task(theta, result.total, course.outer_lr)
+                state = result.state
+                total = {k: leaf * len(tasks) for k, leaf in theta.items()}
+                carried = {k: leaf * len(tasks) for k, leaf in state.items()}
+            elif losses:
                 total = {k: leaf + result.total[k] for k, leaf in total.items()}
                 carried = {k: leaf + result.state[k] for k, leaf in carried.items()}
             else:
@@ -183,7 +217,8 @@ class InnerLoops:
             tasks = len(support.whole.y)
             with functional.installed():
                 end = last(inner_loop(functional, inner, theta, state, support, axis))
-                adapted = axis.spread(end.params, theta, tasks)
+                begun = functional.adaptation.begin(theta)
+                adapted = axis.spread(end.params, begun, tasks)
                 losses = {"support": end.loss, "query": mx.zeros_like(end.loss)}
                 # An episode's own leaves are for this episode only.
                 total = {name: adapted[name] for name in theta}
@@ -206,6 +241,8 @@ class InnerLoops:
                 losses["query"],
             )
 
+        if self.algorithm.through_steps:
+            run = self._build_through(axis)
         return run if self.strategy == "loop" else mx.compile(run)
 
     def _build_gradient(self, axis: TaskAxis) -> InnerLoopFunction:
@@ -227,6 +264,31 @@ class InnerLoops:
             return LoopResult(total, {}, loss, mx.zeros_like(loss))
 
         return run if self.strategy == "loop" else mx.compile(run)
+
+    def _build_through(self, axis: TaskAxis) -> InnerLoopFunction:
+        """Likewise, where a task returns the gradient through its steps."""
+        functional, inner = self.functional, self.inner
+
+        def run(
+            theta: MlxTree,
+            state: ParamTree,
+            support: PreparedSupport,
+            query: Examples | None,
+            weights: mx.array | None = None,
+        ) -> LoopResult:
+            if query is None:
+                raise AssertionError
+            with functional.installed():
+                found = meta_gradient(
+                    functional, inner, theta, state, support, query, axis, weights
+                )
+            losses = {"support": found.support_loss, "query": found.query_loss}
+            # Without a step there is one support loss, 0, and no axis.
+            shared = dict.fromkeys(losses, mx.array(0.0))
+            losses = axis.spread(losses, shared, len(support.whole.y))
+            return LoopResult(found.total, {}, losses["support"], losses["query"])
+
+        return run
 
 
 def _stacked(tasks: Sequence[TaskData]) -> tuple[PreparedSupport, Examples | None]:

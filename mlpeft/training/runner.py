@@ -13,10 +13,11 @@ import numpy as np
 
 from mlpeft import params
 from mlpeft.meta import joint, state
+from mlpeft.meta.algorithms import ALGORITHMS
 from mlpeft.meta.engine import Engine
-from mlpeft.meta.functional import get_params
 from mlpeft.meta.inner import InnerLoop, eval_steps
-from mlpeft.meta.strategies import choose_strategy
+from mlpeft.meta.outer import OuterStep
+from mlpeft.meta.strategies import Course, choose_strategy
 from mlpeft.models.build import base_dtype, build_model
 from mlpeft.models.losses import cross_entropy_loss, mse_loss
 from mlpeft.platform import compile_notice, set_blas_threads
@@ -130,9 +131,11 @@ class ShardRunner:
         """The meta-state that the run starts with, NumPy float32 leaves.
 
         Args:
-            start: Theta, with or without a training head; None: the model's own.
+            start: Theta, with or without a training head and what is learned beside the
+                model's leaves; None: the model's own.
         """
-        theta: ParamTree = dict(get_params(self.model))
+        seed = self.config.run.seed
+        theta: ParamTree = state.split(state.new(self.model, self.inner, seed))[0]
         if self._pool_labels is not None:
             theta = joint.without_output(self.model, theta)
         theta |= start or {}
@@ -184,7 +187,8 @@ class ShardRunner:
                     self._joined(spec.task_id, episode)
                     for spec, episode in zip(shard.tasks, drawn, strict=True)
                 ]
-            result = self._engine.train(meta, drawn, rng, progress)
+            course = self._course(shard.round)
+            result = self._engine.train(meta, drawn, rng, progress, course)
             per_task: ParamTree = {"support_loss": result.support_loss}
             if result.query_loss is not None:
                 per_task["query_loss"] = result.query_loss
@@ -209,6 +213,12 @@ class ShardRunner:
             episode = self._pool_labels.relabelled(task_id, episode)
         return joint.whole(episode)
 
+    def _course(self, iteration: int) -> Course:
+        """What of a task's work follows the meta-iteration."""
+        outer = OuterStep.from_config(self.config.meta_learning)
+        adaptation, steps = self.inner.adaptation, self.inner.num_steps
+        return Course(outer.lr_at(iteration), adaptation.loss_weights(steps, iteration))
+
     def _scored(self, shard: Shard) -> Tasks:
         return self.tasks.val if shard.kind is Kind.VALIDATE else self.tasks.test
 
@@ -227,7 +237,9 @@ def resolved(config: RunConfig, model: nn.Module) -> RunConfig:
         strategy = choose_strategy(model, plain=plain)
     size = compute.shard_size
     if size is None:
-        together = strategy == "vmap" and config.meta_learning.aggregation == "mean"
+        vectorised = strategy == "vmap" and config.meta_learning.aggregation == "mean"
+        serial = ALGORITHMS[config.meta_learning.algorithm].serial
+        together = vectorised or serial
         size = config.meta_learning.meta_batch_size if together else 1
     settled = compute.model_copy(update={"strategy": strategy, "shard_size": size})
     base = config.model

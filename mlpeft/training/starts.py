@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 from mlpeft import params
 from mlpeft.errors import ConfigError
 from mlpeft.meta import state
+from mlpeft.meta.adaptation import of_model
+from mlpeft.meta.functional import get_params
 from mlpeft.training.run_files import write_whole
 from mlpeft.training.trained import load_meta
 
@@ -61,10 +63,15 @@ def read_start(runner: ShardRunner, init: str) -> tuple[NumpyTree, SavedMeta]:
     except FileNotFoundError as error:
         raise ConfigError(f"run.init: {error}") from error
     theta, _ = state.split(saved.meta)
-    start = state.without_head(theta)
     expected, _ = state.split(runner.schema)
+    model = get_params(runner.model)
+    start = {
+        name: leaf
+        for name, leaf in of_model(state.without_head(theta)).items()
+        if name in expected or name not in model  # a metric learner has no head
+    }
     what = f"run.init {saved.path}"
-    params.check_schema(state.without_head(expected), start, what)
+    params.check_schema(of_model(state.without_head(expected)), start, what)
     if params.schema(theta) == expected:
         start = theta
     return start, saved

@@ -48,6 +48,23 @@ def test_adapters_with_dropout_end_in_the_bytes_of_one_process(cluster, serial_t
     assert serial_theta(*changes) != serial_theta(*changes, "--set=peft.dropout=0")
 
 
+@pytest.mark.parametrize("algorithm", ["maml++", "reptile_serial"])
+def test_an_algorithm_that_follows_the_iteration_ends_in_the_bytes_of_one_process(
+    cluster, serial_theta, algorithm
+):
+    """Weights of losses and a step size that change, and leaves that are learned."""
+    changes = (
+        f"--set=meta_learning.algorithm={algorithm}",
+        "--set=meta_learning.multi_step_iterations=4",
+        "--set=meta_learning.outer_schedule=linear",
+        "--set=compute.shard_size=2",
+        "--set=compute.strategy=loop",
+    )
+    coordinator = cluster.coordinator(*changes, "--local-workers", "2")
+    assert coordinator.end() == 0, coordinator.text
+    assert cluster.theta() == serial_theta(*changes)
+
+
 def test_two_worker_processes_end_in_the_bytes_of_one_process(cluster, serial_theta):
     coordinator = cluster.coordinator(BOTH)
     workers = [cluster.worker(name, "--once") for name in ("ada", "bob")]

@@ -60,6 +60,13 @@ VARIANTS = {
         "meta_learning__outer_schedule": "cosine",
         "task_distribution__num_train_tasks": None,
     },
+    "learned rates, losses that follow the iteration": {
+        "meta_learning__algorithm": "maml++",
+        "meta_learning__multi_step_iterations": 40,
+        "meta_learning__outer_optimizer": "adam",
+        "meta_learning__outer_lr": 0.01,
+        "compute__strategy": "loop",
+    },
 }
 
 
