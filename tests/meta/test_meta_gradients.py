@@ -248,7 +248,7 @@ def test_the_losses_of_all_steps_count_alike_at_first_and_the_last_alone_later()
 
 
 def test_each_inner_step_has_a_scale_and_a_shift_of_its_own():
-    """In `Conv4`: beside two step sizes for each other leaf, two steps for each norm."""
+    """In `Conv4`: two step sizes for each other leaf, two steps for each norm."""
     from mlpeft.models.conv4 import Conv4
 
     model = Conv4(2, 8, 1, 2)

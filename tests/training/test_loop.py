@@ -63,6 +63,7 @@ VARIANTS = {
     "learned rates, losses that follow the iteration": {
         "meta_learning__algorithm": "maml++",
         "meta_learning__multi_step_iterations": 40,
+        "meta_learning__meta_batch_size": 1,
         "meta_learning__outer_optimizer": "adam",
         "meta_learning__outer_lr": 0.01,
         "compute__strategy": "loop",
