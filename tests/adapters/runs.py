@@ -11,7 +11,6 @@ from safetensors.numpy import save_file
 from mlpeft.adapters.adapter import bare_model
 from mlpeft.config import RunConfig
 from mlpeft.meta import state
-from mlpeft.meta.functional import get_params
 from mlpeft.meta.inner import InnerLoop
 from mlpeft.training import checkpoint
 from tests.models.pretrained import tiny
@@ -62,7 +61,8 @@ def write_run(folder: Path, base: Path | None = None, **sections: Any) -> Path:
     for section, keys in sections.items():
         tree[section] = tree.get(section, {}) | keys
     config = RunConfig.from_dict(tree)
-    meta = state.initial(get_params(bare_model(config)), InnerLoop())
+    inner = InnerLoop.from_config(config.meta_learning)
+    meta = state.new(bare_model(config), inner, config.run.seed)
     run_dir = folder / "run"
     step = checkpoint.save(run_dir, meta, {}, checkpoint.Progress(iteration=7))
     checkpoint.mark_best(run_dir, step)
