@@ -49,6 +49,8 @@ from mlpeft.platform import prepare as prepare
 from mlpeft.reporting import setup_logger as setup_logger
 from mlpeft.results import EvalResult as EvalResult
 from mlpeft.tasks.distribution import TaskDistribution as TaskDistribution
+from mlpeft.tasks.embedding import task_map as task_map
+from mlpeft.tasks.embedding import task_similarity as task_similarity
 from mlpeft.tasks.episode import Episode as Episode
 from mlpeft.tasks.episode import TaskConfig as TaskConfig
 from mlpeft.tasks.own_texts import completion_tasks as completion_tasks

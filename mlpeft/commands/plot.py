@@ -34,6 +34,16 @@ def plot(
             show_default=False,
         ),
     ] = None,
+    tasks: Annotated[
+        str | None,
+        typer.Option(
+            "--tasks",
+            metavar="METHOD",
+            help="Also draw a map of the training tasks (task_map.png), embedded by "
+            "gradient, fisher or features at the trained start.",
+            show_default=False,
+        ),
+    ] = None,
     allow_module: AllowModule = None,
 ) -> None:
     """Draw what a run's folder holds: learning curve, evaluation, comparison.
@@ -46,7 +56,15 @@ def plot(
             f"no folder {run.absolute()}; give the folder of a run, as `mlpeft train` "
             "prints it"
         )
-    if not draw(run, output or run, allow_modules=allow_module or ()):
+    folder = output or run
+    drawn = draw(run, folder, allow_modules=allow_module or ())
+    if tasks is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / "task_map.png"
+        unlink_link(path)
+        _task_map(run, tasks, allow_module or ()).savefig(path)
+        typer.echo(f"Drawn in {path}")
+    elif not drawn:
         raise DataError(
             f"nothing to draw in {run.absolute()}: expected metrics.jsonl, "
             "evaluation.json or comparison.json; is it the folder of a run?"
@@ -108,6 +126,38 @@ def _figures(run: Path, allow_modules: Collection[str]) -> Iterator[tuple[str, F
     fit = _fit(run, allow_modules)
     if fit is not None:
         yield "sinusoid_fit.png", plots.sinusoid_fit(**asdict(fit))
+
+
+MOST_TASKS = 200
+"""Tasks on a map."""
+
+
+def _task_map(run: Path, method: str, allow_modules: Collection[str]) -> Figure:
+    """The training tasks of a run, embedded at its trained start."""
+    from typing import cast
+
+    import mlx.core as mx
+
+    from mlpeft.evaluation import plots
+    from mlpeft.meta.adaptation import of_model
+    from mlpeft.meta.functional import set_params
+    from mlpeft.meta.state import split
+    from mlpeft.seeds import Purpose, generator
+    from mlpeft.tasks import embedding
+    from mlpeft.training.runner import ShardRunner
+    from mlpeft.training.trained import load_trained
+
+    trained = load_trained(run, allow_modules=allow_modules)
+    runner = ShardRunner.from_config(trained.config, allow_modules)
+    theta = of_model(split(trained.meta)[0])
+    set_params(runner.model, {name: mx.array(leaf) for name, leaf in theta.items()})
+    tasks, rng = runner.tasks.train, generator(trained.config.run.seed, Purpose.SAMPLE)
+    ids = sorted({tasks.sample_task(rng) for _ in range(MOST_TASKS)})
+    wanted = cast("embedding.Method", method)
+    rows = [embedding.task_embedding(tasks, id_, runner.model, wanted) for id_ in ids]
+    families = [tasks.config(id_).task_family for id_ in ids]
+    title = f"{len(rows)} training tasks of {run.resolve().name} by {method}"
+    return plots.task_map(embedding.task_map(rows), families, title)
 
 
 def compared(record: dict[str, Any]) -> dict[str, dict[int, EvalResult]]:

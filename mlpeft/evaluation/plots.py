@@ -177,6 +177,33 @@ def sinusoid_fit(
     return figure
 
 
+def task_map(places: np.ndarray, families: Sequence[str], title: str) -> Figure:
+    """Tasks on a plane, near to those that ask for similar things.
+
+    Args:
+        places: (tasks, 2), see `mlpeft.tasks.embedding.task_map`.
+        families: The family of each task, or what else is to have a colour.
+        title: Says what was embedded.
+    """
+    figure = _figure()
+    axes = figure.subplots()
+    for number, family in enumerate(dict.fromkeys(families)):
+        chosen = [index for index, name in enumerate(families) if name == family]
+        axes.scatter(
+            *places[chosen].T,
+            color=COLOURS[number % len(COLOURS)],
+            marker=MARKERS[number % len(MARKERS)],
+            alpha=0.7,
+            label=family,
+        )
+    axes.set_title(title)
+    axes.set_xlabel("first principal direction")
+    axes.set_ylabel("second")
+    axes.legend()
+    _style_axes(axes)
+    return figure
+
+
 def _figure(height: float = 4.2) -> Figure:
     """An empty figure without a window or global state."""
     return Figure(figsize=(7.0, height), dpi=150, layout="constrained")

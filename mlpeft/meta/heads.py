@@ -43,6 +43,6 @@ def head_prefixes(
         raise ConfigError(
             f"meta_learning.head_leaves: {algorithm} tells the head from the body, but "
             f"a {type(model).__name__} has no last layer named head or layers.N; give "
-            "what the names of the head's leaves begin with (mlpeft info lists them)"
+            "what the names of the head's leaves begin with, such as model.layers.29."
         )
     return (f"{path}.",)

@@ -10,14 +10,17 @@ from mlpeft import seeds
 from mlpeft.errors import ConfigError, TaskSamplingError, nearest
 from mlpeft.seeds import Purpose
 from mlpeft.tasks import source, storage
+from mlpeft.tasks.embedding import task_embedding
 from mlpeft.tasks.families import admit, get_family
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Iterator
     from pathlib import Path
 
+    import mlx.nn as nn
     import numpy as np
 
+    from mlpeft.tasks.embedding import Method
     from mlpeft.tasks.episode import Episode, TaskConfig
     from mlpeft.tasks.source import Sample
 
@@ -118,6 +121,29 @@ class TaskDistribution:
         config = self.config(task_id)
         family = get_family(config.task_family, self.data_dir)
         return family.sample(config, source.episode_generator(seed))
+
+    def get_task_embedding(
+        self,
+        task_id: str,
+        model: nn.Module | None = None,
+        method: Method = "features",
+        episodes: int = 4,
+    ) -> np.ndarray:
+        """A vector (dims,) that is near to those of similar tasks.
+
+        `task_similarity` compares such vectors, and `task_map` puts them on a plane.
+
+        Args:
+            task_id: The task.
+            model: Whose gradients or features; None: features of the inputs.
+            method: "gradient", "fisher" or "features", see `mlpeft.tasks.embedding`.
+            episodes: Episodes to take examples from.
+
+        Raises:
+            TaskSamplingError: If there is no such task.
+            ConfigError: If the method is unknown or needs a model.
+        """
+        return task_embedding(self, task_id, model, method, episodes)
 
     def split_tasks(
         self, train_ratio: float = 0.8
