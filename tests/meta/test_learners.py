@@ -10,6 +10,7 @@ from mlpeft import SimpleClassifier, TaskConfig, TaskDistribution, cross_entropy
 from mlpeft.errors import ConfigError, ParamMismatch
 from mlpeft.meta import learners
 from mlpeft.meta.algorithms import ALGORITHMS
+from mlpeft.meta.joint_learner import JointLearner
 from mlpeft.meta.learner import ReptileLearner
 
 LEARNERS = [
@@ -34,8 +35,8 @@ def made(kind, **keys):
 
 
 def test_every_algorithm_has_a_learner_that_mlpeft_names():
-    named = {kind.algorithm: kind for kind in LEARNERS} | {"reptile": ReptileLearner}
-    assert ALGORITHMS.keys() <= named.keys()
+    named = {kind.algorithm for kind in [*LEARNERS, ReptileLearner, JointLearner]}
+    assert named == ALGORITHMS.keys()
     for kind in LEARNERS:
         assert getattr(mlpeft, kind.__name__) is kind
 
