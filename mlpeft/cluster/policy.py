@@ -48,7 +48,8 @@ class Policy:
         audit_seed: Says which; no worker may know it.
         displacement: What the run's algorithm takes from a shard.
         most_share: Largest share of a round's shards that an identity may hold while
-            there are enough others: what the aggregation rule outvotes; 1: no bound.
+            there are enough others: what the aggregation rule outvotes, or less; 1: no
+            bound.
         results: The per-task results that the run's shards have.
         ordered_sum: Whether updates are summed on arrival, in their order; False: a
             round keeps all of them, for aggregation rules other than the mean.
@@ -111,7 +112,7 @@ class Policy:
             displacement=displacement,
             ordered_sum=ordered_sum,
             results=results or ResultSchema(),
-            most_share=most_share,
+            most_share=min(most_share, cluster.most_share),
         )
 
 

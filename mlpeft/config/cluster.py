@@ -76,6 +76,13 @@ class ClusterSection(Section):
         "ones and so many times their spread must be found by a second worker; 0: none "
         "must",
     )
+    most_share: float = Field(
+        default=1.0,
+        gt=0.0,
+        le=1.0,
+        description="Largest share of a round's shards that a machine may hold while "
+        "others take shards; 1: the fastest gets as many as it can compute",
+    )
     audit: float = Field(
         default=0.0,
         ge=0.0,

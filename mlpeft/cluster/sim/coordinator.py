@@ -60,6 +60,7 @@ class Head:
         self.theta: Vector = np.ones(TOY_SIZE, dtype=np.float32)
         self.finished = False
         self.announced: list[str] = []
+        self.shards_done: dict[str, int] = {}
         self.network = Network(agenda, chance, self)
         self._rounds = rounds
         self._shards = shards
@@ -148,6 +149,8 @@ class Head:
                 if self._done < self._rounds:
                     self._open_round()
                 else:
+                    workers = self.state.status(self._agenda.now).workers
+                    self.shards_done = {each.name: each.shards_done for each in workers}
                     self.take(RunEnded("all rounds done"), self.state)
                     self.finished = True
             case FailRound(_, history):

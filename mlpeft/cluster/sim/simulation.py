@@ -94,6 +94,11 @@ class Simulation:
         """Leases granted as backups since the coordinator started."""
         return self._head.state.status(self._agenda.now).backups
 
+    @property
+    def shards_done(self) -> dict[str, int]:
+        """Updates that counted of those who were connected at the end, by name."""
+        return self._head.shards_done
+
     def run(self, most_s: float = MOST_S) -> Vector:
         """Run to the end of training; theta.
 

@@ -2,9 +2,10 @@
 
 from mlpeft.cluster import protocol as p
 from mlpeft.cluster.coordinator import messages as cm
-from mlpeft.cluster.policy import most_shards
-from mlpeft.config import RunConfig
+from mlpeft.cluster.policy import Policy, most_shards
+from mlpeft.config import ClusterSection, RunConfig
 from mlpeft.config.aggregation import most_share
+from mlpeft.work import Displacement
 from tests.cluster.builders import Machine, granted, of_type, policy_with
 
 
@@ -77,3 +78,28 @@ def test_a_shard_that_failed_goes_to_somebody_who_holds_their_share():
     back = p.LeaseReturn(p.LeaseKey("s", 1, 2, 1), failed=True, reason="out of memory")
     ((worker, lease),) = granted(made(cm.MessageReceived(p.WorkerId("cyd-id"), back)))
     assert (worker, lease.shard) == ("ada-id", 2)
+
+
+def test_a_bound_of_the_users_own_holds_under_the_mean():
+    policy = Policy.from_config(
+        ClusterSection(most_share=0.5),
+        displacement=Displacement.FROM_THETA,
+        ordered_sum=True,
+    )
+    assert policy.most_share == 0.5
+    made = Machine(policy)
+    for name in ("ada", "bob", "eve"):
+        made.join(name)
+    made.open(shards=4)
+    assert [worker for worker, _ in granted(made.update("eve", 2))] == ["eve-id"]
+    assert granted(made.update("eve", 3)) == []
+
+
+def test_the_rules_own_bound_holds_beside_it():
+    bound = Policy.from_config(
+        ClusterSection(most_share=0.9),
+        displacement=Displacement.FROM_THETA,
+        ordered_sum=False,
+        most_share=0.4,
+    )
+    assert bound.most_share == 0.4
