@@ -36,6 +36,16 @@ def write_atomically(path: Path, content: bytes, mode: int = 0o666) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def make_private_folders(folder: Path) -> None:
+    """Create a folder and those above it that are missing, for their owner only.
+
+    `Path.mkdir` gives its mode to the last of them and leaves the others to the umask.
+    """
+    missing = [each for each in (folder, *folder.parents) if not each.exists()]
+    for each in reversed(missing):
+        each.mkdir(mode=0o700, exist_ok=True)
+
+
 def parse_json(content: str | bytes) -> Any:
     """The value of JSON that somebody else wrote.
 

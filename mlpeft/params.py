@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import numpy as np
 
+from mlpeft import array_files
 from mlpeft.errors import CheckpointError, ParamMismatch, nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     import mlx.core as mx
 
@@ -174,30 +175,6 @@ def write_npz(path: str | Path, tree: ParamTree) -> None:
     partial.replace(path)
 
 
-def read_arrays(
-    path: Path, names: Iterable[str] | None = None
-) -> dict[str, np.ndarray]:
-    """Arrays of an .npz file; nothing in the file is unpickled.
-
-    Args:
-        path: The file.
-        names: Those that are wanted; None: all.
-
-    Raises:
-        ValueError: If it is no such file, is damaged, or lacks one of them.
-    """
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            wanted = archive.files if names is None else names
-            arrays = {name: archive[name] for name in wanted}
-    except Exception as error:  # NumPy, zipfile, zlib and tokenize: a dozen kinds
-        raise ValueError(str(error)) from error
-    for name, array in arrays.items():
-        if not isinstance(array, np.ndarray):  # NumPy hands out other files as bytes
-            raise ValueError(f"{name} is no array")  # noqa: TRY004 - of the file
-    return arrays
-
-
 def read_npz(path: str | Path) -> NumpyTree:
     """Read a tree, without unpickling anything.
 
@@ -209,7 +186,7 @@ def read_npz(path: str | Path) -> NumpyTree:
     if not path.is_file():
         raise FileNotFoundError(f"no checkpoint at {path.absolute()}")
     try:
-        return read_arrays(path)
+        return array_files.read_npz(path)
     except ValueError as error:
         raise CheckpointError(
             f"{path} is not an .npz checkpoint, or is damaged; give a file that "

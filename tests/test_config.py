@@ -190,3 +190,20 @@ def test_a_run_is_named_after_its_file(tmp_path, file, name):
     path = tmp_path / file
     path.touch()
     assert RunConfig.load(path).run.name == name
+
+
+def test_aliases_of_aliases_are_counted_before_anything_looks_at_them():
+    lines = ["a0: &a0 [1, 1, 1, 1, 1, 1, 1, 1, 1]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 12)]
+    with pytest.raises(ConfigError, match="its aliases make it more than 100000"):
+        parse_yaml("\n".join(lines))
+
+
+def test_a_document_that_contains_itself_is_an_error():
+    with pytest.raises(ConfigError, match="its aliases"):
+        parse_yaml("a: &a [*a]")
+
+
+def test_an_alias_that_saves_typing_is_read():
+    tree = parse_yaml("a: &a {b: 1}\nc: *a\nd: {<<: *a, e: 2}")
+    assert tree == {"a": {"b": 1}, "c": {"b": 1}, "d": {"b": 1, "e": 2}}

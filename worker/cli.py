@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import socket
+import sys
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -21,12 +22,16 @@ from mlpeft.commands.options import (
     MaybeCoordinator,
     RunName,
 )
+from mlpeft.errors import ConfigError
 from worker.service import AllowModule, AllowSleep, WorkerName, install, uninstall
 from worker.storage import cache
 
 if TYPE_CHECKING:
     from mlpeft.transport.security.identity import Identity
 
+MOST_TOKEN = 4096
+"""Characters that are read of a token."""
+STANDARD_INPUT = "-"
 TIED = 130
 """Exit code of a worker whose supervisor has gone."""
 
@@ -126,7 +131,17 @@ def worker(
 
 @app.command()
 def join(
-    token: Annotated[str, typer.Argument(help="From `mlpeft-coordinator token`.")],
+    token: Annotated[
+        str | None,
+        typer.Argument(
+            help="From `mlpeft-coordinator token`; -: read it from standard input, so "
+            "that neither `ps` nor the shell's history has it.",
+            show_default=False,
+        ),
+    ] = None,
+    token_file: Annotated[
+        Path | None, typer.Option(help="File that holds the token.")
+    ] = None,
     name: Annotated[
         str | None,
         typer.Option(help="What to call this machine.", show_default="the host's name"),
@@ -146,7 +161,7 @@ def join(
     from mlpeft.transport.security.folders import worker_folder
     from mlpeft.transport.security.token import JoinToken
 
-    ticket = JoinToken.parse(token)
+    ticket = JoinToken.parse(_read_token(token, token_file))
     if address is not None:
         dialled = join_address(*split_address(address, "--address"))
         ticket = dataclasses.replace(ticket, address=dialled)
@@ -155,6 +170,25 @@ def join(
         f"joined as {made.name}; the certificate is in {made.folder}. "
         f"Next: mlpeft-worker (it will dial {made.address})"
     )
+
+
+def _read_token(token: str | None, file: Path | None) -> str:
+    """The token as it was given: by itself, in a file or on standard input."""
+    if (token is None) == (file is None):
+        raise ConfigError(
+            ["give a token, - to read it from standard input, or --token-file FILE"]
+        )
+    if file is not None:
+        try:
+            with file.open(encoding="ascii") as opened:
+                return opened.read(MOST_TOKEN).strip()
+        except (OSError, ValueError) as error:
+            raise ConfigError([f"--token-file {file}: {error}"]) from error
+    if token is not None and token != STANDARD_INPUT:
+        return token
+    if sys.stdin.isatty():
+        typer.echo("token: ", err=True, nl=False)
+    return sys.stdin.readline(MOST_TOKEN).strip()
 
 
 def _host_name() -> str:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from mlpeft import params
-from mlpeft.errors import DataError
+from mlpeft.config import parse_yaml
+from mlpeft.errors import ConfigError, DataError
 from mlpeft.models.pretrained.gguf import read_gguf
 from mlpeft.models.pretrained.source import model_path
 from mlpeft.results import percent
@@ -111,10 +112,9 @@ def base_licence(weights: str) -> str:
         return NOT_STATED
     match = _FRONT_MATTER.match(text)
     try:
-        front = yaml.safe_load(match[1]) if match else None
-    except yaml.YAMLError:
-        front = None
-    licence = front.get("license") if isinstance(front, dict) else None
+        licence = parse_yaml(match[1]).get("license") if match else None
+    except ConfigError:
+        licence = None
     return str(licence) if licence else NOT_STATED
 
 

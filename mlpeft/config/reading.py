@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +14,38 @@ from mlpeft.errors import ConfigError, nearest
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+MOST_NODES = 100_000
+"""Values of a document, those that an alias repeats counted each time."""
+
 
 class _Loader(yaml.SafeLoader):
-    """As safe_load, but 1e-3 is a number (YAML 1.2), not a string (YAML 1.1)."""
+    """As safe_load, but 1e-3 is a number (YAML 1.2), not a string (YAML 1.1).
+
+    Aliases of aliases make a few lines a document of any size, which nothing that
+    looks at each of its values survives. So they are counted first.
+    """
+
+    def get_single_node(self) -> yaml.Node | None:
+        """The document's root.
+
+        Raises:
+            ValueError: If it has more than `MOST_NODES`, or contains itself.
+        """
+        root: yaml.Node | None = super().get_single_node()
+        if root is not None and _size(root, {}) > MOST_NODES:
+            raise ValueError(f"its aliases make it more than {MOST_NODES} values")
+        return root
+
+
+def _size(node: yaml.Node, known: dict[int, float]) -> float:
+    """Values in a node, with those of each alias; infinite if it contains itself."""
+    if id(node) not in known:
+        known[id(node)] = math.inf  # until it is known: its own part is itself
+        parts = node.value if isinstance(node, yaml.CollectionNode) else ()
+        if isinstance(node, yaml.MappingNode):
+            parts = [part for pair in node.value for part in pair]
+        known[id(node)] = 1 + sum(_size(part, known) for part in parts)
+    return known[id(node)]
 
 
 _Loader.add_implicit_resolver(

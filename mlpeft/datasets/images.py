@@ -6,7 +6,8 @@ what is transparent lies on white, and a photo that its camera turned is upright
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import warnings
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
     from PIL import Image
 
+MOST_PIXELS = 64_000_000
+"""Phones take photos of 50 million; each pixel takes some 16 bytes while it is read."""
 DEEP = 65535
 """White in a grey image of 16 bits."""
 
@@ -40,16 +43,46 @@ def read_image(file: Path, size: int) -> npt.NDArray[np.uint8]:
             "reading images needs Pillow; run: pip install 'mlpeft[images]'"
         ) from error
     try:
-        with Image.open(file) as image:
+        with open_image(file) as image:
             image.load()
             grey = ImageOps.exif_transpose(_grey(image))
             return np.asarray(grey.resize((size, size), Image.Resampling.LANCZOS))
-    except Image.DecompressionBombError as error:
-        raise DataError(
-            f"{file} has too many pixels to be read safely: {error}; make it smaller"
-        ) from error
     except (OSError, SyntaxError, ValueError, EOFError) as error:
         raise DataError(f"{file} cannot be read as an image: {error}") from error
+
+
+def open_image(
+    file: Path | IO[bytes], formats: tuple[str, ...] | None = None
+) -> Image.Image:
+    """Open an image, whose size is known by its header, and decode nothing.
+
+    Args:
+        file: The file.
+        formats: Of Pillow; None: all.
+
+    Raises:
+        DataError: If it has more than `MOST_PIXELS`.
+        OSError, SyntaxError, ValueError: If it is damaged.
+    """
+    from PIL import Image
+
+    name = getattr(file, "name", "the image")
+    try:
+        with warnings.catch_warnings():  # its limit is another than ours
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            image = Image.open(file, formats=formats)
+    except Image.DecompressionBombError as error:
+        raise DataError(
+            f"{name} has too many pixels to be read safely: {error}; make it smaller"
+        ) from error
+    width, height = image.size
+    if width * height > MOST_PIXELS:
+        image.close()
+        raise DataError(
+            f"{name} has too many pixels to be read safely: {width} x {height}, at "
+            f"most {MOST_PIXELS} in all; make it smaller"
+        )
+    return image
 
 
 def _grey(image: Image.Image) -> Image.Image:

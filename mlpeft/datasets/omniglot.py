@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from mlpeft.array_files import read_npz
 from mlpeft.errors import DataError
-from mlpeft.params import read_arrays
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -70,7 +70,7 @@ def read_omniglot(path: Path) -> OmniglotArrays:
         DataError: If they are not, or it is no such file.
     """
     try:
-        arrays = read_arrays(path, _REQUIRED)
+        arrays = read_npz(path, _REQUIRED)
     except ValueError as error:
         raise DataError(
             f"{path} cannot be read as Omniglot ({error}); {REMEDY}"

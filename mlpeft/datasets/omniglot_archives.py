@@ -10,11 +10,13 @@ from __future__ import annotations
 import io
 import re
 import zipfile
+import zlib
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mlpeft.datasets.images import open_image
 from mlpeft.errors import DataError
 from mlpeft.files import write_atomically
 
@@ -93,7 +95,8 @@ def _read_drawings(
                     done += 1
                     if progress is not None:
                         progress(done, total)
-        except (zipfile.BadZipFile, NotImplementedError, EOFError) as error:
+        # RuntimeError: a member has a password.
+        except (zipfile.BadZipFile, RuntimeError, EOFError) as error:
             raise DataError(f"{path} is damaged, or not a zip file: {error}") from error
     missing = [
         f"{name}.zip"
@@ -124,14 +127,14 @@ def _read_image(
             "a small drawing"
         )
     try:
-        with Image.open(io.BytesIO(archive.read(info)), formats=("PNG",)) as image:
+        with open_image(io.BytesIO(archive.read(info)), formats=("PNG",)) as image:
             if image.size != (SOURCE_SIDE, SOURCE_SIDE):
                 raise DataError(
                     f"{archive.filename}: {info.filename} is {image.size[0]} x "
                     f"{image.size[1]}, expected {SOURCE_SIDE} x {SOURCE_SIDE}"
                 )
             small = image.convert("L").resize((SIDE, SIDE), Image.Resampling.LANCZOS)
-    except (OSError, SyntaxError, ValueError) as error:
+    except (OSError, SyntaxError, ValueError, zlib.error) as error:
         raise DataError(
             f"{archive.filename}: {info.filename} is not a PNG: {error}"
         ) from error

@@ -24,6 +24,10 @@ COMPRESSED = ".gz"
 _DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab"}
 
 
+MOST_CHARACTERS = 64 << 20
+"""Of a line: a packed file of some kilobytes may hold one of gigabytes."""
+
+
 class Row(NamedTuple):
     """A row of a file.
 
@@ -86,8 +90,15 @@ def _open(path: Path) -> IO[str]:
     return path.open(encoding="utf-8-sig", errors="surrogateescape", newline="")
 
 
-def _check_encoding(path: Path, lines: Iterable[str]) -> Iterator[str]:
+def _check_encoding(path: Path, file: IO[str]) -> Iterator[str]:
+    """The lines of a file, of which none is too long or in another encoding."""
+    lines = iter(lambda: file.readline(MOST_CHARACTERS + 1), "")
     for number, line in enumerate(lines, 1):
+        if len(line) > MOST_CHARACTERS:
+            raise DataError(
+                f"{path}, line {number}: longer than {MOST_CHARACTERS} characters; "
+                "is it a file of examples, one on each line?"
+            )
         if "\0" in line or not line.isascii():
             try:
                 binary = "\0" in line or not line.encode()

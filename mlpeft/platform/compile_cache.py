@@ -21,6 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final
 
+from mlpeft.files import make_private_folders
 from mlpeft.platform.home import expanded
 from mlpeft.platform.kernel_flags import add_kernel_flags, kernel_key, real_compiler
 
@@ -150,7 +151,7 @@ def take_slot(root: Path) -> tuple[Path, IO[bytes]]:
         OSError: If the folder cannot be created, written or locked, or belongs to
             another user.
     """
-    root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_private_folders(root)
     if root.stat().st_uid != os.getuid():
         raise PermissionError(f"{root} belongs to another user")
     for number in itertools.count():

@@ -10,6 +10,7 @@ import dataclasses
 import io
 import json
 import pickle
+import pickletools
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +37,7 @@ _DAMAGED = (
     LookupError,
     OverflowError,
     MemoryError,
+    RecursionError,
 )
 """What pickle, json and the decoder raise for bytes in another format."""
 _FIELDS = {field.name for field in dataclasses.fields(TaskConfig)}
@@ -133,6 +135,7 @@ def _read(
     file_format: str, content: bytes, cls: type[TaskDistribution]
 ) -> TaskDistribution:
     if file_format == "pickle":
+        _check_sizes(content)
         unpickled = _Unpickler(io.BytesIO(content)).load()
         if not isinstance(unpickled, cls):
             raise DataError(f"it contains a {type(unpickled).__name__}")
@@ -142,6 +145,22 @@ def _read(
     state = parse_json(text) if file_format == "json" else parse_yaml(text)
     distribution.__setstate__(state)
     return distribution
+
+
+def _check_sizes(content: bytes) -> None:
+    """Check that no opcode asks for more memory than its bytes can fill.
+
+    Nine bytes may ask for a string, or for an entry of the memo, of gigabytes.
+
+    Raises:
+        ValueError: If one does, or it is no pickle.
+    """
+    for opcode, argument, _ in pickletools.genops(content):
+        asks = opcode.name in {"FRAME", "PUT", "BINPUT", "LONG_BINPUT"}
+        if asks and int(argument or 0) > len(content):
+            raise ValueError(
+                f"it asks for {argument} bytes or entries and has {len(content)} bytes"
+            )
 
 
 class _Unpickler(pickle.Unpickler):

@@ -84,3 +84,15 @@ def test_a_decompression_bomb_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
     with pytest.raises(DataError, match=r"bomb\.png has too many pixels"):
         read_image(file, 8)
+
+
+def test_a_picture_with_more_pixels_than_any_photo_is_refused_before_it_is_decoded(
+    tmp_path, recwarn
+):
+    """10,000 x 10,000 white pixels in a PNG of some kilobytes."""
+    path = tmp_path / "white.png"
+    Image.new("1", (10_000, 10_000), 1).save(path)
+    assert path.stat().st_size < 100_000
+    with pytest.raises(DataError, match=r"too many pixels .* 10000 x 10000"):
+        read_image(path, 28)
+    assert not recwarn.list

@@ -6,7 +6,7 @@ import gzip
 
 import pytest
 
-from mlpeft.datasets.text_files import read_pairs
+from mlpeft.datasets.text_files import read_labelled, read_pairs
 from mlpeft.errors import DataError
 
 JSON_LINES = """\
@@ -135,3 +135,11 @@ def test_the_keys_can_be_set(tmp_path):
     assert read_pairs(tmp_path / "a.jsonl", keys) == [("x", "y")]
     with pytest.raises(DataError, match="columns text and label"):
         read_pairs(tmp_path / "a.jsonl", KEYS)
+
+
+def test_a_packed_line_of_gigabytes_is_refused_before_it_is_held(tmp_path, monkeypatch):
+    monkeypatch.setattr("mlpeft.datasets.rows.MOST_CHARACTERS", 1000)
+    path = tmp_path / "texts.jsonl.gz"
+    path.write_bytes(gzip.compress(b'{"text": "a", "label": "b"}\n' + b"a" * 100_000))
+    with pytest.raises(DataError, match="line 2: longer than 1000 characters"):
+        read_labelled(path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import resource
 import subprocess
 
 import numpy as np
@@ -204,3 +205,30 @@ def test_a_save_that_fails_leaves_the_old_file(dist, tmp_path, monkeypatch):
         TaskDistribution(dist.configs[:1]).save(path)
     assert path.read_bytes() == before
     assert [file.name for file in tmp_path.iterdir()] == ["t.json"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\x80\x04\x8d" + (1 << 30).to_bytes(8, "little"),
+        b"\x80\x04\x8e" + (1 << 30).to_bytes(8, "little"),
+        b"\x80\x04\x95" + (1 << 40).to_bytes(8, "little") + b".",
+        b"\x80\x04Nr" + (1 << 27).to_bytes(4, "little") + b".",
+        b"Np134217728\n.",
+    ],
+    ids=["a string", "bytes", "a frame", "the memo", "the memo in text"],
+)
+def test_a_pickle_that_asks_for_gigabytes_gets_none(tmp_path, content):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    (tmp_path / "tasks.pkl").write_bytes(content)
+    with pytest.raises(DataError, match="is damaged, or not a saved"):
+        TaskDistribution.load(tmp_path / "tasks.pkl")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < before + 100_000
+
+
+@pytest.mark.parametrize("suffix", [".json", ".yaml"])
+def test_a_file_nested_too_deeply_is_an_error(tmp_path, suffix):
+    path = tmp_path / f"tasks{suffix}"
+    path.write_text("[" * 100_000)
+    with pytest.raises(DataError, match="saved task distribution"):
+        TaskDistribution.load(path)

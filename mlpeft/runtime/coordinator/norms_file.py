@@ -12,6 +12,7 @@ from concurrent.futures import TimeoutError as NoAnswer
 from typing import TYPE_CHECKING, Any
 
 from mlpeft.errors import CheckpointError
+from mlpeft.files import parse_json_object
 from mlpeft.training.run_files import write_whole
 
 if TYPE_CHECKING:
@@ -81,7 +82,4 @@ def _read(path: Path) -> dict[str, Any]:
     """
     if path.stat().st_size > MOST_BYTES:
         raise ValueError(f"it has more than {MOST_BYTES} bytes")
-    tree = json.loads(path.read_text(encoding="utf-8"))
-    if not isinstance(tree, dict):
-        raise ValueError("it is no JSON object")  # noqa: TRY004 - of its content
-    return tree
+    return parse_json_object(path.read_bytes())

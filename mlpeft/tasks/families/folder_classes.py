@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from mlpeft.array_files import read_npy
 from mlpeft.datasets.images import read_image
 from mlpeft.datasets.split_assignment import assign_splits
 from mlpeft.errors import DataError
@@ -245,7 +246,7 @@ def _read_images(file: Path, size: int, omissions: Omissions) -> list[Pixels]:
 
 def _read_array(file: Path) -> Pixels:
     try:
-        return _check_block(np.load(file), file)
+        return _check_block(read_npy(file), file)
     except (OSError, SyntaxError, ValueError, EOFError) as error:
         raise DataError(f"{file} cannot be read as an image: {error}") from error
 

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
 
 from mlpeft.errors import DataError
-from mlpeft.files import file_sha256, size_text
+from mlpeft.files import file_sha256, make_private_folders, size_text
 from mlpeft.transport.blobs.incoming import Incoming
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ class BlobCache:
         self._claim: IO[str] | None = None
         try:
             for each in (folder, self._blobs, self._folders, self._in_use):
-                each.mkdir(mode=0o700, parents=True, exist_ok=True)
+                make_private_folders(each)
             foreign = folder.stat().st_uid != os.getuid()
         except OSError as error:
             raise DataError(

@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from mlpeft.errors import MlpeftError
-from mlpeft.files import write_atomically
+from mlpeft.files import make_private_folders, write_atomically
 from mlpeft.platform.home import expanded
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def worker_folder() -> Path:
 
 def make_private_folder(folder: Path) -> None:
     """Create a folder, or restrict one, to its owner."""
-    folder.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
+    make_private_folders(folder)
     folder.chmod(PRIVATE_FOLDER)
 
 
