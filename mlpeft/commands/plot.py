@@ -56,6 +56,9 @@ def plot(
             f"no folder {run.absolute()}; give the folder of a run, as `mlpeft train` "
             "prints it"
         )
+    from mlpeft.training.run_files import refuse_links
+
+    refuse_links(run)
     folder = output or run
     drawn = draw(run, folder, allow_modules=allow_module or ())
     if tasks is not None:
@@ -201,6 +204,8 @@ def _fit(run: Path, allow_modules: Collection[str]) -> Fit | None:
 
 
 def _read(path: Path) -> dict[str, Any]:
+    if path.is_symlink():
+        raise DataError(f"{path} is a symbolic link, which is not read; make it anew")
     try:
         tree = parse_json(path.read_bytes())
     except ValueError as error:

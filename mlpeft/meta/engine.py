@@ -241,7 +241,7 @@ class Engine:
         text = str(error)
         if "vjp" in text.lower() and runner.takes_second_derivatives:
             raise ConfigError(
-                f"meta_learning.algorithm: this model has an operation without a second "
+                "meta_learning.algorithm: this model has an operation without a second "
                 f"derivative in MLX ({text}); set meta_learning.first_order: true, or "
                 "take fomaml"
             ) from error

@@ -200,8 +200,8 @@ def best(run_dir: Path) -> Path | None:
         name = (run_dir / "best").read_text(encoding="utf-8").strip()
     except OSError:
         return None
-    path = run_dir / STEPS / name
-    return path if path.is_dir() else None
+    path = run_dir / STEPS / name  # a step, and no way out of the folder
+    return path if name.isdecimal() and path.is_dir() else None
 
 
 def prune(run_dir: Path, keep_last: int) -> None:

@@ -26,6 +26,9 @@ _REMEDIES = {
     errno.EROFS: "choose a paths.checkpoint_dir that may be written",
 }
 
+_REPLACED = ("evaluation.json", "comparison.json", ".png")
+"""Ends of the names of results that `evaluate`, `compare` and `plot` write anew."""
+
 
 def write_whole(path: Path, text: str) -> None:
     """Write a small file, whole or not at all.
@@ -66,16 +69,37 @@ def _number_of(error: OSError | SafetensorError) -> int | None:
     return int(found[1]) if found else None
 
 
+def refuse_links(run_dir: Path) -> None:
+    """Refuse a run's folder that has symbolic links among the files of a run.
+
+    It may be somebody else's: what is read would come from a file of the user's, and
+    what is added, such as a line of the log, would go there. Results that are written
+    anew (`_REPLACED`) replace a link.
+
+    Raises:
+        CheckpointError: Naming the first link.
+    """
+    steps = run_dir / "steps"
+    for path in (*run_dir.glob("*"), *steps.glob("*"), *steps.glob("*/*")):
+        if path.is_symlink() and not path.name.endswith(_REPLACED):
+            raise CheckpointError(
+                f"{path} is a symbolic link to {path.readlink()}: mlpeft neither reads "
+                "nor writes through links inside a run's folder, which may be somebody "
+                "else's. Put the file itself there, or remove the link"
+            )
+
+
 @contextmanager
 def locked(run_dir: Path) -> Iterator[None]:
     """Lock a run's folder; the system releases the lock if the process dies.
 
     Raises:
         CheckpointError: If another process holds the lock, or the folder is not
-            writable.
+            writable, or has symbolic links.
     """
     with explained(run_dir):
         run_dir.mkdir(parents=True, exist_ok=True)
+        refuse_links(run_dir)
         # Not truncated: until we hold the lock it names another process. Unbuffered: a
         # write that failed for want of space would be retried on closing, and raise.
         file = (run_dir / "lock").open("a+b", buffering=0)

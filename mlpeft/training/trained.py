@@ -11,6 +11,7 @@ from mlpeft.errors import CheckpointError, ConfigError
 from mlpeft.params import read_npz
 from mlpeft.platform.home import expanded
 from mlpeft.training import checkpoint
+from mlpeft.training.run_files import refuse_links
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable
@@ -69,7 +70,8 @@ def load_trained(
     Raises:
         ConfigError: If the run's configuration names another module.
         FileNotFoundError: If the path or the configuration does not exist.
-        CheckpointError: If the checkpoint cannot be read.
+        CheckpointError: If the checkpoint cannot be read, or the run's folder has
+            symbolic links.
     """
     meta, path, iteration = load_meta(path)
     run_dir = path.parent if path.is_file() else path.parents[1]
@@ -94,7 +96,8 @@ def load_meta(path: str | Path) -> SavedMeta:
 
     Raises:
         FileNotFoundError: If the path does not exist.
-        CheckpointError: If the checkpoint cannot be read.
+        CheckpointError: If the checkpoint cannot be read, or the run's folder has
+            symbolic links.
     """
     path = expanded(path)
     if not path.exists():
@@ -105,6 +108,7 @@ def load_meta(path: str | Path) -> SavedMeta:
     if path.is_file():
         return SavedMeta(read_npz(path), path, -1)
     step = path if (path / "state.json").is_file() else _best_step(path)
+    refuse_links(step.parent.parent)
     saved = checkpoint.load(step)
     return SavedMeta(saved.meta, saved.path, saved.progress.iteration)
 

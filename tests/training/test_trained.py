@@ -10,10 +10,13 @@ import pytest
 
 from mlpeft.commands.compare import compare
 from mlpeft.commands.evaluate import evaluate
+from mlpeft.commands.plot import plot
 from mlpeft.config import RunConfig
-from mlpeft.errors import ConfigError, MlpeftError
+from mlpeft.errors import CheckpointError, ConfigError, MlpeftError
 from mlpeft.evaluation.evaluate import evaluate as score
+from mlpeft.training import checkpoint
 from mlpeft.training.loop import train
+from mlpeft.training.run_files import locked
 from mlpeft.training.trained import load_trained
 
 TREE = {
@@ -95,3 +98,41 @@ def test_results_are_not_written_through_links_in_a_run_folder(run, tmp_path, ca
     compare(run, k_shots="1", episodes=1, json_output=True)
     assert precious.read_text() == "mine"
     assert not (run / "evaluation.json").is_symlink()
+
+
+@pytest.mark.parametrize(
+    "name", ["metrics.jsonl", "config.yaml", "steps", "log.jsonl", "best", "norms.json"]
+)
+def test_a_link_in_a_run_folder_is_neither_read_nor_written_through(
+    run, tmp_path, name
+):
+    """It may be somebody else's folder, and lead to a file of the user."""
+    elsewhere = tmp_path / "elsewhere"
+    if (run / name).exists():
+        (run / name).rename(elsewhere)
+    else:
+        elsewhere.write_text("mine")
+    (run / name).symlink_to(elsewhere)
+    before = elsewhere.read_bytes() if elsewhere.is_file() else None
+    match = rf"{name} is a symbolic link to .*elsewhere"
+    with pytest.raises(CheckpointError, match=match):
+        load_trained(run)
+    with pytest.raises(CheckpointError, match=match):
+        plot(run)
+    with pytest.raises(CheckpointError, match=match), locked(run):
+        pass
+    assert before is None or elsewhere.read_bytes() == before
+
+
+def test_a_step_that_is_a_link_is_not_read(run, tmp_path):
+    step = max((run / "steps").glob("*[0-9]"))
+    step.rename(tmp_path / "moved")
+    step.symlink_to(tmp_path / "moved")
+    with pytest.raises(CheckpointError, match="is a symbolic link"):
+        load_trained(run)
+
+
+def test_the_best_step_is_one_of_the_runs_own(run, tmp_path):
+    (tmp_path / "other").mkdir()
+    (run / "best").write_text("../../other")
+    assert checkpoint.best(run) is None
