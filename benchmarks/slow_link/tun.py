@@ -89,6 +89,7 @@ class SlowLink:
         loss: Probability that a packet is lost.
         seed: Decides which.
         queue_bytes: What waits for each direction at most; more is dropped.
+        most_bytes: The largest packet that passes; larger ones vanish without a word.
     """
 
     def __init__(
@@ -98,11 +99,12 @@ class SlowLink:
         loss: float = 0.0,
         seed: int = 0,
         queue_bytes: int = QUEUE_BYTES,
+        most_bytes: int = MTU,
     ) -> None:
         name = f"mlpeft-{os.getpid()}"
         self.left = End(f"{name}-left", "10.211.55.1")
         self.right = End(f"{name}-right", "10.211.55.2")
-        self._options = [rate_bit_s, delay_s, loss, seed, queue_bytes]
+        self._options = [*(rate_bit_s, delay_s, loss, seed, queue_bytes, most_bytes)]
         self._wire: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -166,6 +168,7 @@ class Direction:
         delay_s: See there.
         loss: See there.
         queue_bytes: See there.
+        most_bytes: See there.
         chance: Decides what is lost.
     """
 
@@ -176,6 +179,7 @@ class Direction:
         delay_s: float,
         loss: float,
         queue_bytes: int,
+        most_bytes: int,
         chance: random.Random,
     ) -> None:
         self._write = write
@@ -183,6 +187,7 @@ class Direction:
         self._delay_s = delay_s
         self._loss = loss
         self._queue_s = queue_bytes * self._byte_s
+        self._most_bytes = most_bytes
         self._chance = chance
         self._free_at = 0.0  # when all that waits will be sent
         self._order = itertools.count()
@@ -194,7 +199,8 @@ class Direction:
         if starts - now > self._queue_s:
             return
         self._free_at = starts + len(packet) * self._byte_s
-        if self._chance.random() >= self._loss:
+        passes = len(packet) <= self._most_bytes
+        if passes and self._chance.random() >= self._loss:
             arrives = self._free_at + self._delay_s
             heapq.heappush(self._under_way, (arrives, next(self._order), packet))
 
@@ -227,6 +233,7 @@ def carry(arguments: argparse.Namespace) -> None:
             arguments.delay,
             arguments.loss,
             arguments.queue,
+            arguments.most,
             random.Random(f"{arguments.seed} {index}"),  # noqa: S311 - a model
         )
         for index, (device, other) in enumerate(
@@ -251,7 +258,7 @@ def main() -> None:
     parser.add_argument("right")
     for name in ("rate", "delay", "loss"):
         parser.add_argument(name, type=float)
-    for name in ("seed", "queue"):
+    for name in ("seed", "queue", "most"):
         parser.add_argument(name, type=int)
     carry(parser.parse_args())
 

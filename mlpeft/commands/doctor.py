@@ -65,7 +65,7 @@ def _of_coordinator(
     from mlpeft.errors import MlpeftError
     from mlpeft.platform.network import SystemNetwork
     from mlpeft.runtime.client import choose_to_steer
-    from mlpeft.transport.rpc.diagnose import obstacle
+    from mlpeft.transport.rpc.diagnose import loses_large, obstacle
     from mlpeft.transport.security import identity
     from mlpeft.transport.security.folders import (
         coordinator_folder,
@@ -93,6 +93,7 @@ def _of_coordinator(
         SystemNetwork(),
         lambda: obstacle(address, shown),
         lambda: _look(address, shown),
+        loses_large=lambda: loses_large(address),
     )
 
 

@@ -27,6 +27,11 @@ if TYPE_CHECKING:
 CLOSE_CLOCKS_S = 5.0
 FAR_CLOCKS_S = 60.0
 """From here on tokens and certificates may be taken for ended, or not yet begun."""
+SMALLER_MTU = (
+    "a VPN, a tunnel or jumbo frames have another MTU than this machine, and what says "
+    "so is dropped. Lower it on both sides until this passes: sudo ip link set dev "
+    "DEVICE mtu 1280 (macOS: sudo ifconfig DEVICE mtu 1280)"
+)
 JOIN_AGAIN = "join again: mlpeft-worker join TOKEN"
 
 
@@ -66,6 +71,7 @@ def check_coordinator(
     diagnose: Callable[[], str | None],
     look: Callable[[], Overview],
     clock: Callable[[], float] = time.time,
+    loses_large: Callable[[], bool] = lambda: False,
 ) -> Iterator[Check]:
     """Whether a coordinator can be reached, takes us, and is like us.
 
@@ -75,6 +81,7 @@ def check_coordinator(
         diagnose: What is wrong with TLS there and what to do; None: nothing.
         look: Asks it for its status.
         clock: Seconds since 1970.
+        loses_large: Whether large packets vanish on the way.
 
     Yields:
         Checks; none after one without which the next make no sense.
@@ -83,6 +90,10 @@ def check_coordinator(
     yield reached
     yield from check_proxy(address, os.environ)
     if reached.status is Status.FAILED:
+        return
+    if loses_large():
+        detail = f"small packets reach {address} and large ones vanish on the way"
+        yield Check("packet size", Status.FAILED, detail, SMALLER_MTU)
         return
     wrong = diagnose()
     if wrong is not None:

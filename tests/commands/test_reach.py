@@ -73,10 +73,10 @@ def look(seen=None, error=None):
     return answer
 
 
-def checked(network, diagnose=lambda: None, asked=None, now=1000.0):
+def checked(network, diagnose=lambda: None, asked=None, now=1000.0, **changes):
     return list(
         reach.check_coordinator(
-            HOST, network, diagnose, asked or look(), clock=lambda: now
+            HOST, network, diagnose, asked or look(), clock=lambda: now, **changes
         )
     )
 
@@ -198,3 +198,13 @@ def test_a_proxy_on_the_way_is_named_unless_the_coordinator_is_near():
     assert "no_proxy=lab.example.org" in check.remedy
     assert list(reach.check_proxy("192.168.1.4:50051", environment)) == []
     assert list(reach.check_proxy("lab.example.org:50051", {})) == []
+
+
+def test_large_packets_that_vanish_are_named_and_nothing_else_is_asked():
+    *_, check = checked(Network(), asked=None, loses_large=lambda: True)
+    assert check.name == "packet size"
+    assert check.status is Status.FAILED
+    assert (
+        "small packets reach 192.168.1.20:50051 and large ones vanish" in check.detail
+    )
+    assert "mtu 1280" in check.remedy

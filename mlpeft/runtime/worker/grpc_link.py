@@ -12,6 +12,7 @@ import grpc.aio
 
 from mlpeft.cluster.protocol import Acknowledgement, Update
 from mlpeft.errors import RemoteProtocolError
+from mlpeft.files import size_text
 from mlpeft.runtime.worker.link import LinkLostError, LinkRefusedError
 from mlpeft.runtime.worker.ranges import in_ranges
 from mlpeft.transport.rpc import (
@@ -37,6 +38,8 @@ FETCH_TIMEOUT_S = 30.0
 FINISH_TIMEOUT_S = 10.0
 """How long the last update may stand still while it is sent."""
 MOST_THETA_BYTES = 8 << 30
+PING_TIMEOUT = "ping timeout"
+"""What gRPC says of a connection that stands still, among other words."""
 _FINAL = {grpc.StatusCode.FAILED_PRECONDITION, grpc.StatusCode.PERMISSION_DENIED}
 """With these a coordinator says that trying again does not help."""
 _BROKEN = {
@@ -78,14 +81,15 @@ class GrpcLink:
         except grpc.aio.AioRpcError as error:
             if error.code() is grpc.StatusCode.UNAVAILABLE:
                 await self._look_closer()
-            raise self._explain(error) from error
+            stalled = "its answer to the join was expected"
+            raise self._explain(error, stalled=stalled) from error
         return join_codec.decode_join_response(data)
 
     async def open(self, hello: Hello) -> GrpcStream:
         """Open the stream of work of a join."""
         assert self._channel is not None, "open comes after join"  # noqa: S101 - ours
         call = self._channel.stream_stream(channel.WORK)()
-        stream = GrpcStream(call, partial(self._explain, under_way=True))
+        stream = GrpcStream(call, self._explain)
         stream.send(hello)
         return stream
 
@@ -148,17 +152,25 @@ class GrpcLink:
             raise WrongPeerError(reason)
 
     def _explain(
-        self, error: grpc.aio.AioRpcError, *, under_way: bool = False
+        self, error: grpc.aio.AioRpcError, *, under_way: bool = False, stalled: str = ""
     ) -> MlpeftError:
         """A gRPC error as one of ours; the one place that maps them.
 
         Args:
             error: What gRPC says.
             under_way: Whether the coordinator had answered before.
+            stalled: What was on its way, if it is known.
         """
         detail = error.details() or error.code().name
         if error.code() in _FINAL:
             return LinkRefusedError(detail)
+        if stalled and PING_TIMEOUT in detail:
+            return LinkLostError(
+                f"the connection to {self._address} broke: pings got no answer while "
+                f"{stalled}. If that repeats although the coordinator runs, large "
+                "packets may vanish where small ones pass (as in a tunnel with a "
+                "smaller MTU): mlpeft doctor looks for that"
+            )
         if under_way and error.code() in _BROKEN:
             return LinkLostError(f"the connection to {self._address} broke")
         if error.code() is grpc.StatusCode.UNAVAILABLE:
@@ -174,6 +186,7 @@ class GrpcStream:
         self._explain = explain
         self._decoder = codec.DownDecoder(MOST_THETA_BYTES)
         self._outbox = Outbox()
+        self._received = 0  # messages
         self._writer = asyncio.create_task(self._write())
 
     def send(self, message: WorkerMessage) -> None:
@@ -190,7 +203,8 @@ class GrpcStream:
             try:
                 frame = await self._call.read()
             except grpc.aio.AioRpcError as error:
-                raise self._explain(error) from error
+                stalled = self._stalled()
+                raise self._explain(error, under_way=True, stalled=stalled) from error
             if frame is grpc.aio.EOF:
                 return None
             message = self._decoder.feed(frame)
@@ -200,7 +214,17 @@ class GrpcStream:
             if isinstance(message, Acknowledgement):
                 self._outbox.acknowledge(message.read_bytes)
             elif message is not None:
+                self._received += 1
                 return message
+
+    def _stalled(self) -> str:
+        """What has not come to its end; "" if nothing is known to be under way."""
+        if self._outbox.unacknowledged:
+            return f"{size_text(self._outbox.unacknowledged)} of an update were sent"
+        if self._decoder.is_receiving:
+            return "theta was on its way"
+        # After Welcome comes theta with the first lease, or nothing for long.
+        return "" if self._received > 1 else "the first theta was expected"
 
     async def finish(self) -> None:
         """Send what is waiting, end this side, and wait for the other.

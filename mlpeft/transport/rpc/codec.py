@@ -336,6 +336,11 @@ class DownDecoder(_ChunkReader):
         self._limit_bytes = limit_bytes
         self._pending: _Pending | None = None
 
+    @property
+    def is_receiving(self) -> bool:
+        """Whether a theta has begun to come and is not complete."""
+        return self._pending is not None
+
     def feed(  # noqa: C901, PLR0911 - one match
         self, frame: bytes
     ) -> protocol.CoordinatorMessage | protocol.Acknowledgement | None:

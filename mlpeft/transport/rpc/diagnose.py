@@ -6,8 +6,12 @@ It repeats the handshake with the standard library's TLS, which names the cause.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import socket
 import ssl
+import sys
+import termios
+import time
 from typing import TYPE_CHECKING
 
 from mlpeft.transport.rpc.address import is_socket, split_address
@@ -17,6 +21,12 @@ if TYPE_CHECKING:
     from mlpeft.transport.security.identity import Identity
 
 TIMEOUT_S = 3.0
+LARGE_S = 2.5
+"""How long large packets may be under way."""
+LARGE_BYTES = 8000
+"""More than any usual packet."""
+_SO_NWRITE = 0x1024
+"""macOS: bytes in the send buffer (sys/socket.h)."""
 _TLS_RECORDS = (b"\x15", b"\x16")
 """First bytes of alert and handshake records (RFC 8446, 5.1)."""
 
@@ -68,6 +78,48 @@ def takes_tls(address: str) -> bool | None:
             return _speaks_tls(connection)
     except OSError:
         return None
+
+
+def loses_large(address: str) -> bool:
+    """Whether small packets reach a server and large ones do not: a dead MTU.
+
+    A connection comes about, and then what fills whole packets is not acknowledged. If
+    this system does not tell, or the server cannot be reached, the answer is no.
+    """
+    host, port = split_address(address, "--coordinator")
+    try:
+        with socket.create_connection((host, port), TIMEOUT_S) as connection:
+            connection.sendall(_large_hello())
+            deadline = time.monotonic() + LARGE_S
+            while left := _unacknowledged(connection):
+                if time.monotonic() > deadline:
+                    return left >= LARGE_BYTES  # nothing at all came through
+                time.sleep(0.02)
+    except OSError:
+        return False
+    return False
+
+
+def _large_hello() -> bytes:
+    """A TLS ClientHello of several packets; noise to a server in the clear."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    padding = [f"mlpeft-{number:03d}-".ljust(250, "-") for number in range(32)]
+    context.set_alpn_protocols(["h2", *padding])
+    hello = ssl.MemoryBIO()
+    client = context.wrap_bio(ssl.MemoryBIO(), hello, server_hostname=COORDINATOR_NAME)
+    with contextlib.suppress(ssl.SSLWantReadError):
+        client.do_handshake()
+    return hello.read()
+
+
+def _unacknowledged(connection: socket.socket) -> int:
+    """Bytes that were sent and not acknowledged; 0 if the system does not tell."""
+    if sys.platform == "darwin":
+        return connection.getsockopt(socket.SOL_SOCKET, _SO_NWRITE)
+    answer = fcntl.ioctl(connection, termios.TIOCOUTQ, bytes(4))
+    return int.from_bytes(answer, sys.byteorder)
 
 
 def _speaks_tls(connection: socket.socket) -> bool:

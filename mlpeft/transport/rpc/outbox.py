@@ -105,6 +105,11 @@ class Outbox:
         """Bytes of chunks that the other side has read."""
         return self._window.acknowledged
 
+    @property
+    def unacknowledged(self) -> int:
+        """Bytes of chunks that were sent and that the other side has not read."""
+        return self._window.sent - self._window.acknowledged
+
     def progress(self) -> tuple[int, int, int] | None:
         """Label, bytes acknowledged and bytes of the newest large message under way."""
         if self._begun is None:
