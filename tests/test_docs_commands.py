@@ -1,0 +1,217 @@
+"""Every command of every docs page and recipe runs, or says why not here.
+
+The commands run in the order of the pages, in one folder and one process, with fewer
+and smaller steps and with tiny models: what is tested is that they are right. A command
+that a page gains must be made to run, or be listed with its reason.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import shutil
+import subprocess
+from functools import cache
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from mlpeft.cli import app
+from tests.adapters.runs import write_base
+from tests.models.pretrained import tiny_lm
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = [
+    *sorted((ROOT / "configs").glob("*.yaml")),
+    ROOT / "docs" / "tutorial_intents.md",
+    ROOT / "README.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+]
+"""First those whose runs the others take."""
+ELSEWHERE = {
+    r"make .*": "make's targets are the checks, tests and benchmarks themselves",
+    r"source .*": "activates an environment in the reader's shell",
+    r"(pip|cd) .*": "installs packages or changes folders",
+    r"python -m benchmarks.*": "hours; tests/benchmarks has the parts",
+    r"python examples/.*": "tests/examples runs them",
+    r"PYTHONPATH=examples .*": "tests/examples/test_own_model.py",
+    r"mlpeft data fetch .*": "downloads; tests/datasets/test_download.py",
+    r"mlpeft(-coordinator| chaos| status| pause| resume| stop| drain| release).*": (
+        "needs a running cluster; tests/coordinator, tests/runtime, "
+        "tests/commands/test_chaos.py and test_steer.py"
+    ),
+    r"mlpeft-worker.*": "needs a coordinator or macOS; tests/coordinator, tests/worker",
+    r"mlpeft doctor --coordinator .*": "needs another machine; test_reach.py",
+    r"mlpeft logs.* --follow": "never ends; tests/commands/test_logs.py",
+    r"mlpeft logs digits --level .*": "of a cluster; tests/commands/test_logs.py",
+    r"(grpcurl|curl|mlx_lm\.generate) .*": "a program of others",
+    r"mlpeft .*hf:OWNER/NAME.*": "needs the hub; tests/datasets/test_hub_texts.py",
+}
+"""Commands that do not run here, and why."""
+TINY = """
+meta_learning.num_meta_iterations=2 meta_learning.eval_interval=2
+meta_learning.meta_batch_size=1 meta_learning.num_inner_steps={steps}
+evaluation.num_val_episodes=1 evaluation.num_test_episodes=2
+evaluation.num_inner_steps=1 evaluation.steps=[0,1] compute.strategy=loop
+"""
+LESS = {
+    "default": "",
+    "digits": "",
+    "intents": "model.weights={encoder} task_distribution.input_dim=8",
+    "intents_reptile": "model.weights={encoder} task_distribution.input_dim=8",
+    "omniglot": "model.hidden_dim=4 meta_learning.inner_state=reset",
+    "quickstart": "",
+    "sinusoid": "",
+    "style": "model.weights={language} peft.num_layers=1",
+}
+"""What makes a recipe fast, besides `TINY`."""
+PLACES = {
+    "steps/00020000": "steps/00000002",
+    "--episodes 600": "--episodes 2",
+    "--episodes 10": "--episodes 2",
+    "checkpoints/RUN": "checkpoints/style",
+}
+
+
+def commands() -> list[tuple[str, str]]:
+    """(page, command) in order, once each."""
+    found: dict[str, str] = {}
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        if page.suffix == ".md":
+            blocks = re.findall(
+                r"```(?:bash|sh|shell|console)\n(.*?)```", text, re.DOTALL
+            )
+        else:
+            lines = re.findall(r"^#   (\S.*(?:\n#     \S.*)*)", text, re.MULTILINE)
+            blocks = [re.sub(r"\n#", "\n", line) for line in lines]
+        for block in blocks:
+            for line in re.sub(r"\\\n\s*", " ", block).splitlines():
+                command = re.sub(r"(^|\s+)#.*$", "", line).strip()
+                if command:
+                    found.setdefault(command, page.name)
+    return [(page, command) for command, page in found.items()]
+
+
+def reason(command: str) -> str | None:
+    """Why a command does not run here; None: it does."""
+    reasons = (why for rule, why in ELSEWHERE.items() if re.fullmatch(rule, command))
+    return next(reasons, None)
+
+
+@cache
+def runnable() -> list[tuple[str, str]]:
+    return [(page, command) for page, command in commands() if reason(command) is None]
+
+
+@pytest.fixture
+def desk(tmp_path, monkeypatch, data_dir) -> Path:
+    """A folder with what the pages tell the reader to have."""
+    pytest.importorskip("sklearn")
+    pytest.importorskip("matplotlib")
+    pytest.importorskip("mlx_lm")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLPEFT_DATA_DIR", str(data_dir))
+    monkeypatch.setenv("MPLBACKEND", "Agg")
+    monkeypatch.setattr("mlpeft.evaluation.evaluate.LR_FACTORS", (1.0, 3.0))
+    for folder in ("configs", "examples"):
+        shutil.copytree(ROOT / folder, tmp_path / folder)
+    write_base(tmp_path / "encoder")
+    tiny_lm.write(tmp_path / "language")
+    shutil.copy("configs/intents.yaml", "my.yaml")
+    own = [
+        {"text": f"text {number} about label {label}", "label": f"label {label}"}
+        for label in range(25)
+        for number in range(12)
+    ]
+    write_lines("my.jsonl", own)
+    write_lines("examples.jsonl", own[:30])
+    said = [
+        {"task": f"person {n}", "prompt": f"say {word}", "completion": f"{word}!"}
+        for n in range(9)
+        for word in (
+            "ab",
+            "cab",
+            "bad",
+            "fad",
+            "jab",
+            "tab",
+            "dab",
+            "gab",
+            "nab",
+            "lab",
+        )
+    ]
+    write_lines("mine.jsonl", said)
+    write_lines("my_messages.jsonl", said[:4])
+    choice = {"value": {"choices": ["refund"]}}
+    task = {"data": {"text": "money back"}, "annotations": [{"result": [choice]}]}
+    Path("tools").mkdir()
+    Path("tools/export.json").write_text(json.dumps([task]), encoding="utf-8")
+    nlu = 'nlu: [{intent: hi, examples: "- hello\\n- good day"}]'
+    Path("tools/nlu.yml").write_text(nlu, encoding="utf-8")
+    return tmp_path
+
+
+def write_lines(name: str, records: list[dict[str, str]]) -> None:
+    text = "".join(json.dumps(record) + "\n" for record in records)
+    Path(name).write_text(text, encoding="utf-8")
+
+
+def smaller(command: str, desk: Path) -> list[str]:
+    """The words of a command, with what makes it fast."""
+    for old, new in PLACES.items():
+        command = command.replace(old, new)
+    words = shlex.split(command)[1:]
+    named = re.search(r"(?:configs/)?(\w+)\.yaml", command)
+    if words[0] in {"train", "validate", "import"} and named:
+        recipe = named[1].replace("my", "intents")
+        steps = 0 if recipe == "intents" else 1
+        changes = (TINY + LESS[recipe]).format(
+            steps=steps, encoder=desk / "encoder", language=desk / "language"
+        )
+        words += [word for change in changes.split() for word in ("--set", change)]
+    if words[0] in {"evaluate", "compare"} and "--episodes" not in words:
+        words += ["--episodes", "2"]
+    if words[0] == "compare" and "--k-shots" not in words:
+        words += ["--k-shots", "1"]
+    return words
+
+
+def test_every_command_is_known():
+    """One that a page gains is run below, or listed with its reason."""
+    unknown = [
+        f"{page}: {command}"
+        for page, command in runnable()
+        if command.split()[0] not in {"mlpeft", "python"}
+    ]
+    assert unknown == []
+    assert len(runnable()) > 40
+    unused = [
+        rule
+        for rule in ELSEWHERE
+        if not any(re.fullmatch(rule, command) for _, command in commands())
+    ]
+    assert unused == []
+
+
+@pytest.mark.timeout(300)
+def test_every_command_of_every_page_runs(desk):
+    failures = []
+    for page, command in runnable():
+        if command.startswith("python"):
+            shell = ["/bin/sh", "-c", command]
+            tools = desk / "tools"
+            done = subprocess.run(shell, cwd=tools, capture_output=True, check=False)
+            code, said = done.returncode, done.stderr.decode()
+        else:
+            for made in ("checkpoints/omniglot", "mlx-adapter"):  # two pages make them
+                if "train" in command or "export" in command:
+                    shutil.rmtree(desk / made, ignore_errors=True)
+            result = CliRunner().invoke(app, smaller(command, desk))
+            code, said = result.exit_code, f"{result.output}{result.exception}"
+        if code:
+            failures.append(f"{page}: {command}\n    {said[-300:]}")
+    assert not failures, "\n".join(failures)
