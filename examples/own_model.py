@@ -25,6 +25,7 @@ import mlx.optimizers as optim
 import numpy as np
 
 from mlpeft.evaluation.evaluate import compare
+from mlpeft.evaluation.joint_start import trained_joint
 from mlpeft.tasks.sampling import TaskRandom
 from mlpeft.training.loop import train
 from mlpeft.training.trained import load_trained
@@ -121,15 +122,19 @@ def main() -> None:
     count = sum(leaf.size for leaf in result.meta.values())
     print(f"{result.iteration} meta-iterations of {count} LoRA parameters")
     trained = load_trained(result.run_dir, allow_modules=["own_model"])
-    (comparison,) = compare(trained, [8], episodes=50).values()
+    joint = trained_joint(trained)  # for as many gradients, without meta-learning
+    (comparison,) = compare(trained, [8], episodes=50, joint=joint).values()
     print("\nsquared error on new sensors, 8 readings each:")
     for name, scores in (
         ("LoRA, meta-learned start", comparison.meta),
+        (f"LoRA, joint start, step size {comparison.joint_lr:g}", comparison.joint),
         ("LoRA, fresh start", comparison.fresh),
         (f"LoRA, fresh start, step size {comparison.tuned_lr:g}", comparison.tuned),
     ):
+        if scores is None:
+            continue
         for step, loss in zip(scores.steps, scores.loss, strict=True):
-            print(f"  {name:36} after {step:2} steps  {loss:.4f}")
+            print(f"  {name:40} after {step:2} steps  {loss:.4f}")
 
 
 if __name__ == "__main__":

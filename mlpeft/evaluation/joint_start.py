@@ -13,7 +13,7 @@ from mlpeft.meta.algorithms import ALGORITHMS
 from mlpeft.training import checkpoint
 from mlpeft.training.loop import train
 from mlpeft.training.run_folder import run_folder
-from mlpeft.training.trained import Trained, load_trained
+from mlpeft.training.trained import Trained, load_meta
 from mlpeft.work import RoundInterruptedError
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def trained_joint(
             f"{_iterations(config)} meta-iterations; the same command goes on with it, "
             "or add --no-joint"
         )
-    found = load_trained(result.run_dir, result.run_dir / "config.yaml")
+    found = load_meta(result.run_dir)
     return Trained(trained.config, found.meta, found.path, found.iteration)
 
 
@@ -108,9 +108,19 @@ def _iterations(config: RunConfig) -> int:
 
 
 def _own_config(trained: Trained) -> RunConfig:
-    """What the start was trained with, without what was changed for the comparison."""
+    """What the start was trained with, without what was changed for the comparison.
+
+    The start's configuration was checked for modules that may be imported; the file in
+    the run's folder may be another, and counts only if it names no other modules.
+    """
     file = _run_dir(trained) / "config.yaml"
-    return RunConfig.load(file) if file.is_file() else trained.config
+    own = RunConfig.load(file) if file.is_file() else trained.config
+    return own if _modules(own) == _modules(trained.config) else trained.config
+
+
+def _modules(config: RunConfig) -> tuple[object, object]:
+    entry_point = config.task_distribution.task_params.get("entry_point")
+    return config.model.backbone, entry_point
 
 
 def _run_dir(trained: Trained) -> Path:

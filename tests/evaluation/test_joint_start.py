@@ -88,6 +88,20 @@ def test_a_file_of_parameters_has_it_beside_it(trained, tmp_path):
     assert found.path.parents[1] == file.parent / "joint"
 
 
+def test_a_runs_folder_cannot_have_other_code_imported(tmp_path, monkeypatch):
+    """Its config.yaml names a module; the one that was given and checked does not."""
+    run_dir = train(config(tmp_path)).run_dir
+    (tmp_path / "planted.py").write_text("raise SystemExit('imported')")
+    monkeypatch.syspath_prepend(tmp_path)
+    given, own = tmp_path / "mine.yaml", run_dir / "config.yaml"
+    given.write_text(own.read_text())
+    planted = own.read_text().replace("backbone: linear", "backbone: planted:make")
+    own.write_text(planted)
+    assert "planted" in planted
+    trained = load_trained(run_dir, given)
+    assert trained_joint(trained).path.parents[1] == run_dir / "joint"
+
+
 def test_where_there_is_none_it_is_said(tmp_path):
     joint = train(config(tmp_path / "a", "meta_learning.algorithm=joint")).run_dir
     assert trained_joint(load_trained(joint)) is None
