@@ -42,12 +42,14 @@ class Method:
         about: For the table.
         algorithm: What is trained; None: nothing.
         joint_first: Whether the first half of the gradients trains jointly.
+        ridge: Whether the joint start gets a head in closed form and takes no step.
     """
 
     name: str
     about: str
     algorithm: Any = None
     joint_first: bool = False
+    ridge: bool = False
 
     def choices(self, problem: Problem) -> list[Choice]:
         """What to choose from."""
@@ -91,6 +93,7 @@ METHODS = {
     for method in (
         Method("random", "random"),
         JOINT,
+        Method("joint-ridge", "joint, ridge head", ridge=True),
         *(
             Method(
                 f"{start}{name}",

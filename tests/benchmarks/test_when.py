@@ -75,6 +75,16 @@ def test_who_does_better_with_fewer_steps_takes_fewer():
     assert laboratory.best_of(tried, 2) == (4.0, 0.1, 1)
 
 
+def test_a_ridge_head_separates_what_the_embedding_separates(monkeypatch, tmp_path):
+    """Two classes on two axes; one query a class is nearer to the other one's axis."""
+    ridge = pytest.importorskip("benchmarks.when.ridge")
+    support, labels = np.eye(2), np.array([0, 1])
+    query = np.array([[2.0, 0.1], [0.6, 0.5], [0.1, 3.0], [0.4, 0.3]])
+    asked = np.array([0, 0, 1, 1])
+    found = ridge._accuracies(support, labels, query, asked)
+    assert found == [0.75] * len(ridge.STRENGTHS)
+
+
 def row(*scores, groups=()):
     shaped = {seed: np.array(s, float)[:, None] for seed, s in enumerate(scores)}
     return table.Row(shaped, dict(enumerate(groups)), 0, 0.0, "")
