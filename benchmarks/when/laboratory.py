@@ -158,8 +158,11 @@ class Laboratory:
 
     def choice(self, method: Method) -> Choice:
         """What validates best with the first seed."""
+        choices = method.choices(self.problem)
+        if len(choices) == 1:
+            return choices[0]
         found = []
-        for choice in method.choices(self.problem):
+        for choice in choices:
             with contextlib.suppress(FloatingPointError):
                 meta, _ = self.trained(method, choice, 0)
                 found.append((self.tuned(method, choice, 0, meta)["judged"], choice))

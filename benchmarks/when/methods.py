@@ -57,7 +57,7 @@ class Method:
             return [Choice(lr, problem.inner_lrs[0], 1) for lr in problem.outer_lrs]
         outers: tuple[float | str, ...] = problem.outer_lrs
         if self.algorithm == "reptile":
-            outers = (SGD, problem.outer_lrs[0])
+            outers = problem.reptile_outers or (SGD, problem.outer_lrs[0])
         steps = problem.inner_steps
         if self.algorithm == "reptile":
             steps = steps[-1:]  # with one it is joint training
