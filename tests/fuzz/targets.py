@@ -16,6 +16,7 @@ import gzip
 import hashlib
 import io
 import json
+import pickle
 import shutil
 import tempfile
 import zipfile
@@ -34,6 +35,8 @@ from mlpeft.cluster.sim.simulation import PATIENT
 from mlpeft.config import RunConfig, parse_yaml
 from mlpeft.config.reading import override
 from mlpeft.datasets.completions import read_completions
+from mlpeft.datasets.image_sets.image_file import read_images
+from mlpeft.datasets.image_sets.plain_pickle import read_plain_pickle
 from mlpeft.datasets.omniglot import read_omniglot
 from mlpeft.datasets.text_files import read_labelled
 from mlpeft.errors import MlpeftError
@@ -345,6 +348,32 @@ _OMNIGLOT = {
 )
 def _omniglot(data: bytes) -> None:
     read_omniglot(_file("omniglot.npz", data))
+
+
+_IMAGES = {
+    "images": np.zeros((3, 2, 2, 3), np.uint8),
+    "class_names": np.array(["a", "b"]),
+    "class_sizes": np.array([2, 1], np.int64),
+    "class_split": np.array([0, 2], np.uint8),
+    "sha256": np.array("0" * 64),
+}
+
+
+@_target(_npz(**_IMAGES), found=(_with_bytes("class_sizes", **_IMAGES),))
+def _images_of_classes(data: bytes) -> None:
+    arrays = read_images(_file("images.npz", data))
+    assert sum(len(images) for images in arrays.by_class()) == len(arrays.images)
+
+
+_MINI_IMAGENET = {
+    "image_data": np.zeros((2, 2, 2, 3), np.uint8),
+    "class_dict": {"n01": [0, 1], "n02": np.array([1])},
+}
+
+
+@_target(*(pickle.dumps(_MINI_IMAGENET, protocol) for protocol in (2, 4, 5)))
+def _pickle(data: bytes) -> None:
+    read_plain_pickle(_file("mini-imagenet-cache-train.pkl", data))
 
 
 _SAFETENSORS = save({"base_model.lora_A": np.ones((2, 3), np.float32)})

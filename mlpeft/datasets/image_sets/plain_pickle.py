@@ -9,7 +9,7 @@ four gets arguments that can only hold data.
 from __future__ import annotations
 
 import pickle
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 import numpy as np
 
@@ -71,7 +71,38 @@ _KNOWN: Final[dict[tuple[str, str], Any]] = {
 }
 
 
-class _PlainUnpickler(pickle.Unpickler):
+class _Bounded:
+    """A file that refuses to read more than there is.
+
+    A damaged length would otherwise ask for that much memory first.
+    """
+
+    def __init__(self, file: BinaryIO, size: int) -> None:
+        self._file = file
+        self._size = size
+        self.readline = file.readline
+
+    def read(self, count: int) -> bytes:
+        """Read some bytes.
+
+        Raises:
+            UnpicklingError: If there are fewer.
+        """
+        self._check(count)
+        return self._file.read(count)
+
+    def readinto(self, buffer: bytearray) -> int | None:
+        """Fill a buffer; raises as `read`."""
+        self._check(len(buffer))
+        return self._file.readinto(buffer)  # type: ignore[attr-defined, no-any-return]
+
+    def _check(self, count: int) -> None:
+        if count > self._size - self._file.tell():
+            raise pickle.UnpicklingError(f"it ends before {count} more bytes")
+
+
+# The unpickler in Python: that in C allocates a table as large as a file says.
+class _PlainUnpickler(pickle._Unpickler):  # noqa: SLF001
     """Finds the names of `_KNOWN` alone."""
 
     def find_class(self, module: str, name: str) -> Any:
@@ -98,10 +129,10 @@ def read_plain_pickle(path: Path) -> Any:
         )
     try:
         with path.open("rb") as file:
-            return _PlainUnpickler(file, encoding="latin1").load()
-    except MemoryError:
-        raise
+            bounded = _Bounded(file, size)
+            return _PlainUnpickler(bounded, encoding="latin1").load()
     except Exception as error:  # a damaged pickle raises whatever its bytes say
         raise DataError(
-            f"{path} is damaged, or no pickle of NumPy arrays: {error}"
+            f"{path} is damaged, or no pickle of NumPy arrays: "
+            f"{error or type(error).__name__}"
         ) from error

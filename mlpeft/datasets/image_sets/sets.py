@@ -40,7 +40,7 @@ class ImageSet:
     @property
     def remedy(self) -> str:
         """How to get it."""
-        return f"run: mlpeft data import {self.name} FILES; {self.expected}"
+        return f"run: mlpeft data import {self.name} FILES ({self.expected})"
 
     def convert(
         self,
