@@ -11,6 +11,7 @@ from mlpeft.platform.process import asked_to_stop
 from mlpeft.reporting import Reporters, build_reporters
 from mlpeft.runtime import fingerprint
 from mlpeft.runtime.compute import prepare
+from mlpeft.runtime.coordinator.cluster_file import ClusterFile
 from mlpeft.runtime.coordinator.executor import LATECOMERS_S, ClusterExecutor, Runtime
 from mlpeft.runtime.coordinator.norms_file import NormsFile
 from mlpeft.training.loop import train_run
@@ -99,7 +100,12 @@ def run_on_cluster(
                     executor=ClusterExecutor(runtime, should_stop),
                     # Status and metrics hear of the run as the user does.
                     reporter=Reporters(
-                        [reporter, runtime.reporter, NormsFile(runtime)]
+                        [
+                            reporter,
+                            runtime.reporter,
+                            NormsFile(runtime),
+                            ClusterFile(runtime),
+                        ]
                     ),
                     should_stop=lambda: should_stop() or runtime.stopping(),
                 )

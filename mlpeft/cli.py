@@ -23,6 +23,7 @@ from mlpeft.commands.info import info
 from mlpeft.commands.logs import logs
 from mlpeft.commands.plot import plot
 from mlpeft.commands.predict import predict
+from mlpeft.commands.report import report
 from mlpeft.commands.status import status
 from mlpeft.commands.steer import drain, pause, release, resume, stop
 from mlpeft.commands.sweep import sweep
@@ -43,7 +44,16 @@ app = typer.Typer(
 )
 MACHINE: Final = "This machine and its data"
 PANELS: Final[dict[str, tuple[Callable[..., None], ...]]] = {
-    "Train and evaluate": (demo, config, train, evaluate, compare, sweep, plot),
+    "Train and evaluate": (
+        demo,
+        config,
+        train,
+        evaluate,
+        compare,
+        sweep,
+        plot,
+        report,
+    ),
     "Use what was learned": (adapt, predict, export, import_),
     "A running cluster": (
         dashboard,

@@ -188,7 +188,7 @@ def _legend(series: Sequence[Series], width: float) -> _Legend:
     parts, x, y = [], LEFT, 14.0
     for index, each in enumerate(series):
         style = _class(each.style if each.style is not None else index)
-        length = 36 + 6.6 * len(each.name)
+        length = 48 + 6.4 * len(each.name)
         if x + length > width - RIGHT and x > LEFT:
             x, y = LEFT, y + 18
         parts.append(

@@ -59,11 +59,24 @@ def demo(
     typer.echo(f"\nLearning digits that training never saw ({held_back}):\n")
     compare(run_dir, episodes=episodes)
     draw(run_dir, run_dir, besides={"comparison.png"})
+    path = _report(run_dir)
     typer.echo(
+        f"\nA report of all this:     {path.absolute().as_uri()}"
         "\nThe same on one machine:  mlpeft train --config configs/digits.yaml"
         f"\nOn this demo's cluster:   mlpeft-coordinator --config {file}"
         "\n                          mlpeft-worker        (on each Mac)"
     )
+
+
+def _report(run_dir: Path) -> Path:
+    """Write the report of the run; its file."""
+    from mlpeft.commands.report import NAME, write
+    from mlpeft.dashboard.run_folder import RunFolder
+
+    folder = RunFolder(run_dir)
+    folder.read()
+    (path,) = write([folder], run_dir / NAME)
+    return path
 
 
 def _explain(config: RunConfig) -> None:

@@ -231,6 +231,24 @@ class Engine:
             return self.evaluate(meta, episodes, rng, steps, progress)
         return ShardScores(*scores)
 
+    def predictions(
+        self,
+        meta: Mapping[str, Array],
+        episode: Episode,
+        make_rng: Callable[[], np.random.Generator],
+        steps: int,
+    ) -> np.ndarray:
+        """The class of each query of an episode after some inner steps, (queries,).
+
+        Args:
+            meta: As in `evaluate`.
+            episode: Of a classification.
+            make_rng: As `rng` in `evaluate`, for this episode.
+            steps: Inner steps.
+        """
+        theta, state = self._as_mlx(meta)
+        return self._scorer.predictions(theta, state, episode, make_rng, steps)
+
     def _recover(self, runner: InnerLoops | Scorer, error: Exception) -> None:
         """Prepare for another try, if the error allows one; else raise it.
 

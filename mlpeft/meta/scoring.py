@@ -257,3 +257,23 @@ class Scorer:
             return self.functional.predict(params, batch)[-1]
 
         return mx.stack([outputs_of(queries[i]) for i in range(len(queries))])
+
+    def predictions(
+        self,
+        theta: MlxTree,
+        state: ParamTree,
+        episode: Episode,
+        make_rng: Callable[[], np.random.Generator],
+        steps: int,
+    ) -> np.ndarray:
+        """The class of each query of an episode after some inner steps, (queries,)."""
+        inner = replace(self.inner, num_steps=steps)
+        dropout = bool(self.functional.dropouts)
+        plan = SupportPlan.draw(inner, *episode[:2], make_rng, dropout=dropout)
+        support, query = self._prepared(plan, *map(np.asarray, episode[2:]))
+        point = self._start(self._one, theta, state, support.whole)
+        for batch in support.steps(steps):
+            point = self._one.step(*point, batch)
+        with self.functional.installed():
+            outputs = self._predict(point[0], support.whole.x, query.x)
+        return np.asarray(mx.argmax(outputs, axis=-1))

@@ -6,6 +6,7 @@ import ctypes
 import os
 import platform
 import resource
+import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,6 +53,27 @@ def describe_machine() -> Machine:
         cores=usable_cores(),
         memory_bytes=total_memory_bytes(),
     )
+
+
+def source_commit() -> str | None:
+    """The commit of mlpeft's checkout, "+" if it was changed; None: none is known."""
+    folder = Path(__file__).resolve().parents[2]
+    if not (folder / ".git").exists():
+        return None
+    git = ["git", "-C", str(folder)]
+    try:
+        commit, changes = (
+            subprocess.run(  # noqa: S603 - our own command
+                [*git, *words], capture_output=True, text=True, timeout=5, check=True
+            ).stdout.strip()
+            for words in (
+                ["rev-parse", "--short=12", "HEAD"],
+                ["status", "--porcelain", "--untracked-files=no"],
+            )
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return commit + "+" * bool(changes)
 
 
 def usable_cores() -> int:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 from mlpeft.reporting.console import ConsoleReporter
 from mlpeft.reporting.jsonl import JsonlReporter
 from mlpeft.reporting.log_file import LogReporter
+from mlpeft.reporting.sessions import SessionReporter
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -100,7 +101,7 @@ class Reporters:
 
 
 def build_reporters(config: RunConfig, *, console: bool = True) -> Reporters:
-    """Build the reporters for metrics.jsonl, the log file, terminal and `logging`.
+    """Build the reporters for the run's folder, the log, terminal and `logging`.
 
     Args:
         config: The run's configuration.
@@ -110,7 +111,11 @@ def build_reporters(config: RunConfig, *, console: bool = True) -> Reporters:
         ConfigError: If an enabled reporter needs a package that is not installed, or
             the log file cannot be written.
     """
-    reporters: list[Reporter] = [JsonlReporter(), LogReporter(config)]
+    reporters: list[Reporter] = [
+        JsonlReporter(),
+        SessionReporter(),
+        LogReporter(config),
+    ]
     if console:
         reporters.append(ConsoleReporter())
     if config.logging.wandb_enabled:

@@ -175,6 +175,24 @@ class ShardRunner:
         self._warm.add(shard.kind)
         return update
 
+    def predictions(self, meta: ParamTree, shard: Shard) -> list[np.ndarray]:
+        """The classes of the queries of a test shard's episodes, after the last step.
+
+        Args:
+            meta: The meta-state to start from.
+            shard: Of a classification; validation or test.
+        """
+        tasks = self._scored(shard)
+        return [
+            self._engine.predictions(
+                meta,
+                tasks.episode(spec.task_id, spec.seed),
+                partial(_batch_rng, shard, index),
+                self.steps[-1],
+            )
+            for index, spec in enumerate(shard.tasks)
+        ]
+
     def _compute(
         self, meta: ParamTree, shard: Shard, progress: Callable[[int], None]
     ) -> ShardUpdate:

@@ -50,6 +50,14 @@ def test_the_page_of_a_coordinator_shows_its_run_and_ends_it(cluster):
     with urllib.request.urlopen(request, timeout=PATIENCE_S) as answer:  # noqa: S310
         assert "ends after this round" in json.load(answer)["text"]
     assert coordinator.end() == 0, coordinator.text
+    (story,) = json.loads((run_folder(cluster) / "cluster.json").read_text())[
+        "sessions"
+    ].values()
+    assert story["workers"]["local-0"]["shards_done"] == story["counted"] > 0
+
+
+def run_folder(cluster):
+    return cluster.folder / "checkpoints" / "tiny"
 
 
 def shows_a_shard(event):
