@@ -78,7 +78,7 @@ def measure(workers: int, seconds: float, repeats: int, folder: Path) -> None:
         if watching:
             recorder(event, commands)
 
-    config = RunConfig.from_dict({"cluster": {"join_port": 0}})
+    config = RunConfig.from_dict({"cluster": {"join_port": 0, "lost_after_s": 60}})
     runtime = Runtime(
         config,
         VIEW,

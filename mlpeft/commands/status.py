@@ -20,7 +20,7 @@ from mlpeft.commands.options import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from rich.console import RenderableType
+    from rich.console import Console, RenderableType
 
     from mlpeft.cluster.overview import Overview
     from mlpeft.transport.security.identity import Identity
@@ -100,8 +100,6 @@ def _watch_as_json(looks: Iterator[Overview | str]) -> None:
 
 def _watch(looks: Iterator[Overview | str]) -> None:
     """Redraw; where lines cannot be redrawn, print what changed."""
-    from rich.live import Live
-
     from mlpeft.commands.status_view import steady
     from mlpeft.reporting.terminal import is_interactive, output_console
 
@@ -111,35 +109,50 @@ def _watch(looks: Iterator[Overview | str]) -> None:
         for look in looks:
             now = look if isinstance(look, str) else steady(look)
             if now != before:
-                console.print(_picture(look, None, 0.0, console.width))
+                console.print(_picture(look, console.width))
                 before = now
         return
-    last: Overview | None = None
-    seen = time.monotonic()
-    with Live(console=console, auto_refresh=False) as live:
-        for look in looks:
-            if not isinstance(look, str):
-                last, seen = look, time.monotonic()
-            silent_s = time.monotonic() - seen
-            live.update(_picture(look, last, silent_s, console.width), refresh=True)
+    _watch_on_screen(looks, console)
 
 
-def _picture(
-    look: Overview | str, last: Overview | None, silent_s: float, width: int
-) -> RenderableType:
-    """What is seen; where that is nothing, what was seen last, and for how long."""
-    from rich.console import Group
+def _watch_on_screen(looks: Iterator[Overview | str], console: Console) -> None:
+    """The whole terminal, until Ctrl-C; what was seen last stays below."""
+    from rich.live import Live
+
+    from mlpeft.commands.status_screen import screen
+    from mlpeft.dashboard.sampling import ClusterHistory
+
+    history, seen = ClusterHistory(), time.monotonic()
+    try:
+        with Live(console=console, auto_refresh=False, screen=True) as live:
+            for look in looks:
+                gone = ""
+                if isinstance(look, str):
+                    gone = f"{look} for {time.monotonic() - seen:.0f} s"
+                else:
+                    seen = time.monotonic()
+                    history.take(look, time.time())
+                size = console.size
+                shown = (
+                    _picture(look, size.width)
+                    if history.last is None
+                    else screen(history, *size, time.time(), gone)
+                )
+                live.update(shown, refresh=True)
+    finally:
+        if history.last is not None:
+            console.print(_picture(history.last, console.width))
+
+
+def _picture(look: Overview | str, width: int) -> RenderableType:
+    """What is seen, or that nothing is."""
     from rich.text import Text
 
     from mlpeft.commands.status_view import view
 
-    if not isinstance(look, str):
-        return view(look, width)
-    text = f"{look}; waiting for one"
-    if last is None:
-        return Text(text, style="yellow")
-    gone = Text(f"{look} for {silent_s:.0f} s; this was the last:", style="yellow")
-    return Group(gone, view(last, width))
+    if isinstance(look, str):
+        return Text(f"{look}; waiting for one", style="yellow")
+    return view(look, width)
 
 
 def _print(overview: Overview, *, as_json: bool) -> None:

@@ -7,8 +7,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from mlpeft.dashboard.recorder import Departure
-from mlpeft.dashboard.timeline import Bar, Timeline, sample
+from mlpeft.dashboard.sampling import ClusterHistory
 from mlpeft.errors import MlpeftError
 from mlpeft.transport.rpc import channel, control_codec, status_codec
 from mlpeft.transport.rpc.control_codec import Action, ControlRequest
@@ -17,8 +16,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mlpeft.cluster.overview import Overview
-    from mlpeft.cluster.status import WorkerStatus
-    from mlpeft.dashboard.recorder import Recorder
+    from mlpeft.dashboard.recorder import Departure, Recorder
+    from mlpeft.dashboard.timeline import Bar
     from mlpeft.runtime.coordinator.executor import Runtime
     from mlpeft.transport.security.identity import Identity
 
@@ -113,9 +112,7 @@ class RemoteCoordinator:
     ) -> None:
         self._where = (coordinator, run, folder, insecure)
         self._chosen: tuple[str, Identity | None] | None = None
-        self._last: Overview | None = None
-        self._timeline = Timeline()
-        self._departures: list[Departure] = []
+        self._history = ClusterHistory()
 
     def find(self) -> Identity | None:
         """Find the coordinator; the identity to show, None: in the clear.
@@ -143,13 +140,14 @@ class RemoteCoordinator:
         except MlpeftError as error:
             gone = str(error)
         else:
-            self._compare(overview, time.time())
+            self._history.take(overview, time.time())
+        history = self._history
         return Look(
-            self._last,
+            history.last,
             gone,
-            tuple(self._timeline.changed_since(since)),
-            self._timeline.number,
-            tuple(self._departures),
+            tuple(history.timeline.changed_since(since)),
+            history.timeline.number,
+            tuple(history.departures),
         )
 
     def _ask(self, method: str, question: bytes) -> bytes:
@@ -161,23 +159,6 @@ class RemoteCoordinator:
             raise AssertionError
         return ask(*self._chosen, method, question)
 
-    def _compare(self, overview: Overview, now: float) -> None:
-        """Note what changed since the last picture."""
-        last, self._last = self._last, overview
-        if last is not None and last.session != overview.session:
-            self._timeline.end_all(now, "lost")
-        present = {worker.worker for worker in overview.cluster.workers}
-        before = last.cluster.workers if last is not None else ()
-        same = last is not None and last.session == overview.session
-        why = "it is no longer connected" if same else "the coordinator started again"
-        self._departures += [
-            _departure(worker, now, why)
-            for worker in before
-            if worker.worker not in present
-        ]
-        del self._departures[:-200]
-        sample(self._timeline, overview, now)
-
     def control(self, action: Action, worker: str, who: str) -> str:
         """See `Source.control`."""
         del who  # the certificate says it
@@ -186,9 +167,3 @@ class RemoteCoordinator:
         with contextlib.suppress(UnicodeDecodeError):
             return control_codec.decode_response(answer)
         return ""
-
-
-def _departure(worker: WorkerStatus, now: float, why: str) -> Departure:
-    return Departure(
-        worker.worker, worker.name, worker.device, now, why, worker.shards_done
-    )

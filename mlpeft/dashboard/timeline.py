@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from mlpeft.cluster.overview import Overview
     from mlpeft.cluster.protocol import LeaseKey, WorkerId
 
 MOST_BARS: Final = 4000
@@ -140,31 +139,3 @@ class Timeline:
     def _next(self) -> int:
         self._numbers += 1
         return self._numbers
-
-
-def sample(timeline: Timeline, overview: Overview, now: float) -> None:
-    """Bring a timeline up to date with a snapshot of another process's coordinator.
-
-    Shards that begin and end between two looks are not seen.
-
-    Args:
-        timeline: Changed in place.
-        overview: The snapshot.
-        now: Unix time here when it was taken.
-    """
-    leases = {lease.key: lease for lease in overview.cluster.leases}
-    for key in [key for key in timeline.open if key not in leases]:
-        timeline.end(key, now, "ended")
-    moving = {w.worker: w for w in overview.cluster.workers}
-    for key, lease in leases.items():
-        worker = moving.get(lease.worker_id)
-        receives = worker is not None and worker.sending is not None
-        if key not in timeline.open:
-            start = now - lease.held_s
-            timeline.begin(
-                lease.worker_id, key, start, backup=lease.backup, theta=receives
-            )
-        if not receives:
-            timeline.computes(lease.worker_id, now)
-        if worker is not None and worker.receiving is not None:
-            timeline.sends(key, now)

@@ -174,9 +174,11 @@ def test_watching_on_a_terminal_keeps_the_last_picture_of_one_that_is_gone(
     monkeypatch.setenv("FORCE_COLOR", "1")
     Glances(monkeypatch, [GONE, overview(17), GONE])
     status(watch=True)
-    last = capsys.readouterr().out.rpartition("this was the last:")
-    assert "no coordinator answers at 127.0.0.1:50051 for 0 s" in last[0]
-    assert "17/600" in last[2]
+    shown = capsys.readouterr().out
+    assert "no coordinator answers at 127.0.0.1:50051 for 0 s" in shown
+    screen, _, after = shown.rpartition("\x1b[?1049l")
+    assert "this was seen last" in screen
+    assert "17/600" in after
 
 
 def test_what_must_be_put_right_ends_the_watch(monkeypatch):

@@ -26,8 +26,9 @@ from mlpeft.dashboard.log_tail import LogTail
 from mlpeft.dashboard.monitor import Monitor
 from mlpeft.dashboard.recorder import Recorder
 from mlpeft.dashboard.run_folder import RunFolder
+from mlpeft.dashboard.sampling import sample
 from mlpeft.dashboard.sources import RemoteCoordinator
-from mlpeft.dashboard.timeline import MOST_BARS, Timeline, sample
+from mlpeft.dashboard.timeline import MOST_BARS, Timeline
 from mlpeft.dashboard.web.broadcast import changes
 from mlpeft.errors import DataError
 from mlpeft.transport.rpc import status_codec
