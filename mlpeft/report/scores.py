@@ -6,9 +6,8 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-import numpy as np
-
 from mlpeft.errors import DataError
+from mlpeft.evaluation.over_seeds import seed_interval
 from mlpeft.files import parse_json_object
 from mlpeft.results import EvalResult
 from mlpeft.training.run_folder import identity
@@ -29,11 +28,6 @@ STARTS: Final = {
 GAINS: Final = {"gain": "tuned"}
 """Keys of a paired difference, and the baseline; `over_X` is over X."""
 _NOT_OURS: Final = (DataError, AttributeError, LookupError, TypeError, ValueError)
-T95: Final = (
-    *(12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228),
-    *(2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086),
-)
-"""Two-sided 95 % quantiles of Student's t for 1 to 20 degrees of freedom."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,11 +114,7 @@ def final(result: EvalResult) -> Value:
 
 def over_seeds(values: Sequence[float]) -> Value:
     """The mean over seeds, with Student's 95 % interval; NaN for one seed."""
-    if len(values) < 2:
-        return Value(values[0])
-    spread = float(np.std(values, ddof=1)) / math.sqrt(len(values))
-    quantile = T95[min(len(values) - 1, len(T95)) - 1]
-    return Value(float(np.mean(values)), quantile * spread)
+    return Value(*seed_interval(values))
 
 
 @dataclass(frozen=True, slots=True)
