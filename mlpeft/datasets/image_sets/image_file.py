@@ -24,8 +24,8 @@ from typing import IO, TYPE_CHECKING, Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from mlpeft.array_files import read_npz
 from mlpeft.errors import DataError
-from mlpeft.params import read_arrays
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -149,7 +149,7 @@ def write_images(
 @lru_cache(maxsize=8)
 def _read(path: Path, _: tuple[int, int]) -> ImageArrays:
     try:
-        small = read_arrays(path, _SMALL)
+        small = read_npz(path, _SMALL)
         images = _map_images(path)
     except ValueError as error:
         raise DataError(f"{path} cannot be read as images of classes: {error}") from (
@@ -242,7 +242,7 @@ def _map_images(path: Path) -> npt.NDArray[np.uint8]:
         with zipfile.ZipFile(path) as archive:
             entry = archive.getinfo(_IMAGES)
         if entry.compress_type != zipfile.ZIP_STORED:
-            return read_arrays(path, ["images"])["images"]
+            return read_npz(path, ["images"])["images"]
         with path.open("rb") as file:
             file.seek(entry.header_offset)
             local = file.read(_LOCAL_HEADER)

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from mlpeft.array_files import read_npz
 from mlpeft.datasets.image_sets.image_file import SPLITS, ImageClass
 from mlpeft.datasets.image_sets.pictures import decode_picture
 from mlpeft.datasets.image_sets.plain_pickle import read_plain_pickle
 from mlpeft.errors import DataError
-from mlpeft.params import read_arrays
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -71,7 +71,7 @@ def _read_pictures(path: Path) -> Any:
     """A list of encoded pictures, or an array of images."""
     if path.suffix == ".npz":
         try:
-            return read_arrays(path, ["images"])["images"]
+            return read_npz(path, ["images"])["images"]
         except ValueError as error:
             raise DataError(f"{path} cannot be read: {error}") from error
     pictures = read_plain_pickle(path)
