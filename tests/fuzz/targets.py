@@ -24,9 +24,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import mlx.core as mx
 import numpy as np
+from PIL import Image
 from safetensors.numpy import save, save_file
 
+from mlpeft.array_files import read_npy
 from mlpeft.cluster import protocol as p
 from mlpeft.cluster.coordinator.machine import CoordinatorMachine
 from mlpeft.cluster.overview import Bytes, Overview, RunProgress
@@ -37,6 +40,7 @@ from mlpeft.config.reading import override
 from mlpeft.datasets.completions import read_completions
 from mlpeft.datasets.image_sets.image_file import read_images
 from mlpeft.datasets.image_sets.plain_pickle import read_plain_pickle
+from mlpeft.datasets.images import read_image
 from mlpeft.datasets.omniglot import read_omniglot
 from mlpeft.datasets.text_files import read_labelled
 from mlpeft.errors import MlpeftError
@@ -44,13 +48,15 @@ from mlpeft.exchange.files import read_arrays
 from mlpeft.exchange.huggingface import read_settings
 from mlpeft.files import parse_json_object
 from mlpeft.models.pretrained.encoder_weights import read_encoder
-from mlpeft.models.pretrained.gguf import Gguf, gguf_tokenizer
+from mlpeft.models.pretrained.gguf import Gguf, gguf_tokenizer, read_gguf
 from mlpeft.models.pretrained.pooling import read_pooling
 from mlpeft.models.pretrained.tokenizers import read_tokenizer_file
 from mlpeft.params import read_npz
 from mlpeft.reporting.jsonl import read_records
 from mlpeft.reporting.log_lines import read_log
 from mlpeft.tasks.assets import Asset, AssetKind
+from mlpeft.tasks.distribution import TaskDistribution
+from mlpeft.tasks.episode import TaskConfig
 from mlpeft.training import checkpoint
 from mlpeft.transport.blobs import manifest
 from mlpeft.transport.blobs.manifest import OfferedAsset
@@ -379,6 +385,39 @@ def _pickle(data: bytes) -> None:
 _SAFETENSORS = save({"base_model.lora_A": np.ones((2, 3), np.float32)})
 
 
+def _npy(array: np.ndarray) -> bytes:
+    held = io.BytesIO()
+    np.save(held, array)
+    return held.getvalue()
+
+
+@_target(_npy(np.zeros((2, 3), np.uint8)), found=(_HALF_A_HEADER,))
+def _npy_images(data: bytes) -> None:
+    try:
+        read_npy(_file("images.npy", data))
+    except (OSError, ValueError):
+        return
+
+
+def _png() -> bytes:
+    held = io.BytesIO()
+    Image.new("L", (5, 4), 7).save(held, "PNG")
+    return held.getvalue()
+
+
+@_target(_png())
+def _image(data: bytes) -> None:
+    read_image(_file("image.png", data), 8)
+
+
+@_target(
+    pickle.dumps(TaskDistribution([TaskConfig("a", "sinusoid")])),
+    found=(b"\x80\x04\x8d" + (1 << 30).to_bytes(8, "little"),),
+)
+def _task_pickle(data: bytes) -> None:
+    TaskDistribution.load(_file("tasks.pkl", data))
+
+
 @_target(_SAFETENSORS, found=(_SAFETENSORS.replace(b"lora_A", b"lora_\xff"),))
 def _safetensors(data: bytes) -> None:
     read_arrays(_file("adapters.safetensors", data))
@@ -509,15 +548,25 @@ _GGUF = {
     found=(json.dumps(_GGUF | {"tokenizer.ggml.tokens": ["a", "b"]}).encode(),),
 )
 def _gguf_tokenizer(data: bytes) -> None:
-    """The tokenizer in a GGUF file's metadata, here as JSON.
-
-    The file itself is read by MLX, in C, which crashes on damaged ones.
-    """
+    """The tokenizer in a GGUF file's metadata, here as JSON."""
     try:
         metadata = parse_json_object(data)
     except ValueError:
         return
     gguf_tokenizer(Gguf(Path("model.gguf"), {}, metadata))
+
+
+def _gguf_bytes() -> bytes:
+    file = _folder() / "sample.gguf"
+    values = {"general.name": "x", "tokens": ["a", "b"], "number": mx.array(3)}
+    mx.save_gguf(str(file), {"w": mx.zeros((2, 32))}, values)
+    return file.read_bytes()
+
+
+@_target(_gguf_bytes())
+def _gguf(data: bytes) -> None:
+    """MLX reads it in C, and believes every length that our check lets pass."""
+    read_gguf(_file("model.gguf", data))
 
 
 # --- what we wrote ourselves ----------------------------------------------------------

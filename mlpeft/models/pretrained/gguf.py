@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import mlx.core as mx
 
 from mlpeft.errors import DataError
+from mlpeft.models.pretrained.gguf_header import check_header
 from mlpeft.models.pretrained.tokenizers import readable
 
 if TYPE_CHECKING:
@@ -64,8 +65,9 @@ def read_gguf(path: Path) -> Gguf:
         DataError: If it cannot be read.
     """
     try:
+        check_header(path)
         contents: Any = mx.load(str(path), return_metadata=True)
-    except (RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
         raise DataError(f"{path} cannot be read as GGUF: {error}") from error
     weights, metadata = contents
     return Gguf(path, weights, {key: _to_python(metadata[key]) for key in metadata})
