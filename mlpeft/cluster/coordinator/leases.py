@@ -153,13 +153,18 @@ class Leases:
             self._state.held_back.discard(worker_id)
         else:
             self._state.held_back.add(worker_id)
-        if key is not None and self.is_live(worker, key) and self._state.round:
-            live = self._state.round.live[key]
+        current = self._state.round
+        if key is None or current is None:
+            return []
+        for other in current.live_of(worker_id):  # none of them can be heard of
+            live = current.live[other]
+            live.deadline = max(live.deadline, now + self._policy.lost_after_s)
+        if self.is_live(worker, key):
+            live = current.live[key]
             live.slow = live.on_straggler = False
             live.warn_at = None
-            self._state.round.slow_leases.discard(key)
-            self._state.round.to_back_up.pop(key, None)
-            live.deadline = max(live.deadline, now + self._policy.lost_after_s)
+            current.slow_leases.discard(key)
+            current.to_back_up.pop(key, None)
             if live.computed_at is None:
                 live.computed_at = now
         return []

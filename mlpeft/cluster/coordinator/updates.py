@@ -154,7 +154,19 @@ class UpdateHandler:
         def is_read(other: WorkerId) -> bool:
             return other != worker_id and other not in held_back
 
-        return turn(current, key.shard, is_read, room_bytes)
+        due = turn(current, key.shard, is_read, room_bytes)
+        if due is Turn.LATER and self._frees_the_line(current):
+            return Turn.NOW
+        return due
+
+    def _frees_the_line(self, current: OpenRound) -> bool:
+        """Whether an update is read early because its worker is needed for a backup.
+
+        All that could back up a slow lease may wait behind it with large updates. One
+        that is read takes memory for one more, and its worker gets the backup.
+        """
+        idle = self._state.availability.free
+        return bool(current.to_back_up) and not current.waits and not idle
 
     def returned(self, worker: WorkerRecord, event: LeaseReturn) -> Commands:
         """A lease came back without an update."""

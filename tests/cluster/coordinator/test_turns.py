@@ -14,7 +14,7 @@ from mlpeft.cluster.sim import (
     toy_shards,
     toy_update,
 )
-from tests.cluster.builders import THETA, Machine, key, of_type, policy_with
+from tests.cluster.builders import THETA, Machine, granted, key, of_type, policy_with
 
 ADA, BOB, EVE = p.WorkerId("ada-id"), p.WorkerId("bob-id"), p.WorkerId("eve-id")
 
@@ -131,3 +131,51 @@ def test_a_single_worker_with_many_slots_does_not_wait_for_itself():
         )
         expected = serial_result(6, shards=9)
         assert simulation.run().tobytes() == expected.tobytes(), seed
+
+
+def test_an_update_behind_a_slow_lease_is_read_if_nobody_else_can_back_it_up():
+    """Shard 0 is slow, and both others wait with updates that are too large to hold."""
+    made = Machine(
+        policy_with(ordered_sum=True, room_bytes=0, lease_s=100.0, least_lease_s=5.0)
+    )
+    for name in ("ada", "bob", "eve", "cyd"):
+        made.join(name)
+    made.open(shards=4)
+    for worker, shard in ((EVE, 2), (p.WorkerId("cyd-id"), 3)):
+        assert turn(made, worker, shard) is Turn.LATER
+        made(cm.UploadHeld(worker, key(shard)))
+    made.update("bob", 1)
+    assert turn(made, EVE, 2) is Turn.LATER, "bob backs up what will be slow"
+    made(cm.WorkerLeft(BOB, "gone"))
+    for second in range(1, 7):
+        made(cm.MessageReceived(ADA, p.Heartbeat()), at=float(second))
+        made(cm.UploadHeld(EVE, key(2)))
+        made(cm.UploadHeld(p.WorkerId("cyd-id"), key(3)))
+        made(m.TimePassed(), at=float(second))
+    assert turn(made, EVE, 2) is Turn.NOW
+    made(cm.UploadHeld(EVE, None))
+    backups = granted(made.update("eve", 2))
+    assert backups == [("eve-id", key(0, 2))]
+    assert turn(made, p.WorkerId("cyd-id"), 3) is Turn.LATER, "one is enough"
+
+
+def test_no_lease_of_a_worker_whose_stream_is_not_read_expires():
+    """It holds two: the update of one waits, and of the other nothing can be heard."""
+    made = Machine(
+        policy_with(ordered_sum=True, room_bytes=0, lease_s=5.0, lost_after_s=4.0)
+    )
+    made.join("ada")
+    made.join("eve", slots=2)
+    commands = made.open(shards=4)
+    held = [key for worker, key in granted(commands) if worker == "eve-id"]
+    assert len(held) == 2
+    for second in range(1, 20):
+        made(cm.MessageReceived(ADA, p.Heartbeat()), at=float(second))
+        made(cm.UploadHeld(EVE, held[-1]))
+        made(m.TimePassed(), at=float(second))
+    failures = made.state.status(made.now).failures
+    live = made.state._state.round.live.values()
+    assert failures["lost"] == 0
+    assert {each.worker for each in live} >= {EVE}
+    assert failures["late"] <= 3, "ada's own"
+    assert made.state._state.workers[EVE].failures == 0
