@@ -8,7 +8,7 @@ Everything is resumed: a result that is in the folder is not made again, and a t
 that was killed goes on. All algorithms see the same episodes: meta-batch, support and
 query sets, inner steps and meta-iterations are the problem's. What a row may choose, it
 chooses on validation tasks with the first seed: one of two inner step sizes (outer,
-where there are no inner steps). Tests take as many inner steps as training.
+where there are no inner steps; iMAML: one of two lambdas, and twice the steps). Tests take as many inner steps as training.
 """
 
 from __future__ import annotations
@@ -150,7 +150,7 @@ ROWS = {
     "maml++": Row(ADAM),
     "meta_curvature": Row(ADAM),
     "cavia": Row(ADAM),
-    "imaml": Row(ADAM | {"num_inner_steps": 10, "proximal": 0.5}),
+    "imaml": Row(ADAM | {"num_inner_steps": 10}),
     "protonet": Row(ADAM, metric=True),
     "matching": Row(ADAM, metric=True),
     "relation": Row(ADAM, metric=True),
@@ -161,6 +161,8 @@ def candidates(problem: str, row: str) -> tuple[dict[str, float], ...]:
     """What a row chooses from."""
     if ROWS[row].metric:
         return tuple({"outer_lr": lr} for lr in (2e-3, 5e-3))
+    if row == "imaml":  # with the smaller of the two step sizes
+        return tuple({"proximal": strength} for strength in (1.0, 10.0))
     given = PROBLEMS[problem]
     lrs = given.context_lrs if row == "cavia" else given.inner_lrs
     return tuple({"inner_lr": lr} for lr in lrs)
@@ -177,7 +179,8 @@ def config(
     """The configuration of one training."""
     tree = {section: dict(keys) for section, keys in PROBLEMS[problem].keys.items()}
     algorithm = {} if row == "random" else {"algorithm": row}
-    tree["meta_learning"] |= algorithm | ROWS[row].keys | choice
+    usual = {"inner_lr": PROBLEMS[problem].inner_lrs[0]}
+    tree["meta_learning"] |= usual | algorithm | ROWS[row].keys | choice
     steps = tree["meta_learning"]["num_inner_steps"]
     tree["evaluation"] |= {"num_inner_steps": steps, "steps": [steps]}
     ((name, value),) = choice.items()

@@ -56,7 +56,9 @@ def _scores(folder: Path) -> dict[str, str]:
 def _cell(results: list[dict[str, Any]]) -> str:
     """Mean ± standard deviation over seeds; of one seed with its interval of tasks."""
     first = results[0]["test"]
-    name, factor, digits = ("acc", 100, 1) if "acc" in first else ("loss", 1, 3)
+    name, factor, digits = (
+        ("acc", 100, 1) if first.get("acc") is not None else ("loss", 1, 3)
+    )
     values = factor * np.array([result["test"][name][-1] for result in results])
     unit = " %" if name == "acc" else ""
     if len(values) == 1:
