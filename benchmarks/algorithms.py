@@ -8,7 +8,8 @@ Everything is resumed: a result that is in the folder is not made again, and a t
 that was killed goes on. All algorithms see the same episodes: meta-batch, support and
 query sets, inner steps and meta-iterations are the problem's. What a row may choose, it
 chooses on validation tasks with the first seed: one of two inner step sizes (outer,
-where there are no inner steps; iMAML: one of two lambdas, and twice the steps). Tests take as many inner steps as training.
+where there are no inner steps; iMAML: one of two lambdas, and twice the steps). Tests
+take as many inner steps as training.
 """
 
 from __future__ import annotations
