@@ -8,26 +8,32 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mlpeft.meta.algorithms import ALGORITHMS
+
 if TYPE_CHECKING:
     from pathlib import Path
 
+ORDER = ("sinusoid", "digits", "omniglot")
 _FILE = re.compile(r"(?P<row>[^-]+)-(?P<key>\w+)-(?P<value>.+)-(?P<seed>\d+)\.json")
 
 
 def table(out: Path) -> str:
     """What is there: accuracy or loss by problem, and what a step costs."""
-    problems = sorted(p.name for p in (out / "results").glob("*") if p.is_dir())
-    problems.sort(key=["sinusoid", "digits", "omniglot"].index)
+    problems = [name for name in ORDER if (out / "results" / name).is_dir()]
     scores = {problem: _scores(out / "results" / problem) for problem in problems}
-    rows = list(dict.fromkeys(row for found in scores.values() for row in found))
-    lines = ["| | " + " | ".join(problems) + " |", "| --- |" + " --- |" * len(problems)]
+    known = {row for found in scores.values() for row in found}
+    rows = [row for row in ("random", *ALGORITHMS) if row in known]
+    lines = [
+        "| | " + " | ".join(problems) + " |",
+        "| --- |" + " ---: |" * len(problems),
+    ]
     for row in rows:
-        shown = [scores[problem].get(row, "") for problem in problems]
+        shown = [scores[problem].get(row, "-") for problem in problems]
         lines.append(f"| {row} | " + " | ".join(shown) + " |")
-    for problem in problems:
-        file = out / "results" / problem / "costs.json"
-        if file.is_file():
-            lines += ["", f"{problem}:", "", *_costs(json.loads(file.read_text()))]
+    files = {name: out / "results" / name / "costs.json" for name in problems}
+    costs = {k: json.loads(v.read_text()) for k, v in files.items() if v.is_file()}
+    if costs:
+        lines += ["", *_costs(costs)]
     return "\n".join(lines)
 
 
@@ -69,15 +75,24 @@ def _cell(results: list[dict[str, Any]]) -> str:
     return f"{values.mean():.{digits}f} ± {spread:.{digits}f}{unit}{count}"
 
 
-def _costs(found: dict[str, dict[str, float]]) -> list[str]:
-    base = found["fomaml"]["ms"]
+def _costs(costs: dict[str, dict[str, dict[str, float]]]) -> list[str]:
+    """Gradients a task, time as a multiple of FOMAML's, memory and size of theta."""
+    last = list(costs)[-1]
+    times = " | ".join(f"time, {problem}" for problem in costs)
     lines = [
-        "| | numbers in theta | ms an iteration | of FOMAML's | peak memory, MB |",
-        "| --- | ---: | ---: | ---: | ---: |",
+        f"| | gradients a task | {times} | MB, {last} | numbers in theta, {last} |",
+        "| --- |" + " ---: |" * (len(costs) + 3),
     ]
-    for row, cost in found.items():
+    for row, cost in costs[last].items():
+        steps = 10 if row == "imaml" else 5
+        name: Any = row
+        ratios = [
+            f"{found[row]['ms'] / found['fomaml']['ms']:.1f}" if row in found else "-"
+            for found in costs.values()
+        ]
         lines.append(
-            f"| {row} | {cost['numbers']:,.0f} | {cost['ms']:.1f} | "
-            f"{cost['ms'] / base:.2f} | {cost['peak_mb']:.1f} |"
+            f"| {row} | {ALGORITHMS[name].gradients(steps)} | {' | '.join(ratios)} | "
+            f"{cost['peak_mb']:.1f} | {cost['numbers']:,.0f} |"
         )
-    return lines
+    base = ", ".join(f"{k} {v['fomaml']['ms']:.1f}" for k, v in costs.items())
+    return [*lines, "", f"FOMAML's time, ms of processor an iteration: {base}."]

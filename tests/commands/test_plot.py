@@ -77,3 +77,27 @@ def test_a_comparison_of_another_form_is_refused(tmp_path: Path, content) -> Non
     (tmp_path / "comparison.json").write_bytes(content)
     with pytest.raises(DataError, match="make it anew"):
         plot(tmp_path)
+
+
+def test_a_map_of_the_training_tasks_is_drawn_where_it_is_asked_for(tmp_path) -> None:
+    """And a method that there is not is named."""
+    from mlpeft.config import RunConfig
+    from mlpeft.errors import ConfigError
+    from mlpeft.training.loop import train
+
+    config = RunConfig.from_dict(
+        {
+            "run": {"name": "waves"},
+            "meta_learning": {"num_meta_iterations": 1, "num_inner_steps": 1},
+            "task_distribution": {"task_families": ["sinusoid"], "num_classes": 1},
+            "model": {"hidden_dim": 4, "num_layers": 1},
+            "evaluation": {"num_val_episodes": 2, "num_inner_steps": 1},
+            "compute": {"strategy": "loop"},
+            "paths": {"checkpoint_dir": str(tmp_path)},
+        }
+    )
+    run = train(config).run_dir
+    plot(run, tmp_path / "pictures", tasks="features")
+    assert "task_map.png" in pictures(tmp_path / "pictures")
+    with pytest.raises(ConfigError, match="expected one of gradient, fisher"):
+        plot(run, tmp_path / "pictures", tasks="taste")
