@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from matplotlib.figure import Figure
 
+    from mlpeft.config import RunConfig
     from mlpeft.evaluation.sinusoid_fit import Fit
     from mlpeft.results import EvalResult
 
@@ -44,6 +45,20 @@ def plot(
             show_default=False,
         ),
     ] = None,
+    format_: Annotated[
+        str,
+        typer.Option(
+            "--format", help="png, svg or pdf; several with commas.", metavar="FORMAT"
+        ),
+    ] = "png",
+    size: Annotated[
+        str | None,
+        typer.Option(
+            help="WIDTHxHEIGHT in inches, such as 3.3x2.4 for a column of a paper.",
+            metavar="WxH",
+            show_default=False,
+        ),
+    ] = None,
     allow_module: AllowModule = None,
 ) -> None:
     """Draw what a run's folder holds: learning curve, evaluation, comparison.
@@ -59,15 +74,14 @@ def plot(
     from mlpeft.training.run_files import refuse_links
 
     refuse_links(run)
-    folder = output or run
-    drawn = draw(run, folder, allow_modules=allow_module or ())
+    folder, modules = output or run, allow_module or ()
+    formats = _formats(format_)
+    inches = None if size is None else _inches(size)
+    drawn = draw(run, folder, allow_modules=modules, formats=formats, size=inches)
     if tasks is not None:
-        folder.mkdir(parents=True, exist_ok=True)
-        path = folder / "task_map.png"
-        unlink_link(path)
-        _task_map(run, tasks, allow_module or ()).savefig(path)
-        typer.echo(f"Drawn in {path}")
-    elif not drawn:
+        figure = _task_map(run, tasks, modules)
+        drawn += _save(figure, folder / "task_map.png", formats, inches)
+    if not drawn:
         raise DataError(
             f"nothing to draw in {run.absolute()}: expected metrics.jsonl, "
             "evaluation.json or comparison.json; is it the folder of a run?"
@@ -80,6 +94,8 @@ def draw(
     *,
     besides: Collection[str] = (),
     allow_modules: Collection[str] = (),
+    formats: Collection[str] = ("png",),
+    size: tuple[float, float] | None = None,
 ) -> int:
     """Draw what a run's folder holds, and say so; how many pictures.
 
@@ -88,18 +104,59 @@ def draw(
         folder: Where the pictures go.
         besides: Names of pictures that are drawn already.
         allow_modules: See `load_trained`.
+        formats: Of the files.
+        size: Of each picture in inches; None: as it is.
     """
     drawn = 0
     for name, figure in _figures(run, allow_modules):
         if name in besides:
             continue
-        folder.mkdir(parents=True, exist_ok=True)
-        path = folder / name
-        unlink_link(path)
-        figure.savefig(path)
-        typer.echo(f"Drawn in {path}")
-        drawn += 1
+        drawn += _save(figure, folder / name, formats, size)
     return drawn
+
+
+def _save(
+    figure: Figure,
+    path: Path,
+    formats: Collection[str],
+    size: tuple[float, float] | None,
+) -> int:
+    """Write a picture in each format, and say so; how many files."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if size is not None:
+        figure.set_size_inches(*size)
+    for kind in formats:
+        file = path.with_suffix(f".{kind}")
+        unlink_link(file)
+        figure.savefig(file)
+        typer.echo(f"Drawn in {file}")
+    return len(formats)
+
+
+def _formats(text: str) -> list[str]:
+    from mlpeft.evaluation.plots import FORMATS
+
+    formats = [part.strip().lower() for part in text.split(",")]
+    unknown = [part for part in formats if part not in FORMATS]
+    if unknown:
+        raise typer.BadParameter(
+            f"expected {', '.join(FORMATS)}, got {unknown[0]!r}", param_hint="--format"
+        )
+    return formats
+
+
+def _inches(text: str) -> tuple[float, float]:
+    width, _, height = text.lower().partition("x")
+    try:
+        size = float(width), float(height)
+    except ValueError:
+        size = (0.0, 0.0)
+    if not all(1.0 <= length <= 50.0 for length in size):
+        raise typer.BadParameter(
+            f"expected WIDTHxHEIGHT in inches (1 to 50), such as 3.3x2.4, got {text!r}",
+            param_hint="--size",
+        )
+    return size
 
 
 def _figures(run: Path, allow_modules: Collection[str]) -> Iterator[tuple[str, Figure]]:
@@ -109,7 +166,7 @@ def _figures(run: Path, allow_modules: Collection[str]) -> Iterator[tuple[str, F
     from mlpeft.results import EvalResult
 
     if (run / FILE_NAME).is_file():
-        yield "learning_curve.png", plots.learning_curve(run)
+        yield "learning_curve.png", plots.learning_curve(run, unit=_unit(run))
     evaluation, comparison = run / "evaluation.json", run / "comparison.json"
     curves: dict[str, EvalResult] = {}
     if evaluation.is_file():
@@ -118,14 +175,20 @@ def _figures(run: Path, allow_modules: Collection[str]) -> Iterator[tuple[str, F
         record = _read(comparison)
         results = compared(record)
         per_class = bool(record.get("k_per_class"))
-        yield "comparison.png", plots.kshot_curve(results, per_class=per_class)
+        ways = subject(run, shots=False)
+        yield (
+            "comparison.png",
+            plots.kshot_curve(results, per_class=per_class, subject=ways),
+        )
         if not curves:
-            most = max(results["meta-learned"])
+            shots = results["meta-learned"]
+            few = 5 if 5 in shots else min(shots)  # where starts differ most
             curves = {
-                f"{name}, {most}-shot": rows[most] for name, rows in results.items()
+                f"{name}, {few}-shot": rows[few] for name, rows in results.items()
             }
     if curves:
-        yield "adaptation.png", plots.adaptation_curve(curves)
+        what = subject(run, shots=evaluation.is_file())
+        yield "adaptation.png", plots.adaptation_curve(curves, subject=what)
     fit = _fit(run, allow_modules)
     if fit is not None:
         yield "sinusoid_fit.png", plots.sinusoid_fit(**asdict(fit))
@@ -161,6 +224,34 @@ def _task_map(run: Path, method: str, allow_modules: Collection[str]) -> Figure:
     families = [tasks.config(id_).task_family for id_ in ids]
     title = f"{len(rows)} training tasks of {run.resolve().name} by {method}"
     return plots.task_map(embedding.task_map(rows), families, title)
+
+
+def subject(run: Path, *, shots: bool) -> str:
+    """What a run learns, for titles: `digits, 3-way 1-shot`; "" if it is not known."""
+    config = _config(run)
+    if config is None:
+        return ""
+    tasks = config.task_distribution
+    name = tasks.task_params.get("dataset") or ", ".join(tasks.task_families)
+    return f"{name}, {tasks.num_classes}-way" + f" {tasks.k_shot}-shot" * shots
+
+
+def _unit(run: Path) -> str:
+    """What the loss of a run is."""
+    from mlpeft.tasks.families import get_family
+
+    config = _config(run)
+    if config is None:
+        return ""
+    family = get_family(config.task_distribution.task_families[0])
+    return "mean squared error" if family.regression else "cross entropy, nats"
+
+
+def _config(run: Path) -> RunConfig | None:
+    from mlpeft.config import RunConfig
+
+    file = run / "config.yaml"
+    return RunConfig.load(file) if file.is_file() else None
 
 
 def compared(record: dict[str, Any]) -> dict[str, dict[int, EvalResult]]:

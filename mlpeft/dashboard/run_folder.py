@@ -194,19 +194,6 @@ class RunFolder:
             return True
         return False
 
-    def results(self) -> dict[str, EvalResult]:
-        """Scores on test tasks by name, of evaluation.json and comparison.json."""
-        found: dict[str, EvalResult] = {}
-        with contextlib.suppress(OSError, ValueError, MlpeftError, TypeError):
-            tree = parse_json((self.path / "evaluation.json").read_bytes())
-            found["meta-learned"] = EvalResult.from_dict(tree)
-        with contextlib.suppress(OSError, ValueError, LookupError, TypeError):
-            tree = parse_json((self.path / "comparison.json").read_bytes())
-            k, row = max(tree["k_shots"].items(), key=lambda item: int(item[0]))
-            for key, name in (("meta", "meta-learned"), ("tuned", "fresh, tuned")):
-                found[f"{name}, {k}-shot"] = EvalResult.from_dict(row[key])
-        return found
-
 
 def _sampled(descriptor: int) -> Iterator[bytes]:
     """All validations of a large file, and evenly spaced training lines, in order."""

@@ -42,15 +42,22 @@ COLOURS: Final = (BLUE, ORANGE, GREEN, "#CC79A7", "#D55E00", "#56B4E9")
 MARKERS: Final = ("o", "s", "^", "D", "v", "P")
 """Curves also differ by marker, for print in black and white."""
 
+DASHES: Final = ("-", (0, (6, 2)), (0, (2, 1.5)), (0, (6, 2, 1.5, 2)), "-", (0, (4, 1)))
+"""A line that lies on another is dashed, so that both are seen."""
+FORMATS: Final = ("png", "svg", "pdf")
+
+SMOOTH_OVER: Final = 60
+"""A training loss of more points gets a smoothed line, too."""
 MAX_POINTS: Final = 400
 """A curve with more points is drawn as means of neighbours."""
 
 
-def learning_curve(run_dir: str | Path) -> Figure:
+def learning_curve(run_dir: str | Path, *, unit: str = "") -> Figure:
     """Training loss and validation over the meta-iterations of a run.
 
     Args:
         run_dir: The run's folder, with its metrics.jsonl.
+        unit: What the loss is, such as cross entropy in nats.
 
     Raises:
         DataError: If it holds no metrics.
@@ -75,6 +82,7 @@ def learning_curve(run_dir: str | Path) -> Figure:
     axes = figure.subplots(panels, 1, sharex=True, squeeze=False)[:, 0]
     if train:
         _draw_losses(axes[0], train)
+        axes[0].set_ylabel(f"training loss ({unit})" if unit else "training loss")
     if validations:
         _draw_validations(axes[-1], validations)
     axes[0].set_title(f"Learning curve of {Path(run_dir).resolve().name}")
@@ -82,11 +90,12 @@ def learning_curve(run_dir: str | Path) -> Figure:
     return figure
 
 
-def adaptation_curve(results: Mapping[str, EvalResult]) -> Figure:
+def adaptation_curve(results: Mapping[str, EvalResult], *, subject: str = "") -> Figure:
     """Accuracy, or loss, of each start over inner gradient steps.
 
     Args:
         results: By legend label, such as meta-learned and fresh initialisation.
+        subject: What is learned, such as digits, 3-way 1-shot.
 
     Raises:
         DataError: If there are no results.
@@ -100,19 +109,24 @@ def adaptation_curve(results: Mapping[str, EvalResult]) -> Figure:
     first = next(iter(results.values()))
     _score_axis(axes, first)
     axes.set_xlabel("inner gradient steps on the support set")
-    axes.set_title(f"Adaptation to new tasks ({first.episodes} episodes)")
+    what = subject or "new tasks"
+    axes.set_title(f"Adaptation to {what} ({first.episodes} episodes)")
     axes.legend()
     return figure
 
 
 def kshot_curve(
-    results: Mapping[str, Mapping[int, EvalResult]], *, per_class: bool = False
+    results: Mapping[str, Mapping[int, EvalResult]],
+    *,
+    per_class: bool = False,
+    subject: str = "",
 ) -> Figure:
     """The score of each start after the last step, over the number of examples K.
 
     Args:
         results: By legend label, then by K.
         per_class: Whether K counts the examples of one class, not all.
+        subject: What is learned, such as digits, 3-way.
 
     Raises:
         DataError: If there are no results.
@@ -132,7 +146,7 @@ def kshot_curve(
     axes.set_xticks(sorted({k for by_k in results.values() for k in by_k}))
     axes.set_xlabel(f"K, support examples {'per class' if per_class else 'in total'}")
     steps = first.steps[-1]
-    axes.set_title(f"K-shot learning of new tasks, {steps} inner steps")
+    axes.set_title(f"K-shot learning of {subject or 'new tasks'}, {steps} inner steps")
     axes.legend()
     return figure
 
@@ -216,8 +230,21 @@ def _draw_losses(axes: Axes, train: Sequence[Mapping[str, Any]]) -> None:
         points = [(r["iteration"], r[key]) for r in train if r.get(key) is not None]
         if points:
             iterations, losses = _downsample(np.array(points, dtype=np.float64))
-            axes.plot(iterations, losses, color=COLOURS[i], lw=1.2, label=label)
-    axes.set_ylabel("training loss")
+            smooth = len(losses) > SMOOTH_OVER
+            style: dict[str, Any] = {"color": COLOURS[i]}
+            axes.plot(
+                *(iterations, losses),
+                lw=0.8 if smooth else 1.2,
+                alpha=0.35 if smooth else 1.0,
+                label=label,
+                **style,
+            )
+            if smooth:
+                smoothed = _smoothed(losses)
+                name = f"{label}, smoothed"
+                axes.plot(
+                    iterations, smoothed, lw=1.8, ls=DASHES[i], label=name, **style
+                )
     axes.legend(title="examples")
     _style_axes(axes)
 
@@ -252,7 +279,17 @@ def _curve(
     marker = MARKERS[index % len(MARKERS)] if len(x) <= 40 else None
     middle = np.asarray(mean)
     width = np.nan_to_num(np.asarray(half), nan=0.0)
-    axes.plot(x, middle, color=colour, marker=marker, ms=5, lw=1.8, label=label)
+    axes.plot(
+        *(x, middle),
+        color=colour,
+        ls=DASHES[index % len(DASHES)],
+        marker=marker,
+        ms=5,
+        mec="white",
+        mew=0.6,
+        lw=1.8,
+        label=label,
+    )
     axes.fill_between(x, middle - width, middle + width, color=colour, alpha=0.2, lw=0)
 
 
@@ -281,6 +318,16 @@ def _downsample(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     counts = np.diff(np.append(starts, len(points)))[:, None]
     means = np.add.reduceat(points, starts, axis=0) / counts
     return means[:, 0], means[:, 1]
+
+
+def _smoothed(values: np.ndarray) -> np.ndarray:
+    """Means over a window of a twentieth, which shrinks towards the ends."""
+    reach = max(1, len(values) // 40)
+    sums = np.concatenate([[0.0], np.cumsum(values)])
+    middle = np.arange(len(values))
+    first = np.maximum(middle - reach, 0)
+    last = np.minimum(middle + reach + 1, len(values))
+    return np.asarray((sums[last] - sums[first]) / (last - first))
 
 
 def _check_not_empty(results: Mapping[Any, Any]) -> None:

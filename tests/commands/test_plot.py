@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from typer import BadParameter
 
 from mlpeft.commands.plot import plot
 from mlpeft.errors import DataError
@@ -101,3 +102,24 @@ def test_a_map_of_the_training_tasks_is_drawn_where_it_is_asked_for(tmp_path) ->
     assert "task_map.png" in pictures(tmp_path / "pictures")
     with pytest.raises(ConfigError, match="expected one of gradient, fisher"):
         plot(run, tmp_path / "pictures", tasks="taste")
+
+
+def test_pictures_are_drawn_in_each_format_and_size(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    write_run(run)
+    plot(run, format_="pdf,svg,png", size="3.3x2.4")
+    assert (run / "learning_curve.pdf").read_bytes().startswith(b"%PDF")
+    assert "<svg" in (run / "learning_curve.svg").read_text()
+    with pytest.importorskip("PIL.Image").open(run / "learning_curve.png") as picture:
+        assert picture.size == (495, 360)  # 150 dots per inch
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [({"format_": "gif"}, "expected png, svg, pdf"), ({"size": "big"}, "3.3x2.4")],
+)
+def test_what_cannot_be_drawn_is_told(tmp_path: Path, options, told) -> None:
+    run = tmp_path / "run"
+    write_run(run)
+    with pytest.raises(BadParameter, match=told):
+        plot(run, **options)

@@ -155,3 +155,21 @@ def test_without_matplotlib_the_extra_is_named() -> None:
     )
     assert done.stdout.startswith("PlotsMissing")
     assert "pip install 'mlpeft[plots]'" in done.stdout
+
+
+def test_a_long_loss_is_smoothed_without_moving_its_level(tmp_path: Path) -> None:
+    write_metrics(tmp_path, 100, result())
+    curves = lines_of(plots.learning_curve(tmp_path, unit="nats").axes[0])
+    raw, smooth = curves["support"][:, 1], curves["support, smoothed"][:, 1]
+    # The window reaches two points to both sides.
+    assert smooth[50] == pytest.approx(raw[48:53].mean())
+    assert smooth[-1] == pytest.approx(raw[-3:].mean())
+
+
+def test_lines_that_coincide_differ_in_dashes_and_markers() -> None:
+    same = {"meta-learned": result(), "fresh": result()}
+    (axes,) = plots.adaptation_curve(same, subject="digits, 3-way 1-shot").axes
+    one, other = axes.get_lines()
+    assert one.get_linestyle() != other.get_linestyle()
+    assert one.get_marker() != other.get_marker()
+    assert axes.get_title() == "Adaptation to digits, 3-way 1-shot (50 episodes)"
