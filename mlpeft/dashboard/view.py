@@ -150,10 +150,10 @@ def _measured(
 
 def _risk(behind: int, age_s: float, running: bool) -> str:
     """What a power failure would cost now."""
+    if not running:
+        return f"{behind} meta-iterations since it are not saved" if behind else ""
     if behind == 0:
         return "a power failure now would cost nothing"
-    if not running:
-        return f"{behind} meta-iterations since it are not saved"
     return (
         f"a power failure now would cost {behind} meta-iterations ({age_s:.0f} s), "
         "computed again to the same bytes"

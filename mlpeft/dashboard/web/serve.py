@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 GRACE_S: Final = 1
 """Seconds that answers under way get at the end."""
 START_S: Final = 20.0
+MOST_CONNECTIONS: Final = 256
+"""Beyond it callers are told to come back later."""
 
 
 class DashboardServer:
@@ -71,6 +73,7 @@ class DashboardServer:
             log_config=None,
             log_level="error",
             access_log=False,
+            limit_concurrency=MOST_CONNECTIONS,
             server_header=False,
             timeout_graceful_shutdown=GRACE_S,
             **self._tls,
