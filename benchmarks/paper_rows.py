@@ -156,6 +156,7 @@ ROWS = {
             "reptile_sinusoid",
         ),
         _sinusoid("fomaml", "first-order MAML"),
+        _sinusoid("joint", "joint training on all tasks (the paper's pretraining)"),
     )
 }
 """All rows, by name. The order is that of the list and of tables."""

@@ -81,6 +81,17 @@ def test_methods_are_scored_on_the_same_episodes(changes):
         np.testing.assert_array_equal(left, right)
 
 
+def test_episodes_of_more_examples_are_of_the_same_tasks():
+    few, many = (
+        RunConfig.from_dict(SMALL).with_changes(
+            task_distribution={"k_shot": k, "num_test_tasks": None}
+        )
+        for k in (1, 5)
+    )
+    shards = [shards_of_test(it, build_tasks(it), 20) for it in (few, many)]
+    assert shards[0] == shards[1]
+
+
 def test_another_seed_has_other_episodes():
     first = RunConfig.from_dict(SMALL)
     other = first.with_changes(run={"seed": 1})
