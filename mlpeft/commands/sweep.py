@@ -110,6 +110,13 @@ def sweep(
         typer.echo(f"{text[:1].upper()}{text[1:]}", err=True)
         raise typer.Exit(INTERRUPTED) from None
     _tell(plan, outcomes, winner, as_json=json_output)
+    if winner is None:
+        typer.echo(
+            f"error: no setting was trained to its end; {plan.folder / 'sweep.csv'} "
+            "says why",
+            err=True,
+        )
+        raise typer.Exit(1)
 
 
 class _Runner:

@@ -55,6 +55,13 @@ def test_one_value_holds_for_all_and_a_table_is_printed(config):
     assert len(list(output.glob("run_seed*/test.json"))) == 2
 
 
+def test_a_sweep_in_which_all_diverge_fails_and_says_where_it_is_told(config):
+    result, output = run(config, "--set", f"{LR}=1e30,1e31")
+    assert result.exit_code == 1
+    assert "no setting was trained to its end" in result.output
+    assert "is not finite" in (output / "sweep.csv").read_text()
+
+
 def test_a_range_without_a_search_says_what_is_missing(config):
     result, _ = run(config, "--range", f"{LR}=0.01:0.1")
     assert result.exit_code == 2
