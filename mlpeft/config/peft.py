@@ -57,7 +57,8 @@ class PeftSection(Section):
         default=None,
         min_length=1,
         description="Layers to adapt, by name or pattern (query, layers.0.*); null: "
-        "the method's default (lora, dora: query and value projections; ia3: keys, "
+        "the method's default (lora, dora: query and value projections, of a block "
+        "without these names all linear layers; ia3: keys, "
         "values and feed-forward outputs; adapter: attention and feed-forward outputs; "
         "bitfit: all linear layers; full: all)",
     )

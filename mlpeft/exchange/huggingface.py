@@ -16,6 +16,7 @@ from mlpeft.errors import ConfigError, DataError
 from mlpeft.exchange import files, virtual_tokens
 from mlpeft.exchange.names import layer_names
 from mlpeft.models.pretrained.source import GGUF, PACKAGE
+from mlpeft.peft.linear import is_experts
 from mlpeft.peft.method import AdaptedLinear
 from mlpeft.peft.wrap import METHODS
 
@@ -119,6 +120,13 @@ def _layers(adapter: Adapter, method: Method, names: LayerNames) -> _Parts:
         for path, module in sorted(adapter.model.named_modules())
         if isinstance(module, AdaptedLinear)
     }
+    experts = [path for path, layer in layers.items() if is_experts(layer.linear)]
+    if experts:
+        raise ConfigError(
+            f"peft.keys: Hugging Face PEFT has no equivalent of LoRA of experts "
+            f"({experts[0]}); export with --format mlx-lm or merged, or name other "
+            "layers in peft.keys"
+        )
     arrays = {
         f"{_PREFIX}{names.theirs(path)}.{theirs}": method.to_hf(layer, ours)
         for path, layer in layers.items()

@@ -14,7 +14,8 @@ from mlpeft.errors import ConfigError, DataError
 from mlpeft.exchange import files
 from mlpeft.exchange.huggingface import ImportedAdapter
 from mlpeft.peft.lora import LoRALinear
-from mlpeft.peft.targets import block
+from mlpeft.peft.lora_experts import LoRAExperts
+from mlpeft.peft.targets import block, path_in_block
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -51,7 +52,7 @@ def write(adapter: Adapter, folder: Path) -> None:
     layers = [
         path
         for path, module in sorted(adapter.model.named_modules())
-        if isinstance(module, LoRALinear)
+        if isinstance(module, LoRALinear | LoRAExperts)
     ]
     ends = ("lora_a", "lora_b", "m")
     written = {f"{path}.{leaf}" for path in layers for leaf in ends}
@@ -115,7 +116,7 @@ def _blocks(layers: Collection[str], blocks: int) -> tuple[int, list[str]]:
     `num_layers` blocks; else full paths, which mlx-lm also accepts.
     """
     changed = {number for path in layers if (number := block(path)) is not None}
-    keys = {path.partition(f"layers.{block(path)}.")[2] for path in layers}
+    keys = {path_in_block(path) for path in layers}
     last = set(range(blocks - len(changed), blocks))
     if "" not in keys and changed == last and len(layers) == len(changed) * len(keys):
         return len(changed), sorted(keys)

@@ -42,7 +42,8 @@ def to_table(
         "num_transformer_submodules": 1,
     }
     if section.method == "prompt":
-        path = _PROMPT[names.task_type]
+        # Some language models keep theirs deeper than "model.soft_prompt".
+        (path,) = (name for name in adapter.leaves if name.endswith("soft_prompt"))
         table = np.asarray(adapter.leaves[path])
         return table, settings | {"token_dim": table.shape[1]}, {path}
     attentions = [module for module in adapter.model.modules() if _takes_prefix(module)]

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import mlx.core as mx
 
 from mlpeft.errors import ConfigError
+from mlpeft.peft.targets import BLOCKS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     from mlpeft.meta.dropout import Dropouts
 
-_LAYER = re.compile(r"(?:^|\.)layers\.\d+$")
+_LAYER = re.compile(rf"(?:^|\.)(?:{'|'.join(BLOCKS)})\.\d+$")
 
 
 class GradientCheckpoints:

@@ -24,6 +24,19 @@ def mergeable(module: object) -> TypeGuard[Mergeable]:
     return isinstance(module, Mergeable)
 
 
+def is_linear(module: object) -> TypeGuard[Linear]:
+    """Whether a module is a linear layer, quantised or not."""
+    kinds = nn.Linear | nn.QuantizedLinear
+    # A subclass with an adapter of its own returns something else than an array.
+    return isinstance(module, kinds) and not hasattr(module, "to_lora")
+
+
+def is_experts(module: nn.Module) -> bool:
+    """Whether a module is mlx-lm's SwitchLinear: a linear layer for each expert."""
+    weight = module.get("weight")
+    return weight is not None and weight.ndim == 3 and hasattr(module, "num_experts")
+
+
 def sizes(linear: Linear) -> tuple[int, int]:
     """The layer's output and input dimensions."""
     outputs, inputs = linear.weight.shape
@@ -33,8 +46,8 @@ def sizes(linear: Linear) -> tuple[int, int]:
 
 
 def weight(linear: Linear) -> mx.array:
-    """The (outputs, inputs) weight; dequantised if the layer is quantised."""
-    if not isinstance(linear, nn.QuantizedLinear):
+    """The (..., outputs, inputs) weight; dequantised if the layer is quantised."""
+    if "scales" not in linear:
         matrix: mx.array = linear.weight
         return matrix
     return mx.dequantize(

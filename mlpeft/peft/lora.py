@@ -20,7 +20,8 @@ import mlx.core as mx
 import mlx.nn as nn
 import numpy as np
 
-from mlpeft.peft.linear import plain, sizes, weight
+from mlpeft.peft.linear import is_experts, plain, sizes, weight
+from mlpeft.peft.lora_experts import LoRAExperts
 from mlpeft.peft.method import AdaptedLinear, Method
 from mlpeft.peft.targets import linear_layers, replace
 
@@ -98,11 +99,16 @@ class LoRA(Method):
         Raises:
             ConfigError: If no linear layer is chosen.
         """
-        chosen = linear_layers(model, section.keys, DEFAULT_KEYS, section.num_layers)
+        chosen = linear_layers(
+            model, section.keys, DEFAULT_KEYS, section.num_layers, experts=True
+        )
+        settings = section.rank, section.factor, section.dropout
         replace(
             model,
             {
-                path: LoRALinear(layer, section.rank, section.factor, section.dropout)
+                path: (LoRAExperts if is_experts(layer) else LoRALinear)(
+                    layer, *settings
+                )
                 for path, layer in chosen.items()
             },
         )

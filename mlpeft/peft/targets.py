@@ -6,17 +6,21 @@ import re
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-import mlx.nn as nn
 from mlx.utils import tree_unflatten
 
 from mlpeft.errors import ConfigError, nearest
+from mlpeft.peft.linear import is_experts, is_linear
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    import mlx.nn as nn
+
     from mlpeft.peft.linear import Linear
 
-_BLOCK = re.compile(r"(?:^|\.)layers\.(\d+)(?:\.|$)")
+BLOCKS = ("layers", "blocks", "h")
+"""What models name the list of their blocks."""
+_BLOCK = re.compile(rf"(?:^|\.)(?:{'|'.join(BLOCKS)})\.(\d+)(?:\.|$)")
 
 
 def matches(path: str, patterns: Iterable[str]) -> bool:
@@ -43,6 +47,8 @@ def linear_layers(
     keys: Sequence[str] | None,
     default: Sequence[str],
     num_layers: int | None = None,
+    *,
+    experts: bool = False,
 ) -> dict[str, Linear]:
     """The linear layers that a method adapts, sorted by path.
 
@@ -50,8 +56,10 @@ def linear_layers(
         model: Any module.
         keys: Patterns of their paths, see `matches`; each must match a layer.
         default: The method's patterns if `keys` is None; some may match nothing, as
-            models have different names.
+            models have different names. Of a block in which none matches, all layers
+            are chosen, as mlx-lm does of every block.
         num_layers: Only in the last `num_layers` blocks (`layers.N`); None: all.
+        experts: Whether the method adapts the experts of a mixture too.
 
     Raises:
         ConfigError: If there is none, or a key matches none; suggests valid names.
@@ -59,11 +67,15 @@ def linear_layers(
     linear = {
         path: module
         for path, module in sorted(model.named_modules())
-        if path and isinstance(module, nn.Linear | nn.QuantizedLinear)
+        if path and (is_linear(module) or (experts and is_experts(module)))
     }
     _check_keys(keys, linear, "linear layer")
     patterns = default if keys is None else keys
     chosen = {path: layer for path, layer in linear.items() if matches(path, patterns)}
+    if keys is None:
+        named = {block(path) for path in chosen} | {None}
+        chosen |= {path: m for path, m in linear.items() if block(path) not in named}
+        chosen = dict(sorted(chosen.items()))
     last = last_blocks(linear, num_layers)
     if last is not None:
         chosen = {path: layer for path, layer in chosen.items() if block(path) in last}
@@ -115,6 +127,12 @@ def block(path: str) -> int | None:
     """N of a module in `layers.N`; None for others."""
     match = _BLOCK.search(path)
     return int(match[1]) if match else None
+
+
+def path_in_block(path: str) -> str:
+    """The path of a module within its block; "" for others."""
+    match = _BLOCK.search(path)
+    return path[match.end() :] if match else ""
 
 
 def replace(model: nn.Module, modules: Mapping[str, nn.Module]) -> None:

@@ -12,6 +12,7 @@ import pkgutil
 from typing import TYPE_CHECKING, Any
 
 import mlx.core as mx
+from mlx.utils import tree_flatten
 
 from mlpeft.errors import DataError
 
@@ -225,6 +226,7 @@ OWN: dict[str, dict[str, Any]] = {
         "swa_v_head_dim": 16,
         "add_swa_attention_sink_bias": True,
     },
+    "minicpm": {"tie_word_embeddings": False},
     "minicpm3": {"rope_scaling": {"original_max_position_embeddings": 128}},
     "minimax_m3_vl": {"moe_layer_freq": [0, 1, 1, 1], "index_n_heads": None},
     "muse_glimmer": {"layer_types": _LAYER_TYPES},
@@ -255,6 +257,8 @@ OWN: dict[str, dict[str, Any]] = {
     },
     "phi3small": {"dense_attention_every_n_layers": 2, "gegelu_limit": 20.0},
     "qwen": {"intermediate_size": 128},
+    "qwen3_5": {"num_experts": 0},
+    "qwen3_5_moe": {"num_experts": 4},
     "recurrent_gemma": {"block_types": ["recurrent", "attention"]},
     "spark2_5": {"layer_types": _LAYER_TYPES, "rope_parameters": _ROPE_BY_TYPE},
     "step3p5": {"layer_types": _LAYER_TYPES},
@@ -294,7 +298,8 @@ def small_config(kind: str, **changes: Any) -> dict[str, Any]:
         return _arguments(module.ModelArgs, kind, own)
     text_kind = TEXT_KINDS.get(kind)
     if text_kind is not None:
-        text = small_config(text_kind, **changes)
+        text = small_config(text_kind, **own)
+        text = text.get("text_config", text)
     else:
         text = _arguments(_text_arguments(module), kind, own)
     return _arguments(module.ModelArgs, kind, {"text_config": text})
@@ -307,8 +312,22 @@ def small_model(kind: str, **changes: Any) -> nn.Module:
     model: nn.Module = module.Model(
         module.ModelArgs.from_dict(small_config(kind, **changes))
     )
+    _fill_zeros(model)
     model.eval()
     return model
+
+
+def _fill_zeros(model: nn.Module) -> None:
+    """Random values for leaves that start as zero, such as biases and convolutions.
+
+    Else a kind could ignore what a test changes before them.
+    """
+    filled = [
+        (name, 0.1 * mx.random.normal(leaf.shape).astype(leaf.dtype))
+        for name, leaf in tree_flatten(model.parameters())
+        if mx.issubdtype(leaf.dtype, mx.floating) and not mx.any(leaf).item()
+    ]
+    model.load_weights(filled, strict=False)
 
 
 def _arguments(cls: type, kind: str, own: dict[str, Any]) -> dict[str, Any]:

@@ -53,11 +53,20 @@ def read_causal_lm(source: str, base_dtype: BaseDtype = "float32") -> nn.Module:
     model.eval()
     if base_dtype != "stored":
         _convert(model, mx.float32 if base_dtype == "float32" else mx.bfloat16)
+    enable_all(model)
+    mx.eval(model.parameters())
+    return model
+
+
+def enable_all(model: nn.Module) -> None:
+    """Add what mlpeft needs of a language model in place, as far as its kind allows."""
+    for module in model.modules():
+        if not hasattr(module, "_no_grad"):
+            # A kind of mlx-lm whose constructor forgets that of its base class.
+            nn.Module.__init__(module)
     enable_virtual_tokens(model)
     enable_loss_positions(model)
     enable_frozen_layers(model)
-    mx.eval(model.parameters())
-    return model
 
 
 def is_quantised(model: nn.Module) -> bool:
@@ -80,6 +89,11 @@ def _read_folder(source: str, path: Path) -> nn.Module:
     try:
         # Never run the model's own Python: no code travels.
         model, _ = load_model(path, lazy=True, trust_remote_code=False)
+    except SystemExit as error:  # mlx-lm ends the process if a package is missing
+        raise DataError(
+            f"mlx-lm cannot read {path}: this kind of model needs another package, "
+            "which mlx-lm names above"
+        ) from error
     except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
         raise DataError(
             f"mlx-lm cannot read {path} as a language model "

@@ -8,17 +8,23 @@ layers.
 from __future__ import annotations
 
 import inspect
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import mlx.core as mx
 import mlx.nn as nn
 import numpy as np
-from mlx.utils import tree_flatten
 
 from mlpeft.models.pretrained.module_proxy import ModuleProxy, submodules_replaced
 from mlpeft.models.pretrained.packing import Batch, FeatureCache, Hidden, Prepared
+from mlpeft.models.pretrained.trunk import Trunk, find_trunk, first_adapted
 
-_LAYER_ARGUMENTS = {"mask", "cache"}
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+_LAYER_ARGUMENTS = {
+    *("mask", "attention_mask", "attn_mask", "mamba_mask"),
+    *("cache", "offset", "attn_scale"),
+}
 """What a layer may take beside hidden states: no outputs of other layers."""
 
 
@@ -29,7 +35,8 @@ class _SkippedLayer(ModuleProxy):
         super().__init__(layer)
         self._hidden = hidden
 
-    def __call__(self, x: mx.array, *_: Any, **__: Any) -> mx.array:
+    def __call__(self, *args: Any, **kwargs: Any) -> mx.array:
+        x = args[0] if args else next(iter(kwargs.values()))
         return self._hidden.astype(x.dtype)
 
 
@@ -46,16 +53,18 @@ class _RecordedLayer(ModuleProxy):
 class _FrozenLayersMixin(nn.Module):
     """A mixin in front of the class of an mlx-lm model."""
 
+    trunk: Trunk
+
     def __call__(self, inputs: mx.array | Batch, *args: Any, **kwargs: Any) -> Any:
         """(n, length) token ids, or the result of `prepare` -> logits."""
         call = super().__call__
         if not isinstance(inputs, dict) or "hidden" not in inputs:
             return call(inputs, *args, **kwargs)
-        layers = self.model.layers
-        count = first_adapted(self) or 0
+        layers = self.trunk.layers(self)
+        count = first_adapted(self, self.trunk) or 0
         skipped = [_SkippedLayer(layer, inputs["hidden"]) for layer in layers[:count]]
         rest = {name: array for name, array in inputs.items() if name != "hidden"}
-        with submodules_replaced(self.model, layers=[*skipped, *layers[count:]]):
+        with self._layers_replaced([*skipped, *layers[count:]]):
             return call(rest if len(rest) > 1 else rest["tokens"], *args, **kwargs)
 
     def prepare(self, tokens: np.ndarray) -> Prepared | None:
@@ -71,7 +80,7 @@ class _FrozenLayersMixin(nn.Module):
             `tokens`, and `hidden` (n, length, dims) float32 below the first layer that
             adapts; None if the first layer or the embeddings adapt.
         """
-        count = first_adapted(self)
+        count = first_adapted(self, self.trunk)
         if not count:
             return None
         rows = [self._features(row, count, self._run_frozen_layers) for row in tokens]
@@ -79,13 +88,17 @@ class _FrozenLayersMixin(nn.Module):
 
     def _run_frozen_layers(self, row: np.ndarray, count: int) -> Hidden:
         """(length,) token ids -> (length, dims) below layer `count`."""
-        layers = self.model.layers
+        layers = self.trunk.layers(self)
         last = _RecordedLayer(layers[count - 1])
         recorded = [*layers[: count - 1], last, *layers[count:]]
-        with submodules_replaced(self.model, layers=recorded):
+        with self._layers_replaced(recorded):
             # MLX is lazy: nothing after that layer is evaluated.
             super().__call__(mx.array(row)[None])
         return np.array(last.output[0].astype(mx.float32))
+
+    def _layers_replaced(self, layers: list[Any]) -> AbstractContextManager[None]:
+        trunk = self.trunk
+        return submodules_replaced(trunk.module(self), **{trunk.blocks: layers})
 
 
 def enable_frozen_layers(model: nn.Module) -> None:
@@ -95,34 +108,14 @@ def enable_frozen_layers(model: nn.Module) -> None:
         model: A model as mlx-lm loads it; left unchanged if its layers pass on more
             than hidden states.
     """
-    inner = getattr(model, "model", {})
-    layers = inner.get("layers")
-    if not layers or not all(_takes_hidden_states_alone(layer) for layer in layers):
+    trunk = find_trunk(model)
+    if trunk is None or not all(map(_takes_hidden_states_alone, trunk.layers(model))):
         return
     architecture = type(model)
     # Only this instance changes its class, as for virtual tokens.
     bases = (_FrozenLayersMixin, architecture)
-    model.__class__ = type(architecture.__name__, bases, {})
+    model.__class__ = type(architecture.__name__, bases, {"trunk": trunk})
     model._features = FeatureCache()  # noqa: SLF001 - of the mixin above
-
-
-def first_adapted(model: nn.Module) -> int | None:
-    """The first layer with trainable leaves; None if embeddings or a prompt adapt."""
-    inner = model.model
-    below = [child for name, child in inner.items() if name not in ("layers", "norm")]
-    if any(_adapts(child) for child in below):
-        return None
-    for number, layer in enumerate(inner.layers):
-        if _adapts(layer):
-            return number
-    return len(inner.layers)
-
-
-def _adapts(child: object) -> bool:
-    """Whether there are trainable leaves; a bare array is a soft prompt."""
-    if isinstance(child, nn.Module):
-        return bool(tree_flatten(child.trainable_parameters()))
-    return isinstance(child, mx.array)
 
 
 def _takes_hidden_states_alone(layer: nn.Module) -> bool:

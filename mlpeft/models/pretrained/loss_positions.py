@@ -16,6 +16,7 @@ import numpy as np
 from mlpeft.models.losses import IGNORED
 from mlpeft.models.pretrained.module_proxy import ModuleProxy, submodules_replaced
 from mlpeft.models.pretrained.packing import bucket
+from mlpeft.models.pretrained.trunk import Trunk, find_trunk
 
 if TYPE_CHECKING:
     from mlpeft.models.pretrained.packing import Batch
@@ -71,6 +72,7 @@ class _LossPositionsMixin(nn.Module):
     """A mixin in front of the class of an mlx-lm model."""
 
     takes_loss_positions = True
+    trunk: Trunk
 
     def __call__(self, inputs: mx.array | Batch, *args: Any, **kwargs: Any) -> Any:
         """(n, length) token ids -> logits (n, length, vocabulary).
@@ -80,8 +82,9 @@ class _LossPositionsMixin(nn.Module):
         call = super().__call__
         if not isinstance(inputs, dict):
             return call(inputs, *args, **kwargs)
-        selected = _SelectedStates(self.model, inputs[LOSS_POSITIONS])
-        with submodules_replaced(self, model=selected):
+        parent, name = self.trunk.parent(self)
+        selected = _SelectedStates(parent[name], inputs[LOSS_POSITIONS])
+        with submodules_replaced(parent, **{name: selected}):
             return call(inputs["tokens"], *args, **kwargs)
 
 
@@ -90,14 +93,15 @@ def enable_loss_positions(model: nn.Module) -> None:
 
     Args:
         model: A model as mlx-lm loads it; left unchanged if its head is not a function
-            of each token's output of the submodule `model`.
+            of each token's output of its trunk.
     """
-    if not isinstance(getattr(model, "model", None), nn.Module):
+    trunk = find_trunk(model)
+    if trunk is None:
         return
     architecture = type(model)
     # Only this instance changes its class, as for virtual tokens.
     bases = (_LossPositionsMixin, architecture)
-    model.__class__ = type(architecture.__name__, bases, {})
+    model.__class__ = type(architecture.__name__, bases, {"trunk": trunk})
     tokens = mx.zeros((1, 3), mx.int32)
     try:
         # MLX is lazy: reading shapes computes nothing.

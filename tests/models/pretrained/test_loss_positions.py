@@ -24,6 +24,7 @@ from mlpeft.models.pretrained.loss_positions import (
 from mlpeft.tasks.episode import Episode
 from tests.models.pretrained import tiny_lm
 from tests.peft.models import move, peft
+from tools.language_models.kinds import small_model
 
 pytest.importorskip("mlx_lm", reason="install it with: pip install 'mlpeft[lm]'")
 
@@ -155,8 +156,8 @@ def test_the_head_sees_the_loss_positions_only(tmp_path, monkeypatch):
     assert seen == [(4, 6, 32)]
 
 
-def test_a_model_that_keeps_its_layers_elsewhere_computes_all_logits():
-    model = tiny_lm.of_kind("exaone", num_layers=2, layer_norm_epsilon=1e-5)
+def test_a_model_that_keeps_its_layers_in_two_lists_computes_all_logits():
+    model = small_model("afm7")
     kind = type(model)
     enable_loss_positions(model)
     assert type(model) is kind
