@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 Z95 = 1.96
 """Two-sided 95 % quantile of the normal distribution."""
+_PER_STEP = ("steps", "loss", "loss_ci95", "acc", "acc_ci95", "exact", "exact_ci95")
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +112,21 @@ class EvalResult:
     def score(self) -> float:
         """The last step's accuracy, or minus its loss; larger is better."""
         return self.acc[-1] if self.acc is not None else -self.loss[-1]
+
+    def until_best(self) -> EvalResult:
+        """The same up to the number of steps with the best score."""
+        costs = self.loss if self.acc is None else [-share for share in self.acc]
+        best = min(range(len(costs)), key=lambda i: (math.isnan(costs[i]), costs[i]))
+        return self.until(best + 1)
+
+    def until(self, count: int) -> EvalResult:
+        """The same after the first so many numbers of steps alone."""
+        fields: dict[str, Any] = {
+            name: values[:count]
+            for name in _PER_STEP
+            if (values := getattr(self, name)) is not None
+        }
+        return replace(self, **fields)
 
     @property
     def headline(self) -> str:

@@ -187,3 +187,33 @@ def test_a_second_ctrl_c_says_how_to_go_on(mlpeft, monkeypatch):
     code, _, said = mlpeft("train", "--config", "tiny.yaml", *changes)
     assert code == 130
     assert "mlpeft train --config tiny.yaml --set run.name=other --resume" in said
+
+
+def test_two_runs_are_compared_on_the_same_test_episodes(mlpeft, here):
+    """Their seeds differ; one test seed gives both the same episodes."""
+    same = ["--set", "evaluation.test_seed=7"]
+    for name in ("1", "2"):
+        changes = ["--set", f"run.name=r{name}", "--set", f"run.seed={name}"]
+        assert mlpeft("train", "--config", "tiny.yaml", *changes, *same)[0] == 0
+        code, _, told = mlpeft("evaluate", "--checkpoint", f"checkpoints/r{name}")
+        assert code == 0
+        assert f"of checkpoints/r{name}" in told
+    code, said, _ = mlpeft("compare", "checkpoints/r1", "checkpoints/r2")
+    assert code == 0
+    assert "on the same 2 test episodes" in said
+    code, _, told = mlpeft("compare", "checkpoints/r1")
+    assert code == 2
+    assert "two runs" in told
+
+
+def test_an_untrained_step_is_scored_aloud_and_overrides_get_their_own_file(
+    mlpeft, here
+):
+    """With an outer step of 0 nothing is better than the start."""
+    still = ["--set", "meta_learning.outer_lr=0", "--json"]
+    assert mlpeft("train", "--config", "tiny.yaml", *still)[0] == 0
+    words = ["evaluate", "--checkpoint", "checkpoints/tiny", "--json"]
+    assert "untrained" in mlpeft(*words)[2]
+    mlpeft(*words, "--set", "evaluation.num_inner_steps=1")
+    mlpeft(*words, "--set", "evaluation.num_inner_steps=2")
+    assert len(list((here / "checkpoints/tiny").glob("evaluation*.json"))) == 3

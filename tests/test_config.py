@@ -207,3 +207,19 @@ def test_a_document_that_contains_itself_is_an_error():
 def test_an_alias_that_saves_typing_is_read():
     tree = parse_yaml("a: &a {b: 1}\nc: *a\nd: {<<: *a, e: 2}")
     assert tree == {"a": {"b": 1}, "c": {"b": 1}, "d": {"b": 1, "e": 2}}
+
+
+def test_any_key_is_unset_by_null():
+    """Where null is a value it is meant, elsewhere the default holds again."""
+    tree = {
+        "model": {"hidden_dim": 5},
+        "task_distribution": {"task_params": {"noise": 0.5}},
+    }
+    changes = ["model.hidden_dim=null", "task_distribution.num_train_tasks=null"]
+    changes.append("task_distribution.task_params.noise=null")
+    config = RunConfig.from_dict(tree, changes)
+    assert config.model.hidden_dim == RunConfig().model.hidden_dim
+    assert config.task_distribution.num_train_tasks is None
+    assert config.task_distribution.task_params == {}
+    with pytest.raises(ConfigError, match="unknown key"):
+        RunConfig.from_dict({}, ["model.dim_hidden=null"])

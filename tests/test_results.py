@@ -122,3 +122,14 @@ def test_sequences_are_judged_by_their_loss_and_show_exact_match() -> None:
     assert EvalResult.from_dict(result.to_dict()) == result
     columns = [column.header for column in result.table().columns]
     assert columns == ["inner steps", "loss", "exact match"]
+
+
+def test_a_result_ends_at_its_best_number_of_steps():
+    result = EvalResult((0, 1, 5), (3.0, 1.0, 2.0), (0.1, 0.1, 0.1), 4)
+    assert result.until_best().steps == (0, 1)
+    right = EvalResult(
+        (0, 1, 5), (3.0, 1.0, 2.0), (0.1,) * 3, 4, (0.5, 0.6, 0.9), (0.1,) * 3
+    )
+    assert right.until_best() == right
+    lost = EvalResult((0, 1), (math.nan, 2.0), (math.nan, 0.1), 4)
+    assert lost.until_best().steps == (0, 1)

@@ -57,14 +57,15 @@ def demo(
     _train(file, output)
     held_back = ", ".join(map(str, TEST_DIGITS))
     typer.echo(f"\nLearning digits that training never saw ({held_back}):\n")
-    compare(run_dir, episodes=episodes)
+    compare(checkpoint=run_dir, episodes=episodes)
     draw(run_dir, run_dir, besides={"comparison.png"})
     path = _report(run_dir)
     typer.echo(
-        f"\nA report of all this:     {path.absolute().as_uri()}"
-        "\nThe same on one machine:  mlpeft train --config configs/digits.yaml"
-        f"\nOn this demo's cluster:   mlpeft-coordinator --config {file}"
-        "\n                          mlpeft-worker        (on each Mac)"
+        f"\nA report of all this:           {path.absolute().as_uri()}"
+        f"\nThe same bytes on one machine:  mlpeft train --config {file} --set "
+        "run.name=alone"
+        f"\nOn this demo's cluster:         mlpeft-coordinator --config {file}"
+        "\n                                mlpeft-worker        (on each Mac)"
     )
 
 

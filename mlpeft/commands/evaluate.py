@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from pathlib import Path
@@ -20,6 +21,7 @@ from mlpeft.commands.options import (
 
 if TYPE_CHECKING:
     from mlpeft.evaluation.grid import Cell
+    from mlpeft.training.trained import Trained
 
 
 def evaluate(
@@ -58,7 +60,7 @@ def evaluate(
         Path | None,
         typer.Option(
             help="Where to write the JSON; by default evaluation.json in the run, "
-            "or evaluation_5_shot.json and the like.",
+            "or evaluation_5_shot.json and the like; with --set, a name of its own.",
             show_default=False,
         ),
     ] = None,
@@ -84,8 +86,12 @@ def evaluate(
     shots = numbers(k_shot, "--k-shots") or [tasks.k_shot]
     ways = numbers(num_classes, "--num-classes") or [tasks.num_classes]
     words = _words(k_shot and shots, num_classes and ways, transductive)
+    if overrides:
+        digest = hashlib.sha256("\n".join(sorted(overrides)).encode()).hexdigest()
+        words.append(f"set_{digest[:8]}")
     file = output or _beside(trained.path, "_".join(["evaluation", *words]) + ".json")
     _check_writable(file)
+    _tell_step(trained)
     number = episodes or trained.config.evaluation.num_test_episodes
     total = number * len(shots) * len(ways)
     with progress_bar("Evaluating", total, "episodes", quiet=json_output) as advance:
@@ -93,6 +99,7 @@ def evaluate(
     record: dict[str, Any] = {
         "checkpoint": str(trained.path),
         "iteration": trained.iteration,
+        "set": list(overrides or ()),
     }
     if len(cells) == 1:
         record |= cells[0].to_dict()
@@ -100,11 +107,28 @@ def evaluate(
         record["cells"] = [cell.to_dict() for cell in cells]
     if output is None:
         unlink_link(file)
-    file.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    kept = record if len(cells) > 1 else record | {"per_episode": cells[0].per_episode}
+    file.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
     if json_output:
         typer.echo(json.dumps(record))
         return
     _tell(cells, file)
+
+
+def _tell_step(trained: Trained) -> None:
+    """Say which step of the run is scored; aloud if nothing was learned by then."""
+    if trained.iteration < 0:
+        return
+    step = f"step {trained.iteration} of {trained.path.parents[1]}"
+    if trained.iteration > 0:
+        typer.echo(f"Scoring {step}", err=True)
+        return
+    typer.echo(
+        f"Scoring {step}, which is untrained: no later one did better on validation "
+        "tasks. More validation episodes (evaluation.num_val_episodes) or another "
+        "outer_lr may change that; --checkpoint RUN/steps/... scores another step",
+        err=True,
+    )
 
 
 def _tell(cells: list[Cell], file: Path) -> None:

@@ -254,6 +254,11 @@ class EvaluationSection(Section):
     num_test_episodes: BoundedCount = Field(
         default=600, description="Episodes of mlpeft evaluate and compare"
     )
+    test_seed: NonNegativeInt | None = Field(
+        default=None,
+        description="Seed of the test episodes, so that runs of other seeds are scored "
+        "on the same ones; null: run.seed",
+    )
     num_inner_steps: NonNegativeInt | None = Field(
         default=None,
         description="Inner steps at evaluation; 0: no adaptation; null: as in "

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from mlpeft.errors import ConfigError, nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 MOST_NODES = 100_000
 """Values of a document, those that an alias repeats counted each time."""
@@ -112,8 +112,19 @@ def _repeated_keys(node: yaml.Node | None, seen: set[int]) -> Iterator[str]:
         yield from _repeated_keys(value, seen)
 
 
-def override(tree: dict[str, Any], text: str) -> str | None:
-    """Apply one `section.key=value`; return the problem, or None."""
+def override(
+    tree: dict[str, Any],
+    text: str,
+    takes_none: Callable[[str, str], bool] = lambda _section, _key: True,
+) -> str | None:
+    """Apply one `section.key=value`; return the problem, or None.
+
+    Args:
+        tree: Changed in place.
+        text: The override.
+        takes_none: Whether null is a value of a key of a section; of any other key it
+            means that the key is not given.
+    """
     path, equals, value = text.partition("=")
     section, dot, key = path.strip().partition(".")
     if not (equals and dot and section and key):
@@ -130,6 +141,8 @@ def override(tree: dict[str, Any], text: str) -> str | None:
         branch[leaf] = yaml.load(value, Loader=_Loader)  # noqa: S506 - a SafeLoader
     except _DAMAGED:
         return f"--set {text}: the value is not valid YAML"
+    if value.strip() in {"null", "~"} and not takes_none(section, key):
+        del branch[leaf]
     return None
 
 

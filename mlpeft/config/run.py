@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, get_args
 
 import yaml
 from pydantic import ValidationError, model_validator
@@ -113,7 +113,7 @@ class RunConfig(Section):
         problems = [
             problem
             for text in overrides
-            if (problem := override(merged, text)) is not None
+            if (problem := override(merged, text, cls._takes_none)) is not None
         ]
         try:
             config = cls.model_validate(merged)
@@ -122,6 +122,16 @@ class RunConfig(Section):
         if problems:
             raise ConfigError(problems, source)
         return config
+
+    @classmethod
+    def _takes_none(cls, section: str, key: str) -> bool:
+        """Whether null is a value of a key, or there is no such key to unset."""
+        found = cls.model_fields.get(section)
+        fields = type(found.default).model_fields if found is not None else {}
+        field = fields.get(key)
+        if field is None:
+            return key.partition(".")[0] not in fields
+        return type(None) in get_args(field.annotation)
 
     def with_changes(self, **sections: Mapping[str, Any]) -> RunConfig:
         """A copy with some keys of some sections changed.

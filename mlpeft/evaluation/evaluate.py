@@ -53,16 +53,26 @@ def evaluate(
         ParamMismatch: If the checkpoint does not fit the configured model.
     """
     runner = runner or ShardRunner.from_config(trained.config)
+    result = score_episodes(trained, runner, episodes, executor, progress)
+    return EvalResult.from_round(runner.steps, result)
+
+
+def score_episodes(
+    trained: Trained,
+    runner: ShardRunner,
+    episodes: int | None = None,
+    executor: Executor | None = None,
+    progress: EpisodeCallback | None = None,
+) -> RoundResult:
+    """Score test episodes one by one; arguments and errors as of `evaluate`."""
     _warn_if_data_changed(runner, trained)
     meta = _checked_meta(runner, trained)
     number = episodes or runner.config.evaluation.num_test_episodes
     shards = test_shards(runner.config, runner.tasks, number)
     if executor is not None:
-        result = executor.run(0, meta, shards)
-    else:
-        runner.calibrate()
-        result = _score(runner, meta, shards, _episode_counter(progress))
-    return EvalResult.from_round(runner.steps, result)
+        return executor.run(0, meta, shards)
+    runner.calibrate()
+    return _score(runner, meta, shards, _episode_counter(progress))
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +82,13 @@ class Comparison:
     Attributes:
         meta: The meta-learned start.
         fresh: A fresh initialisation, adapted in the same way.
-        tuned: A fresh initialisation with the inner step size that is best on
-            validation tasks: the baseline without meta-learning.
+        tuned: A fresh initialisation with the inner step size and the number of steps
+            that are best on validation tasks: the baseline without meta-learning.
         tuned_lr: That step size.
-        gain: Paired difference of meta and tuned after the last step: accuracy gained,
-            or for regression and sequences loss reduced.
+        gain: Paired difference of meta and tuned after their last steps: accuracy
+            gained, or for regression and sequences loss reduced.
         gain_ci95: Half width of its 95 % interval; NaN for a single episode.
-        joint: A start that was trained jointly, at its best step size; None: none.
+        joint: A start that was trained jointly, tuned likewise; None: none.
         joint_lr: That step size; NaN without.
         over_joint: As gain, over joint; NaN without.
         over_joint_ci95: Half width of its 95 % interval.
@@ -150,25 +160,25 @@ def compare(
         shards = test_shards(runner.config, runner.tasks, number)
         meta = _score(runner, _checked_meta(runner, trained), shards, advance)
         fresh = _score(runner, start, shards, advance)
-        lr, tuned_runner = _tune(runner, start, LR_FACTORS, advance)
+        lr, count, tuned_runner = _tune(runner, start, LR_FACTORS, advance)
         tuned = _score(tuned_runner, start, shards, advance)
-        gain = _gain(meta, tuned)
+        gain = _gain(meta, tuned, count)
         comparison = Comparison(
             meta=EvalResult.from_round(runner.steps, meta),
             fresh=EvalResult.from_round(runner.steps, fresh),
-            tuned=EvalResult.from_round(runner.steps, tuned),
+            tuned=EvalResult.from_round(runner.steps, tuned).until(count),
             tuned_lr=lr,
             gain=float(gain.mean()),
             gain_ci95=float(half_width(gain)),
         )
         if joint is not None:
             other = _checked_meta(runner, joint)
-            lr, joint_runner = _tune(runner, other, JOINT_LR_FACTORS, advance)
+            lr, count, joint_runner = _tune(runner, other, JOINT_LR_FACTORS, advance)
             scored = _score(joint_runner, other, shards, advance)
-            gain = _gain(meta, scored)
+            gain = _gain(meta, scored, count)
             comparison = replace(
                 comparison,
-                joint=EvalResult.from_round(runner.steps, scored),
+                joint=EvalResult.from_round(runner.steps, scored).until(count),
                 joint_lr=lr,
                 over_joint=float(gain.mean()),
                 over_joint_ci95=float(half_width(gain)),
@@ -177,10 +187,19 @@ def compare(
     return comparisons
 
 
-def _gain(meta: RoundResult, other: RoundResult) -> np.ndarray:
-    """(episodes,) accuracy gained, or loss reduced, after the last step."""
-    gain: np.ndarray = _last_scores(meta) - _last_scores(other)
-    return gain if "acc" in meta.names() else -gain
+def _gain(meta: RoundResult, other: RoundResult, count: int) -> np.ndarray:
+    """(episodes,) accuracy gained, or loss reduced.
+
+    Args:
+        meta: Scored after the last step.
+        other: Scored after the last of its first `count` numbers of steps.
+        count: See `_tune`.
+    """
+    name = "acc" if "acc" in meta.names() else "loss"
+    gain: np.ndarray = (
+        meta.over_tasks(name)[:, -1] - other.over_tasks(name)[:, count - 1]
+    )
+    return gain if name == "acc" else -gain
 
 
 def comparison_size(
@@ -213,14 +232,20 @@ def _tune(
     start: ParamTree,
     factors: Sequence[float],
     advance: EpisodeCallback,
-) -> tuple[float, ShardRunner]:
-    """Select the inner step size that is best for a start on validation tasks.
+) -> tuple[float, int, ShardRunner]:
+    """Select the step size and the number of steps that suit a start best.
+
+    The choice is made on validation tasks.
 
     Args:
         runner: Of the run.
         start: The start.
         factors: The multiples of its `inner_lr` to select from.
         advance: Called with the number of episodes that were scored.
+
+    Returns:
+        The step size, how many of the runner's numbers of steps to take, and a runner
+        with that step size.
     """
     config = runner.config
     best: tuple[EvalResult, float, ShardRunner] | None = None
@@ -230,12 +255,12 @@ def _tune(
         candidate = ShardRunner(changed, runner.tasks, runner.model)
         shards = validation_shards(candidate.config, candidate.tasks, 0)
         scored = _score(candidate, start, shards, advance)
-        result = EvalResult.from_round(candidate.steps, scored)
+        result = EvalResult.from_round(candidate.steps, scored).until_best()
         if best is None or result.better_than(best[0]):
             best = (result, lr, candidate)
     if best is None:
         raise AssertionError
-    return best[1], best[2]
+    return best[1], len(best[0].steps), best[2]
 
 
 def _score(
@@ -291,8 +316,3 @@ def _warn_if_data_changed(runner: ShardRunner, trained: Trained) -> None:
             ", ".join(changed),
             path,
         )
-
-
-def _last_scores(result: RoundResult) -> np.ndarray:
-    """Each episode's accuracy (or loss) after the last step."""
-    return result.over_tasks("acc" if "acc" in result.names() else "loss")[:, -1]

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import csv
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from mlpeft.errors import ConfigError, ParamMismatch
 from mlpeft.evaluation.cost import CostMeter
-from mlpeft.evaluation.evaluate import evaluate
+from mlpeft.evaluation.evaluate import score_episodes
+from mlpeft.evaluation.pairs import episodes_digest, per_episode
 from mlpeft.evaluation.protocol import protocol
+from mlpeft.results import EvalResult
 from mlpeft.training.runner import ShardRunner
 
 if TYPE_CHECKING:
@@ -20,7 +22,6 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from mlpeft.config import RunConfig
-    from mlpeft.results import EvalResult
     from mlpeft.training.trained import Trained
 
 
@@ -32,11 +33,13 @@ class Cell:
         settings: Its protocol, see `mlpeft.evaluation.protocol`.
         result: Its scores.
         cost: Its `CostMeter.to_dict`.
+        per_episode: Its scores episode by episode, see `mlpeft.evaluation.pairs`.
     """
 
     settings: dict[str, Any]
     result: EvalResult
     cost: dict[str, float | int | None]
+    per_episode: dict[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
@@ -51,8 +54,13 @@ def evaluate_cell(
     """Score a start as it is configured, with what the figures were measured under."""
     runner = ShardRunner.from_config(trained.config)
     meter = CostMeter(progress)
-    result = evaluate(trained, episodes, runner=runner, progress=meter)
-    return Cell(protocol(runner), result, meter.to_dict())
+    scored = score_episodes(trained, runner, episodes, progress=meter)
+    return Cell(
+        protocol(runner),
+        EvalResult.from_round(runner.steps, scored),
+        meter.to_dict(),
+        {"test": episodes_digest(runner, episodes), **per_episode(scored)},
+    )
 
 
 def evaluate_grid(

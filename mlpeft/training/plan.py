@@ -54,7 +54,9 @@ def validation_shards(
 
 def test_shards(config: RunConfig, tasks: TaskSplits, episodes: int) -> list[Shard]:
     """The shards of a test: the first `episodes` of a fixed, infinite sequence."""
-    specs = _sample_specs(tasks.test, config.run.seed, (Purpose.TEST, 0), episodes)
+    own = config.evaluation.test_seed
+    seed = config.run.seed if own is None else own
+    specs = _sample_specs(tasks.test, seed, (Purpose.TEST, 0), episodes)
     return _split(specs, EVAL_SHARD_SIZE, Kind.TEST, 0)
 
 

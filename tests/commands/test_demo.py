@@ -17,7 +17,8 @@ def test_each_picture_is_named_once(tmp_path, monkeypatch, capsys):
         record = {"kind": "validate", "iteration": 1, **RESULT.to_dict()}
         (run / "metrics.jsonl").write_text(json.dumps(record) + "\n")
 
-    def compared(run, **_):
+    def compared(checkpoint, **_):
+        run = checkpoint
         row = {start: RESULT.to_dict() for start in ("meta", "tuned", "fresh")}
         (run / "comparison.json").write_text(json.dumps({"k_shots": {"1": row}}))
         typer.echo(f"Drawn in {run / 'comparison.png'}")

@@ -45,6 +45,8 @@ def test_the_baseline_that_counts_may_choose_its_own_step_size(run):
     """A fresh start adapts badly with steps that suit a meta-learned one."""
     row = compare(load_trained(run.run_dir), [5], 100)[5]
     assert row.tuned.acc[-1] >= row.fresh.acc[-1]
+    assert row.tuned.steps[-1] in row.meta.steps
+    assert len(row.tuned.acc) == len(row.tuned.steps)
     assert row.tuned_lr in [0.03, 0.1, pytest.approx(0.3), 1.0, 3.0]
 
 
