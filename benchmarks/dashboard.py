@@ -1,11 +1,15 @@
 """What does a dashboard cost the coordinator, with nobody looking and with one viewer?
 
     python -m benchmarks.dashboard --workers 200 --seconds 30
+    python -m benchmarks.dashboard --alone --seconds 60     # on a busy machine, too
 
 Real connections of workers that compute nothing (cluster/crowd.py); a round of a shard
 each begins every two seconds. The share of a core is the coordinator's process alone,
 with the dashboard's thread in it; the viewer is another process, which reads the events
 and asks for the charts as a page does. Phases alternate, and medians are shown.
+
+With --alone there is no cluster, but a stage on which every worker changes at every look:
+all that is measured is the page.
 """
 
 from __future__ import annotations
@@ -19,20 +23,23 @@ import tempfile
 import threading
 import time
 import urllib.request
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.cluster.crowd import SIZE_BYTES, crowd, raise_limit
 from benchmarks.cluster.toy import VIEW, shards_of, theta_of
+from mlpeft.cluster.protocol import LeaseKey
 from mlpeft.config import RunConfig
 from mlpeft.dashboard.monitor import Monitor
 from mlpeft.dashboard.needs import server_for
 from mlpeft.dashboard.recorder import Recorder
 from mlpeft.dashboard.run_folder import RunFolder
-from mlpeft.dashboard.sources import OwnCoordinator
+from mlpeft.dashboard.sources import Look, OwnCoordinator
 from mlpeft.reporting import JsonlReporter
 from mlpeft.runtime import fingerprint
 from mlpeft.runtime.coordinator.executor import ClusterExecutor, Runtime
+from tests.dashboard import staged
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -42,6 +49,7 @@ if TYPE_CHECKING:
         CoordinatorEvent,
     )
     from mlpeft.runtime.compute import Prepared
+    from mlpeft.transport.rpc.control_codec import Action
 
 EVERY_S = 2.0
 """Seconds from one round to the next."""
@@ -56,10 +64,15 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=200)
     parser.add_argument("--seconds", type=float, default=30.0, help="of a phase")
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--alone", action="store_true", help="without a cluster")
     parser.add_argument("--view", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.view:
         look(arguments.view)
+        return
+    if arguments.alone:
+        with tempfile.TemporaryDirectory() as folder:
+            measure_alone(arguments.workers, arguments.seconds, Path(folder))
         return
     raise_limit()
     with tempfile.TemporaryDirectory() as folder:
@@ -110,6 +123,49 @@ def measure(workers: int, seconds: float, repeats: int, folder: Path) -> None:
     for phase, each in shares.items():
         listed = ", ".join(f"{value:.2%}" for value in each)
         print(f"{phase}: {statistics.median(each):.2%} of a core ({listed})")
+
+
+class Stage:
+    """A cluster whose workers all change and finish a shard between two looks."""
+
+    sampled = False
+
+    def __init__(self, workers: int) -> None:
+        self._source, self._looks = staged.lab(workers), 0
+
+    def look(self, since: int) -> Look:
+        """See `Source.look`."""
+        self._looks += 1
+        shown, timeline, now = self._source.shown, self._source.timeline, time.time()
+        cluster = shown.cluster
+        changed = tuple(
+            replace(worker, shards_done=self._looks, leases=self._looks % 2)
+            for worker in cluster.workers
+        )
+        for number, worker in enumerate(changed):
+            key = LeaseKey("s", self._looks, number, 1)
+            timeline.begin(worker.worker, key, now)
+            timeline.end(key, now, "in")
+        overview = replace(shown, cluster=replace(cluster, workers=changed))
+        bars = tuple(timeline.changed_since(since))
+        return Look(overview, bars=bars, number=timeline.number)
+
+    def control(self, action: Action, worker: str, who: str) -> str:
+        """Nothing: nobody steers a stage."""
+        raise NotImplementedError
+
+
+def measure_alone(workers: int, seconds: float, folder: Path) -> None:
+    """The page without a cluster."""
+    run = RunFolder(staged.write_run(folder / "run", 3000, 100))
+    monitor = Monitor(Stage(workers), [run])
+    server, start = server_for(monitor, "127.0.0.1", authority=None, login=False)
+    url = start(0)
+    time.sleep(2.0)
+    print(f"nobody looks: {share(seconds):.2%} of a core")
+    with viewer(url):
+        print(f"one viewer: {share(seconds):.2%} of a core")
+    server.close()
 
 
 @contextlib.contextmanager
