@@ -13,12 +13,13 @@ when they are to be acknowledged.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, assert_never
+from typing import TYPE_CHECKING, assert_never
 
 from mlpeft.cluster import protocol
 from mlpeft.errors import RemoteProtocolError
 from mlpeft.transport.rpc import chunks
 from mlpeft.transport.rpc import cluster_pb2 as pb
+from mlpeft.transport.rpc.arriving import ChunkReader, Pending, group_of
 from mlpeft.transport.rpc.parsing import (
     decode_key,
     encode_key,
@@ -27,16 +28,12 @@ from mlpeft.transport.rpc.parsing import (
     text,
 )
 from mlpeft.transport.rpc.tensors import (
-    Assembler,
     Group,
-    GroupSpec,
-    LeafSpec,
-    check_spec,
 )
 from mlpeft.work import Kind, Shard, ShardUpdate, TaskSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from mlpeft.cluster.protocol import LeaseKey
     from mlpeft.params import Array
@@ -146,68 +143,7 @@ def _group(group: Group) -> pb.TensorGroup:
 # --- frames that came -----------------------------------------------------------------
 
 
-class _Pending:
-    """A message whose arrays have not all come yet."""
-
-    def __init__(
-        self,
-        groups: Iterable[tuple[GroupSpec, bytes]],
-        finish: Callable[[list[Mapping[str, Array]]], Any],
-    ) -> None:
-        self._finish = finish
-        self._assemblers = []
-        for spec, inline in groups:
-            assembler = Assembler(spec)
-            if spec.is_inline:
-                assembler.feed(inline)
-            self._assemblers.append(assembler)
-
-    def feed(self, data: memoryview) -> None:
-        """Bytes of the next group that misses any; a chunk never spans two."""
-        for assembler in self._assemblers:
-            if assembler.missing_bytes:
-                assembler.feed(data)
-                return
-        raise RemoteProtocolError(f"a chunk of {len(data)} bytes is one too many")
-
-    @property
-    def is_complete(self) -> bool:
-        return not any(assembler.missing_bytes for assembler in self._assemblers)
-
-    @property
-    def progress(self) -> tuple[int, int]:
-        """Bytes that have come, and bytes in all."""
-        total = sum(assembler.spec.size_bytes for assembler in self._assemblers)
-        missing = sum(assembler.missing_bytes for assembler in self._assemblers)
-        return total - missing, total
-
-    def result(self) -> Any:
-        return self._finish([assembler.tree() for assembler in self._assemblers])
-
-
-class _ChunkReader:
-    """Counts the bytes of chunks as they are read."""
-
-    def __init__(self) -> None:
-        self._read_bytes = 0
-        self._due = False
-
-    def acknowledgement(self) -> protocol.Acknowledgement | None:
-        """What to tell the sender, once for each marked chunk; None: nothing."""
-        due, self._due = self._due, False
-        return protocol.Acknowledgement(self._read_bytes) if due else None
-
-    def _data_of(self, frame: bytes) -> memoryview | None:
-        """The bytes of a chunk, counted; None if the frame is something else."""
-        chunk = chunks.decode(frame)
-        if chunk is None:
-            return None
-        self._read_bytes += len(chunk.data)
-        self._due |= chunk.marked
-        return chunk.data
-
-
-class UpDecoder(_ChunkReader):
+class UpDecoder(ChunkReader):
     """Reads what one worker sends, frame after frame.
 
     Args:
@@ -217,7 +153,7 @@ class UpDecoder(_ChunkReader):
     def __init__(self, limit_bytes: Callable[[], int]) -> None:
         super().__init__()
         self._limit_bytes = limit_bytes
-        self._pending: tuple[_Pending, pb.Update] | None = None
+        self._pending: tuple[Pending, pb.Update] | None = None
         self._discarding = False  # the chunks of an update whose head was refused
 
     def feed(  # noqa: PLR0911 - one match
@@ -229,7 +165,7 @@ class UpDecoder(_ChunkReader):
             RemoteProtocolError: If the frame cannot be understood. What is wrong with
                 an update is told in its `fault` instead, since its lease is known.
         """
-        chunk = self._data_of(frame)
+        chunk = self.data_of(frame)
         if chunk is not None:
             return self._chunk(chunk)
         message = parse(pb.WorkerMessage, frame)
@@ -290,8 +226,8 @@ class UpDecoder(_ChunkReader):
         self._discarding = False
         limit = self._limit_bytes()
         try:
-            specs = [_spec(head.total, limit), _spec(head.per_task, limit)]
-            pending = _Pending(specs, lambda trees: _shard_update(head, trees))
+            specs = [group_of(head.total, limit), group_of(head.per_task, limit)]
+            pending = Pending(specs, lambda trees: _shard_update(head, trees))
         except RemoteProtocolError as error:
             self._discarding = True
             return _faulty(head, error)
@@ -310,7 +246,7 @@ class UpDecoder(_ChunkReader):
             return _faulty(head, error)
         return self._settle(pending, head)
 
-    def _settle(self, pending: _Pending, head: pb.Update) -> protocol.Update | None:
+    def _settle(self, pending: Pending, head: pb.Update) -> protocol.Update | None:
         """The update if it is complete; else remember it."""
         if not pending.is_complete:
             self._pending = (pending, head)
@@ -322,7 +258,7 @@ class UpDecoder(_ChunkReader):
             return _faulty(head, error)
 
 
-class DownDecoder(_ChunkReader):
+class DownDecoder(ChunkReader):
     """Reads what the coordinator sends, frame after frame.
 
     A theta that begins before the last is complete replaces it.
@@ -334,7 +270,7 @@ class DownDecoder(_ChunkReader):
     def __init__(self, limit_bytes: int) -> None:
         super().__init__()
         self._limit_bytes = limit_bytes
-        self._pending: _Pending | None = None
+        self._pending: Pending | None = None
 
     @property
     def is_receiving(self) -> bool:
@@ -349,7 +285,7 @@ class DownDecoder(_ChunkReader):
         Raises:
             RemoteProtocolError: If the frame cannot be understood, or theta is damaged.
         """
-        chunk = self._data_of(frame)
+        chunk = self.data_of(frame)
         if chunk is not None:
             if self._pending is None:
                 raise RemoteProtocolError(f"a chunk of {len(chunk)} bytes is homeless")
@@ -380,13 +316,13 @@ class DownDecoder(_ChunkReader):
                 raise RemoteProtocolError(f"a message of kind {other} is not known")
 
     def _theta(self, head: pb.Theta) -> protocol.Theta | None:
-        groups = [_spec(head.meta, self._limit_bytes)]
+        groups = [group_of(head.meta, self._limit_bytes)]
         version = head.version
         return self._settle(
-            _Pending(groups, lambda trees: protocol.Theta(version, dict(trees[0])))
+            Pending(groups, lambda trees: protocol.Theta(version, dict(trees[0])))
         )
 
-    def _settle(self, pending: _Pending) -> protocol.Theta | None:
+    def _settle(self, pending: Pending) -> protocol.Theta | None:
         self._pending = None if pending.is_complete else pending
         if self._pending is not None:
             return None
@@ -415,19 +351,6 @@ def _lease(lease: pb.Lease) -> protocol.Lease:
     tasks = tuple(TaskSpec(task.task_id, task.seed) for task in lease.tasks)
     shard = Shard(lease.round, lease.key.shard, kind, tasks)
     return protocol.Lease(decode_key(lease.key), lease.version, shard, lease.lease_s)
-
-
-def _spec(group: pb.TensorGroup, limit_bytes: int) -> tuple[GroupSpec, bytes]:
-    leaves = tuple(
-        LeafSpec(leaf.name, leaf.dtype, tuple(leaf.shape)) for leaf in group.leaves
-    )
-    spec = GroupSpec(leaves, group.size_bytes, group.crc32)
-    check_spec(spec, limit_bytes)
-    if len(group.inline) != (spec.size_bytes if spec.is_inline else 0):
-        raise RemoteProtocolError(
-            f"a group of {spec.size_bytes} bytes comes with {len(group.inline)} inline"
-        )
-    return spec, group.inline
 
 
 def _shard_update(head: pb.Update, trees: list[Mapping[str, Array]]) -> ShardUpdate:
