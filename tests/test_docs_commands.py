@@ -42,6 +42,7 @@ ELSEWHERE = {
         "needs a running cluster; tests/coordinator, tests/runtime, "
         "tests/commands/test_chaos.py and test_steer.py"
     ),
+    r"mlpeft dashboard .*": "serves until it is stopped; tests/commands has it",
     r"mlpeft-worker.*": "needs a coordinator or macOS; tests/coordinator, tests/worker",
     r"mlpeft doctor --coordinator .*": "needs another machine; test_reach.py",
     r"mlpeft logs.* --follow": "never ends; tests/commands/test_logs.py",

@@ -63,7 +63,9 @@ class PathsSection(Section):
         "overrides it",
     )
     keep_last: PositiveInt = Field(
-        default=3, description="Checkpoints to keep besides the best one"
+        default=3,
+        description="Checkpoints to keep besides the best one: the newest, and the "
+        "newest of those that meta_learning.save_interval made",
     )
     save_seconds: PositiveFloat = Field(
         default=10.0,

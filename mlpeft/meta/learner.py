@@ -5,6 +5,7 @@ The learners of other algorithms inherit from it.
 
 from __future__ import annotations
 
+import logging
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -48,6 +49,10 @@ STANDARD_STEPS = tuple(EvaluationSection().steps)
 """Inner steps after which `evaluate` always scores."""
 
 _META = MetaLearningSection()
+SMALL_OUTER_LR = 0.01
+STILL = 1e-3
+"""Share of its norm below which theta has hardly moved in a meta-iteration."""
+log = logging.getLogger("mlpeft.meta")
 
 
 class ReptileLearner:
@@ -199,6 +204,9 @@ class ReptileLearner:
         mean = combine(SummedTotals(result.total, len(episodes)))
         moved = self.outer.step(meta, mean, self.iteration)
         self.meta = moved.meta
+        if self.iteration == 0 and self.outer.algorithm == "reptile":
+            theta, _ = state.split(moved.meta)
+            _warn_if_still(params.global_norm(theta), moved.param_diff, self.outer_lr)
         self.iteration += 1
         query_loss = result.query_loss
         return {
@@ -290,3 +298,14 @@ class ReptileLearner:
         """The generator that orders the inner batches of one episode."""
         iteration = self.iteration if purpose is Purpose.BATCH else 0
         return generator(self.seed, purpose, iteration, index)
+
+
+def _warn_if_still(norm: float, moved: float, outer_lr: float) -> None:
+    """Say so if a small outer step leaves theta where it was."""
+    if outer_lr <= SMALL_OUTER_LR and moved < STILL * norm:
+        log.warning(
+            "outer_lr %g moved theta by %.1g of its norm and will hardly learn; "
+            "0.1 to 1 is usual (theta's share of the way to the adapted parameters)",
+            outer_lr,
+            moved / norm,
+        )

@@ -204,11 +204,17 @@ def best(run_dir: Path) -> Path | None:
     return path if name.isdecimal() and path.is_dir() else None
 
 
-def prune(run_dir: Path, keep_last: int) -> None:
-    """Remove all steps but the newest `keep_last` and the best one."""
-    keep = best(run_dir)
-    for path in step_folders(run_dir)[:-keep_last]:
-        if path != keep:
+def prune(run_dir: Path, keep_last: int, interval: int = 1) -> None:
+    """Remove old steps.
+
+    What stays is the best one, the newest `keep_last`, and the newest `keep_last` of
+    those at multiples of `interval`, which checkpoints by the clock must not push out.
+    """
+    steps = step_folders(run_dir)
+    regular = [path for path in steps if int(path.name) % interval == 0]
+    keep = {best(run_dir), *steps[-keep_last:], *regular[-keep_last:]}
+    for path in steps:
+        if path not in keep:
             shutil.rmtree(path, ignore_errors=True)
 
 

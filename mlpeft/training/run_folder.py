@@ -108,7 +108,11 @@ class Run:
             self._unsaved_best = None
         if self._saved != self.progress:
             self._write(self._snapshot(), reporter)
-        checkpoint.prune(self.run_dir, self.config.paths.keep_last)
+        checkpoint.prune(
+            self.run_dir,
+            self.config.paths.keep_last,
+            self.config.meta_learning.save_interval,
+        )
 
     def try_to_save(self, reporter: Reporter) -> None:
         """Save, or log a warning if that fails: the next save may succeed.
@@ -264,6 +268,7 @@ def _resume(
     _check_same_data(run_dir, runner)
     params.check_schema(runner.schema, newest.meta, f"checkpoint {newest.path}")
     checkpoint.set_aside_after(run_dir, newest.path)
+    write_whole(run_dir / "config.yaml", config.to_yaml())  # it may be extended
     best = checkpoint.step_folder(run_dir, newest.progress.best_iteration)
     if best.is_dir() and best != checkpoint.best(run_dir):
         # The process died after writing the step and before marking it as best.

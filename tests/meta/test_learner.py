@@ -240,3 +240,15 @@ def test_labels_are_the_loss_functions_own_affair():
         lambda logits, labels: cross_entropy_loss(logits, labels - 5),
     )
     assert 0 < own["query_loss"] < 2
+
+
+@pytest.mark.parametrize(("outer_lr", "times"), [(0.001, 1), (0.5, 0)])
+def test_an_outer_step_that_hardly_moves_theta_is_told_once(caplog, outer_lr, times):
+    x = np.random.default_rng(0).normal(size=(6, 2)).astype(np.float32)
+    y = np.array([0, 1] * 3)
+    learner = ReptileLearner(
+        SimpleClassifier(2, 8, 2), 0.1, outer_lr, 1, strategy="loop"
+    )
+    for _ in range(3):
+        learner.meta_train_step([(x, y, x, y)], cross_entropy_loss)
+    assert caplog.text.count("hardly learn") == times

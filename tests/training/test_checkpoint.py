@@ -136,3 +136,13 @@ def test_what_a_killed_process_left_half_written_is_removed(tmp_path):
         (tmp_path / "steps" / name / "theta.safetensors").write_bytes(b"half")
     checkpoint.clear_partial(tmp_path)
     assert [path.name for path in (tmp_path / "steps").iterdir()] == ["00000001"]
+
+
+def test_checkpoints_by_the_clock_do_not_push_out_those_by_the_count(tmp_path):
+    """Every hundredth was asked for; 150 is the best."""
+    for iteration in (100, 150, 200, 201, 202, 203, 300, 301, 302):
+        save(tmp_path, iteration)
+    checkpoint.mark_best(tmp_path, checkpoint.step_folder(tmp_path, 150))
+    checkpoint.prune(tmp_path, keep_last=2, interval=100)
+    kept = [int(path.name) for path in checkpoint.step_folders(tmp_path)]
+    assert kept == [150, 200, 300, 301, 302]
