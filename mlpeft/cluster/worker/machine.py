@@ -72,7 +72,9 @@ class WorkerPolicy:
     Attributes:
         first_delay_s: Longest wait before the first reconnect, in seconds.
         longest_delay_s: Longest wait before any reconnect.
-        announce_s: Seconds between two lines that say what it waits for.
+        announce_s: Seconds between the first two lines that say what it waits for;
+            each next one takes twice as long to come, up to `longest_announce_s`.
+        longest_announce_s: Seconds between two such lines at most.
         welcome_s: Longest wait for the first message of a stream of work.
         once: Stop when a run is over, rather than wait for the next.
     """
@@ -80,6 +82,7 @@ class WorkerPolicy:
     first_delay_s: float = 0.25
     longest_delay_s: float = 10.0
     announce_s: float = 5.0
+    longest_announce_s: float = 600.0
     welcome_s: float = 30.0
     once: bool = False
 
@@ -118,6 +121,7 @@ class WorkerMachine:
         self._unsent: dict[LeaseKey, Update] = {}  # computed while the line was down
         self._failures = 0  # tries to join since it was last joined
         self._announced_at = float("-inf")
+        self._announce_gap_s = 0.0
         self._stopping: str | None = None  # why it is to stop
         self._now = float("-inf")
 
@@ -208,6 +212,7 @@ class WorkerMachine:
         self._heartbeat_due = self._now + event.heartbeat_s
         self._failures = 0
         self._announced_at = float("-inf")
+        self._announce_gap_s = 0.0
         self._session = event.session
         commands: Commands = [
             self._cancel(key)
@@ -231,8 +236,12 @@ class WorkerMachine:
             commands.append(Announce(Level.WARNING, f"connection lost: {reason}"))
         self._hang_up()
         self._failures += 1
-        if self._now >= self._announced_at + self.policy.announce_s:
+        if self._now >= self._announced_at + self._announce_gap_s:
             self._announced_at = self._now
+            self._announce_gap_s = min(
+                max(self.policy.announce_s, 2 * self._announce_gap_s),
+                self.policy.longest_announce_s,
+            )
             text = f"waiting for the coordinator: {reason}"
             commands.append(Announce(Level.INFO, text))
         delay = self.policy.delay_s(self._failures, jitter)
@@ -255,6 +264,7 @@ class WorkerMachine:
             return [*cancels, *self._stop(self._stopping, failed=False)]
         self._hang_up()
         self._announced_at = self._now
+        self._announce_gap_s = self.policy.announce_s
         text = f"run over: {reason}; waiting for the next"
         return [*cancels, Announce(Level.INFO, text)]
 

@@ -35,9 +35,18 @@ def test_a_waiting_worker_says_what_it_waits_for_but_not_at_every_try(hand):
     hand(wm.Started())
     said = [
         bool(of_type(hand(wm.StreamLost("nobody there", 0.0), at=at), m.Announce))
-        for at in (0, 1, 4.9, 5, 6, 10)
+        for at in (0, 1, 4.9, 5, 6, 10, 14.9, 15, 34.9, 35)
     ]
-    assert said == [True, False, False, True, False, True]
+    assert said == [True, False, False, True, False, False, False, True, False, True]
+
+
+def test_a_weekend_of_waiting_leaves_some_hundred_lines(hand):
+    hand(wm.Started())
+    said = sum(
+        bool(of_type(hand(wm.StreamLost("nobody there", 0.0), at=at), m.Announce))
+        for at in range(0, 60 * 3600, 10)
+    )
+    assert 300 < said < 400
 
 
 def test_a_lease_is_computed_when_its_theta_is_here(hand):
