@@ -16,11 +16,15 @@ import numpy as np
 import pytest
 
 from mlpeft.adapters.start import as_adapter
+from mlpeft.config import RunConfig
+from mlpeft.errors import DataError
 from mlpeft.exchange.export import export_adapter, import_adapter
 from mlpeft.training.trained import load_trained
+from tests.adapters.runs import write_base, write_run
 from tests.exchange.test_export import TOKENS, adapted, language_start, other_run
 
 SCRIPT = Path(__file__).with_name("peft_reference.py")
+MAKER = Path(__file__).with_name("peft_adapters.py")
 METHODS = [
     {"method": "lora", "rank": 2},
     {"method": "lora", "rank": 4, "alpha": 6.0, "rslora": True},
@@ -73,3 +77,60 @@ def test_peft_computes_the_language_models_logits(peft_python, tmp_path, peft):
     seen = np.array(TOKENS) != 0
     ours = np.array(adapter.model(TOKENS))
     np.testing.assert_allclose(ours[seen], theirs[seen], atol=1e-4)
+
+
+READ = (
+    "plain",
+    "rslora",
+    "dora",
+    "gaussian",
+    "orthogonal",
+    "layers_to_transform",
+    "ia3",
+)
+REFUSED = {
+    "pissa": "init_lora_weights is 'pissa', which changed the base's weights",
+    "olora": "init_lora_weights is 'olora', which changed the base's weights",
+    "rank_pattern": r"rank_pattern is \{'query': 3\}",
+    "alpha_pattern": r"alpha_pattern is \{'query': 3\}",
+    "bias": "bias is 'lora_only'",
+    "lora_bias": "lora_bias is True",
+    "modules_to_save": "modules_to_save is .* holds more of the base",
+    "trainable_tokens": "trainable_token_indices is .* holds more of the base",
+}
+
+
+@pytest.fixture(scope="module")
+def peft_made(peft_python, tmp_path_factory) -> Path:
+    """Adapters that peft itself made for the tiny encoder."""
+    folder = tmp_path_factory.mktemp("peft")
+    base = write_base(folder / "base")
+    np.savez(folder / "in.npz", tokens=np.array(TOKENS))
+    words = [peft_python, MAKER, base, folder / "in.npz", folder]
+    done = subprocess.run(
+        words, check=False, capture_output=True, text=True, timeout=115
+    )
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.mark.parametrize("kind", READ)
+def test_what_peft_made_is_read_as_peft_computes_it(peft_made, tmp_path, kind):
+    config = RunConfig.load(write_run(tmp_path, peft_made / "base") / "config.yaml")
+    config = config.with_changes(
+        run={"name": kind}, paths={"checkpoint_dir": str(tmp_path)}
+    )
+    start = as_adapter(load_trained(import_adapter(peft_made / kind, config)))
+    with np.load(peft_made / "outputs.npz") as outputs:
+        np.testing.assert_allclose(
+            start.model.encoder(TOKENS), outputs[kind], atol=1e-5
+        )
+
+
+@pytest.mark.parametrize(("kind", "told"), REFUSED.items())
+def test_what_mlpeft_cannot_compute_is_refused_with_its_reason(
+    peft_made, tmp_path, kind, told
+):
+    config = RunConfig.load(write_run(tmp_path, peft_made / "base") / "config.yaml")
+    with pytest.raises(DataError, match=told):
+        import_adapter(peft_made / kind, config)

@@ -19,6 +19,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mlpeft import prepare
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -34,6 +36,7 @@ def main() -> int:
     parser.add_argument("--check", action="store_true")
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
+    prepare()
     if args.child:
         _report(args.kinds)
         return 0
@@ -58,9 +61,6 @@ def _all_kinds() -> list[str]:
 
 
 def _report(kinds: list[str]) -> None:
-    from mlpeft import prepare
-
-    prepare()
     import mlx.core as mx
 
     # Compiling the fused kernels of so many kinds takes longer than running them.
@@ -107,9 +107,13 @@ def _row(report: dict[str, Any]) -> str:
         _difference(report["frozen"]),
         _difference(report["positions"]),
         " -> ".join(f"{loss:.2f}" for loss in losses),
-        ", ".join(report["exports"]),
+        "; ".join([", ".join(report["exports"]), *map(_short, report["failures"])]),
     ]
     return f"| {' | '.join(cells)} |"
+
+
+def _short(failure: str) -> str:
+    return f"fails: {failure.partition('. ')[0]}"
 
 
 def _difference(value: float | None) -> str:

@@ -242,4 +242,6 @@ def _compare(report: Report, name: str, model: nn.Module, expected: np.ndarray) 
 
 def _reason(error: Exception) -> str:
     text = str(error)
+    if not text:
+        return type(error).__name__
     return "needs Metal" if "Metal" in text else text.partition("\n")[0]

@@ -259,6 +259,7 @@ OWN: dict[str, dict[str, Any]] = {
     "qwen": {"intermediate_size": 128},
     "qwen3_5": {"num_experts": 0},
     "qwen3_5_moe": {"num_experts": 4},
+    "qwen3_vl_moe": {"tie_word_embeddings": False},
     "recurrent_gemma": {"block_types": ["recurrent", "attention"]},
     "spark2_5": {"layer_types": _LAYER_TYPES, "rope_parameters": _ROPE_BY_TYPE},
     "step3p5": {"layer_types": _LAYER_TYPES},
@@ -279,6 +280,8 @@ TEXT_KINDS = {
     "qwen3_vl_moe": "qwen3_moe",
 }
 """Kinds with pictures, or with another model's text part: the kind of that part."""
+UNBUILT = {"prism_hadamard_qwen35": "its weights exist only packed"}
+"""Kinds without random weights, and why."""
 _TEXT_ARGUMENTS = ("TextArgs", "TextConfig", "TextModelArgs")
 
 
@@ -291,7 +294,13 @@ def all_kinds() -> list[str]:
 
 
 def small_config(kind: str, **changes: Any) -> dict[str, Any]:
-    """A config.json of a kind, with small sizes."""
+    """A config.json of a kind, with small sizes.
+
+    Raises:
+        DataError: If it cannot be built with random weights.
+    """
+    if kind in UNBUILT:
+        raise DataError(UNBUILT[kind])
     module = _module(kind)
     own = OWN.get(kind, {}) | changes
     if "text_config" not in _names(module.ModelArgs):
