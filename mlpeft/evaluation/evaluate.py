@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlpeft import params
 from mlpeft.meta import state
+from mlpeft.meta.meta_sgd import RATE
 from mlpeft.models.build import build_model
 from mlpeft.results import EvalResult, half_width, jsonable
 from mlpeft.seeds import Purpose
@@ -161,7 +162,8 @@ def compare(
         meta = _score(runner, _checked_meta(runner, trained), shards, advance)
         fresh = _score(runner, start, shards, advance)
         lr, count, tuned_runner = _tune(runner, start, LR_FACTORS, advance)
-        tuned = _score(tuned_runner, start, shards, advance)
+        own = _with_rates_of(tuned_runner, start)
+        tuned = _score(tuned_runner, own, shards, advance)
         gain = _gain(meta, tuned, count)
         comparison = Comparison(
             meta=EvalResult.from_round(runner.steps, meta),
@@ -254,13 +256,23 @@ def _tune(
         changed = config.with_changes(meta_learning={"inner_lr": lr})
         candidate = ShardRunner(changed, runner.tasks, runner.model)
         shards = validation_shards(candidate.config, candidate.tasks, 0)
-        scored = _score(candidate, start, shards, advance)
+        own = _with_rates_of(candidate, start)
+        scored = _score(candidate, own, shards, advance)
         result = EvalResult.from_round(candidate.steps, scored).until_best()
         if best is None or result.better_than(best[0]):
             best = (result, lr, candidate)
     if best is None:
         raise AssertionError
     return best[1], len(best[0].steps), best[2]
+
+
+def _with_rates_of(runner: ShardRunner, start: ParamTree) -> ParamTree:
+    """A fresh start whose learned step sizes, if it has such, are the runner's own."""
+    rates = [name for name in start if name.startswith(RATE)]
+    if not rates:
+        return start
+    own = runner.initial_meta()
+    return start | {name: own[name] for name in rates}
 
 
 def _score(

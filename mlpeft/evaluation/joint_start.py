@@ -52,6 +52,7 @@ def joint_config(config: RunConfig, run_dir: Path) -> RunConfig:
         | {
             "algorithm": "joint",
             "inner_state": "reset",
+            "first_order": False,
             "aggregation": "mean",
             "update_clip": None,
             "num_meta_iterations": each * settings.num_meta_iterations,
@@ -59,7 +60,7 @@ def joint_config(config: RunConfig, run_dir: Path) -> RunConfig:
             "save_interval": each * settings.save_interval,
         },
     }
-    if algorithm.task_gradient is None:  # then the run learned from no query either
+    if not algorithm.needs_queries:  # then the run learned from no query either
         changes["task_distribution"] = {"train_query_size": 0}
     return config.with_changes(**changes)
 
@@ -78,14 +79,16 @@ def trained_joint(
 
     Returns:
         The baseline, with the start's configuration but for the parameters; None if the
-        start was trained jointly itself.
+        start was trained jointly itself, or its theta has leaves that joint training
+        does not learn (step sizes), or no head.
 
     Raises:
         ConfigError: If the model cannot be trained jointly on these tasks.
         CheckpointError: If its folder holds another run, or cannot be written.
         RunInterruptedError: If someone asked to stop.
     """
-    if trained.config.meta_learning.algorithm == "joint":
+    algorithm = trained.config.meta_learning.algorithm
+    if algorithm == "joint" or not ALGORITHMS[algorithm].model_alone:
         return None
     own = _own_config(trained)
     config = joint_config(own, _run_dir(trained))

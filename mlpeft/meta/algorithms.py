@@ -66,6 +66,12 @@ class Algorithm:
         """Whether it learns from queries."""
         return self.through_steps or self.task_gradient is not None
 
+    @property
+    def model_alone(self) -> bool:
+        """Whether theta is the model's leaves, all of them and no others."""
+        own = self.adaptation.learned is not Adaptation.learned
+        return not own and not self.adaptation.metric
+
     def gradients(self, inner_steps: int) -> int:
         """How many gradients of a task one meta-iteration computes.
 

@@ -158,3 +158,23 @@ def test_a_k_that_leaves_no_query_is_refused(run):
         )
     with pytest.raises(ValueError, match="no episodes"):
         BaselineComparison.compare_few_shot_performance(learned, fresh, [], [1])
+
+
+def test_a_fresh_start_with_learned_step_sizes_is_tuned_through_them(tmp_path):
+    """A fresh Meta-SGD has the step size that is tried, not that of the run."""
+    tree = {
+        "meta_learning": {
+            "algorithm": "meta_sgd",
+            "num_meta_iterations": 1,
+            "inner_lr": 0.01,
+            "num_inner_steps": 2,
+        },
+        "model": {"hidden_dim": 4, "num_layers": 1},
+        "evaluation": {"num_val_episodes": 10, "num_inner_steps": 2, "steps": [2]},
+        "compute": {"strategy": "loop"},
+        "paths": {"checkpoint_dir": str(tmp_path)},
+    }
+    run = train(RunConfig.from_dict(tree))
+    row = compare(load_trained(run.run_dir), [5], 10)[5]
+    assert row.tuned_lr == pytest.approx(0.3)
+    assert row.tuned.loss[-1] < row.fresh.loss[-1]

@@ -1,5 +1,7 @@
 """The baseline of a meta-learned run, trained on demand."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -115,3 +117,17 @@ def test_where_there_is_none_it_is_said(tmp_path):
     run = train(config(tmp_path / "b", *digits)).run_dir
     with pytest.raises(ConfigError, match=r"give the model a method embed\(x\)"):
         trained_joint(load_trained(run))
+
+
+@pytest.mark.parametrize("algorithm", ["meta_sgd", "protonet"])
+def test_a_start_that_is_more_or_less_than_the_model_has_none(trained, algorithm):
+    config = trained.config.with_changes(meta_learning={"algorithm": algorithm})
+    assert trained_joint(replace(trained, config=config)) is None
+
+
+def test_a_first_order_start_has_one_that_learns_from_queries(trained):
+    changes = {"algorithm": "maml", "first_order": True, "num_inner_steps": 2}
+    config = trained.config.with_changes(meta_learning=changes)
+    joint = joint_config(config, trained.path)
+    assert joint.task_distribution.train_query_size != 0
+    assert not joint.meta_learning.first_order
