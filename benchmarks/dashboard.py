@@ -8,8 +8,8 @@ each begins every two seconds. The share of a core is the coordinator's process 
 with the dashboard's thread in it; the viewer is another process, which reads the events
 and asks for the charts as a page does. Phases alternate, and medians are shown.
 
-With --alone there is no cluster, but a stage on which every worker changes at every look:
-all that is measured is the page.
+With --alone there is no cluster, but a stage on which every worker changes at every
+look: all that is measured is the page.
 """
 
 from __future__ import annotations

@@ -21,11 +21,21 @@ CAPTIONS = {
 }
 
 
+def _adapts(folders: Sequence[RunFolder]) -> bool:
+    """Whether any validation takes inner steps: a prototypical network takes none."""
+    return any(
+        len(result.steps) > 1
+        for folder in folders
+        for _, result, _ in folder.measured.validations[-1:]
+    )
+
+
 def section(folders: Sequence[RunFolder]) -> Markup:
     """Curves of all runs."""
     charts = [
         parts.figure(Markup(draw(ChartRequest(name, 460.0), folders)), caption)
         for name, caption in CAPTIONS.items()
+        if name != "adaptation" or _adapts(folders)
     ]
     best = [
         (folder.name, f"{best[1].headline}, after {best[0]:,} meta-iterations")

@@ -36,10 +36,9 @@ def section(folders: Sequence[RunFolder]) -> Markup:
     )
     head, body = shots_table(grouped)
     children: list[object] = [parts.table(head, body, caption)]
-    charts = [
-        parts.figure(_kshot(grouped, result), "Scores by number of examples K"),
-        parts.figure(_adaptation(rows, result), _which(rows)),
-    ]
+    charts = [parts.figure(_kshot(grouped, result), "Scores by number of examples K")]
+    if len(result.steps) > 1:
+        charts.append(parts.figure(_adaptation(rows, result), _which(rows)))
     children.append(element("div", charts, class_="charts"))
     return parts.section("Results on test tasks", *children)
 
