@@ -43,11 +43,11 @@ def section(folders: Sequence[RunFolder]) -> Markup:
     for folder in folders:
         if len(folders) > 1:
             children.append(element("h3", folder.name))
-        children += _of(folder)
+        children += _of(folder, "h4" if len(folders) > 1 else "h3")
     return parts.section("How it was made, and how to repeat it", *children)
 
 
-def _of(folder: RunFolder) -> list[object]:
+def _of(folder: RunFolder, heading: str) -> list[object]:
     sessions = _sessions(folder)
     first = sessions[0] if sessions else {}
     rows: list[tuple[str, object]] = [
@@ -63,10 +63,10 @@ def _of(folder: RunFolder) -> list[object]:
     commands = _commands(folder, sessions)
     if commands:
         listing = element("pre", "\n".join(commands))
-        parts_ += [element("h4", "Commands"), listing]
+        parts_ += [element(heading, "Commands"), listing]
     if folder.config is not None:
         parts_ += [
-            element("h4", "Settings that differ from the defaults"),
+            element(heading, "Settings that differ from the defaults"),
             parts.table(("Key", "value"), _changed(folder.config)),
             element(
                 "details",

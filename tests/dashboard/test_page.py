@@ -1,12 +1,18 @@
 """The page in a real Chromium."""
 
+import base64
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
+from mlpeft.dashboard.run_folder import RunFolder
+from mlpeft.report.failures import png
+from mlpeft.report.page import render
 from tests.dashboard.staged import go_on, overview, worker
 
+DOT = png(np.zeros((2, 2, 1), np.uint8))
 HOSTILE = '<img src=x onerror="window.hacked=1"><script>window.hacked=1</script>'
 
 
@@ -138,3 +144,28 @@ def test_two_hundred_workers_are_shown_without_a_mile_of_tiles(page, source):
     assert page.locator("#tiles h3").first.text_content() == "mac-150"
     page.locator("#all-workers").click()
     assert page.locator("#tiles > li").count() == 200
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_no_violation_in_a_report(browser, run_dir, tmp_path, scheme):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright")
+    folder = RunFolder(run_dir)
+    folder.read()
+    record = {
+        "episodes": 2,
+        "classes": [{"name": n, "accuracy": 0.5, "queries": 2} for n in "ab"],
+        "pairs": [["a", "a", 1, 2], ["a", "b", 1, 2], ["b", "b", 1, 2]],
+        "tasks": [{"classes": ["a", "b"], "accuracy": 0.5}],
+        "examples": [
+            {"class": "a", "taken_for": "b", "text": "where is it"},
+            {"class": "a", "taken_for": "b", "image": base64.b64encode(DOT).decode()},
+        ],
+    }
+    path = tmp_path / "report.html"
+    path.write_text(render([folder], {"intents": record}))
+    page = browser.new_page(color_scheme=scheme)
+    # The report forbids scripts; only this test lets one in, to look at it.
+    page.set_content(path.read_text().replace("default-src &#x27;none&#x27;;", ""))
+    result = axe.Axe().run(page)
+    page.close()
+    assert result.response["violations"] == [], result.generate_report()
