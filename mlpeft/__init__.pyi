@@ -5,6 +5,7 @@ from mlpeft.adapters.adapt import adapt as adapt
 from mlpeft.adapters.classifier import Classifier as Classifier
 from mlpeft.adapters.completer import Completer as Completer
 from mlpeft.adapters.store import load_adapter as load_adapter
+from mlpeft.adapters.text_classifier import TextClassifier as TextClassifier
 from mlpeft.config import RunConfig as RunConfig
 from mlpeft.config.flat import MetaLearningConfig as MetaLearningConfig
 from mlpeft.errors import CheckpointError as CheckpointError

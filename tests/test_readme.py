@@ -55,11 +55,13 @@ def quick(code: str) -> str:
 def test_every_block_has_a_test_here():
     found = [
         next(
-            word for word in ("linear", "encoder", "language", "train(") if word in one
+            word
+            for word in ("linear", "TextClassifier", "encoder", "language", "train(")
+            if word in one
         )
         for one in blocks()
     ]
-    assert found == ["linear", "encoder", "language", "train("]
+    assert found == ["linear", "TextClassifier", "encoder", "language", "train("]
 
 
 def test_no_block_that_learns_from_own_data_is_longer_than_fifteen_lines():
@@ -71,6 +73,15 @@ def test_no_block_that_learns_from_own_data_is_longer_than_fifteen_lines():
 def test_a_model_of_ones_own_learns(capsys):
     pasted(quick(block("linear_classification")))
     assert "final_acc" in capsys.readouterr().out
+
+
+def test_labelled_texts_become_a_classifier(minilm, here, capsys):
+    rows = [f"{label} number {n},{label}" for label in LABELS for n in range(3)]
+    (here / "tickets.csv").write_text("\n".join(["text,label", *rows]))
+    session = pasted(block("TextClassifier"))
+    assert "none of these" in capsys.readouterr().out  # it asks where, not which
+    assert "opening hours" in session["clf"].classes_
+    assert (here / "adapters" / "tickets" / "adapter.json").is_file()
 
 
 def test_an_encoder_with_lora_learns_from_own_texts(minilm, here, capsys):

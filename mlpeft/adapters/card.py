@@ -50,9 +50,13 @@ _LABELS = """## Labels
 
 {names}
 
-Confidences are softmax probabilities and not calibrated. The labels were learned from
-the examples above alone; a text of any other kind gets one of them, too.
+{confidences} The labels were learned from the examples above alone; {others}.
 """
+_CALIBRATED = (
+    "Confidences are calibrated by one temperature, on examples that the head was not "
+    "fitted to."
+)
+_UNCALIBRATED = "Confidences are softmax probabilities and not calibrated."
 _FRONT_MATTER = re.compile(r"\A---\s*\n(.*?)\n---\s*\n", re.DOTALL)
 
 
@@ -73,16 +77,41 @@ def model_card(adapter: Adapter, use: str = "") -> str:
         front=yaml.safe_dump(front, sort_keys=False),
         title=f"{config.run.name}, {_title(adapter)}",
         version=version("mlpeft"),
-        what="a meta-learned start, adapted to a few examples"
-        if _adapted(adapter)
-        else "a meta-learned start, from which a few steps learn a task",
+        what=_what(adapter),
         base=_table({"weights": config.model.weights, "licence of the base": licence}),
         data=_table(_data(adapter)),
         settings=_table(_settings(adapter)),
-        results=_results(adapter.history.get("results", {})),
-        labels=_LABELS.format(names=names) if labels else "",
+        results=_results(
+            adapter.history.get("results", {}), meta_learned=_meta_learned(adapter)
+        ),
+        labels=_LABELS.format(
+            names=names,
+            confidences=_CALIBRATED if "head" in adapter.history else _UNCALIBRATED,
+            others=_others(getattr(adapter, "reject_below", 0.0)),
+        )
+        if labels
+        else "",
         use=f"\n## Use\n\n{use}\n" if use else "",
     )
+
+
+def _what(adapter: Adapter) -> str:
+    if not _meta_learned(adapter):
+        return "a head for a few examples, on a frozen base"
+    if _adapted(adapter):
+        return "a meta-learned start, adapted to a few examples"
+    return "a meta-learned start, from which a few steps learn a task"
+
+
+def _others(reject_below: float) -> str:
+    """What becomes of a text of no label."""
+    if reject_below:
+        return f"a text with a confidence below {reject_below:.3g} gets none of them"
+    return "a text of any other kind gets one of them, too"
+
+
+def _meta_learned(adapter: Adapter) -> bool:
+    return "meta_iterations" in adapter.history
 
 
 def _adapted(adapter: Adapter) -> bool:
@@ -120,7 +149,9 @@ def base_licence(weights: str) -> str:
 
 def _data(adapter: Adapter) -> dict[str, object]:
     section = adapter.config.task_distribution
-    rows: dict[str, object] = {"meta-trained on": ", ".join(section.task_families)}
+    rows: dict[str, object] = {}
+    if _meta_learned(adapter):
+        rows["meta-trained on"] = ", ".join(section.task_families)
     keys = (
         "dataset",
         "class_splits",
@@ -143,9 +174,18 @@ def _data(adapter: Adapter) -> dict[str, object]:
 
 def _settings(adapter: Adapter) -> dict[str, str]:
     meta, history = adapter.config.meta_learning, adapter.history
+    rows: dict[str, str] = {}
+    if "head" in history:
+        rows["head"] = str(history["head"])
+        rows |= {
+            f"accuracy of {kind} on held-out examples": f"{100 * share:.1f} %"
+            for kind, share in history.get("held_out_accuracy", {}).items()
+        }
+    if not _meta_learned(adapter):
+        return rows
     iterations = history["meta_iterations"]
     count = iterations if iterations >= 0 else "an unknown number of"
-    rows: dict[str, str] = {
+    rows |= {
         "PEFT method": adapter.config.peft.method,
         **_method_settings(adapter.config),
         "trainable parameters": f"{params.count(adapter.leaves):,}",
@@ -187,8 +227,10 @@ def _method_settings(config: RunConfig) -> dict[str, str]:
     return {"rank": str(peft.rank), "factor": f"{peft.factor:g}"}
 
 
-def _results(results: Mapping[str, Any]) -> str:
+def _results(results: Mapping[str, Any], *, meta_learned: bool) -> str:
     rows = [row for record in results.values() if (row := _result(record)) is not None]
+    if not rows and not meta_learned:
+        return "See the accuracy on held-out examples above.\n"
     if not rows:
         return "The start was not evaluated on test tasks; `mlpeft evaluate` does.\n"
     head = "The start that this was adapted from, on tasks that training never saw:\n\n"

@@ -2,6 +2,7 @@
 
 adapter.json          labels, the run's configuration, the base's digest, the history
 adapter.safetensors   the leaves
+examples.safetensors  of a TextClassifier: its embedded examples
 README.md             the model card
 """
 
@@ -9,10 +10,12 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import fields
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
@@ -22,14 +25,20 @@ from mlpeft.adapters.completer import Completer
 from mlpeft.config import RunConfig
 from mlpeft.errors import DataError
 from mlpeft.files import parse_json
+from mlpeft.heads.examples import Examples
 from mlpeft.models.pretrained.source import weights_digest
 
 FORMAT = 1
 RECORD = "adapter.json"
 LEAVES = "adapter.safetensors"
 CARD = "README.md"
+EXAMPLES = "examples.safetensors"
+"""Embedded examples of a TextClassifier, for adding more."""
 HISTORY = "story"
 """The key of `Adapter.history` in adapter.json, format 1."""
+DECISION = "decision"
+_DECISION_KEYS = ("reject_below", "multi_label")
+"""How a classifier decides; absent in folders of earlier versions."""
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -50,6 +59,8 @@ def save(adapter: Adapter, folder: str | Path) -> Path:
         "config": adapter.config.to_dict(),
         HISTORY: adapter.history,
     }
+    if isinstance(adapter, Classifier):
+        record[DECISION] = {key: getattr(adapter, key) for key in _DECISION_KEYS}
     text = json.dumps(record, indent=1, ensure_ascii=False) + "\n"
     (folder / RECORD).write_text(text, encoding="utf-8")
     # safetensors makes the file private whatever the umask.
@@ -92,12 +103,37 @@ def load_adapter(
             f"expected SHA-256 {record['base_sha256'][:12]}..., got "
             f"{digest[:12]}...; give the folder of the original weights"
         )
-    return adapter_class(config)(
+    kind = adapter_class(config)
+    decision = record.get(DECISION, {}) if kind is Classifier else {}
+    return kind(
         config=config,
         labels=tuple(record["labels"]),
         leaves=leaves,
         history=record[HISTORY],
+        **{key: decision[key] for key in _DECISION_KEYS if key in decision},
     )
+
+
+def save_examples(examples: Examples, folder: Path) -> None:
+    """Write the embedded examples of a classifier into its adapter's folder."""
+    arrays = {
+        field.name: np.ascontiguousarray(getattr(examples, field.name))
+        for field in fields(examples)
+    }
+    save_file(arrays, folder / EXAMPLES)
+    shutil.copymode(folder / RECORD, folder / EXAMPLES)
+
+
+def load_examples(folder: Path) -> Examples:
+    """Read what `save_examples` wrote.
+
+    Raises:
+        DataError: If it is missing or damaged.
+    """
+    try:
+        return Examples(**load_file(folder / EXAMPLES))
+    except (OSError, SafetensorError, TypeError) as error:
+        raise DataError(f"{folder / EXAMPLES} cannot be read: {error}") from error
 
 
 def _read_record(file: Path) -> Mapping[str, Any]:

@@ -1,0 +1,92 @@
+"""Embeds many texts: batches of like length, with adapters folded into the base."""
+
+from __future__ import annotations
+
+from copy import copy
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import mlx.core as mx
+import numpy as np
+
+from mlpeft.adapters.adapter import max_tokens
+from mlpeft.models.pretrained.encoder import unit
+from mlpeft.models.pretrained.source import model_file
+from mlpeft.models.pretrained.tokenizers import TOKENIZER, Tokeniser
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import mlx.nn as nn
+
+    from mlpeft.config import RunConfig
+
+BATCH_TOKENS = 1024
+"""Tokens of one forward pass; more do not fit a core's cache."""
+
+
+class Head(NamedTuple):
+    """`logits = scale e W^T + b`, NumPy."""
+
+    weight: np.ndarray
+    bias: np.ndarray
+    scale: float
+
+
+class Embedder:
+    """From texts to the vectors that a head sees.
+
+    Args:
+        model: A sentence classifier, with its leaves.
+        config: Its run's configuration.
+    """
+
+    def __init__(self, model: nn.Module, config: RunConfig) -> None:
+        self._model: Any = model
+        params = config.task_distribution.task_params
+        source = str(params.get("tokenizer", config.model.weights))
+        self._tokenise = Tokeniser(model_file(source, TOKENIZER), max_tokens(config))
+
+    def with_head(self, weight: np.ndarray, bias: np.ndarray) -> Embedder:
+        """The same encoder and tokenizer with another head, of scale 1."""
+        other = copy(self)
+        other.head = Head(weight, bias, 1.0)
+        return other
+
+    @cached_property
+    def head(self) -> Head:
+        """The numbers of the model's head."""
+        head = self._model.head
+        weight, bias = np.asarray(head.weight), np.asarray(head.bias)
+        if head.cosine:
+            weight = np.asarray(unit(head.weight))
+        return Head(weight, bias, float(head.scale))
+
+    def __call__(
+        self, texts: Sequence[str], progress: Callable[[int], None] = lambda _: None
+    ) -> np.ndarray:
+        """(n, dims) float32 unit vectors, in the order of the texts.
+
+        Args:
+            texts: Any number.
+            progress: Called with the number of texts done.
+        """
+        dims = int(self.head.weight.shape[1])
+        vectors = np.empty((len(texts), dims), np.float32)
+        if not len(texts):
+            return vectors
+        tokens = self._tokenise(texts)
+        order = np.argsort(tokens.lengths, kind="stable")
+        done = 0
+        while done < len(order):
+            count = max(BATCH_TOKENS // int(tokens.lengths[order[done]]), 1)
+            rows = order[done : done + count]
+            # A longer text of the batch may ask for more than its share of tokens.
+            longest = np.maximum.accumulate(tokens.lengths[rows])
+            fits = longest * np.arange(1, len(rows) + 1) <= BATCH_TOKENS
+            rows = rows[: max(int(fits.sum()), 1)]
+            batch = tokens.rows[rows, : int(tokens.lengths[rows].max())]
+            vectors[rows] = np.asarray(self._model.embed(mx.array(batch)))
+            done += len(rows)
+            progress(done)
+        return vectors
