@@ -24,6 +24,7 @@ from mlpeft.commands.logs import logs
 from mlpeft.commands.plot import plot
 from mlpeft.commands.predict import predict
 from mlpeft.commands.report import report
+from mlpeft.commands.starts import app as starts
 from mlpeft.commands.status import status
 from mlpeft.commands.steer import drain, pause, release, resume, stop
 from mlpeft.commands.sweep import sweep
@@ -43,6 +44,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 MACHINE: Final = "This machine and its data"
+USE: Final = "Use what was learned"
 PANELS: Final[dict[str, tuple[Callable[..., None], ...]]] = {
     "Train and evaluate": (
         demo,
@@ -54,7 +56,7 @@ PANELS: Final[dict[str, tuple[Callable[..., None], ...]]] = {
         plot,
         report,
     ),
-    "Use what was learned": (adapt, predict, export, import_),
+    USE: (adapt, predict, export, import_),
     "A running cluster": (
         dashboard,
         status,
@@ -73,6 +75,7 @@ for panel, commands in PANELS.items():
         name = command.__name__.rstrip("_")
         app.command(name, rich_help_panel=panel)(command)
 app.add_typer(data, name="data", rich_help_panel=MACHINE)
+app.add_typer(starts, name="starts", rich_help_panel=USE)
 
 
 def _print_version(wanted: bool) -> None:

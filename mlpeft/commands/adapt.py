@@ -6,13 +6,12 @@ import json
 import shlex
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from mlpeft.commands.options import (
     AllowModule,
-    Checkpoint,
     Json,
     MaybeConfig,
     Overrides,
@@ -20,7 +19,6 @@ from mlpeft.commands.options import (
 
 
 def adapt(
-    checkpoint: Checkpoint,
     support: Annotated[
         Path,
         typer.Option(
@@ -32,6 +30,51 @@ def adapt(
     output: Annotated[
         Path, typer.Option(help="Folder for the adapter.", show_default=False)
     ],
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(
+            help="A run's folder (its best step), one of its steps, or an .npz file: "
+            "adapts by inner steps.",
+            show_default=False,
+        ),
+    ] = None,
+    start: Annotated[
+        str | None,
+        typer.Option(
+            help="In place of --checkpoint: a start of `mlpeft starts list`, a run's "
+            "folder, or none for the base as it is; fits a head, in seconds.",
+            show_default=False,
+        ),
+    ] = None,
+    base: Annotated[
+        str | None,
+        typer.Option(
+            help="With --start: a sentence encoder, as model.weights takes it.",
+            show_default="the start's",
+        ),
+    ] = None,
+    head: Annotated[
+        str,
+        typer.Option(
+            help="With --start: prototype, ridge, logistic, mean of the last two, or "
+            "auto, the best of these on held-out examples."
+        ),
+    ] = "auto",
+    reject_below: Annotated[
+        str | None,
+        typer.Option(
+            help='With --start: confidence below which a text is "none of these"; a '
+            "number from 0 to 1, or auto.",
+            show_default="never",
+        ),
+    ] = None,
+    unlabelled: Annotated[
+        Path | None,
+        typer.Option(
+            help="With --start: a file of texts without labels to learn from, too.",
+            show_default=False,
+        ),
+    ] = None,
     steps: Annotated[
         int | None,
         typer.Option(
@@ -51,11 +94,36 @@ def adapt(
     allow_module: AllowModule = None,
     json_output: Json = False,
 ) -> None:
-    """Adapt a trained start to a few examples of your own.
+    """Adapt a start to a few examples of your own.
 
     Any number of labels, and of examples of each; or prompts and completions for a
     language model. `mlpeft predict` uses the result.
     """
+    if (checkpoint is None) == (start is None):
+        raise typer.BadParameter(
+            "give one of the two: --start fits a head, --checkpoint takes inner steps",
+            param_hint="--start / --checkpoint",
+        )
+    if checkpoint is None:
+        if steps is not None or config is not None or overrides or allow_module:
+            raise typer.BadParameter(
+                "--steps, --config, --set and --allow-module go with --checkpoint",
+                param_hint="--start",
+            )
+        settings = {
+            "start": start,
+            "base": base,
+            "head": head,
+            "label_names": True if label_names is None else label_names,
+            "reject_below": _threshold(reject_below),
+        }
+        _fit(settings, support, unlabelled, output, json_output)
+        return
+    if base is not None or unlabelled is not None or reject_below or head != "auto":
+        raise typer.BadParameter(
+            "--base, --head, --reject-below and --unlabelled go with --start",
+            param_hint="--checkpoint",
+        )
     from mlpeft.adapters.adapt import adapt as learn
 
     began = time.perf_counter()
@@ -88,5 +156,61 @@ def adapt(
     else:
         summary += ", without inner steps"
     typer.echo(summary)
+    typer.echo(_next(output))
+
+
+def _fit(
+    settings: dict[str, Any],
+    support: Path,
+    unlabelled: Path | None,
+    output: Path,
+    json_output: bool,
+) -> None:
+    """Fit a head to the examples of a file, and say what became of it."""
+    from mlpeft.adapters.text_classifier import TextClassifier
+
+    began = time.perf_counter()
+    fitted = TextClassifier(**settings).fit(support, unlabelled=unlabelled)
+    fitted.save(output)
+    seconds = time.perf_counter() - began
+    history = fitted.adapter_.history
+    if json_output:
+        record = {
+            "output": str(output),
+            "labels": list(fitted.adapter_.labels),
+            "examples": history["examples"],
+            "head": fitted.head_,
+            "held_out_accuracy": fitted.held_out_accuracy_,
+            "reject_below": fitted.reject_below_,
+            "seconds": round(seconds, 3),
+        }
+        typer.echo(json.dumps(record))
+        return
+    typer.echo(
+        f"Learned {len(fitted.classes_)} labels from {history['examples']} examples in "
+        f"{seconds:.1f} s; head: {fitted.head_}"
+    )
+    if fitted.held_out_accuracy_:
+        shares = (
+            f"{kind} {100 * share:.1f} %"
+            for kind, share in fitted.held_out_accuracy_.items()
+        )
+        typer.echo(f"Right on examples that were held out: {', '.join(shares)}")
+    if fitted.reject_below_:
+        typer.echo(
+            f"Below a confidence of {fitted.reject_below_:.2f} a text is none of these"
+        )
+    typer.echo(_next(output))
+
+
+def _threshold(given: str | None) -> float | str | None:
+    """The number that a text says, or the text."""
+    try:
+        return None if given is None else float(given)
+    except ValueError:
+        return given
+
+
+def _next(output: Path) -> str:
     words = ["mlpeft", "predict", "--adapter", str(output), "a text of yours"]
-    typer.echo(f"Written to {output}; use it with: {shlex.join(words)}")
+    return f"Written to {output}; use it with: {shlex.join(words)}"
