@@ -117,14 +117,28 @@ class Laboratory:
         """The better of some step sizes of training, on people to validate on."""
         found: dict[float, ParamTree] = {}
         for lr in JOINT_LRS:
-            config = joint_config(self.config, self.out / "runs").with_changes(
-                run={"name": f"joint-{lr:g}"}, meta_learning={"outer_lr": lr}
+            config = joint_config(self.config, self.out / "runs")
+            mixed = self._mixed(config)
+            config = config.with_changes(
+                run={"name": f"joint-{lr:g}"}, meta_learning={"outer_lr": lr} | mixed
             )
             found[lr] = self._trained(config)
         tuned = {lr: self._tuned(f"joint-{lr:g}", meta) for lr, meta in found.items()}
         best = min(found, key=lambda lr: min(tuned[lr].values()))
         shutil.copy(self._tuned_file(f"joint-{best:g}"), self._tuned_file("joint"))
         return found[best]
+
+    def _mixed(self, joint: RunConfig) -> dict[str, int]:
+        """Batches of one message of each of several people, as many messages in all."""
+        settings, batch = joint.meta_learning, joint.task_distribution.k_shot
+        steps = settings.num_meta_iterations * settings.meta_batch_size
+        return {
+            "meta_batch_size": batch,
+            "inner_batch_size": 1,
+            "num_meta_iterations": steps,
+            "eval_interval": steps,
+            "save_interval": max(steps // 4, 1),
+        }
 
     def score(self, start: str) -> None:
         """Score the episodes that are missing, and write them down one by one."""
