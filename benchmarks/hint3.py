@@ -1,0 +1,103 @@
+"""HINT3: real users' questions to two shops' bots, half of them out of scope.
+
+The classifier, its head and the threshold of "none of these" are made from the training
+file alone. Shown beside the Matthews correlation at that threshold is the best over all
+thresholds, which one would need the test for. What is done is kept under `--out`.
+
+    python -m benchmarks.hint3
+    python -m benchmarks.hint3 --start none --head ridge
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import time
+from pathlib import Path
+
+from mlpeft import TextClassifier
+
+# isort: split
+import numpy as np
+
+from mlpeft.datasets.folders import find
+
+BOTS = ("curekart", "powerplay11")
+PARTS = ("train", "subset_train")
+OUTSIDE = "NO_NODES_DETECTED"
+
+
+def main() -> None:
+    """Score what is not there yet, and print all that is."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--start", default="none")
+    parser.add_argument("--head", default="auto")
+    parser.add_argument("--out", type=Path, default=Path("results/hint3"))
+    args = parser.parse_args()
+    args.out.mkdir(parents=True, exist_ok=True)
+    print("| bot, training | in-scope | MCC | best MCC | threshold | fit |")
+    print("| --- | --- | --- | --- | --- | --- |")
+    for bot in BOTS:
+        for part in PARTS:
+            name = f"{bot}-{part}-{Path(args.start).name}-{args.head}.json"
+            file = args.out / name
+            if not file.is_file():
+                file.write_text(json.dumps(score(bot, part, args.start, args.head)))
+            row = json.loads(file.read_text())
+            print(
+                f"| {bot}, {part} | {100 * row['in_scope']:.1f} | {row['mcc']:.3f} "
+                f"| {row['best_mcc']:.3f} | {row['threshold']:.2f} "
+                f"| {row['fit_cpu_s']:.1f} s, {row['head']} |",
+                flush=True,
+            )
+
+
+def score(bot: str, part: str, start: str, head: str) -> dict[str, object]:
+    """Fit to a training file and score the bot's test."""
+    texts, labels = read(f"{bot}_{part}")
+    began = time.process_time()
+    fitted = TextClassifier(start=start, head=head, reject_below="auto").fit(
+        texts, labels
+    )
+    seconds = time.process_time() - began
+    queries, truth = read(f"{bot}_test")
+    began = time.process_time()
+    shares = fitted.predict_proba(queries)
+    per_text = (time.process_time() - began) / len(queries)
+    best, confidence = fitted.classes_[shares.argmax(axis=1)], shares.max(axis=1)
+    known = truth != OUTSIDE
+
+    def mcc(threshold: float) -> float:
+        return matthews(truth, np.where(confidence < threshold, OUTSIDE, best))
+
+    return {
+        "in_scope": float((best == truth)[known].mean()),
+        "mcc": mcc(fitted.reject_below_),
+        "best_mcc": max(mcc(t) for t in np.linspace(0.0, 1.0, 101)),
+        "threshold": fitted.reject_below_,
+        "head": fitted.head_,
+        "fit_cpu_s": seconds,
+        "texts_per_cpu_s": 1.0 / per_text,
+    }
+
+
+def read(name: str) -> tuple[list[str], np.ndarray]:
+    """Sentences and labels of one of the files."""
+    with find(f"hint3/{name}.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    return [row["sentence"] for row in rows], np.array([row["label"] for row in rows])
+
+
+def matthews(truth: np.ndarray, found: np.ndarray) -> float:
+    """Matthews correlation of several classes (Gorodkin 2004)."""
+    names = np.union1d(truth, found)
+    t = (truth[:, None] == names).astype(float)
+    p = (found[:, None] == names).astype(float)
+    together = (t * p).sum() * len(t) - t.sum(axis=0) @ p.sum(axis=0)
+    spread = [len(x) ** 2 - (x.sum(axis=0) ** 2).sum() for x in (t, p)]
+    return float(together / np.sqrt(max(np.prod(spread), 1e-12)))
+
+
+if __name__ == "__main__":
+    main()
