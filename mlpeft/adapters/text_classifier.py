@@ -69,8 +69,9 @@ class TextClassifier:
     examples that it was not fitted to), `reject_below_`.
 
     Args:
-        start: A start that ships with mlpeft, a run's or an adapter's folder, "none";
-            None: the one that ships, or with a base of one's own none.
+        start: A name that `mlpeft starts list` shows, a run's or an adapter's folder,
+            or "none", the base as it is; None: "intents" if it is listed and no base is
+            given, else none.
         base: A sentence encoder, as `model.weights` takes it; None: the start's.
         head: "auto" (the best on held-out examples), "prototype", "ridge", "logistic",
             or "mean" of the last two.
