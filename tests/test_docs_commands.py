@@ -40,17 +40,19 @@ ELSEWHERE = {
     r"mlpeft data fetch .*": "downloads; tests/datasets/test_download.py",
     r"mlpeft(-coordinator| chaos| status| pause| resume| stop| drain| release).*": (
         "needs a running cluster; tests/coordinator, tests/runtime, "
-        "tests/commands/test_chaos.py and test_steer.py"
+        "tests/commands/test_chaos.py, tests/commands/test_steer.py"
     ),
-    r"mlpeft dashboard .*": "serves until it is stopped; tests/commands has it",
+    r"mlpeft dashboard .*": "serves until it is stopped; tests/dashboard",
     r"mlpeft-worker.*": "needs a coordinator or macOS; tests/coordinator, tests/worker",
-    r"mlpeft doctor --coordinator .*": "needs another machine; test_reach.py",
+    r"mlpeft doctor --coordinator .*": "needs another machine; tests/commands/test_reach.py",
     r"mlpeft logs.* --follow": "never ends; tests/commands/test_logs.py",
     r"mlpeft logs digits --level .*": "of a cluster; tests/commands/test_logs.py",
     r"(grpcurl|curl|mlx_lm\.generate) .*": "a program of others",
     r"mlpeft .*hf:OWNER/NAME.*": "needs the hub; tests/datasets/test_hub_texts.py",
 }
 """Commands that do not run here, and why."""
+TEST = r"(?:tests/[\w/]+|\btest_\w+)(?:\.py)?"
+"""A file or folder of tests in a reason, from the top of the repository."""
 TINY = """
 meta_learning.num_meta_iterations=2 meta_learning.eval_interval=2
 meta_learning.meta_batch_size=1 meta_learning.num_inner_steps={steps}
@@ -196,6 +198,12 @@ def test_every_command_is_known():
         if not any(re.fullmatch(rule, command) for _, command in commands())
     ]
     assert unused == []
+
+
+def test_the_reasons_name_files_that_exist():
+    named = [name for why in ELSEWHERE.values() for name in re.findall(TEST, why)]
+    assert len(named) > 10
+    assert [name for name in named if not (ROOT / name).exists()] == []
 
 
 @pytest.mark.timeout(300)
