@@ -39,11 +39,10 @@ class ConfigError(MlpeftError, ValueError):
     def __init__(self, problems: str | Iterable[str], source: str = "") -> None:
         self.problems = (problems,) if isinstance(problems, str) else tuple(problems)
         self.source = source
-        count = len(self.problems)
         head = f"{source}: " if source else ""
-        noun = "problem" if count == 1 else "problems"
         lines = "\n".join(f"  - {problem}" for problem in self.problems)
-        super().__init__(f"{head}{count} configuration {noun}:\n{lines}")
+        found = counted(len(self.problems), "configuration problem")
+        super().__init__(f"{head}{found}:\n{lines}")
 
 
 class TaskSamplingError(MlpeftError):
@@ -76,6 +75,11 @@ class LocalProtocolError(ProtocolError):
 
 class RemoteProtocolError(ProtocolError):
     """The peer violated the protocol; its message was rejected, state is unchanged."""
+
+
+def counted(number: int, noun: str) -> str:
+    """A number with its noun, for people: `1 text`, `5,263 texts`."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def nearest(word: str, valid: Iterable[str]) -> str:

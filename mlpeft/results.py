@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from mlpeft.errors import DataError, ShapeError
+from mlpeft.errors import DataError, ShapeError, counted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -283,4 +283,4 @@ def jsonable(value: float) -> float | None:
 
 
 def _steps(count: int) -> str:
-    return "1 step" if count == 1 else f"{count} steps"
+    return counted(count, "step")

@@ -18,7 +18,7 @@ from mlpeft.datasets.chat import with_pair
 from mlpeft.datasets.rows import check_text, read_rows
 from mlpeft.datasets.split_assignment import SPLITS, assign_splits
 from mlpeft.datasets.text_files import label_of
-from mlpeft.errors import DataError
+from mlpeft.errors import DataError, counted
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -55,8 +55,9 @@ class CompletionTasks:
             f"{split} {len(tasks)}" for split, tasks in self.splits.items()
         )
         return (
-            f"{sum(sizes.values()):,} examples; tasks: {splits}; {sizes[rarest]} "
-            f"({rarest!r}) to {max(sizes.values())} examples each"
+            f"{counted(sum(sizes.values()), 'example')}; tasks: {splits}; "
+            f"{sizes[rarest]} ({rarest!r}) to "
+            f"{counted(max(sizes.values()), 'example')} each"
         )
 
 

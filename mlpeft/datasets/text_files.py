@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from mlpeft.datasets.chat import with_pair
 from mlpeft.datasets.rows import check_text, is_rows_file, read_rows
-from mlpeft.errors import DataError
+from mlpeft.errors import DataError, counted
 
 if TYPE_CHECKING:
     from mlpeft.datasets.rows import Row
@@ -36,7 +36,8 @@ class LabelledTexts:
         """The numbers of texts and labels, for people."""
         sizes = {label: len(texts) for label, texts in self.texts.items()}
         rarest, largest = min(sizes, key=sizes.__getitem__), max(sizes.values())
-        counts = f"{sum(sizes.values()):,} texts of {len(sizes)} labels"
+        total = sum(sizes.values())
+        counts = f"{counted(total, 'text')} of {counted(len(sizes), 'label')}"
         parts = [f"{counts}, {sizes[rarest]} ({rarest!r}) to {largest} each"]
         if self.copies:
             parts.append(f"copies of texts left out: {self.copies}")

@@ -91,6 +91,9 @@ def test_verify_tells_what_a_file_of_ones_own_holds(tmp_path):
         "3 texts of 2 labels, 1 ('y') to 2 each; copies of texts left out: 1; texts "
         "with several labels: 1, such as 'a'"
     )
+    file.write_text("message,queue\na,x\n")
+    (found,) = json.loads(run("verify", str(file), *keys, "--json").output)
+    assert found["detail"] == "1 text of 1 label, 1 ('x') to 1 each"
     damaged = run("verify", str(file))
     assert damaged.exit_code == 1
     assert "it has message, queue; name them with --text-key" in damaged.output
