@@ -44,7 +44,9 @@ ELSEWHERE = {
     ),
     r"mlpeft dashboard .*": "serves until it is stopped; tests/dashboard",
     r"mlpeft-worker.*": "needs a coordinator or macOS; tests/coordinator, tests/worker",
-    r"mlpeft doctor --coordinator .*": "needs another machine; tests/commands/test_reach.py",
+    r"mlpeft doctor --coordinator .*": (
+        "needs another machine; tests/commands/test_reach.py"
+    ),
     r"mlpeft logs.* --follow": "never ends; tests/commands/test_logs.py",
     r"mlpeft logs digits --level .*": "of a cluster; tests/commands/test_logs.py",
     r"(grpcurl|curl|mlx_lm\.generate) .*": "a program of others",
