@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from mlpeft import seeds
 from mlpeft.errors import ConfigError
+from mlpeft.file_caches import forget_changed_files
 from mlpeft.seeds import Purpose
 from mlpeft.tasks.distribution import TaskDistribution
 from mlpeft.tasks.episode import TaskConfig
@@ -77,6 +78,7 @@ def build_tasks(
         ConfigError: Listing every problem.
         DataError: If a data set is missing or damaged, with what to do.
     """
+    forget_changed_files()
     config = _with_tokenizer(config)
     section = config.task_distribution
     data_dir = str(config.paths.data_dir)

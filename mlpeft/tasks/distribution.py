@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlpeft import seeds
 from mlpeft.errors import ConfigError, TaskSamplingError, nearest
+from mlpeft.file_caches import forget_changed_files
 from mlpeft.seeds import Purpose
 from mlpeft.tasks import source, storage
 from mlpeft.tasks.embedding import task_embedding
@@ -55,6 +56,7 @@ class TaskDistribution:
         data_dir: str | Path | None = None,
         allow_modules: Container[str] | None = None,
     ) -> None:
+        forget_changed_files()
         configs = tuple(configs)
         for config in configs:
             admit([config.task_family], config.task_params, allow_modules)

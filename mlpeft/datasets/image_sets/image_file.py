@@ -18,7 +18,6 @@ import hashlib
 import io
 import zipfile
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import IO, TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -26,6 +25,7 @@ import numpy.typing as npt
 
 from mlpeft.array_files import read_npz
 from mlpeft.errors import DataError
+from mlpeft.file_caches import cached_read
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -146,7 +146,7 @@ def write_images(
         partial.unlink(missing_ok=True)
 
 
-@lru_cache(maxsize=8)
+@cached_read(maxsize=8)
 def _read(path: Path, _: tuple[int, int]) -> ImageArrays:
     try:
         small = read_npz(path, _SMALL)

@@ -8,12 +8,12 @@ types as float16.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import mlx.core as mx
 
 from mlpeft.errors import DataError
+from mlpeft.file_caches import cached_read
 from mlpeft.models.pretrained.gguf_header import check_header
 from mlpeft.models.pretrained.tokenizers import readable
 
@@ -73,7 +73,7 @@ def read_gguf(path: Path) -> Gguf:
     return Gguf(path, weights, {key: _to_python(metadata[key]) for key in metadata})
 
 
-@lru_cache(maxsize=4)
+@cached_read(maxsize=4)
 def read_gguf_tokenizer(path: Path) -> tuple[Tokenizer, int | None]:
     """Read the file's tokenizer and the id of its end-of-text token.
 

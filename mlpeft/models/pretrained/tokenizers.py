@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from mlpeft.errors import DataError, MlpeftError
+from mlpeft.file_caches import cached_read
 from mlpeft.files import parse_json_object
 from mlpeft.models.pretrained.source import model_file, model_path
 
@@ -126,7 +126,7 @@ def read_language_tokenizer(source: str) -> LanguageTokenizer:
     return read_tokenizer_file(tokenizer_file(source))
 
 
-@lru_cache(maxsize=4)
+@cached_read(maxsize=4)
 def read_tokenizer_file(file: Path) -> LanguageTokenizer:
     """Read a model's `tokenizer_file`.
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial
 from typing import TYPE_CHECKING
 
 from mlpeft.datasets.digits import TABLE as DIGITS
 from mlpeft.datasets.folders import DATA_DIR_VARIABLE
 from mlpeft.datasets.omniglot import FILE as OMNIGLOT
 from mlpeft.errors import ConfigError, nearest
+from mlpeft.file_caches import cached_read
 from mlpeft.files import AssetOverrides, asset_overrides
 from mlpeft.tasks.assets import Asset, AssetKind
 from mlpeft.tasks.families import custom
@@ -198,7 +199,7 @@ def admit(
         custom.allow(module)
 
 
-@lru_cache(maxsize=32)
+@cached_read(maxsize=32)
 def _make(
     name: str,
     folders: tuple[str | None, str | None],

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from mlpeft.errors import ConfigError, nearest
+from mlpeft.errors import ConfigError, DataError, nearest
 from mlpeft.tasks.check import Problems
 from mlpeft.tasks.episode import Episode, frozen_params
 from mlpeft.tasks.sampling import TaskRandom
@@ -227,7 +227,19 @@ class ClassPoolFamily:
         ]
 
     def _pool(self, task_params: Mapping[str, Any]) -> Pool:
-        return self._source.pool(task_params.get("split", SPLITS[0]), task_params)
+        """The classes of a task's split.
+
+        Raises:
+            DataError: If there are none.
+        """
+        split = task_params.get("split", SPLITS[0])
+        pool = self._source.pool(split, task_params)
+        if not pool.characters:
+            raise DataError(
+                f"the data of {self.name} has no classes for {split}; a run needs some "
+                "for each of train, val and test, so get data that has all three"
+            )
+        return pool
 
     def _classes(self, config: TaskConfig) -> tuple[PoolClass, ...]:
         return self._sample_classes(

@@ -13,12 +13,12 @@ that compiled code is reused.
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from mlpeft.datasets.completions import CompletionTasks, read_completions
 from mlpeft.datasets.split_assignment import SPLITS
 from mlpeft.errors import ConfigError, nearest
+from mlpeft.file_caches import cached_read
 from mlpeft.files import file_sha256
 from mlpeft.models.pretrained.tokenizers import read_tokenizer_file, tokenizer_file
 from mlpeft.tasks.assets import Asset, AssetKind, own_file
@@ -195,12 +195,12 @@ def _tokenised_tasks(task_params: Mapping[str, Any]) -> dict[str, TokenisedTask]
     )
 
 
-@lru_cache(maxsize=4)
+@cached_read(maxsize=4)
 def _read(path: Path) -> CompletionTasks:
     return read_completions(path)
 
 
-@lru_cache(maxsize=4)
+@cached_read(maxsize=4)
 def _tokenise_file(
     path: Path, template: str, tokenizer: Path
 ) -> dict[str, TokenisedTask]:

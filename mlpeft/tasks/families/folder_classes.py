@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from dataclasses import dataclass, field
-from functools import lru_cache
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +15,7 @@ from mlpeft.array_files import read_npy
 from mlpeft.datasets.images import read_image
 from mlpeft.datasets.split_assignment import assign_splits
 from mlpeft.errors import DataError
+from mlpeft.file_caches import cached_read
 from mlpeft.tasks.assets import IMAGES
 from mlpeft.tasks.families.class_pool import SPLITS, Character, Pool, describe_pools
 
@@ -86,7 +86,7 @@ class FolderClasses:
     about: str
 
 
-@lru_cache(maxsize=4)
+@cached_read(maxsize=4)
 def read_image_folder(folder: Path, size: int) -> FolderClasses:
     """Read the classes of a folder, once per process.
 

@@ -14,7 +14,6 @@ section 6 of the Reptile paper (arXiv 1803.02999).
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,6 +23,7 @@ from mlpeft.datasets.folders import find
 from mlpeft.datasets.omniglot import FILE, REMEDY, OmniglotArrays, read_omniglot
 from mlpeft.datasets.split_assignment import assign_splits
 from mlpeft.errors import DataError
+from mlpeft.file_caches import cached_read
 from mlpeft.tasks.families.class_pool import (
     SPLITS,
     Character,
@@ -70,8 +70,21 @@ class OmniglotSource:
         self._loaded: dict[str, tuple[dict[str, Pool], str]] = {}
 
     def pool(self, split: str, task_params: Mapping[str, Any]) -> Pool:
-        """The classes of a split."""
-        return self._load(task_params)[0][split]
+        """The classes of a split.
+
+        Raises:
+            DataError: If the file has none for it.
+        """
+        pools = self._load(task_params)[0]
+        if not pools[split].characters:
+            counts = ", ".join(f"{k} {len(it.characters)}" for k, it in pools.items())
+            raise DataError(
+                f"{FILE} has no characters for {split} ({counts}): train and val are "
+                f"background alphabets (class_split 0), of which at least "
+                f"{VALIDATION_EVERY} are needed, and test is evaluation alphabets "
+                f"(class_split 1); {REMEDY}"
+            )
+        return pools[split]
 
     def digests(self, task_params: Mapping[str, Any]) -> dict[str, str]:
         """SHA-256 of the contents."""
@@ -89,7 +102,7 @@ class OmniglotSource:
         return self._loaded[name]
 
 
-@lru_cache(maxsize=4)
+@cached_read(maxsize=4)
 def _load_pools(path: Path, class_split: str) -> tuple[dict[str, Pool], str]:
     """The three pools of a file, and the digest of its contents."""
     arrays = read_omniglot(path)

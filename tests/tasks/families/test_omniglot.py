@@ -175,3 +175,23 @@ def test_nearest_neighbours_are_as_often_right_as_they_should_be(omniglot):
         distance = ((asked[:, None] - known) ** 2).sum(-1)
         right.append(episode.support_y[distance.argmin(1)] == episode.query_y)
     assert abs(np.mean(right) - 0.416) < 0.03
+
+
+@pytest.mark.parametrize(
+    ("splits", "missing"), [([1] * 8, "train"), ([0] * 8, "test"), ([0] * 7 + [1], "")]
+)
+def test_a_file_without_characters_for_a_split_says_which(tmp_path, splits, missing):
+    np.savez(
+        tmp_path / "omniglot.npz",
+        images=np.zeros((8 * 20, 28, 28), np.uint8),
+        class_names=np.array([f"{letter}/1" for letter in "ABCDEFGH"]),
+        class_alphabet=np.arange(8, dtype=np.uint8),
+        class_split=np.array(splits, np.uint8),
+    )
+    family = Omniglot(tmp_path)
+    for split in ("train", "val", "test"):
+        if split == missing:
+            with pytest.raises(DataError, match=f"no characters for {split}.*fetch"):
+                family.input_dim({"split": split})
+        elif (split, missing) != ("val", "train"):
+            assert family.input_dim({"split": split}) == 784

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,7 @@ from mlpeft.datasets.intents import read_utterances
 from mlpeft.datasets.split_assignment import SPLITS, assign_splits
 from mlpeft.datasets.text_files import LabelledTexts, read_labelled
 from mlpeft.errors import DataError, nearest
+from mlpeft.file_caches import cached_read
 from mlpeft.files import parse_json
 from mlpeft.tasks.families.intents.source import source_of
 
@@ -86,7 +86,7 @@ class IntentClasses:
     about: str
 
 
-@lru_cache(maxsize=4)
+@cached_read(maxsize=4)
 def read_classes(source: IntentSource) -> IntentClasses:
     """Read the labels of each split, once per process.
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from mlpeft.file_caches import cached_read
 from mlpeft.models.pretrained.tokenizers import Tokeniser
 from mlpeft.tasks.families.intents.classes import read_classes
 
@@ -36,7 +36,7 @@ def wordless(labels: list[str] | tuple[str, ...]) -> list[str]:
     return [label for label in labels if not label_text(label)]
 
 
-@lru_cache(maxsize=4)
+@cached_read(maxsize=4)
 def token_pools(
     source: IntentSource, tokenizer: Path, max_tokens: int
 ) -> dict[str, dict[str, Tokens]]:
@@ -48,7 +48,7 @@ def token_pools(
     }
 
 
-@lru_cache(maxsize=4096)
+@cached_read(maxsize=4096)
 def name_tokens(
     labels: tuple[str, ...], tokenizer: Path, max_tokens: int
 ) -> tuple[np.ndarray, ...]:
@@ -59,6 +59,6 @@ def name_tokens(
     )
 
 
-@lru_cache(maxsize=4)
+@cached_read(maxsize=4)
 def _tokeniser(tokenizer: Path, max_tokens: int) -> Tokeniser:
     return Tokeniser(tokenizer, max_tokens)

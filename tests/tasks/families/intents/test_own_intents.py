@@ -16,6 +16,7 @@ from mlpeft.tasks.families.intents.classes import read_classes
 from mlpeft.tasks.families.intents.source import source_of
 from tests.models.pretrained import tiny
 
+PARAMS = {"dataset": "my.jsonl", "tokenizer": "."}
 LABELS = [f"queue_{number}" for number in range(10)]
 ROWS = [(f"red {'a ' * count}", label) for label in LABELS for count in range(1, 5)]
 
@@ -161,6 +162,15 @@ def test_copies_within_a_label_are_left_out_and_counted(caplog):
     assert [len(texts[label]) for label in LABELS[:3]] == [4, 4, 5]
     assert "41 texts of 10 labels" in caplog.text
     assert "copies of texts left out: 2" in caplog.text
+
+
+def test_a_file_that_is_edited_in_its_place_is_read_again():
+    write()
+    build_tasks(config())
+    assert "40 texts of 10 labels" in FAMILIES["intents"].describe(PARAMS, None)
+    write(rows=[*ROWS, ("a red a", "queue_0")])
+    build_tasks(config())
+    assert "41 texts of 10 labels" in FAMILIES["intents"].describe(PARAMS, None)
 
 
 def test_texts_with_several_labels_stay_and_are_counted():
