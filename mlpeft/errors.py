@@ -77,15 +77,40 @@ class RemoteProtocolError(ProtocolError):
     """The peer violated the protocol; its message was rejected, state is unchanged."""
 
 
+SLIP, ALIKE = 0.85, 0.5
+"""How alike (0 to 1, by difflib) words are that differ by a slip, and at all."""
+LEAST_PART = 3
+"""Letters from which on a part of a word hints at it."""
+MOST_HINTS = 3
+
+
 def counted(number: int, noun: str) -> str:
     """A number with its noun, for people: `1 text`, `5,263 texts`."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def nearest(word: str, valid: Iterable[str]) -> str:
-    """A hint with the valid word nearest to this one, or with all valid words."""
+    """A hint with the valid words nearest to this one, or with all valid words.
+
+    A slip of the pen is nearest, then a part of a word (`linear` is no `folder`).
+    """
     names = sorted(valid)
-    close = difflib.get_close_matches(word, names, n=1, cutoff=0.5)
+    part = _plain(word)
+    close = _alike(word, names, SLIP)
+    if not close and len(part) >= LEAST_PART:
+        close = [name for name in names if _plain(name).startswith(part)]
+        close = close or [name for name in names if part in _plain(name)]
+    if not 0 < len(close) <= MOST_HINTS:
+        close = _alike(word, names, ALIKE)
     if close:
-        return f"did you mean {close[0]!r}?"
+        return f"did you mean {' or '.join(map(repr, close))}?"
     return f"valid are {', '.join(names)}" if names else "none is valid here"
+
+
+def _alike(word: str, names: list[str], least: float) -> list[str]:
+    return difflib.get_close_matches(word, names, n=1, cutoff=least)
+
+
+def _plain(word: str) -> str:
+    """A word without what people write in different ways."""
+    return word.casefold().replace("-", "_").replace(" ", "_")

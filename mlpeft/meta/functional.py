@@ -10,6 +10,7 @@ import mlx.nn as nn
 import numpy as np
 from mlx.utils import tree_flatten, tree_unflatten
 
+from mlpeft.errors import ShapeError
 from mlpeft.meta.adaptation import PLAIN
 from mlpeft.meta.dropout import Dropouts
 from mlpeft.meta.gradient_checkpoints import GradientCheckpoints
@@ -158,4 +159,21 @@ class Functional:
             key: (2,) uint32, for the masks of dropout; None: dropout is left out.
         """
         with self.dropouts.drawing(key):
-            return self.loss_fn(self.predict(params, x), at_loss_positions(y, x))
+            return self.loss_of(self.predict(params, x), at_loss_positions(y, x))
+
+    def loss_of(self, outputs: mx.array, targets: mx.array) -> mx.array:
+        """Loss of a batch of outputs.
+
+        Raises:
+            ShapeError: If the user's loss is not a scalar.
+        """
+        loss = self.loss_fn(outputs, targets)
+        if isinstance(loss, mx.array) and loss.ndim == 0:
+            return loss
+        name = getattr(self.loss_fn, "__name__", type(self.loss_fn).__name__)
+        array = isinstance(loss, mx.array)
+        got = f"an array of shape {tuple(loss.shape)}" if array else repr(loss)
+        raise ShapeError(
+            f"the loss {name} returned {got}, expected a scalar mx.array: reduce it, "
+            "as mx.mean(...) or reduction='mean' does"
+        )

@@ -236,7 +236,7 @@ class Scorer:
         """Loss and, of classes, accuracy of one task's queries."""
         outputs = self._predict(params, support_x, query_x)
         query_y = at_loss_positions(query_y, query_x)
-        loss = self.functional.loss_fn(outputs, query_y)
+        loss = self.functional.loss_of(outputs, query_y)
         if mx.issubdtype(query_y.dtype, mx.floating):
             return (loss,)
         if self.calibrated and outputs.ndim == 2:

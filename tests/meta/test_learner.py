@@ -17,7 +17,7 @@ from mlpeft import (
     params,
 )
 from mlpeft.config import MetaLearningSection
-from mlpeft.errors import CheckpointError, ConfigError
+from mlpeft.errors import CheckpointError, ConfigError, ShapeError
 from mlpeft.meta.functional import get_params
 from mlpeft.models.build import seeded
 
@@ -252,3 +252,22 @@ def test_an_outer_step_that_hardly_moves_theta_is_told_once(caplog, outer_lr, ti
     for _ in range(3):
         learner.meta_train_step([(x, y, x, y)], cross_entropy_loss)
     assert caplog.text.count("hardly learn") == times
+
+
+@pytest.mark.parametrize("strategy", ["loop", "compiled", "vmap"])
+@pytest.mark.parametrize("call", ["meta_train_step", "evaluate"])
+@pytest.mark.parametrize(
+    ("returned", "told"),
+    [
+        (lambda y: mx.zeros(y.shape), r"an array of shape \(\d+,\)"),
+        (lambda _: 3.0, "3.0"),
+        (lambda _: (mx.array(1.0), 2), r"\("),
+    ],
+)
+def test_a_loss_that_is_no_scalar_is_refused(strategy, call, returned, told):
+    def my_loss(outputs, targets):
+        return returned(targets)
+
+    started = learner(strategy=strategy)
+    with pytest.raises(ShapeError, match=f"loss my_loss returned {told}.*mx.mean"):
+        getattr(started, call)(episodes(), my_loss)

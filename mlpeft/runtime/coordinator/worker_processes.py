@@ -131,9 +131,12 @@ class Supervisor:
             deaths = 1 if lifetime_s > self._restarts.steady_s else deaths + 1
             delay_s = self._restarts.delay_s(deaths)
             if delay_s is None:
-                reason = f"{failure}; {deaths} times in a row, giving it up"
-                log.error("local worker %s %s", self._name, reason)
-                self._given_up(f"local worker {self._name} {reason}")
+                text = (
+                    f"local worker {self._name} ended {deaths} times in a row and is "
+                    f"not started again; the last time it {failure}"
+                )
+                log.error("%s", text)
+                self._given_up(text)
                 return
             log.warning(
                 "local worker %s %s; restarting it in %g s (%d of %d)",
@@ -155,7 +158,7 @@ class Supervisor:
                 start_new_session=True,
             )
         except OSError as error:
-            return f"cannot be started ({error})"
+            return f"could not be started ({error})"
         self._process = process
         log.info("local worker %s is process %d", self._name, process.pid)
         last_lines = await self._log_output(process)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import numpy as np
 import pytest
@@ -237,3 +238,18 @@ def test_numpy_numbers_are_as_good_as_python_ones():
 def test_an_unknown_family_names_the_nearest():
     with pytest.raises(ConfigError, match="did you mean 'linear_classification'"):
         get_family("linear_clasification")
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("linear", "'linear_classification'?"),
+        ("Linear Classification", "'linear_classification'?"),
+        ("classification", "'linear_classification' or 'nonlinear_classification'?"),
+        ("imagenet", "'mini_imagenet' or 'tiered_imagenet'?"),
+        ("sinus", "'sinusoid'?"),
+    ],
+)
+def test_a_part_of_a_family_s_name_is_near(name, hint):
+    with pytest.raises(ConfigError, match=re.escape(f"did you mean {hint}")):
+        get_family(name)
