@@ -17,9 +17,10 @@ help: ## List the targets
 demo: $(STAMP) ## Meta-learn handwritten digits on a coordinator and two workers
 	@$(BIN)/mlpeft demo $(ARGS)
 
-# A file stays in one process: its tests share what they train.
+# A file stays in one process: its tests share what they train. In their order, as the
+# last files by name are quick and the smallest by count are not.
 test: lint ## Run all checks, then all tests; ARGS="-k name" goes to pytest
-	$(call step,pytest,$(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS),read the first failure above)
+	$(call step,pytest,$(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS),read the first failure above)
 
 setup: $(STAMP) ## Make .venv and install the pinned packages
 
