@@ -8,10 +8,12 @@ that a page gains must be made to run, or be listed with its reason.
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import shutil
 import subprocess
+import sys
 from functools import cache
 from pathlib import Path
 
@@ -33,6 +35,13 @@ PAGES = [
 ELSEWHERE = {
     r"make .*": "make's targets are the checks, tests and benchmarks themselves",
     r"source .*": "activates an environment in the reader's shell",
+    r"python -m tools\.language_models.*": (
+        "minutes; tests/tools/test_language_models.py"
+    ),
+    r"mlpeft sweep .*--search .*": "needs Optuna; tests/evaluation/test_sweep.py",
+    r"mlpeft evaluate --checkpoint checkpoints/reptile_omniglot_5way.*": (
+        "of a run of hours; other runs are evaluated"
+    ),
     r"(pip|cd) .*": "installs packages or changes folders",
     r"python -m benchmarks.*": "hours; tests/benchmarks has the parts",
     r"python examples/.*": "tests/examples runs them",
@@ -77,6 +86,7 @@ PLACES = {
     "--episodes 600": "--episodes 2",
     "--episodes 10": "--episodes 2",
     "checkpoints/RUN": "checkpoints/style",
+    "checkpoints/a checkpoints/b": "checkpoints/digits checkpoints/quickstart",
 }
 
 
@@ -213,9 +223,14 @@ def test_every_command_of_every_page_runs(desk):
     failures = []
     for page, command in runnable():
         if command.startswith("python"):
-            shell = ["/bin/sh", "-c", command]
-            tools = desk / "tools"
-            done = subprocess.run(shell, cwd=tools, capture_output=True, check=False)
+            shell = ["/bin/sh", "-c", command.replace("python", sys.executable, 1)]
+            done = subprocess.run(
+                shell,
+                cwd=desk / "tools",
+                env={**os.environ, "PYTHONPATH": str(ROOT)},
+                capture_output=True,
+                check=False,
+            )
             code, said = done.returncode, done.stderr.decode()
         else:
             for made in ("checkpoints/omniglot", "mlx-adapter"):  # two pages make them

@@ -69,9 +69,9 @@ class Policy:
     norm_factor: float
     displacement: Displacement
     ordered_sum: bool
-    audit: float = 0.0
+    audit: float
     audit_seed: str = ""
-    most_share: float = 1.0
+    most_share: float
     results: ResultSchema = field(default_factory=ResultSchema)
     room_bytes: int = 256 << 20
 

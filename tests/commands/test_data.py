@@ -49,7 +49,7 @@ def test_list_names_families_and_data_sets():
 
 
 def test_list_as_json_has_everything_a_script_wants():
-    listed = json.loads(run("list", "--json").output)
+    listed = json.loads(run("list", "--json").stdout)
     families = {one["name"]: one["task_params"] for one in listed["task_families"]}
     assert families["sinusoid"] == "amplitude, phase"
     omniglot = listed["data_sets"][0]
@@ -84,7 +84,7 @@ def test_verify_tells_what_a_file_of_ones_own_holds(tmp_path):
     file = tmp_path / "tickets.csv"
     file.write_text("message,queue\na,x\nA,x\nb,x\na,y\n")
     keys = ("--text-key", "message", "--label-key", "queue")
-    (found,) = json.loads(run("verify", str(file), *keys, "--json").output)
+    (found,) = json.loads(run("verify", str(file), *keys, "--json").stdout)
     assert found["state"] == "usable"
     assert found["paths"] == [str(file)]
     assert found["detail"] == (
@@ -92,7 +92,7 @@ def test_verify_tells_what_a_file_of_ones_own_holds(tmp_path):
         "with several labels: 1, such as 'a'"
     )
     file.write_text("message,queue\na,x\n")
-    (found,) = json.loads(run("verify", str(file), *keys, "--json").output)
+    (found,) = json.loads(run("verify", str(file), *keys, "--json").stdout)
     assert found["detail"] == "1 text of 1 label, 1 ('x') to 1 each"
     damaged = run("verify", str(file))
     assert damaged.exit_code == 1
@@ -105,7 +105,7 @@ def test_verify_tells_what_a_file_of_ones_own_holds(tmp_path):
 def test_verify_tells_what_a_file_of_completions_holds(tmp_path):
     file = tmp_path / "styles.csv"
     file.write_text("task;prompt;completion\nBo;late;Ahoy\nBo;early;Arr\n")
-    (found,) = json.loads(run("verify", str(file), "--json").output)
+    (found,) = json.loads(run("verify", str(file), "--json").stdout)
     assert found["detail"] == (
         "2 examples; tasks: train 1; 2 ('Bo') to 2 examples each"
     )
@@ -115,7 +115,7 @@ def test_verify_tells_what_a_folder_of_images_holds(tmp_path):
     for name in ("cat", "dog"):
         np.save(tmp_path / f"{name}.npy", np.eye(4, dtype=np.uint8)[None].repeat(2, 0))
     (tmp_path / "notes.txt").touch()
-    (found,) = json.loads(run("verify", str(tmp_path), "--json").output)
+    (found,) = json.loads(run("verify", str(tmp_path), "--json").stdout)
     assert found["state"] == "usable"
     assert "2 images; classes: " in found["detail"]
     assert "copies of images left out: 2" in found["detail"]

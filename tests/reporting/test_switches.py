@@ -12,6 +12,7 @@ from mlpeft.config import RunConfig
 from mlpeft.errors import ConfigError
 from mlpeft.reporting import ConsoleReporter, JsonlReporter, build_reporters
 from mlpeft.reporting.log_file import LogReporter
+from mlpeft.reporting.sessions import SessionReporter
 from mlpeft.reporting.tensorboard import TensorBoardReporter
 from mlpeft.reporting.wandb import WandbReporter
 
@@ -78,11 +79,12 @@ def wandb(monkeypatch: pytest.MonkeyPatch) -> FakeWandb:
     return fake
 
 
-def test_by_default_there_are_two_files_and_the_terminal(config: RunConfig) -> None:
+def test_by_default_there_are_three_files_and_the_terminal(config: RunConfig) -> None:
     kinds = [type(reporter) for reporter in build_reporters(config).reporters]
-    assert kinds == [JsonlReporter, LogReporter, ConsoleReporter]
+    files = [JsonlReporter, SessionReporter, LogReporter]
+    assert kinds == [*files, ConsoleReporter]
     kinds = [type(r) for r in build_reporters(config, console=False).reporters]
-    assert kinds == [JsonlReporter, LogReporter]
+    assert kinds == files
 
 
 @pytest.mark.parametrize("package", ["wandb", "tensorboard"])

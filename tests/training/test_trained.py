@@ -95,7 +95,7 @@ def test_results_are_not_written_through_links_in_a_run_folder(run, tmp_path, ca
     for name in ("evaluation.json", "comparison.json", "comparison.png"):
         (run / name).symlink_to(precious)
     evaluate(run, episodes=1, json_output=True)
-    compare(run, k_shots="1", episodes=1, json_output=True)
+    compare(checkpoint=run, k_shots="1", episodes=1, json_output=True)
     assert precious.read_text() == "mine"
     assert not (run / "evaluation.json").is_symlink()
 

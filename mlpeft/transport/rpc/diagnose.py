@@ -92,6 +92,8 @@ def loses_large(address: str) -> bool:
             connection.sendall(_large_hello())
             deadline = time.monotonic() + LARGE_S
             while left := _unacknowledged(connection):
+                if connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+                    return False  # refused, and the refusal came through
                 if time.monotonic() > deadline:
                     return left >= LARGE_BYTES  # nothing at all came through
                 time.sleep(0.02)
