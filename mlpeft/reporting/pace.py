@@ -16,6 +16,8 @@ log = logging.getLogger("mlpeft.train")
 
 EVERY_S: Final = 10.0
 """Seconds between log lines about a slow round."""
+LEAST_ITERATIONS: Final = 5
+"""Iterations from which on there is an estimate: the first ones compile kernels."""
 _MESSAGES: Final = {
     Kind.TRAIN: "meta-iteration in progress: %d of %d tasks done",
     Kind.VALIDATE: "validation in progress: %d of %d episodes scored",
@@ -26,8 +28,8 @@ _MESSAGES: Final = {
 class Pace:
     """Iterations per second over a sliding window.
 
-    The window keeps a compilation at the start or a slow hour long ago from biasing the
-    estimate.
+    The window keeps a slow hour long ago from biasing the estimate. What came before
+    the first mark, with its compilation, counts only until there is a second one.
 
     Args:
         start: The iteration at which measuring starts.
@@ -38,9 +40,16 @@ class Pace:
     def __init__(self, start: int, now: float, window_s: float = 30.0) -> None:
         self._window_s = window_s
         self._marks = deque([(now, start)])
+        self._start = start
+        self._warming_up = True
 
     def mark(self, iteration: int, now: float) -> None:
         """Record how far the run is."""
+        first_time, first = self._marks[-1]
+        if self._warming_up and iteration > first > self._start and now > first_time:
+            self._warming_up = False
+            self._marks.clear()
+            self._marks.append((first_time, first))
         self._marks.append((now, iteration))
         # The oldest mark may be older than the window, so that two always remain.
         while len(self._marks) > 2 and self._marks[1][0] <= now - self._window_s:
@@ -68,8 +77,18 @@ class Pace:
 
     def seconds_left(self, total: int) -> float | None:
         """Seconds until iteration `total`; None until it can be estimated."""
-        rate = self.per_second
-        return None if rate is None else (total - self._marks[-1][1]) / rate
+        last = self._marks[-1][1]
+        return self._left(self.per_second, last, total)
+
+    def seconds_left_at(self, iteration: int, total: int, now: float) -> float | None:
+        """As `seconds_left`, at the speed until now: see `per_second_at`."""
+        return self._left(self.per_second_at(iteration, now), iteration, total)
+
+    def _left(self, rate: float | None, iteration: int, total: int) -> float | None:
+        least = min(LEAST_ITERATIONS, total // 2)
+        if rate is None or iteration - self._start < least:
+            return None
+        return (total - iteration) / rate
 
 
 def clock_time(seconds: float | None) -> str:

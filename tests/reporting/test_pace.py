@@ -39,6 +39,36 @@ def test_a_slow_start_is_forgotten_after_the_window() -> None:
     assert pace.per_second == 1.0
 
 
+def test_the_time_left_is_unknown_while_the_first_iterations_compile() -> None:
+    """Two iterations take 20 s each; each later one takes 1 s."""
+    pace = Pace(0, 0.0)
+    pace.mark(1, 20.0)
+    assert pace.seconds_left(4000) is None
+    pace.mark(2, 40.0)
+    assert pace.seconds_left(4000) is None
+    assert pace.seconds_left_at(3, 4000, 41.0) is None
+    for iteration in range(3, 34):
+        pace.mark(iteration, 38.0 + iteration)
+    assert pace.seconds_left(4000) == pytest.approx(3967.0)
+
+
+def test_what_compiled_is_forgotten_before_the_window_is_over() -> None:
+    pace = Pace(0, 0.0)
+    pace.mark(1, 20.0)
+    for iteration in range(2, 6):
+        pace.mark(iteration, 19.0 + iteration)
+    assert pace.per_second == 1.0
+    assert pace.seconds_left(105) == 100.0
+
+
+def test_of_few_iterations_half_are_enough_to_estimate() -> None:
+    pace = Pace(0, 0.0)
+    pace.mark(1, 60.0)
+    assert pace.seconds_left(4) is None
+    pace.mark(2, 120.0)
+    assert pace.seconds_left(4) == 120.0
+
+
 def test_one_iteration_longer_than_the_window_still_has_a_speed() -> None:
     pace = Pace(0, 0.0, window_s=30.0)
     pace.mark(1, 100.0)

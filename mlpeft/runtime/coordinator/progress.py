@@ -40,13 +40,12 @@ class ProgressReporter:
 
     def progress(self) -> RunProgress:
         """The run's progress."""
-        rate = self._pace.per_second_at(self._iteration, self._clock())
-        left = self._total - self._iteration
+        now, iteration = self._clock(), self._iteration
         return RunProgress(
-            iteration=self._iteration,
+            iteration=iteration,
             iterations=self._total,
-            per_second=rate,
-            seconds_left=None if rate is None else left / rate,
+            per_second=self._pace.per_second_at(iteration, now),
+            seconds_left=self._pace.seconds_left_at(iteration, self._total, now),
             validation=self._validation,
         )
 
