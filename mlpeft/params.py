@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 import numpy as np
 
 from mlpeft import array_files
-from mlpeft.errors import CheckpointError, ParamMismatch, nearest
+from mlpeft.errors import CheckpointError, ParamMismatch, counted, nearest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -153,6 +153,11 @@ def global_norm(tree: Mapping[str, Array]) -> float:
 def count(tree: Mapping[str, Array]) -> int:
     """The number of elements in all leaves."""
     return sum(int(np.prod(leaf.shape)) for leaf in tree.values())
+
+
+def summary(tree: Mapping[str, Array]) -> str:
+    """The size of a tree, for a repr: 4 arrays, 386 numbers."""
+    return f"{counted(len(tree), 'array')}, {counted(count(tree), 'number')}"
 
 
 def digest(tree: Mapping[str, Array]) -> str:

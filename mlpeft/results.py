@@ -55,6 +55,9 @@ class EvalResult:
     exact_ci95: tuple[float, ...] | None = None
     ece: tuple[float, ...] | None = None
 
+    def __repr__(self) -> str:
+        return f"EvalResult({self.headline}, {counted(self.episodes, 'episode')})"
+
     @classmethod
     def from_per_episode(
         cls,

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import mlx.core as mx
 
+from mlpeft.errors import counted
 from mlpeft.meta.functional import set_params
 from mlpeft.models.build import build_model
 from mlpeft.models.pretrained.source import model_file
 from mlpeft.models.pretrained.tokenizers import TOKENIZER, Tokeniser
+from mlpeft.params import summary
 from mlpeft.tasks.families.intents.family import MAX_TOKENS
 
 if TYPE_CHECKING:
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from mlpeft.params import ParamTree
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False)
 class Adapter:
     """The changed leaves of a base model.
 
@@ -39,6 +41,11 @@ class Adapter:
     labels: tuple[str, ...] = ()
     history: dict[str, Any] = field(default_factory=dict)
     _model: nn.Module | None = field(default=None, repr=False)
+
+    def __repr__(self) -> str:
+        labels = f"{counted(len(self.labels), 'label')}; " if self.labels else ""
+        base = self.config.model.weights or self.config.model.backbone
+        return f"{type(self).__name__}({labels}{summary(self.leaves)} on {base})"
 
     @property
     def model(self) -> nn.Module:

@@ -36,7 +36,7 @@ class Prediction:
     scores: dict[str, float]
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False)
 class Classifier(Adapter):
     """An adapter of a sentence encoder with a classification head.
 

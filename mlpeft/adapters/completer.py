@@ -20,7 +20,7 @@ MAX_TOKENS = 128
 """Default limit on the tokens of a completion."""
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False)
 class Completer(Adapter):
     """An adapter of a language model."""
 

@@ -42,6 +42,13 @@ class RunConfig(Section):
     paths: PathsSection = PathsSection()
     cluster: ClusterSection = ClusterSection()
 
+    def __repr__(self) -> str:
+        families = ", ".join(self.task_distribution.task_families)
+        algorithm = self.meta_learning.algorithm
+        return f"RunConfig({self.run.name!r}: {algorithm} on {families})"
+
+    __str__ = __repr__
+
     @model_validator(mode="after")
     def _check_related_keys(self) -> Self:
         meta = self.meta_learning

@@ -11,7 +11,7 @@ from mlpeft import params
 from mlpeft.meta import state
 from mlpeft.meta.meta_sgd import RATE
 from mlpeft.models.build import build_model
-from mlpeft.results import EvalResult, half_width, jsonable
+from mlpeft.results import EvalResult, half_width, jsonable, number
 from mlpeft.seeds import Purpose
 from mlpeft.training import run_data
 from mlpeft.training.plan import test_shards, validation_shards
@@ -105,6 +105,13 @@ class Comparison:
     joint_lr: float = math.nan
     over_joint: float = math.nan
     over_joint_ci95: float = math.nan
+
+    def __repr__(self) -> str:
+        joint = "" if self.joint is None else f"joint {self.joint.final}, "
+        return (
+            f"Comparison(meta {self.meta.final}, {joint}tuned {self.tuned.final}, "
+            f"fresh {self.fresh.final}; gain {number(self.gain, self.gain_ci95)})"
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""

@@ -132,6 +132,14 @@ class ReptileLearner:
         }
         self._engines: dict[int, tuple[LossFn, Engine]] = {}
 
+    def __repr__(self) -> str:
+        model = type(self.model).__name__
+        return (
+            f"{type(self).__name__}({model}: {params.summary(get_params(self.model))}; "
+            f"inner_lr={self.inner_lr:g}, outer_lr={self.outer_lr:g}, "
+            f"num_inner_steps={self.num_inner_steps}, iteration={self.iteration})"
+        )
+
     @property
     def meta(self) -> NumpyTree:
         """Theta (and carried inner state), float32: the model's leaves and others."""

@@ -7,7 +7,7 @@ from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 from mlpeft import seeds
-from mlpeft.errors import ConfigError, TaskSamplingError, nearest
+from mlpeft.errors import ConfigError, TaskSamplingError, counted, nearest
 from mlpeft.file_caches import forget_changed_files
 from mlpeft.seeds import Purpose
 from mlpeft.tasks import source, storage
@@ -76,7 +76,8 @@ class TaskDistribution:
 
     def __repr__(self) -> str:
         families = ", ".join(sorted({config.task_family for config in self}))
-        return f"TaskDistribution({len(self)} tasks of {families}, seed={self.seed})"
+        count = counted(len(self), "task")
+        return f"TaskDistribution({count} of {families}, seed={self.seed})"
 
     def sample_episode(self, task_id: str | None = None) -> Sample:
         """The next episode of the stream.

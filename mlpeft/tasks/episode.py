@@ -33,6 +33,13 @@ class Episode(NamedTuple):
     query_x: Array
     query_y: Array
 
+    def __repr__(self) -> str:
+        shapes = ", ".join(
+            f"{name} {tuple(part.shape)}"
+            for name, part in zip(self._fields, self, strict=True)
+        )
+        return f"Episode({shapes})"
+
 
 @dataclass(frozen=True, slots=True)
 class TaskConfig:

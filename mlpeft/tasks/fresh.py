@@ -39,6 +39,10 @@ class FreshTasks:
         DataError: If the data of a family is missing or damaged.
     """
 
+    def __repr__(self) -> str:
+        families = sorted({task.task_family for task in self._templates.values()})
+        return f"FreshTasks(of {', '.join(families)}, seed={self.seed})"
+
     def __init__(
         self,
         templates: Sequence[TaskConfig],

@@ -66,6 +66,13 @@ class TrainResult:
     best: EvalResult | None
     reason: str
 
+    def __repr__(self) -> str:
+        best = "not validated" if self.best is None else f"best {self.best.headline}"
+        return (
+            f"TrainResult({str(self.run_dir)!r}: {self.iteration} meta-iterations, "
+            f"{self.reason}, {best}; meta: {params.summary(self.meta)})"
+        )
+
 
 def train(
     config: RunConfig,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from mlpeft.config import RunConfig
 from mlpeft.errors import CheckpointError, ConfigError
-from mlpeft.params import read_npz
+from mlpeft.params import read_npz, summary
 from mlpeft.platform.home import expanded
 from mlpeft.training import checkpoint
 from mlpeft.training.run_files import refuse_links
@@ -35,6 +35,9 @@ class Trained:
     path: Path
     iteration: int
 
+    def __repr__(self) -> str:
+        return f"Trained({_described(self)})"
+
 
 class SavedMeta(NamedTuple):
     """A meta-state that was read.
@@ -48,6 +51,14 @@ class SavedMeta(NamedTuple):
     meta: ParamTree
     path: Path
     iteration: int
+
+    def __repr__(self) -> str:
+        return f"SavedMeta({_described(self)})"
+
+
+def _described(saved: Trained | SavedMeta) -> str:
+    after = "" if saved.iteration < 0 else f"after {saved.iteration} meta-iterations, "
+    return f"{str(saved.path)!r}: {after}{summary(saved.meta)}"
 
 
 def load_trained(
