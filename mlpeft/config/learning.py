@@ -50,7 +50,9 @@ class MetaLearningSection(Section):
         "meta-learning: one model of all training tasks, the baseline of the others)",
     )
     meta_batch_size: BoundedCount = Field(
-        default=4, description="Tasks per meta-iteration"
+        default=4,
+        description="Tasks per meta-iteration; in a cluster, at least one for each "
+        "worker (see compute.shard_size)",
     )
     num_meta_iterations: PositiveInt = Field(
         default=1000, description="Meta-iterations of the run"

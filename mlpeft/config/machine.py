@@ -24,8 +24,9 @@ class ComputeSection(Section):
     )
     shard_size: PositiveInt | None = Field(
         default=None,
-        description="Tasks computed as one unit; null: the meta-batch with vmap, else "
-        "1",
+        description="Tasks computed as one unit, by one worker of a cluster; null: the "
+        "meta-batch with vmap, else 1. A meta-iteration keeps meta_batch_size / "
+        "shard_size workers busy",
     )
     gradient_checkpointing: bool = Field(
         default=False,

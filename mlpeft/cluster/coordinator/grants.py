@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from mlpeft.cluster import policy
 from mlpeft.cluster.coordinator.messages import FailRound
+from mlpeft.cluster.coordinator.spare_workers import spare_workers
 from mlpeft.cluster.messages import Announce, Level
 
 if TYPE_CHECKING:
@@ -55,7 +56,15 @@ class Grants:
                 return [*commands, FailRound(current.round_id, history)]
         if state.missing or state.paused is not None:
             return []
-        return self._grant(current) + self._back_up(current)
+        return self._grant(current) + self._back_up(current) + self._tell_spare(current)
+
+    def _tell_spare(self, current: OpenRound) -> Commands:
+        """Once: some workers will never get a shard. The status goes on saying it."""
+        if self._state.told_spare:
+            return []
+        text = spare_workers(len(self._state.workers), current.shards)
+        self._state.told_spare = bool(text)
+        return [Announce(Level.WARNING, text)] if text else []
 
     def _note_slow(self, current: OpenRound) -> None:
         """Mark the leases that take longer than others did."""

@@ -151,6 +151,7 @@ class ClusterState:
         quarantine: Worker processes that failed at too many shards.
         drained: Worker processes that are to end, and why.
         paused: Why no leases are given out; None while they are.
+        told_spare: Whether it was said that there are more workers than shards.
         now: The time of the newest event.
         join_command: How to start a worker for this coordinator, for people.
     """
@@ -178,6 +179,7 @@ class ClusterState:
     audits: Counter[AuditResult] = field(default_factory=Counter)
     drained: dict[str, str] = field(default_factory=dict)
     paused: str | None = None
+    told_spare: bool = False
     now: float = float("-inf")
     join_command: str = "`mlpeft-worker`"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mlpeft.cluster import policy
+from mlpeft.cluster.coordinator.spare_workers import spare_workers
 from mlpeft.files import part_text
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ def wait(state: ClusterState) -> str:
             join_command=state.join_command,
             expected=state.expecting(),
         )
+        spare = spare_workers(len(state.workers), current.shards)
+        reason += f"; {spare}" if spare else ""
     if state.paused is not None:
         reason = f"{_paused(state)}; {reason}"
     return f"round {current.round_id}: {reason}"
