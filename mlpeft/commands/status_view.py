@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 WIDE = 100
 """Columns of a terminal from which on there is room for each worker's bytes."""
 
+NARROW = 72
+"""Columns below which what a worker computes has a line of its own."""
+
 
 def record(overview: Overview) -> dict[str, Any]:
     """The overview for scripts: plain values, the keys of docs/steering.md."""
@@ -88,7 +91,10 @@ def view(overview: Overview, width: int) -> RenderableType:
         text = "stopping: the run ends after the round under way"
         parts.append(_text(text, "yellow"))
     if overview.cluster.workers:
-        parts.append(_table(overview, wide=width >= WIDE))
+        if width < NARROW:
+            parts += _narrow(overview)
+        else:
+            parts.append(_table(overview, wide=width >= WIDE))
         parts += [
             _text(f"{worker.name} is quarantined: {worker.quarantined}", "yellow")
             for worker in overview.cluster.workers
@@ -118,10 +124,37 @@ def _headline(overview: Overview) -> str:
     return "  ".join(words)
 
 
-def _table(overview: Overview, *, wide: bool) -> Table:
+def _narrow(overview: Overview) -> list[RenderableType]:
+    """A table that fits fifty columns, and below it what each worker computes."""
+    doing = _doing(overview)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("worker", overflow="fold")
+    table.add_column("state", no_wrap=True)
+    for name in ("speed", "done"):
+        table.add_column(name, justify="right", no_wrap=True)
+    lines = []
+    for worker in overview.cluster.workers:
+        cells = (worker.name, worker.state, _pace(worker), str(worker.shards_done))
+        table.add_row(*map(_text, cells))
+        failed = [f"{worker.failures} failed"] if worker.failures else []
+        if told := [*doing[worker.worker], *failed]:
+            lines.append(_text(f"{worker.name}: {', '.join(told)}"))
+    return [table, *lines]
+
+
+def _doing(overview: Overview) -> dict[WorkerId, list[str]]:
+    """What each worker computes, and what is on its way."""
     computing: dict[WorkerId, list[str]] = {}
     for lease in overview.cluster.leases:
         computing.setdefault(lease.worker_id, []).append(_computing(lease))
+    return {
+        worker.worker: [*computing.get(worker.worker, []), *_transfers(worker)]
+        for worker in overview.cluster.workers
+    }
+
+
+def _table(overview: Overview, *, wide: bool) -> Table:
+    doing = _doing(overview)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for name in ("worker", "device", "state"):
         table.add_column(name)
@@ -135,7 +168,7 @@ def _table(overview: Overview, *, wide: bool) -> Table:
             f"{worker.silent_s:.1f} s",
             *(str(worker.shards_done), str(worker.failures)),
             *((size_text(moved.up), size_text(moved.down)) if wide else ()),
-            ", ".join([*computing.get(worker.worker, []), *_transfers(worker)]) or "-",
+            ", ".join(doing[worker.worker]) or "-",
         ]
         table.add_row(*map(_text, cells))
     return table

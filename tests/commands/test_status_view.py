@@ -122,6 +122,31 @@ def test_where_there_is_little_room_a_line_is_still_a_line(overview):
     ]
 
 
+def test_at_fifty_columns_words_stay_whole(overview):
+    ada, bob = overview.cluster.workers
+    lease = LeaseStatus(
+        key=LeaseKey("s", 1, 2, 1),
+        worker="ada",
+        worker_id=ADA,
+        held_s=9.0,
+        tasks_done=1,
+        tasks=4,
+        stalled_s=5.0,
+        left_s=60.0,
+        slow=True,
+        backup=False,
+    )
+    failing = replace(ada, name="ada.local", task_s=0.08, failures=2)
+    cluster = replace(overview.cluster, workers=(failing, bob), leases=(lease,))
+    lines = shown(replace(overview, cluster=cluster), 50).splitlines()
+    assert max(map(len, lines)) <= 50
+    row = next(line for line in lines if line.strip().startswith("ada.local "))
+    assert row.split() == ["ada.local", "idle", "12.5/s", "0"]
+    assert "ada.local: shard 2: 1/4 tasks, 9 s, slow, 2 failed" in " ".join(
+        " ".join(lines).split()
+    )
+
+
 def test_speed_is_in_tasks_a_second_and_a_quarantine_has_its_reason(overview):
     worker = replace(
         overview.cluster.workers[0], task_s=0.08, quarantined="it failed at 3 shards"

@@ -31,9 +31,9 @@ def spare_workers(workers: int, shards: Sequence[Shard]) -> str:
         keys.append(f"lower compute.shard_size to {max(1, tasks // workers)}")
     if workers > tasks:
         keys.append(f"raise meta_learning.meta_batch_size to {workers}")
-    idle = "worker has" if spare == 1 else "workers have"
+    have = "has" if spare == 1 else "have"
     return (
-        f"{spare} of {workers} {idle} nothing to do, since a meta-iteration is "
+        f"{spare} of {workers} workers {have} nothing to do, since a meta-iteration is "
         f"{counted(len(shards), 'shard')} of {counted(size, 'task')}; for a new run "
         f"{' and '.join(keys)}"
     )

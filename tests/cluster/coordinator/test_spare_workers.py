@@ -1,5 +1,7 @@
 """More workers than shards: it is told once, with the key that changes it."""
 
+import re
+
 import pytest
 
 from mlpeft.cluster.coordinator.spare_workers import spare_workers
@@ -17,7 +19,7 @@ def shards(number, tasks, kind=Kind.TRAIN):
         (
             2,
             shards(1, 4),
-            "1 of 2 worker has .* 1 shard of 4 tasks; .*shard_size to 2$",
+            "1 of 2 workers has .* 1 shard of 4 tasks; .*shard_size to 2$",
         ),
         (6, shards(4, 1), "2 of 6 workers have .* 4 shards of 1 task; .*size to 6$"),
         (
@@ -28,8 +30,6 @@ def shards(number, tasks, kind=Kind.TRAIN):
     ],
 )
 def test_it_names_the_key_to_change(workers, opened, told):
-    import re
-
     assert re.search(told, spare_workers(workers, opened))
 
 
