@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mlpeft.cluster.coordinator.outliers import NormHistory, displacement_norm
+from mlpeft.cluster.coordinator.norm_history import NormHistory
+from mlpeft.cluster.coordinator.outliers import displacement_norm
 from mlpeft.config import RunConfig
 from mlpeft.meta import state
 from mlpeft.meta.algorithms import ALGORITHMS
@@ -62,7 +63,7 @@ class MeasuringRunner(ShardRunner):
     def _note(self, index: int, norm: float) -> None:
         """Hold a norm against those of the rounds before."""
         if index == 0:
-            self._closed.add(self._open)
+            self._closed.add(("one machine", norm) for norm in self._open)
             self._open = []
         self._open.append(norm)
         self.norms.append(norm)

@@ -2,10 +2,16 @@
 
 import re
 
+import numpy as np
 import pytest
 
+from mlpeft.cluster.coordinator.machine import CoordinatorMachine
+from mlpeft.cluster.coordinator.messages import RoundOpened, WorkerJoined
 from mlpeft.cluster.coordinator.spare_workers import spare_workers
+from mlpeft.cluster.messages import Announce
+from mlpeft.cluster.protocol import WorkerId
 from mlpeft.work import Kind, Shard, TaskSpec
+from tests.cluster.builders import policy_with
 
 
 def shards(number, tasks, kind=Kind.TRAIN):
@@ -36,3 +42,26 @@ def test_it_names_the_key_to_change(workers, opened, told):
 def test_enough_shards_and_validations_are_left_alone():
     assert spare_workers(4, shards(4, 1)) == ""
     assert spare_workers(9, shards(5, 10, Kind.VALIDATE)) == ""
+
+
+def test_it_is_announced_once_and_stands_in_the_status():
+    state = CoordinatorMachine("s", policy_with())
+    state.handle(joined("1"), 0.0)
+    told = state.handle(opened(shards(1, 4)), 0.0)
+    for number in "234":
+        told += state.handle(joined(number), 0.0)
+    (announced,) = (
+        each.text
+        for each in told
+        if isinstance(each, Announce) and "nothing to do" in each.text
+    )
+    assert announced.startswith("1 of 2 workers")
+    assert "3 of 4 workers have nothing to do" in state.status(0.0).wait
+
+
+def joined(number):
+    return WorkerJoined(WorkerId(number), f"w{number}", f"p{number}", number, 1, "cpu")
+
+
+def opened(of):
+    return RoundOpened(0, tuple(of), {"a": np.zeros(2, np.float32)}, frozenset())
