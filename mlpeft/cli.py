@@ -28,6 +28,7 @@ from mlpeft.commands.starts import app as starts
 from mlpeft.commands.status import status
 from mlpeft.commands.steer import drain, pause, release, resume, stop
 from mlpeft.commands.sweep import sweep
+from mlpeft.commands.test import test
 from mlpeft.commands.train import train
 from mlpeft.commands.validate import validate
 
@@ -56,7 +57,7 @@ PANELS: Final[dict[str, tuple[Callable[..., None], ...]]] = {
         plot,
         report,
     ),
-    USE: (adapt, predict, export, import_),
+    USE: (adapt, predict, test, export, import_),
     "A running cluster": (
         dashboard,
         status,

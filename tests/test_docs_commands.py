@@ -143,6 +143,8 @@ def desk(tmp_path, monkeypatch, data_dir) -> Path:
     ]
     write_lines("my.jsonl", own)
     write_lines("examples.jsonl", own[:30])
+    rows = [f"{one['text']},{one['label']}" for one in own[:30]]
+    Path("test.csv").write_text("\n".join(["text,label", *rows, "my parcel,other"]))
     said = [
         {"task": f"person {n}", "prompt": f"say {word}", "completion": f"{word}!"}
         for n in range(9)
@@ -190,6 +192,8 @@ def smaller(command: str, desk: Path) -> list[str]:
         words += [word for change in changes.split() for word in ("--set", change)]
     if words[0] in {"evaluate", "compare"} and "--episodes" not in words:
         words += ["--episodes", "2"]
+    if "--start" in words:
+        words += ["--base", str(desk / "encoder")]
     if words[0] == "compare" and "--k-shots" not in words:
         words += ["--k-shots", "1"]
     return words

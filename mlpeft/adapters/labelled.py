@@ -45,7 +45,11 @@ def read_texts(texts: Any, column: str = TEXT) -> list[str]:
 
 
 def read_examples(
-    texts: Any, labels: Any = None
+    texts: Any,
+    labels: Any = None,
+    *,
+    text_column: str = TEXT,
+    label_column: str = LABEL,
 ) -> tuple[list[str], list[tuple[str, ...]], bool]:
     """Texts, the labels of each, and whether a text may have several.
 
@@ -53,13 +57,15 @@ def read_examples(
         texts: As for `read_texts`.
         labels: One for each text, or a list for each text; None: the file or table has
             a column `label`, or `labels` with lists.
+        text_column: The column of the texts.
+        label_column: The column that is read in place of `label`.
 
     Raises:
         DataError: If they do not go together.
     """
     if labels is None:
-        labels = _own_labels(texts)
-    found = read_texts(texts) if _has_any(texts) else []
+        labels = _own_labels(texts, label_column)
+    found = read_texts(texts, text_column) if _has_any(texts) else []
     given = list(labels)
     if len(given) != len(found):
         raise DataError(
@@ -84,35 +90,35 @@ def _has_any(texts: Any) -> bool:
     return isinstance(texts, str | Path) or len(texts) > 0
 
 
-def _own_labels(texts: Any) -> list[Any]:
+def _own_labels(texts: Any, label_column: str) -> list[Any]:
     if isinstance(texts, Path) or _is_file(texts):
         rows = list(read_rows(Path(texts)))
-        return [_label(row.place, row.values) for row in rows]
+        return [_label(row.place, row.values, label_column) for row in rows]
     columns = getattr(texts, "columns", ())
-    for column in (LABEL, LABELS):
+    for column in (label_column, LABELS):
         if column in columns:
             return list(texts[column])
     raise DataError(
         "no labels; give a list of them beside the texts, or a table or file with "
-        f"columns {TEXT} and {LABEL}"
+        f"columns {TEXT} and {label_column}"
     )
 
 
-def _label(place: str, values: Any) -> Any:
+def _label(place: str, values: Any, column: str) -> Any:
     values = values if isinstance(values, dict) else {}
-    if LABELS in values:
+    if LABELS in values and column == LABEL:
         several = values[LABELS]
         if isinstance(several, str):
             return [part.strip() for part in several.split("|") if part.strip()]
         if isinstance(several, list):
             return several
         raise DataError(f"{place}: labels is {several!r}, expected a list of labels")
-    if values.get(LABEL) in (None, ""):
+    if values.get(column) in (None, ""):
         raise DataError(
-            f"{place}: no label; expected the columns {TEXT} and {LABEL}, got "
+            f"{place}: no label in column {column!r}; its columns are "
             f"{', '.join(map(str, values)) or 'none'}"
         )
-    return values[LABEL]
+    return values[column]
 
 
 def text_of(place: str, values: Any, column: str = TEXT) -> str:

@@ -18,6 +18,11 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from mlpeft.adapters.classification_report import (
+    MULTI_LABEL_FROM,
+    RESAMPLES,
+    report,
+)
 from mlpeft.adapters.classifier import NONE_OF_THESE, Classifier
 from mlpeft.adapters.labelled import read_examples, read_texts
 from mlpeft.adapters.starts import find_start
@@ -34,8 +39,6 @@ if TYPE_CHECKING:
 
 AUTO = "auto"
 BALANCED = "balanced"
-_MULTI_LABEL_FROM = 0.5
-"""Probability from which a label of several is predicted."""
 
 
 class _OnClassToo:
@@ -171,7 +174,7 @@ class TextClassifier:
         found = np.empty(len(probabilities), object)
         if self.adapter_.multi_label:
             for number, row in enumerate(probabilities):
-                found[number] = list(self.classes_[row >= _MULTI_LABEL_FROM])
+                found[number] = list(self.classes_[row >= MULTI_LABEL_FROM])
             return found
         if not len(probabilities):
             return self.classes_[:0]
@@ -196,31 +199,43 @@ class TextClassifier:
             right = [a == b[0] for a, b in zip(predicted, rows, strict=True)]
         return float(np.mean(right))
 
-    def evaluate(self, texts: Any, labels: Any = None) -> dict[str, float]:
-        """Accuracy, accuracy of known labels without rejection, and mean confidence.
+    def evaluate(
+        self,
+        texts: Any,
+        labels: Any = None,
+        *,
+        out_of_scope: str | None = None,
+        seed: int = 0,
+        resamples: int = RESAMPLES,
+    ) -> dict[str, Any]:
+        """Accuracy, macro F1, MCC, calibration and more, with 95 % intervals.
 
         Texts of a label that is not in `classes_` are right if they are rejected.
+
+        Args:
+            texts: As for `fit`.
+            labels: As for `fit`.
+            out_of_scope: The label of texts of no label; others must then be known.
+            seed: Of the bootstrap over the texts.
+            resamples: Of the bootstrap; 0: no intervals, and faster.
+
+        Returns:
+            What `mlpeft test --json` prints: docs/text_classifiers.md says what each
+            figure is.
         """
         found, rows, _ = read_examples(texts, labels)
-        wanted = np.array([row[0] if row else "" for row in rows])
-        known = np.isin(wanted, self.classes_)
-        probabilities = self.predict_proba(found)
-        best = self.classes_[probabilities.argmax(axis=1)]
-        confidence = probabilities.max(axis=1)
-        rejected = confidence < self.reject_below_
-        right = np.where(known, (best == wanted) & ~rejected, rejected)
-        result = {
-            "accuracy": self.score(found, rows)
-            if self.adapter_.multi_label
-            else float(right.mean()),
-            "confidence": float(confidence.mean()),
-            "texts": len(found),
-        }
-        if known.any():
-            result["in_scope_accuracy"] = float((best == wanted)[known].mean())
-        if not known.all():
-            result["out_of_scope_recall"] = float(rejected[~known].mean())
-        return result
+        return report(
+            found,
+            rows,
+            self.predict_proba(found),
+            self.adapter_.labels,
+            multi_label=self.adapter_.multi_label,
+            reject_below=self.reject_below_,
+            out_of_scope=out_of_scope,
+            none_label=self.none_label,
+            seed=seed,
+            resamples=resamples,
+        ).to_dict()
 
     def add_examples(self, texts: Any, labels: Any = None) -> Self:
         """Fit anew with more examples, of known labels or new ones.

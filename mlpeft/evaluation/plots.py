@@ -77,7 +77,7 @@ def learning_curve(run_dir: str | Path, *, unit: str = "") -> Figure:
             validations.append((record["iteration"], EvalResult.from_dict(record)))
     if not train and not validations:
         raise DataError(f"{path.absolute()} holds no metrics yet; train first")
-    figure = _figure(height=6.4 if train and validations else 3.6)
+    figure = new_figure(height=6.4 if train and validations else 3.6)
     panels = int(bool(train)) + int(bool(validations))
     axes = figure.subplots(panels, 1, sharex=True, squeeze=False)[:, 0]
     if train:
@@ -101,7 +101,7 @@ def adaptation_curve(results: Mapping[str, EvalResult], *, subject: str = "") ->
         DataError: If there are no results.
     """
     _check_not_empty(results)
-    figure = _figure()
+    figure = new_figure()
     axes = figure.subplots()
     for i, (name, result) in enumerate(results.items()):
         mean, half = _scores(result)
@@ -132,7 +132,7 @@ def kshot_curve(
         DataError: If there are no results.
     """
     _check_not_empty(results)
-    figure = _figure()
+    figure = new_figure()
     axes = figure.subplots()
     for i, (name, by_k) in enumerate(results.items()):
         _check_not_empty(by_k)
@@ -169,7 +169,7 @@ def sinusoid_fit(
         support_x: (k,) or (k, 1) inputs of the examples.
         support_y: Targets of the examples.
     """
-    figure = _figure()
+    figure = new_figure()
     axes = figure.subplots()
     x = np.ravel(x)
     axes.plot(x, np.ravel(truth), color=GREY, lw=2, label="truth")
@@ -185,7 +185,7 @@ def sinusoid_fit(
     )
     axes.set_xlabel("x")
     axes.set_ylabel("y")
-    _style_axes(axes)
+    style_axes(axes)
     axes.set_title(f"Fit of a new sinusoid from {count} examples")
     axes.legend()
     return figure
@@ -199,7 +199,7 @@ def task_map(places: np.ndarray, families: Sequence[str], title: str) -> Figure:
         families: The family of each task, or what else is to have a colour.
         title: Says what was embedded.
     """
-    figure = _figure()
+    figure = new_figure()
     axes = figure.subplots()
     for number, family in enumerate(dict.fromkeys(families)):
         chosen = [index for index, name in enumerate(families) if name == family]
@@ -214,11 +214,11 @@ def task_map(places: np.ndarray, families: Sequence[str], title: str) -> Figure:
     axes.set_xlabel("first principal direction")
     axes.set_ylabel("second")
     axes.legend()
-    _style_axes(axes)
+    style_axes(axes)
     return figure
 
 
-def _figure(height: float = 4.2) -> Figure:
+def new_figure(height: float = 4.2) -> Figure:
     """An empty figure without a window or global state."""
     return Figure(figsize=(7.0, height), dpi=150, layout="constrained")
 
@@ -246,7 +246,7 @@ def _draw_losses(axes: Axes, train: Sequence[Mapping[str, Any]]) -> None:
                     iterations, smoothed, lw=1.8, ls=DASHES[i], label=name, **style
                 )
     axes.legend(title="examples")
-    _style_axes(axes)
+    style_axes(axes)
 
 
 def _draw_validations(
@@ -302,10 +302,11 @@ def _scores(result: EvalResult) -> tuple[Sequence[float], Sequence[float]]:
 
 def _score_axis(axes: Axes, result: EvalResult) -> None:
     axes.set_ylabel("loss" if result.acc is None else "accuracy (%)")
-    _style_axes(axes)
+    style_axes(axes)
 
 
-def _style_axes(axes: Axes) -> None:
+def style_axes(axes: Axes) -> None:
+    """Draw the grid behind the curves and leave out the upper and right frame."""
     axes.grid(visible=True, color="#DDDDDD", lw=0.6)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
