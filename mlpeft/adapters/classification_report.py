@@ -383,12 +383,12 @@ def _tell_unknown(
     unknown: Counter[str], labels: Sequence[str], out_of_scope: str
 ) -> str:
     (name, texts), *others = unknown.most_common()
-    more = f", and {len(others)} more labels" if others else ""
+    more = f" ({len(others)} more labels are not known, either)" if others else ""
     return (
-        f"the label {name!r} of {texts} text{'s' * (texts > 1)}{more}, is neither "
-        f"out of scope ({out_of_scope!r}) nor one of the adapter's; "
-        f"{nearest(name, labels)}. "
-        "Without an out-of-scope label, all labels that are not known are out of scope"
+        f"the label {name!r} ({texts:,} of the texts) is neither out of scope "
+        f"({out_of_scope!r}) nor one of the adapter's{more}; correct it "
+        f"({nearest(name, labels)}), or name no out-of-scope label: then all labels "
+        "that are not known are out of scope"
     )
 
 

@@ -183,8 +183,9 @@ def _tell_unknown(tested: ClassificationReport) -> None:
     several = f" and {len(names) - 5} more" if len(names) > 5 else ""
     what = "out of scope" if tested.names else "missed"
     typer.echo(
-        f"{sum(tested.unknown.values()):,} texts have labels that the adapter does not "
-        f"know and count as {what}: {', '.join(map(repr, names[:5]))}{several}",
+        f"Labels that the adapter does not know count as {what} "
+        f"({sum(tested.unknown.values()):,} of {tested.figures['texts']:,} texts): "
+        f"{', '.join(map(repr, names[:5]))}{several}",
         err=True,
     )
 
@@ -194,7 +195,7 @@ def _figures_table(tested: ClassificationReport) -> Table:
 
     figures = tested.figures
     outside = figures.get("out_of_scope_texts", 0)
-    title = f"{figures['texts']:,} texts"
+    title = f"Texts: {figures['texts']:,}"
     title += f", {outside:,} of them out of scope" if outside else ""
     below = figures.get("reject_below", 0)
     title += f", rejecting below {below:.3g}" if below else ""
@@ -250,13 +251,15 @@ def _thresholds_table(tested: ClassificationReport) -> Table:
 
 def _confused_table(tested: ClassificationReport) -> Table:
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(title="Most confused")
     table.add_column("label", overflow="fold")
     table.add_column("predicted", overflow="fold")
     table.add_column("texts", justify="right")
     for pair in tested.confused[:8]:
-        table.add_row(pair["label"], pair["predicted"], str(pair["texts"]))
+        names = Text(pair["label"]), Text(pair["predicted"])
+        table.add_row(*names, str(pair["texts"]))
     return table
 
 

@@ -158,4 +158,6 @@ def _most_confused(counts: np.ndarray) -> np.ndarray:
 
 
 def _short(name: str) -> str:
-    return name if len(name) <= 24 else name[:23] + "…"
+    short = name if len(name) <= 24 else name[:23] + "…"
+    # Between two dollars matplotlib would read a formula.
+    return short.replace("$", r"\$")

@@ -86,7 +86,7 @@ def test_labels_that_are_not_known_are_out_of_scope_or_an_error():
     assert found.unknown == {"oos": 2}
     assert found.figures == figures(out_of_scope="oos")
     wanted = [*WANTED[:4], ("refunds",)]
-    with pytest.raises(DataError, match=r"'refunds' of 1 text,.*did you mean 'refund'"):
+    with pytest.raises(DataError, match=r"'refunds' \(1 of .*mean 'refund'"):
         report(TEXTS, wanted, PROBABILITIES, LABELS, out_of_scope="oos")
 
 
@@ -135,8 +135,7 @@ def test_several_labels_a_text():
 def test_intervals_enclose_their_figures_and_no_texts_are_an_error():
     found = report(TEXTS, WANTED, PROBABILITIES, LABELS)
     for name, (low, high) in found.intervals.items():
-        assert low <= high
-        assert name in found.figures
-    assert found.intervals["accuracy"] == (0.0, 0.8)
+        assert low <= found.figures[name] <= high
+    assert found.intervals["accuracy"] == pytest.approx((0.0, 0.8), abs=0.02)
     with pytest.raises(DataError, match="no texts to test with"):
         report([], [], np.zeros((0, 2)), LABELS)

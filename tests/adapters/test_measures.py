@@ -46,9 +46,10 @@ def test_they_are_those_of_scikit_learn():
     assert found == pytest.approx(expected)
 
 
-def test_constant_answers_have_no_correlation():
+def test_constant_answers_have_no_correlation_and_constant_labels_an_undefined_one():
     given = np.zeros(6, int)
     assert measures.matthews(measures.count(TRUE, given, ONES, 3)) == 0.0
+    assert math.isnan(measures.matthews(measures.count(given, TRUE, ONES, 3)))
 
 
 def test_calibration_error_by_hand():
@@ -86,3 +87,17 @@ def test_bootstrap_intervals_repeat_and_are_as_wide_as_the_binomial():
     assert first["accuracy"] == pytest.approx((0.72, 0.88), abs=0.02)
     assert "none" not in first
     assert measures.bootstrap(measure, 100, seed=1, resamples=0) == {}
+
+
+def test_an_interval_of_calibration_error_holds_its_figure():
+    """Resamples of calibrated answers are less calibrated than the answers."""
+    rng = np.random.default_rng(0)
+    confidence = rng.random(400)
+    right = rng.random(400) < confidence
+
+    def measure(weights):
+        bins = measures.calibration(confidence, right, weights)
+        return {"ece": measures.calibration_error(bins)}
+
+    low, high = measures.bootstrap(measure, 400, seed=0, resamples=200)["ece"]
+    assert 0.0 <= low < measure(np.ones(400))["ece"] < high

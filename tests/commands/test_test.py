@@ -110,7 +110,7 @@ def test_several_labels_a_text_are_tested(tmp_path):
     adapter = clf.save(tmp_path / "adapter")
     said = invoke("test", "--adapter", adapter, "--data", data)
     assert "micro F1" in said
-    assert "count as missed: 'else'" in said
+    assert "count as missed (1 of 5 texts): 'else'" in said
 
 
 def test_an_output_that_is_a_file_is_told_first(adapter, data):

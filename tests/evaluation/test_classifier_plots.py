@@ -29,3 +29,8 @@ def test_of_many_labels_those_with_most_errors_are_drawn():
     assert len(shown) == plots.MOST_LABELS
     assert {"label 50", "label 59"} <= set(shown)
     assert "with most errors" in figure.axes[0].get_title()
+
+
+def test_dollars_in_a_label_are_no_formula(tmp_path):
+    figure = plots.confusion_matrix(np.eye(2, dtype=int), ["$_$ paid", "b"])
+    figure.savefig(tmp_path / "x.png")
