@@ -18,11 +18,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from mlpeft.adapters.classification_report import (
-    MULTI_LABEL_FROM,
-    RESAMPLES,
-    report,
-)
+from mlpeft.adapters.answers import MULTI_LABEL_FROM
+from mlpeft.adapters.classification_report import RESAMPLES, report
 from mlpeft.adapters.classifier import NONE_OF_THESE, Classifier
 from mlpeft.adapters.labelled import read_examples, read_texts
 from mlpeft.adapters.starts import find_start
