@@ -27,6 +27,7 @@ from mlpeft.commands.report import report
 from mlpeft.commands.starts import app as starts
 from mlpeft.commands.status import status
 from mlpeft.commands.steer import drain, pause, release, resume, stop
+from mlpeft.commands.suggest import suggest
 from mlpeft.commands.sweep import sweep
 from mlpeft.commands.test import test
 from mlpeft.commands.train import train
@@ -57,7 +58,7 @@ PANELS: Final[dict[str, tuple[Callable[..., None], ...]]] = {
         plot,
         report,
     ),
-    USE: (adapt, predict, test, export, import_),
+    USE: (adapt, predict, test, suggest, export, import_),
     "A running cluster": (
         dashboard,
         status,

@@ -144,6 +144,7 @@ def desk(tmp_path, monkeypatch, data_dir) -> Path:
     write_lines("my.jsonl", own)
     write_lines("examples.jsonl", own[:30])
     rows = [f"{one['text']},{one['label']}" for one in own[:30]]
+    Path("texts.txt").write_text("where is it\nmy money back\n", encoding="utf-8")
     Path("test.csv").write_text("\n".join(["text,label", *rows, "my parcel,other"]))
     said = [
         {"task": f"person {n}", "prompt": f"say {word}", "completion": f"{word}!"}

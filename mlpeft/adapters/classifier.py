@@ -86,7 +86,10 @@ class Classifier(Adapter):
             texts: Any number.
             progress: Called with the number of texts done.
         """
-        embeddings = self.embed(texts, progress)
+        return self.of_embeddings(self.embed(texts, progress))
+
+    def of_embeddings(self, embeddings: np.ndarray) -> np.ndarray:
+        """(n, labels) float32 probabilities of (n, dims) embeddings."""
         head = self.embed.head
         logits = head.scale * (embeddings @ head.weight.T) + head.bias
         return sigmoid(logits) if self.multi_label else softmax(logits)
