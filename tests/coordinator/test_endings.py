@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import pytest
 
 from mlpeft.commands.steer import stop
+from mlpeft.config import RunConfig
 from tests.coordinator.conftest import PATIENCE_S
 from tests.coordinator.test_end_to_end import SLOW
 
@@ -166,6 +167,8 @@ def test_a_finished_run_is_extended_to_the_bytes_of_a_longer_one(cluster, serial
     second = cluster.coordinator("--resume", longer, "--local-workers", "1")
     assert second.end() == 0, second.text
     assert cluster.theta(8) == serial_theta(longer)
+    kept = cluster.step(8).parents[1] / "config.yaml"
+    assert RunConfig.load(kept).meta_learning.num_meta_iterations == 8
 
 
 def test_a_proxy_in_the_environment_is_not_taken_on_this_machine(cluster, monkeypatch):

@@ -183,6 +183,8 @@ def test_more_iterations_may_be_asked_for_where_the_schedule_allows(tmp_path):
     train(config(tmp_path))
     longer = train(config(tmp_path, meta_learning__num_meta_iterations=70), resume=True)
     assert longer.iteration == 70
+    told = RunConfig.load(longer.run_dir / "config.yaml")
+    assert told.meta_learning.num_meta_iterations == 70
     linear = config(tmp_path, meta_learning__outer_schedule="linear")
     assert "meta_learning.num_meta_iterations" in identity(linear)
 
