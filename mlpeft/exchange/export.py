@@ -13,7 +13,7 @@ from mlpeft.adapters.adapter import bare_model
 from mlpeft.adapters.start import as_adapter
 from mlpeft.adapters.store import load_adapter
 from mlpeft.errors import ConfigError, DataError, ParamMismatch
-from mlpeft.exchange import huggingface, merged, mlx_lm
+from mlpeft.exchange import files, huggingface, merged, mlx_lm
 from mlpeft.meta import state
 from mlpeft.meta.functional import get_params, set_params
 from mlpeft.meta.inner import InnerLoop
@@ -106,7 +106,14 @@ def import_adapter(folder: str | Path, config: RunConfig) -> Path:
     settings = huggingface.read_settings(folder)
     reader = huggingface if "peft_type" in settings else mlx_lm
     imported = reader.read(folder, config)
-    config = config.with_changes(peft={"alpha": None, "rslora": False} | imported.peft)
+    try:
+        peft = {"alpha": None, "rslora": False} | imported.peft
+        config = config.with_changes(peft=peft)
+    except ConfigError as error:
+        raise DataError(
+            f"{folder / files.CONFIG} has settings that mlpeft cannot take: "
+            f"{'; '.join(error.problems)}"
+        ) from error
     model = bare_model(config)
     _check_leaves(get_params(model), imported.leaves, folder)
     set_params(model, {k: mx.array(leaf) for k, leaf in imported.leaves.items()})
@@ -134,7 +141,8 @@ def _check_leaves(theta: ParamTree, leaves: ParamTree, folder: Path) -> None:
     try:
         params.check_schema(params.schema(expected), leaves, f"adapter {folder}")
     except ParamMismatch as error:
-        raise DataError(f"{error}. Is it an adapter of another base?") from error
+        told = str(error).removesuffix(" Was it made for another model?").rstrip(".")
+        raise DataError(f"{told}. Is it an adapter of another base?") from error
 
 
 def _layer(name: str) -> str:

@@ -135,7 +135,7 @@ def read_arrays(file: Path) -> dict[str, np.ndarray]:
     """Read the arrays of a safetensors file as float32.
 
     Raises:
-        DataError: If it cannot be read, or a value is not finite.
+        DataError: If it cannot be read, is empty, or a value is not finite.
     """
     _check_kind(file)
     try:
@@ -143,6 +143,11 @@ def read_arrays(file: Path) -> dict[str, np.ndarray]:
         loaded: Any = mx.load(str(file))
     except (OSError, RuntimeError, ValueError) as error:
         raise DataError(f"{file} cannot be read as safetensors: {error}") from error
+    if not loaded:
+        raise DataError(
+            f"{file} holds no arrays, so there is no adapter in it; save it again "
+            "where it was made"
+        )
     import numpy as np
 
     arrays = {name: np.array(leaf.astype(mx.float32)) for name, leaf in loaded.items()}
@@ -165,7 +170,9 @@ def _check_kind(file: Path) -> None:
             "safe_serialization=True)"
         )
     if not file.is_file():
-        raise DataError(f"no {file.name} in {file.parent.absolute()}")
+        raise DataError(
+            f"no {file.name} in {file.parent.absolute()}; copy the whole folder there"
+        )
     with file.open("rb") as opened:
         if opened.read(len(_LFS_POINTER)) == _LFS_POINTER:
             raise DataError(

@@ -196,11 +196,12 @@ def _method_name(settings: dict[str, Any]) -> str:
         DataError: If mlpeft lacks the method, or one of its settings.
     """
     peft_type = settings.get("peft_type")
-    supported = {method.hf_type for method in METHODS.values() if method.hf_type}
+    # A list: what a damaged file gives as the type may have no hash.
+    supported = sorted({m.hf_type for m in METHODS.values() if m.hf_type})
     if peft_type not in supported:
         raise DataError(
             f"the adapter's peft_type is {peft_type!r}; mlpeft reads "
-            f"{', '.join(sorted(supported))}"
+            f"{', '.join(supported)}"
         )
     for key, value in _PLAIN.items():
         if settings.get(key) not in (value, None):

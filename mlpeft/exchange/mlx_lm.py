@@ -97,14 +97,19 @@ def read(folder: Path, config: RunConfig) -> ImportedAdapter:
         )
     leaves = files.read_arrays(folder / WEIGHTS)
     layers = sorted({path.rpartition(".")[0] for path in leaves})
+    parameters: Any = settings.get("lora_parameters")
+    if not isinstance(parameters, dict):
+        raise DataError(
+            f"{folder / files.CONFIG}: lora_parameters is {str(parameters)[:60]}; "
+            f"{what}"
+        )
     try:
-        parameters: dict[str, Any] = settings["lora_parameters"]
         peft = {
             "rank": parameters["rank"],
             "scale": parameters["scale"],
             "dropout": parameters.get("dropout", 0.0),
         }
-    except (LookupError, TypeError) as error:
+    except LookupError as error:
         raise DataError(f"{folder / files.CONFIG} lacks {error}; {what}") from error
     return ImportedAdapter({"method": method, "keys": layers, **peft}, dict(leaves))
 
