@@ -194,23 +194,31 @@ class EvalResult:
         """The inverse of `to_dict`; other keys are ignored.
 
         Raises:
-            DataError: If a key is missing.
+            DataError: If a key is missing, or does not hold a number for each step.
         """
 
         def numbers(name: str) -> tuple[float, ...] | None:
             values = tree.get(name)
             if values is None:
                 return None
-            return tuple(math.nan if v is None else float(v) for v in values)
+            try:
+                found = tuple(math.nan if v is None else float(v) for v in values)
+            except (TypeError, ValueError) as error:
+                raise _not_numbers(name, values) from error
+            if not found or len(found) != len(steps or found):
+                raise _not_numbers(name, values)
+            return found
 
+        steps: tuple[float, ...] | None = None  # any number of them is right
+        steps = numbers("steps")
         loss, loss_ci95 = numbers("loss"), numbers("loss_ci95")
-        if loss is None or loss_ci95 is None or not {"steps", "episodes"} <= set(tree):
+        if not (steps and loss and loss_ci95) or "episodes" not in tree:
             raise DataError(
                 "not an evaluation: expected the keys steps, episodes, loss and "
                 f"loss_ci95, got {', '.join(sorted(tree)) or 'none'}"
             )
         return cls(
-            steps=tuple(int(step) for step in tree["steps"]),
+            steps=tuple(int(step) for step in steps),
             loss=loss,
             loss_ci95=loss_ci95,
             episodes=int(tree["episodes"]),
@@ -220,6 +228,13 @@ class EvalResult:
             exact_ci95=numbers("exact_ci95"),
             ece=numbers("ece"),
         )
+
+
+def _not_numbers(name: str, values: object) -> DataError:
+    return DataError(
+        f"not an evaluation: {name} is {str(values)[:60]}, expected a number for each "
+        "of its steps"
+    )
 
 
 def percent(fraction: float, half_width: float) -> str:

@@ -163,14 +163,13 @@ def _figures(run: Path, allow_modules: Collection[str]) -> Iterator[tuple[str, F
     """A name and a picture for everything in the folder that can be drawn."""
     from mlpeft.evaluation import plots
     from mlpeft.reporting.jsonl import FILE_NAME
-    from mlpeft.results import EvalResult
 
     if (run / FILE_NAME).is_file():
         yield "learning_curve.png", plots.learning_curve(run, unit=_unit(run))
     evaluation, comparison = run / "evaluation.json", run / "comparison.json"
     curves: dict[str, EvalResult] = {}
     if evaluation.is_file():
-        curves["meta-learned"] = EvalResult.from_dict(_read(evaluation))
+        curves["meta-learned"] = _evaluated(evaluation)
     if comparison.is_file():
         record = _read(comparison)
         results = compared(record)
@@ -263,17 +262,33 @@ def compared(record: dict[str, Any]) -> dict[str, dict[int, EvalResult]]:
     from mlpeft.results import EvalResult
 
     starts = {"meta-learned": "meta", "fresh, tuned": "tuned", "fresh": "fresh"}
+    why = "it has no k_shots"
     try:
         rows = {int(k): row for k, row in record["k_shots"].items()}
         if all("joint" in row for row in rows.values()):
             starts |= {"joint": "joint"}
-        return {
+        results = {
             name: {k: EvalResult.from_dict(row[key]) for k, row in rows.items()}
             for name, key in starts.items()
         }
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, DataError, KeyError, TypeError, ValueError) as error:
+        why, rows = str(error), {}
+    if not rows:
         raise DataError(
-            "comparison.json is not what `mlpeft compare` writes; make it anew"
+            f"comparison.json is not what `mlpeft compare` writes ({why}); make it anew"
+        )
+    return results
+
+
+def _evaluated(path: Path) -> EvalResult:
+    from mlpeft.results import EvalResult
+
+    record = _read(path)
+    try:
+        return EvalResult.from_dict(record)
+    except DataError as error:
+        raise DataError(
+            f"{path} is not what `mlpeft evaluate` writes ({error}); make it anew"
         ) from error
 
 

@@ -48,6 +48,8 @@ FORMATS: Final = ("png", "svg", "pdf")
 
 SMOOTH_OVER: Final = 60
 """A training loss of more points gets a smoothed line, too."""
+LOSSES: Final = {"query_loss": "query", "support_loss": "support"}
+"""The losses of training by their keys in metrics.jsonl, and their labels."""
 MAX_POINTS: Final = 400
 """A curve with more points is drawn as means of neighbours."""
 
@@ -60,7 +62,7 @@ def learning_curve(run_dir: str | Path, *, unit: str = "") -> Figure:
         unit: What the loss is, such as cross entropy in nats.
 
     Raises:
-        DataError: If it holds no metrics.
+        DataError: If it holds no metrics, or others than training writes.
     """
     path = Path(run_dir) / FILE_NAME
     if not path.is_file():
@@ -70,11 +72,19 @@ def learning_curve(run_dir: str | Path, *, unit: str = "") -> Figure:
         )
     train: list[dict[str, Any]] = []
     validations: list[tuple[int, EvalResult]] = []
-    for record in read_records(path):
-        if record.get("kind") == "train":
-            train.append(record)
-        elif record.get("kind") == "validate":
-            validations.append((record["iteration"], EvalResult.from_dict(record)))
+    try:
+        for record in read_records(path):
+            if record.get("kind") == "train":
+                train.append(_numbers(record))
+            elif record.get("kind") == "validate":
+                result = EvalResult.from_dict(record)
+                validations.append((int(record["iteration"]), result))
+    except (DataError, LookupError, TypeError, ValueError) as error:
+        why = f"no {error}" if isinstance(error, LookupError) else error
+        raise DataError(
+            f"{path.absolute()} is not what `mlpeft train` writes ({why}); remove the "
+            "lines that something else has added"
+        ) from error
     if not train and not validations:
         raise DataError(f"{path.absolute()} holds no metrics yet; train first")
     figure = new_figure(height=6.4 if train and validations else 3.6)
@@ -223,11 +233,18 @@ def new_figure(height: float = 4.2) -> Figure:
     return Figure(figsize=(7.0, height), dpi=150, layout="constrained")
 
 
+def _numbers(record: Mapping[str, Any]) -> dict[str, float]:
+    """What is drawn of a step of training."""
+    losses = {key: record[key] for key in LOSSES if record.get(key) is not None}
+    return {
+        key: float(value)
+        for key, value in {"iteration": record["iteration"], **losses}.items()
+    }
+
+
 def _draw_losses(axes: Axes, train: Sequence[Mapping[str, Any]]) -> None:
-    for i, (key, label) in enumerate(
-        [("query_loss", "query"), ("support_loss", "support")]
-    ):
-        points = [(r["iteration"], r[key]) for r in train if r.get(key) is not None]
+    for i, (key, label) in enumerate(LOSSES.items()):
+        points = [(r["iteration"], r[key]) for r in train if key in r]
         if points:
             iterations, losses = _downsample(np.array(points, dtype=np.float64))
             smooth = len(losses) > SMOOTH_OVER
