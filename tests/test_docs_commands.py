@@ -85,6 +85,8 @@ PLACES = {
     "steps/00020000": "steps/00000002",
     "--episodes 600": "--episodes 2",
     "--episodes 10": "--episodes 2",
+    "--seeds 3": "--seeds 2",
+    "lr=0.03,0.1,0.3": "lr=0.03,0.1",
     "checkpoints/RUN": "checkpoints/style",
     "checkpoints/a checkpoints/b": "checkpoints/digits checkpoints/quickstart",
 }
@@ -184,13 +186,16 @@ def smaller(command: str, desk: Path) -> list[str]:
         command = command.replace(old, new)
     words = shlex.split(command)[1:]
     named = re.search(r"(?:configs/)?(\w+)\.yaml", command)
-    if words[0] in {"train", "validate", "import"} and named:
+    if words[0] in {"train", "validate", "import", "sweep"} and named:
         recipe = named[1].replace("my", "intents")
         steps = 0 if recipe == "intents" else 1
         changes = (TINY + LESS[recipe]).format(
             steps=steps, encoder=desk / "encoder", language=desk / "language"
         )
-        words += [word for change in changes.split() for word in ("--set", change)]
+        for change in changes.split():
+            # To a sweep commas are several values, and it varies keys of its own.
+            if words[0] != "sweep" or not ("," in change or change[:-2] in command):
+                words += ["--set", change]
     if words[0] in {"evaluate", "compare"} and "--episodes" not in words:
         words += ["--episodes", "2"]
     if "--start" in words:

@@ -93,6 +93,11 @@ def _has_any(texts: Any) -> bool:
 def _own_labels(texts: Any, label_column: str) -> list[Any]:
     if isinstance(texts, Path) or _is_file(texts):
         rows = list(read_rows(Path(texts)))
+        if not rows:
+            raise DataError(
+                f"{texts} has no examples; expected a row for each, with {TEXT} and "
+                f"{label_column} (of a table, the first line names the columns)"
+            )
         return [_label(row.place, row.values, label_column) for row in rows]
     columns = getattr(texts, "columns", ())
     for column in (label_column, LABELS):

@@ -157,7 +157,7 @@ class TextClassifier:
             np.ones(len(x), np.float32),
             np.arange(len(x)) < len(found),
         )
-        more = None if unlabelled is None else adapter.embed(read_texts(unlabelled))
+        more = None if unlabelled is None else adapter.embed(_more_texts(unlabelled))
         self._fit(adapter, examples, more)
         return self
 
@@ -405,8 +405,9 @@ class TextClassifier:
         classes = examples.targets.shape[1]
         if classes < (1 if adapter.multi_label else 2):
             raise DataError(
-                f"expected examples of at least two labels, got {classes}; add "
-                "examples of another label, or describe one in label_descriptions"
+                f"expected examples of at least two labels, got "
+                f"{int(examples.real.sum())} of {classes}; add examples of another "
+                "label (in Python, label_descriptions may describe one)"
             )
         self.examples_ = examples
         if self.class_weight == BALANCED:
@@ -454,6 +455,22 @@ class TextClassifier:
         self.head_ = adapter.history.get("head")
         self.held_out_accuracy_ = adapter.history.get("held_out_accuracy", {})
         self.reject_below_ = adapter.reject_below
+
+
+def _more_texts(unlabelled: Any) -> list[str]:
+    """Texts without labels.
+
+    Raises:
+        DataError: If there are none.
+    """
+    texts = read_texts(unlabelled)
+    if not texts:
+        given = unlabelled if isinstance(unlabelled, str | Path) else "the list"
+        raise DataError(
+            f"unlabelled: {given} has no texts; give some in a column text, or leave "
+            "it out"
+        )
+    return texts
 
 
 def _without_head(adapter: Classifier) -> dict[str, Any]:

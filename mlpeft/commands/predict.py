@@ -16,6 +16,7 @@ import typer
 
 from mlpeft.commands.options import Json
 from mlpeft.commands.progress import progress_bar
+from mlpeft.errors import DataError
 from mlpeft.platform.streams import argument_text, lines_of_stdin
 
 if TYPE_CHECKING:
@@ -130,6 +131,11 @@ def _label_file(
     if output is not None and output.resolve() == data.resolve():
         raise typer.BadParameter("it is the file of --data", param_hint="--output")
     total = sum(1 for _ in _rows(data, column))
+    if not total:
+        raise DataError(
+            f"{data} has no texts to label; expected a row for each, with the text in "
+            f"{column!r} (of a table, the first line names the columns)"
+        )
     as_json = json_output if output is None else output.suffix in (".jsonl", ".json")
     rows = _rows(data, column)
     opened = (

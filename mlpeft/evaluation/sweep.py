@@ -178,7 +178,8 @@ def check_settings(sweep: Sweep, settings: Iterable[Setting]) -> None:
         try:
             sweep.configs(setting)
         except ConfigError as error:
-            source = f"{sweep.config}, with {setting.label}"
+            changed = f", with {setting.label}" if setting.changes else ""
+            source = f"{sweep.config}{changed}"
             raise ConfigError(error.problems, source) from error
         other = folders.setdefault(setting.folder, setting)
         if other != setting:
