@@ -10,6 +10,7 @@ from mlx.utils import tree_unflatten
 
 from mlpeft.errors import ConfigError, nearest
 from mlpeft.peft.linear import is_experts, is_linear
+from mlpeft.peft.uncalled import uncalled
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -63,6 +64,7 @@ def linear_layers(
 
     Raises:
         ConfigError: If there is none, or a key matches none; suggests valid names.
+            If a key matches only layers that the model never calls.
     """
     linear = {
         path: module
@@ -70,6 +72,9 @@ def linear_layers(
         if path and (is_linear(module) or (experts and is_experts(module)))
     }
     _check_keys(keys, linear, "linear layer")
+    read = uncalled(model, linear)
+    linear = {path: layer for path, layer in linear.items() if path not in read}
+    _check_called(keys, linear, read)
     patterns = default if keys is None else keys
     chosen = {path: layer for path, layer in linear.items() if matches(path, patterns)}
     if keys is None:
@@ -152,6 +157,21 @@ def _check_keys(keys: Sequence[str] | None, paths: Iterable[str], kind: str) -> 
             f"{nearest(key, _last_names(paths))}"
             for key in unmatched
         )
+
+
+def _check_called(
+    keys: Sequence[str] | None, linear: Iterable[str], read: Mapping[str, str]
+) -> None:
+    """Every key must match a layer that the model calls."""
+    linear = list(linear)
+    for key in keys or ():
+        if not any(matches(path, [key]) for path in linear):
+            path = next(path for path in read if matches(path, [key]))
+            raise ConfigError(
+                f"peft.keys: {key!r} matches only layers that the model never calls: "
+                f"{read[path]} reads the weight of {path} itself, so adapting them "
+                f"would have no effect; leave {key!r} out"
+            )
 
 
 def _last_names(paths: Iterable[str]) -> set[str]:
