@@ -12,6 +12,7 @@ import numpy as np
 
 from mlpeft.errors import ConfigError, MlpeftError, ShapeError
 from mlpeft.meta.algorithms import ALGORITHMS
+from mlpeft.meta.missing_gradients import without_gradient
 from mlpeft.meta.scoring import Scorer
 from mlpeft.meta.state import join, split, without_head
 from mlpeft.meta.strategies import Course, InnerLoops, TaskData, choose_strategy
@@ -253,7 +254,7 @@ class Engine:
         """Prepare for another try, if the error allows one; else raise it.
 
         Raises:
-            ConfigError: If an operation has no second derivative.
+            ConfigError: If an operation has no first or no second derivative.
             MlpeftError: If kernels fail to compile again and again.
         """
         text = str(error)
@@ -276,6 +277,9 @@ class Engine:
             logger.warning("this model does not vmap (%s): compiled loop instead", text)
             runner.strategy = "compiled"
         else:
+            explained = without_gradient(error)
+            if explained is not None:
+                raise explained from error
             raise error
 
     def _planned(self, episodes: Sequence[Episode], rng: RngOf) -> list[TaskData]:

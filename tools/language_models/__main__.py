@@ -107,9 +107,17 @@ def _row(report: dict[str, Any]) -> str:
         _difference(report["frozen"]),
         _difference(report["positions"]),
         " -> ".join(f"{loss:.2f}" for loss in losses),
-        "; ".join([", ".join(report["exports"]), *map(_short, report["failures"])]),
+        "; ".join(_results(report)),
     ]
     return f"| {' | '.join(cells)} |"
+
+
+def _results(report: dict[str, Any]) -> Iterator[str]:
+    """What came of a kind: formats, else why not."""
+    yield ", ".join(report["exports"])
+    if report["refused"]:
+        yield f"training is refused: {report['refused'].partition(',')[0]}"
+    yield from map(_short, report["failures"])
 
 
 def _short(failure: str) -> str:

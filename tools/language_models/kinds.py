@@ -255,7 +255,11 @@ OWN: dict[str, dict[str, Any]] = {
         "ffn_multipliers": [1.0] * LAYERS,
         "ffn_dim_divisor": 8,
     },
-    "phi3small": {"dense_attention_every_n_layers": 2, "gegelu_limit": 20.0},
+    "phi3small": {
+        "dense_attention_every_n_layers": 2,
+        "gegelu_limit": 20.0,
+        "vocab_size": 100_352,  # it writes to fixed ids, else past the end
+    },
     "qwen": {"intermediate_size": 128},
     "qwen3_5": {"num_experts": 0},
     "qwen3_5_moe": {"num_experts": 4},

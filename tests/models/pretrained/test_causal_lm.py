@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import mlx.core as mx
@@ -126,6 +127,15 @@ def test_a_missing_file_is_named(tmp_path, name):
 def test_an_architecture_that_mlx_lm_does_not_know_is_an_error(tmp_path):
     with pytest.raises(DataError, match="unheard_of not supported"):
         read_causal_lm(str(tiny_lm.write(tmp_path, model_type="unheard_of")))
+
+
+def test_a_kind_that_needs_another_package_does_not_end_the_process(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setitem(sys.modules, "hf_olmo", None)  # as if it were not installed
+    monkeypatch.delitem(sys.modules, "mlx_lm.models.olmo", raising=False)
+    with pytest.raises(DataError, match="needs another package"):
+        read_causal_lm(str(tiny_lm.write(tmp_path, model_type="olmo")))
 
 
 def test_a_models_own_python_is_never_run(tmp_path):
