@@ -17,6 +17,7 @@ from mlpeft.exchange import files
 from mlpeft.exchange.names import ENCODER, layer_names
 from mlpeft.models.pretrained.encoder_weights import is_used, our_name
 from mlpeft.models.pretrained.gguf import read_gguf_tokenizer
+from mlpeft.models.pretrained.rope_settings import older_rope_settings
 from mlpeft.models.pretrained.source import model_folder, model_path, weight_files
 from mlpeft.peft.wrap import merge
 
@@ -81,6 +82,7 @@ def _write_language_model(model: nn.Module, adapter: Adapter, folder: Path) -> N
         settings = _write_gguf_texts(model, path, folder)
     else:
         settings = load_config(path)
+        settings |= older_rope_settings(settings)  # mlx-lm reads these alone
         _copy_text_files(path, folder)
     for key in ("quantization", "quantization_config"):
         settings.pop(key, None)

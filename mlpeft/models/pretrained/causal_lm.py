@@ -15,8 +15,10 @@ import mlx.nn as nn
 from mlx.utils import tree_map
 
 from mlpeft.errors import DataError
+from mlpeft.files import parse_json_object
 from mlpeft.models.pretrained.frozen_layers import enable_frozen_layers
 from mlpeft.models.pretrained.loss_positions import enable_loss_positions
+from mlpeft.models.pretrained.rope_settings import older_rope_settings
 from mlpeft.models.pretrained.source import model_file, model_path
 from mlpeft.models.pretrained.virtual_tokens import enable_virtual_tokens
 
@@ -84,11 +86,14 @@ def _read_gguf(path: Path) -> nn.Module:
 def _read_folder(source: str, path: Path) -> nn.Module:
     from mlx_lm.utils import load_model
 
-    model_file(source, "config.json")
+    config = model_file(source, "config.json")
     model: nn.Module
     try:
+        added = older_rope_settings(parse_json_object(config.read_bytes()))
         # Never run the model's own Python: no code travels.
-        model, _ = load_model(path, lazy=True, trust_remote_code=False)
+        model, _ = load_model(
+            path, lazy=True, model_config=added, trust_remote_code=False
+        )
     except SystemExit as error:  # mlx-lm ends the process if a package is missing
         raise DataError(
             f"mlx-lm cannot read {path}: this kind of model needs another package, "

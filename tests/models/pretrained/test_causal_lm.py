@@ -129,6 +129,13 @@ def test_an_architecture_that_mlx_lm_does_not_know_is_an_error(tmp_path):
         read_causal_lm(str(tiny_lm.write(tmp_path, model_type="unheard_of")))
 
 
+def test_rotary_positions_in_the_form_of_transformers_5_are_used(tmp_path):
+    old = read_causal_lm(str(tiny_lm.write(tmp_path / "old", rope_theta=500.0)))
+    rope = {"rope_theta": 500.0, "rope_type": "default"}
+    folder = tiny_lm.write(tmp_path / "new", rope_theta=None, rope_parameters=rope)
+    np.testing.assert_array_equal(read_causal_lm(str(folder))(TOKENS), old(TOKENS))
+
+
 def test_a_kind_that_needs_another_package_does_not_end_the_process(
     tmp_path, monkeypatch
 ):
