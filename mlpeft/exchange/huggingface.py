@@ -167,7 +167,9 @@ def read(folder: Path, config: RunConfig) -> ImportedAdapter:
         end = next((end for end in ends if path.endswith(f".{end}")), None)
         if not path.startswith(_PREFIX) or end is None:
             raise DataError(
-                f"{folder / WEIGHTS} has {path!r}, not a leaf of {name}; {what}"
+                f"{folder / WEIGHTS} has {path!r}, which is no leaf of {name} of a "
+                "linear layer; mlpeft adapts no other layers with it, so train the "
+                "adapter without them"
             )
         layer = names.ours(path.removeprefix(_PREFIX).removesuffix(f".{end}"))
         layout[f"{layer}.{ends[end]}"] = leaf

@@ -69,16 +69,16 @@ def from_table(
     """Split a table into leaves by our paths.
 
     Raises:
-        DataError: If the table has a projection or another shape than ours.
+        DataError: If the table has another shape than ours.
     """
     if method == "prompt":
         return {_PROMPT[names.task_type]: table}
     layers = settings.get("num_layers")
-    projected = settings.get("prefix_projection")
-    if projected or not layers or table.shape[1] % (2 * layers):
+    # With prefix_projection too, peft writes what its perceptron has computed.
+    if not layers or table.shape[1] % (2 * layers):
         raise DataError(
-            f"the adapter's prefix_projection is {projected!r}, num_layers {layers!r} "
-            f"and its table {table.shape}; mlpeft reads prefixes without a projection"
+            f"the adapter's num_layers is {layers!r} and its table {table.shape}; "
+            "expected the keys and values of all layers beside each other"
         )
     paths = _prefix_paths(set(range(layers)))
     parts = np.split(table, 2 * layers, axis=1)

@@ -373,7 +373,7 @@ def test_a_leaf_that_is_missing_or_strange_is_told(tmp_path):
     with pytest.raises(DataError, match=r"query.lora_b' is missing"):
         import_adapter(folder, other_run(adapter, tmp_path))
     save_file(arrays | {LAYER + "extra": np.zeros(1, np.float32)}, file)
-    with pytest.raises(DataError, match="not a leaf of lora"):
+    with pytest.raises(DataError, match="no leaf of lora of a linear layer"):
         import_adapter(folder, other_run(adapter, tmp_path))
     save_file(
         {"base_model.model.nowhere.lora_A.weight": np.zeros((2, 16), np.float32)}, file

@@ -19,6 +19,7 @@ from mlpeft.adapters.start import as_adapter
 from mlpeft.config import RunConfig
 from mlpeft.errors import DataError
 from mlpeft.exchange.export import export_adapter, import_adapter
+from mlpeft.models.pretrained.causal_lm import read_causal_lm
 from mlpeft.training.trained import load_trained
 from tests.adapters.runs import write_base, write_run
 from tests.exchange.test_export import TOKENS, adapted, language_start, other_run
@@ -87,6 +88,10 @@ READ = (
     "orthogonal",
     "layers_to_transform",
     "ia3",
+    "no_r",
+)
+LANGUAGE = (
+    *("lm_lora", "lm_dora", "lm_ia3", "lm_prompt", "lm_prefix", "lm_projected"),
 )
 REFUSED = {
     "pissa": "init_lora_weights is 'pissa', which changed the base's weights",
@@ -97,6 +102,12 @@ REFUSED = {
     "lora_bias": "lora_bias is True",
     "modules_to_save": "modules_to_save is .* holds more of the base",
     "trainable_tokens": "trainable_token_indices is .* holds more of the base",
+    "not_finite": r"lora_A\.weight has values that are not finite",
+    "pickled": r"adapter_model\.bin is a pickle, which may run code",
+}
+REFUSED_LANGUAGE = {
+    "lm_p_tuning": "peft_type is 'P_TUNING'; mlpeft reads",
+    "lm_embeddings": "lora_embedding_.*, which is no leaf of lora of a linear layer",
 }
 
 
@@ -134,3 +145,40 @@ def test_what_mlpeft_cannot_compute_is_refused_with_its_reason(
     config = RunConfig.load(write_run(tmp_path, peft_made / "base") / "config.yaml")
     with pytest.raises(DataError, match=told):
         import_adapter(peft_made / kind, config)
+
+
+def llama_run(peft_made, tmp_path, kind) -> RunConfig:
+    """A run of the Llama that transformers wrote."""
+    section = {"backbone": "causal_lm"}
+    run = write_run(tmp_path, peft_made / "llama", model=section)
+    return RunConfig.load(run / "config.yaml").with_changes(
+        run={"name": kind}, paths={"checkpoint_dir": str(tmp_path)}
+    )
+
+
+def test_a_language_model_is_read_as_transformers_wrote_it(peft_made):
+    with np.load(peft_made / "outputs.npz") as outputs:
+        agree(read_causal_lm(str(peft_made / "llama")), outputs["llama"])
+
+
+@pytest.mark.parametrize("kind", LANGUAGE)
+def test_a_language_models_adapter_gives_pefts_logits(peft_made, tmp_path, kind):
+    config = llama_run(peft_made, tmp_path, kind)
+    start = as_adapter(load_trained(import_adapter(peft_made / kind, config)))
+    with np.load(peft_made / "outputs.npz") as outputs:
+        assert np.abs(outputs[kind] - outputs["llama"]).max() > 1e-3
+        agree(start.model, outputs[kind])
+
+
+@pytest.mark.parametrize(("kind", "told"), REFUSED_LANGUAGE.items())
+def test_other_adapters_of_language_models_are_refused_with_the_reason(
+    peft_made, tmp_path, kind, told
+):
+    with pytest.raises(DataError, match=told):
+        import_adapter(peft_made / kind, llama_run(peft_made, tmp_path, kind))
+
+
+def agree(model, theirs: np.ndarray) -> None:
+    """Logits at tokens; those of padding mean nothing."""
+    seen = np.array(TOKENS) != 0
+    np.testing.assert_allclose(np.array(model(TOKENS))[seen], theirs[seen], atol=1e-4)
