@@ -32,7 +32,8 @@ KINDS = {
     "qwen3_5_moe": "language_model.model.layers",
     "recurrent_gemma": "model.layers",
 }
-every_kind = pytest.mark.parametrize("kind", KINDS)
+every_kind = pytest.mark.parametrize("kind", sorted(KINDS.keys() - {"dbrx"}))
+"""Without DBRX, which is slow and a mixture like deepseek_v3."""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -43,7 +44,7 @@ def _no_fused_kernels():
     mx.enable_compile()
 
 
-@every_kind
+@pytest.mark.parametrize("kind", KINDS)
 def test_the_blocks_are_found_where_the_kind_keeps_them(kind):
     trunk = find_trunk(small_model(kind))
     assert f"{trunk.path}.{trunk.blocks}" == KINDS[kind]
