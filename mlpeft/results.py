@@ -203,7 +203,7 @@ class EvalResult:
                 return None
             try:
                 found = tuple(math.nan if v is None else float(v) for v in values)
-            except (TypeError, ValueError) as error:
+            except (OverflowError, TypeError, ValueError) as error:
                 raise _not_numbers(name, values) from error
             if not found or len(found) != len(steps or found):
                 raise _not_numbers(name, values)
@@ -217,11 +217,18 @@ class EvalResult:
                 "not an evaluation: expected the keys steps, episodes, loss and "
                 f"loss_ci95, got {', '.join(sorted(tree)) or 'none'}"
             )
+        try:
+            counts = tuple(int(step) for step in steps)
+            episodes = int(tree["episodes"])
+        except (OverflowError, TypeError, ValueError) as error:
+            raise DataError(
+                f"not an evaluation: expected whole steps and episodes ({error})"
+            ) from error
         return cls(
-            steps=tuple(int(step) for step in steps),
+            steps=counts,
             loss=loss,
             loss_ci95=loss_ci95,
-            episodes=int(tree["episodes"]),
+            episodes=episodes,
             acc=numbers("acc"),
             acc_ci95=numbers("acc_ci95"),
             exact=numbers("exact"),

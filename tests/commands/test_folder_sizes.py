@@ -153,7 +153,8 @@ RESULT = EMPTY | {"steps": [0], "loss": [1.0], "loss_ci95": [None]}
 NO_RESULTS = [
     *("", "[]", "{}", '{"k_shots": {}}', '{"k_shots": {"1": {"meta": {}}}}'),
     *map(json.dumps, (EMPTY, RESULT | {"loss": ["x"]}, RESULT | {"loss": [1.0, 2.0]})),
-    json.dumps(RESULT | {"steps": 5}),
+    *(json.dumps(RESULT | keys) for keys in ({"steps": 5}, {"steps": [None]})),
+    *(json.dumps(RESULT | {"episodes": count}) for count in ("x", None)),
     json.dumps({"k_shots": {"1": {"meta": EMPTY, "fresh": EMPTY, "tuned": EMPTY}}}),
 ]
 
@@ -175,6 +176,7 @@ def test_results_that_are_none_are_named(tmp_path, name, content):
         {"kind": "train", "iteration": 1, "query_loss": "x"},
         {"kind": "validate", **RESULT},
         {"kind": "validate", "iteration": 1, **EMPTY},
+        {"kind": "validate", "iteration": 1, **RESULT, "loss": [10**400]},
     ],
 )
 def test_metrics_that_training_does_not_write_are_named(tmp_path, record):
