@@ -1,5 +1,7 @@
 """What a dashboard answers over HTTP, and to whom."""
 
+import asyncio
+import json
 import re
 import ssl
 
@@ -7,11 +9,13 @@ import pytest
 
 from mlpeft.dashboard.monitor import Monitor
 from mlpeft.dashboard.run_folder import RunFolder
+from mlpeft.dashboard.web import broadcast
 from mlpeft.dashboard.web.access import Access
 from mlpeft.transport.security import certificates
 from mlpeft.transport.security.authority import Authority
 from mlpeft.transport.security.registry import OPERATOR, WORKER
 from tests.dashboard.conftest import serving
+from tests.dashboard.staged import StagedCluster, overview, worker
 
 PAUSE = {"action": "pause"}
 GUESSED = {"x_mlpeft_token": "guessed"}
@@ -149,3 +153,25 @@ def test_off_loopback_an_operators_certificate_steers_and_a_workers_does_not(
         assert source.asked == [("pause", "", "grace")]
         authority.revoke("grace")
         assert steer(served, context=operator)[0] == 403
+
+
+def test_a_worker_that_leaves_before_the_next_look_leaves_the_page_as_well(monkeypatch):
+    """The viewer is told: it got the worker with the whole picture."""
+    monkeypatch.setattr(broadcast, "LOOK_S", 0.2)  # after the picture
+    source = StagedCluster(overview([worker("mac-01"), worker("mac-02")]))
+
+    async def watch():
+        events = broadcast.Broadcast(Monitor(source)).events()
+        first = json.loads((await anext(events)).split("data: ")[1])
+        tiles = first["workers"].items()
+        gone = next(id_ for id_, tile in tiles if tile["name"] == "mac-01")
+        source.shown = overview([worker("mac-02")])
+        told = []
+        for _ in range(3):
+            message = await asyncio.wait_for(anext(events), 10)
+            told.append(json.loads(message.split("data: ")[1]).get("workers", {}))
+        await events.aclose()
+        return gone, told
+
+    gone, told = asyncio.run(watch())
+    assert any(gone in tiles and tiles[gone] is None for tiles in told)

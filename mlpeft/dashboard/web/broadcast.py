@@ -53,6 +53,11 @@ class Broadcast:
                 self._last = {}
                 self._task = asyncio.create_task(self._look_on())
             whole = await asyncio.to_thread(self._monitor.look, whole=True)
+            # This viewer has them from now on, so it must hear if they leave, even if
+            # that is before the next look.
+            known = self._last.setdefault("workers", {})
+            for worker in whole.get("workers", ()):
+                known.setdefault(worker, None)
             yield f"retry: {RETRY_MS}\n\n{_event(whole | {'whole': True})}"
             while (text := await queue.get()) is not None:
                 yield text
