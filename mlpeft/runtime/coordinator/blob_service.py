@@ -58,7 +58,9 @@ async def send_blob(
 
 async def _open(blob: Blob, offset: int) -> BinaryIO:
     """Open a blob off the event loop; a call that ends meanwhile leaves it closed."""
-    opening = asyncio.create_task(asyncio.to_thread(blob.open, offset))
+    # A future, not a task: the end of the loop cancels tasks, and loses their results.
+    loop = asyncio.get_running_loop()
+    opening = loop.run_in_executor(None, blob.open, offset)
     try:
         return await asyncio.shield(opening)
     except asyncio.CancelledError:
@@ -66,6 +68,6 @@ async def _open(blob: Blob, offset: int) -> BinaryIO:
         raise
 
 
-def _close(opening: asyncio.Task[BinaryIO]) -> None:
+def _close(opening: asyncio.Future[BinaryIO]) -> None:
     if not opening.cancelled() and opening.exception() is None:
         opening.result().close()

@@ -36,3 +36,26 @@ def test_a_call_that_ends_while_its_file_is_opened_leaves_it_closed():
             await asyncio.sleep(0)
 
     bounded(scenario())
+
+
+def test_the_end_of_the_loop_leaves_a_file_that_is_being_opened_closed():
+    """`asyncio.run` cancels every task; the disk answers after that."""
+    file, asked, go_on = io.BytesIO(b"content"), threading.Event(), threading.Event()
+
+    def slow_open(offset):
+        asked.set()
+        go_on.wait(30)
+        return file
+
+    blob = SimpleNamespace(size_bytes=7, open=slow_open)
+    driver = SimpleNamespace(joins=SimpleNamespace(blob=lambda _: blob))
+    request = blob_codec.encode_request(blob_codec.BlobRequest("ada", "a" * 64, 0))
+
+    async def scenario():
+        call = asyncio.create_task(send_blob(driver, request, None, lambda: None))
+        await asyncio.to_thread(asked.wait, 30)
+        call.add_done_callback(lambda _: go_on.set())
+        # The end of this coroutine ends the loop.
+
+    bounded(scenario())
+    assert file.closed
