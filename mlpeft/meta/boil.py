@@ -10,39 +10,17 @@ References:
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Self
+from dataclasses import dataclass
+from typing import ClassVar
 
-from mlpeft.meta.adaptation import Selective
-from mlpeft.meta.heads import head_prefixes
-
-if TYPE_CHECKING:
-    import mlx.nn as nn
-
-    from mlpeft.config import MetaLearningSection
+from mlpeft.meta.heads import SplitAtHead
 
 
 @dataclass(frozen=True)
-class BodyOnly(Selective):
-    """All but the head adapts.
+class BodyOnly(SplitAtHead):
+    """All but the head adapts."""
 
-    Attributes:
-        named: `meta_learning.head_leaves`.
-        head: What the names of the head's leaves begin with, once a model is known.
-    """
-
-    named: tuple[str, ...] | None = None
-    head: tuple[str, ...] = ()
-
-    @classmethod
-    def from_config(cls, config: MetaLearningSection) -> Self:
-        """As a run is configured."""
-        named = config.head_leaves
-        return cls(None if named is None else tuple(named))
-
-    def bound(self, model: nn.Module) -> Self:
-        """With the model's head."""
-        return replace(self, head=head_prefixes(model, self.named, "boil"))
+    algorithm: ClassVar[str] = "boil"
 
     def adapts(self, name: str) -> bool:
         """Whether a leaf is the model's, but not the head's."""

@@ -1,15 +1,22 @@
-"""Which of a model's leaves are its head: its last layer."""
+"""Which of a model's leaves are its head: its last layer.
+
+And the base of the algorithms whose inner steps change one side of it alone.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, ClassVar, Self
 
 from mlpeft.errors import ConfigError
+from mlpeft.meta.adaptation import Selective
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import mlx.nn as nn
+
+    from mlpeft.config import MetaLearningSection
 
 
 def head_path(model: nn.Module) -> str | None:
@@ -46,3 +53,32 @@ def head_prefixes(
             "what the names of the head's leaves begin with, such as model.layers.29."
         )
     return (f"{path}.",)
+
+
+@dataclass(frozen=True)
+class SplitAtHead(Selective):
+    """Head and body are told apart; subclasses say which of them adapts.
+
+    Attributes:
+        algorithm: Its name, for errors.
+        named: `meta_learning.head_leaves`.
+        head: What the names of the head's leaves begin with, once a model is known.
+    """
+
+    algorithm: ClassVar[str]
+    named: tuple[str, ...] | None = None
+    head: tuple[str, ...] = ()
+
+    @classmethod
+    def from_config(cls, config: MetaLearningSection) -> Self:
+        """As a run is configured."""
+        named = config.head_leaves
+        return cls(None if named is None else tuple(named))
+
+    def bound(self, model: nn.Module) -> Self:
+        """With the model's head.
+
+        Raises:
+            ConfigError: As `head_prefixes`.
+        """
+        return replace(self, head=head_prefixes(model, self.named, self.algorithm))
