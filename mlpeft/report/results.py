@@ -30,9 +30,10 @@ def section(folders: Sequence[RunFolder]) -> Markup:
     result = rows[0].results["meta"]
     scored = "Accuracy in %" if result.acc is not None else "Loss"
     caption = (
-        f"{scored} after {result.steps[-1]} inner steps, {result.episodes} test "
-        f"episodes each; ± 95 % interval {_over(grouped)}. Gains are paired: both "
-        "starts adapt to the same episodes."
+        f"{scored} after {result.steps[-1]} inner steps (of the tuned and joint "
+        "starts: after as many as suit them best on validation tasks), "
+        f"{result.episodes} test episodes each; ± 95 % interval {_over(grouped)}. "
+        "Gains are paired: both starts adapt to the same episodes."
     )
     head, body = shots_table(grouped)
     children: list[object] = [parts.table(head, body, caption)]
