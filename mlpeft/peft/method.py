@@ -104,3 +104,32 @@ class AdaptedLinear(nn.Module):
         super().__init__()
         self.linear = linear
         self.linear.freeze()
+
+    @property
+    def weight(self) -> mx.array:
+        """The merged layer's weight: a model may read what it also calls.
+
+        Raises:
+            AttributeError: If there is no equivalent plain layer.
+        """
+        weight: mx.array = self._merged().weight
+        return weight
+
+    @property
+    def bias(self) -> mx.array:
+        """The merged layer's bias.
+
+        Raises:
+            AttributeError: If there is none, or no equivalent plain layer.
+        """
+        bias: mx.array = self._merged().bias
+        return bias
+
+    def _merged(self) -> nn.Linear:
+        if not mergeable(self):
+            raise AttributeError(
+                f"{type(self).__name__} has no equivalent plain layer, so its weight "
+                "and bias cannot be read; adapt another layer (peft.keys), or use "
+                "peft.method: lora"
+            )
+        return self.merged()

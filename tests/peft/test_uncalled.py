@@ -5,6 +5,7 @@ from __future__ import annotations
 import mlx.core as mx
 import mlx.nn as nn
 import pytest
+from mlx.utils import tree_flatten
 
 from mlpeft.errors import ConfigError
 from mlpeft.peft.uncalled import uncalled
@@ -69,3 +70,21 @@ def test_it_is_not_adapted_and_the_model_still_runs(method, keys):
 def test_a_key_that_names_nothing_else_is_refused_with_the_reason():
     with pytest.raises(ConfigError, match=r"never calls: Block reads the weight of"):
         wrap(Model(), peft(method="lora", keys=["called", "read"]))
+
+
+@pytest.mark.parametrize("method", ["lora", "dora", "ia3"])
+def test_a_layer_that_is_read_and_called_gives_its_merged_weight(method):
+    model = wrap(Both(), peft(method=method, keys=["both"]))
+    leaves = tree_flatten(model.trainable_parameters())
+    model.load_weights([(path, leaf + 0.1) for path, leaf in leaves], strict=False)
+    assert model(mx.ones((2, 4))).shape == (2, 4)
+    merged = model.both.merged()
+    assert mx.array_equal(model.both.weight, merged.weight)
+    assert mx.array_equal(model.both.bias, merged.bias)
+    assert not mx.array_equal(model.both.weight, model.both.linear.weight)
+
+
+def test_a_weight_that_does_not_exist_says_what_to_use():
+    model = wrap(Both(), peft(method="adapter", keys=["both"]))
+    with pytest.raises(AttributeError, match=r"no equivalent plain layer.*peft\.keys"):
+        model(mx.ones((2, 4)))
