@@ -136,6 +136,29 @@ def test_support_sizes_may_be_given_under_either_name(mlpeft, here):
         assert "3" in json.loads(mlpeft("compare", *words, name, "3")[1])["k_shots"]
 
 
+def test_results_of_heads_are_kept_apart_and_can_be_paired(mlpeft, here):
+    mlpeft("train", "--config", "tiny.yaml", "--json")
+    words = ["--checkpoint", "checkpoints/tiny", "--episodes", "3"]
+    assert mlpeft("evaluate", *words)[0] == 0
+    code, said, _ = mlpeft("evaluate", *words, "--head", "ridge")
+    assert code == 0
+    assert "Head: ridge, fitted to the support set" in said
+    files = [
+        f"checkpoints/tiny/{name}.json" for name in ("evaluation_ridge", "evaluation")
+    ]
+    code, said, _ = mlpeft("compare", *files)
+    assert code == 0
+    assert "on the same 3 test episodes" in said
+    code, said, _ = mlpeft("compare", *words, "--head", "ridge", "--no-joint")
+    assert code == 0
+    assert "head ridge" in said
+    assert Path("checkpoints/tiny/comparison_ridge.json").is_file()
+    assert not Path("checkpoints/tiny/comparison.json").exists()
+    code, _, told = mlpeft("evaluate", *words, "--head", "rigde")
+    assert code == 2
+    assert "evaluation.head" in told
+
+
 def test_several_support_sizes_are_one_table_and_a_csv(mlpeft, here):
     mlpeft("train", "--config", "tiny.yaml", "--json")
     words = ["evaluate", "--checkpoint", "checkpoints/tiny", "--episodes", "2"]

@@ -15,6 +15,8 @@ from mlpeft.adapters.adapter import bare_model
 from mlpeft.adapters.start import start_history, start_theta
 from mlpeft.adapters.store import adapter_class, save
 from mlpeft.adapters.support import read_support
+from mlpeft.config.learning import INNER_STEPS
+from mlpeft.errors import ConfigError
 from mlpeft.meta import state
 from mlpeft.meta.functional import Functional
 from mlpeft.meta.inner import InnerLoop, inner_loop
@@ -80,6 +82,12 @@ def adapt(
     model = bare_model(run)
     theta = _as_mlx(start_theta(trained, model))
     inner_state = _as_mlx(state.split(trained.meta)[1])
+    if run.evaluation.head != INNER_STEPS and steps is None:
+        raise ConfigError(
+            f"evaluation.head: the run fits a head ({run.evaluation.head}), and this "
+            "takes inner steps; give mlpeft adapt --start RUN --head "
+            f"{run.evaluation.head} (TextClassifier in Python), or say how many --steps"
+        )
     inner = InnerLoop.for_evaluation(run)
     if steps is not None:
         inner = replace(inner, num_steps=steps)

@@ -12,10 +12,12 @@ from mlpeft.commands.evaluate import numbers
 from mlpeft.commands.options import (
     AllowModule,
     Episodes,
+    Head,
     Json,
     MaybeConfig,
     Overrides,
 )
+from mlpeft.config.learning import INNER_STEPS
 from mlpeft.results import number
 
 if TYPE_CHECKING:
@@ -57,6 +59,7 @@ def compare(
         ),
     ] = None,
     episodes: Episodes = None,
+    head: Head = None,
     joint: Annotated[
         bool,
         typer.Option(
@@ -67,7 +70,8 @@ def compare(
     output: Annotated[
         Path | None,
         typer.Option(
-            help="Folder for comparison.json and .png; by default the run's.",
+            help="Folder for comparison.json and .png (with --head, "
+            "comparison_ridge.json and the like); by default the run's.",
             show_default=False,
         ),
     ] = None,
@@ -76,11 +80,13 @@ def compare(
 ) -> None:
     """Compare a meta-learned start with fresh and jointly trained ones.
 
-    All adapt to the same test episodes. Prints a table, and draws the K-shot curves
-    (extra: plots). Ctrl-C stops joint training; the same command goes on with it.
+    All adapt to the same test episodes, or have the same kind of --head. Prints a
+    table, and draws the K-shot curves (extra: plots). Ctrl-C stops joint training; the
+    same command goes on with it.
 
-    With two runs in place of --checkpoint it pairs what `mlpeft evaluate` wrote of
-    each: the difference has a narrower interval than the two means.
+    With two runs in place of --checkpoint, or two files of a run scored with two heads,
+    it pairs what `mlpeft evaluate` wrote of each: the difference has a narrower
+    interval than the two means.
     """
     if runs:
         _compare_two(runs, checkpoint, as_json=json_output)
@@ -98,7 +104,8 @@ def compare(
 
     setup_logger("mlpeft")
     asked = numbers(k_shots, "--k-shots")
-    trained = load_trained(checkpoint, config, overrides or (), allow_module or ())
+    changes = [*(overrides or ()), *([f"evaluation.head={head}"] if head else ())]
+    trained = load_trained(checkpoint, config, changes, allow_module or ())
     shots = asked or _usual_shots(trained.config)
     number = episodes or trained.config.evaluation.num_test_episodes
     baseline = _joint(trained, quiet=json_output) if joint else None
@@ -110,6 +117,7 @@ def compare(
         "checkpoint": str(trained.path),
         "num_classes": section.num_classes,
         "k_per_class": k_is_per_class(section),
+        "head": trained.config.evaluation.head,
         "k_shots": {str(k): row.to_dict() for k, row in table.items()},
     }
     folder = output or (
@@ -117,15 +125,16 @@ def compare(
     )
     folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps(record, indent=1) + "\n"
-    for name in ("comparison.json", "comparison.png"):
-        unlink_link(folder / name)
-    (folder / "comparison.json").write_text(text, encoding="utf-8")
-    picture = _draw(record, folder / "comparison.png")
+    file = folder / f"comparison{f'_{head}' if head else ''}.json"
+    for path in (file, file.with_suffix(".png")):
+        unlink_link(path)
+    file.write_text(text, encoding="utf-8")
+    picture = _draw(record, file.with_suffix(".png"))
     if json_output:
         typer.echo(json.dumps(record))
         return
-    output_console().print(_table(table, trained.config.meta_learning.inner_lr))
-    typer.echo(f"Written to {folder / 'comparison.json'}")
+    output_console().print(_table(table, trained.config))
+    typer.echo(f"Written to {file}")
     typer.echo(picture)
 
 
@@ -196,11 +205,14 @@ def _usual_shots(config: RunConfig) -> list[int]:
     return fitting or [config.task_distribution.k_shot]
 
 
-def _table(table: dict[int, Comparison], lr: float) -> Table:
+def _table(table: dict[int, Comparison], config: RunConfig) -> Table:
     from rich.table import Table
 
     first = next(iter(table.values())).meta
     regression = first.acc is None
+    head, lr = config.evaluation.head, config.meta_learning.inner_lr
+    if head != INNER_STEPS:
+        return _table_of_heads(table, head)
     view = Table(
         title=f"{'Loss' if regression else 'Accuracy %'}, {first.episodes} test "
         "episodes, 95 % intervals",
@@ -227,6 +239,31 @@ def _table(table: dict[int, Comparison], lr: float) -> Table:
         tuned = (f"{row.tuned_lr:g}", str(row.tuned.steps[-1]))
         view.add_row("", "fresh, tuned", *tuned, row.tuned.final, gain)
         view.add_row("", "fresh", *own, row.fresh.final, "", end_section=True)
+    return view
+
+
+def _table_of_heads(table: dict[int, Comparison], head: str) -> Table:
+    """Starts with one kind of head: there is no step size to tune."""
+    from rich.table import Table
+
+    first = next(iter(table.values())).meta
+    view = Table(
+        title=f"Accuracy %, head {head}, {first.episodes} test episodes, 95 % "
+        "intervals",
+        caption="The head is fitted to the support set, and no inner step is taken. "
+        "Gain: meta-learned over this start, paired",
+    )
+    view.add_column("k-shot", justify="right")
+    view.add_column("start")
+    view.add_column("accuracy", justify="right", overflow="fold")
+    view.add_column("gain", justify="right", overflow="fold")
+    for k, row in table.items():
+        view.add_row(str(k), "meta-learned", row.meta.final, "")
+        if row.joint is not None:
+            gain = _signed(100.0 * row.over_joint, 100.0 * row.over_joint_ci95)
+            view.add_row("", "joint", row.joint.final, gain)
+        gain = _signed(100.0 * row.gain, 100.0 * row.gain_ci95)
+        view.add_row("", "fresh", row.fresh.final, gain, end_section=True)
     return view
 
 

@@ -14,6 +14,7 @@ from mlpeft.commands.options import (
     AllowModule,
     Checkpoint,
     Episodes,
+    Head,
     Json,
     MaybeConfig,
     Overrides,
@@ -56,11 +57,13 @@ def evaluate(
             show_default=False,
         ),
     ] = None,
+    head: Head = None,
     output: Annotated[
         Path | None,
         typer.Option(
             help="Where to write the JSON; by default evaluation.json in the run, "
-            "or evaluation_5_shot.json and the like; with --set, a name of its own.",
+            "or evaluation_5_shot_ridge.json and the like; with --set, a name of "
+            "its own.",
             show_default=False,
         ),
     ] = None,
@@ -69,7 +72,8 @@ def evaluate(
 ) -> None:
     """Adapt a trained start to test tasks and score it along the way.
 
-    Prints accuracy (or loss) with 95 % intervals after 0, 1, 5, 10, ... inner steps.
+    Prints accuracy (or loss) with 95 % intervals after 0, 1, 5, 10, ... inner steps,
+    or with a head that is fitted to each task's support set (--head).
     """
     from mlpeft.commands.progress import progress_bar
     from mlpeft.evaluation.grid import evaluate_grid
@@ -81,11 +85,14 @@ def evaluate(
     changes = list(overrides or ())
     if transductive is not None:
         changes.append(f"model.transductive={str(transductive).lower()}")
+    if head is not None:
+        changes.append(f"evaluation.head={head}")
     trained = load_trained(checkpoint, config, changes, allow_module or ())
     tasks = trained.config.task_distribution
     shots = numbers(k_shot, "--k-shots") or [tasks.k_shot]
     ways = numbers(num_classes, "--num-classes") or [tasks.num_classes]
     words = _words(k_shot and shots, num_classes and ways, transductive)
+    words += [] if head is None else [head]
     if overrides:
         digest = hashlib.sha256("\n".join(sorted(overrides)).encode()).hexdigest()
         words.append(f"set_{digest[:8]}")

@@ -49,6 +49,15 @@ Episodes = Annotated[
     int | None,
     typer.Option(min=1, help="Test episodes; by default evaluation.num_test_episodes."),
 ]
+Head = Annotated[
+    str | None,
+    typer.Option(
+        help="What classifies, by default the run's evaluation.head: inner_steps; or, "
+        "fitted to the support set's embeddings, prototype, ridge, logistic, mean (of "
+        "the last two), or auto, the best of these on held-out examples.",
+        show_default=False,
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 MaybeCoordinator = Annotated[
     str | None,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self, TypeAlias
 
 from pydantic import (
     Field,
@@ -18,6 +18,11 @@ from mlpeft.config.algorithms import AlgorithmName  # noqa: TC001 - pydantic rea
 from mlpeft.config.base import BoundedCount, Fraction, Section, Width
 
 Shots = Annotated[list[PositiveInt], Field(min_length=1)]
+HeadName: TypeAlias = Literal[
+    "inner_steps", "prototype", "ridge", "logistic", "mean", "auto"
+]
+"""What classifies at evaluation: the adapted model, or a head of `mlpeft.heads`."""
+INNER_STEPS: Final = "inner_steps"
 
 
 class RunSection(Section):
@@ -260,6 +265,13 @@ class EvaluationSection(Section):
         default=None,
         description="Seed of the test episodes, so that runs of other seeds are scored "
         "on the same ones; null: run.seed",
+    )
+    head: HeadName = Field(
+        default=INNER_STEPS,
+        description="What classifies at evaluation: inner_steps, the adapted model; "
+        "or, with theta as it is, a head fitted to the support set's embeddings: "
+        "prototype, ridge, logistic, mean (of the last two), or auto, whichever of "
+        "these does best on support examples that are held out",
     )
     num_inner_steps: NonNegativeInt | None = Field(
         default=None,

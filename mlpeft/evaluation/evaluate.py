@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from mlpeft import params
+from mlpeft.config.learning import INNER_STEPS
 from mlpeft.meta import state
 from mlpeft.meta.meta_sgd import RATE
 from mlpeft.models.build import build_model
@@ -211,14 +212,19 @@ def _gain(meta: RoundResult, other: RoundResult, count: int) -> np.ndarray:
     return gain if name == "acc" else -gain
 
 
+def _to_try(config: RunConfig, factors: Sequence[float]) -> Sequence[float]:
+    """The step sizes to select from; a head that is fitted has none to choose."""
+    return factors if config.evaluation.head == INNER_STEPS else (1.0,)
+
+
 def comparison_size(
     config: RunConfig, k_shots: Sequence[int], episodes: int, *, joint: bool = False
 ) -> int:
     """Episodes that `compare` adapts to: the test's for each start, and tuning."""
     validation = config.evaluation.num_val_episodes
-    of_k = 3 * episodes + len(LR_FACTORS) * validation
+    of_k = 3 * episodes + len(_to_try(config, LR_FACTORS)) * validation
     if joint:
-        of_k += episodes + len(JOINT_LR_FACTORS) * validation
+        of_k += episodes + len(_to_try(config, JOINT_LR_FACTORS)) * validation
     return len(k_shots) * of_k
 
 
@@ -258,7 +264,7 @@ def _tune(
     """
     config = runner.config
     best: tuple[EvalResult, float, ShardRunner] | None = None
-    for factor in factors:
+    for factor in _to_try(config, factors):
         lr = config.meta_learning.inner_lr * factor
         changed = config.with_changes(meta_learning={"inner_lr": lr})
         candidate = ShardRunner(changed, runner.tasks, runner.model)

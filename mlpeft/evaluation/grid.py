@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from mlpeft.config.learning import INNER_STEPS
 from mlpeft.errors import ConfigError, ParamMismatch
 from mlpeft.evaluation.cost import CostMeter
 from mlpeft.evaluation.evaluate import score_episodes
@@ -127,8 +128,14 @@ def grid_table(cells: Sequence[Cell]) -> Table:
 
     first = cells[0]
     score = "loss" if first.result.acc is None else "accuracy"
+    head = first.settings["head"]
+    after = (
+        f"after {first.settings['inner_steps']} inner steps"
+        if head == INNER_STEPS
+        else f"with a head: {head}"
+    )
     table = Table(
-        title=f"{score} after {first.settings['inner_steps']} inner steps",
+        title=f"{score} {after}",
         caption=f"{first.result.episodes} episodes each, ± 95 %",
     )
     table.add_column("classes", justify="right")

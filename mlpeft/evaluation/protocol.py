@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from mlpeft.config.learning import INNER_STEPS
+
 if TYPE_CHECKING:
     from mlpeft.training.runner import ShardRunner
 
@@ -26,6 +28,7 @@ def protocol(runner: ShardRunner) -> dict[str, Any]:
         "seed": config.run.seed,
         "transductive": config.model.transductive,
         "batch_norm": batch_norm(runner),
+        "head": config.evaluation.head,
         "inner_optimizer": config.meta_learning.inner_optimizer,
         "inner_state": inner_state(runner),
         "inner_lr": inner.lr,
@@ -50,7 +53,10 @@ def inner_state(runner: ShardRunner) -> str:
 
 def sentence(settings: dict[str, Any]) -> str:
     """What of a protocol is not seen from the table, for people."""
+    norm = f"Batch norm: {settings['batch_norm']}."
+    if settings["head"] != INNER_STEPS:
+        return f"Head: {settings['head']}, fitted to the support set. {norm}"
     return (
-        f"Batch norm: {settings['batch_norm']}. Inner optimiser: "
-        f"{settings['inner_optimizer']}, state: {settings['inner_state']}."
+        f"{norm} Inner optimiser: {settings['inner_optimizer']}, state: "
+        f"{settings['inner_state']}."
     )

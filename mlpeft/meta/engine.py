@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 import mlx.core as mx
 import numpy as np
 
+from mlpeft.config.learning import INNER_STEPS
 from mlpeft.errors import ConfigError, MlpeftError, ShapeError
 from mlpeft.meta.algorithms import ALGORITHMS
+from mlpeft.meta.head_scoring import HeadScorer
 from mlpeft.meta.missing_gradients import without_gradient
 from mlpeft.meta.scoring import Scorer
 from mlpeft.meta.state import join, split, without_head
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     import mlx.nn as nn
 
     from mlpeft.config.algorithms import AlgorithmName
+    from mlpeft.config.learning import HeadName
     from mlpeft.meta.functional import LossFn
     from mlpeft.meta.inner import InnerLoop
     from mlpeft.meta.strategies import StrategyName
@@ -84,6 +87,9 @@ class Engine:
             models that use batch statistics).
         gradient_checkpointing: Whether layers are computed again for gradients rather
             than kept; not under vmap.
+        head: What classifies at evaluation.
+        label_names: Whether support sets end with the names of their classes; heads
+            other than inner_steps never hold these out.
 
     Raises:
         ConfigError: If these do not go together, or with this model.
@@ -100,6 +106,8 @@ class Engine:
         *,
         transductive: bool = True,
         gradient_checkpointing: bool = False,
+        head: HeadName = INNER_STEPS,
+        label_names: bool = False,
     ) -> None:
         algorithm_ = ALGORITHMS[algorithm]
         self.eval_inner = eval_inner or inner
@@ -137,9 +145,15 @@ class Engine:
         self._outputs: int | None = None
         self._lost_kernels = 0
         self._loops = InnerLoops(functional, self.inner, self.strategy, algorithm_)
-        self._scorer = Scorer(
-            functional, self.eval_inner, self.strategy, transductive=transductive
-        )
+        self._scorer: Scorer | HeadScorer
+        if head == INNER_STEPS:
+            self._scorer = Scorer(
+                functional, self.eval_inner, self.strategy, transductive=transductive
+            )
+        else:
+            self._scorer = HeadScorer(
+                functional, head, transductive=transductive, label_names=label_names
+            )
         self._source: Mapping[str, Array] | None = None
         self._meta: tuple[MlxTree, MlxTree] = ({}, {})
 
@@ -250,7 +264,9 @@ class Engine:
         theta, state = self._as_mlx(meta)
         return self._scorer.predictions(theta, state, episode, make_rng, steps)
 
-    def _recover(self, runner: InnerLoops | Scorer, error: Exception) -> None:
+    def _recover(
+        self, runner: InnerLoops | Scorer | HeadScorer, error: Exception
+    ) -> None:
         """Prepare for another try, if the error allows one; else raise it.
 
         Raises:

@@ -15,6 +15,7 @@ import mlx.core as mx
 import numpy as np
 
 from mlpeft.config import MetaLearningSection
+from mlpeft.config.learning import INNER_STEPS
 from mlpeft.meta.adaptation import PLAIN
 from mlpeft.meta.algorithms import ALGORITHMS
 from mlpeft.meta.micro_batches import mean_gradient
@@ -41,9 +42,11 @@ def eval_steps(config: RunConfig) -> list[int]:
     """Inner steps after which queries are scored: those asked for, and the last.
 
     A meta-learned start goes on gaining after the steps that it was trained with, so
-    evaluation takes ten at least unless told otherwise.
+    evaluation takes ten at least unless told otherwise. Neither a comparison with the
+    support set nor a head that is fitted to it takes any.
     """
-    if ALGORITHMS[config.meta_learning.algorithm].adaptation.metric:
+    metric = ALGORITHMS[config.meta_learning.algorithm].adaptation.metric
+    if metric or config.evaluation.head != INNER_STEPS:
         return [0]
     trained = config.meta_learning.num_inner_steps
     last = config.evaluation.num_inner_steps

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from mlpeft.config.learning import INNER_STEPS
 from mlpeft.errors import DataError
 from mlpeft.evaluation.over_seeds import seed_interval
 from mlpeft.files import parse_json_object
@@ -56,17 +57,22 @@ class ShotRow:
 def shot_rows(folder: RunFolder) -> list[ShotRow]:
     """What comparison.json and the files of `mlpeft evaluate` hold, by k.
 
+    Of the run's own head: others were asked for by `--head`, and are in their files.
+
     Raises:
         DataError: If one of them is not what mlpeft writes.
     """
+    own = INNER_STEPS if folder.config is None else folder.config.evaluation.head
     rows: dict[int, ShotRow] = {}
     for path in sorted(folder.path.glob("evaluation*.json")):
         tree = _read(path)
         try:
-            k = int(tree["k_shot"])
-            rows[k] = ShotRow(k, {"meta": EvalResult.from_dict(tree)})
+            k, head = int(tree["k_shot"]), str(tree.get("head", INNER_STEPS))
+            result = EvalResult.from_dict(tree)
         except _NOT_OURS as error:
             raise _damaged(path) from error
+        if head == own:
+            rows[k] = ShotRow(k, {"meta": result})
     path = folder.path / "comparison.json"
     if path.is_file():
         try:

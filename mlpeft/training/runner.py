@@ -87,6 +87,10 @@ class ShardRunner:
             self.eval_inner,
             transductive=config.model.transductive,
             gradient_checkpointing=config.compute.gradient_checkpointing,
+            head=config.evaluation.head,
+            label_names=bool(
+                config.task_distribution.task_params.get("label_names", False)
+            ),
         )
 
     @classmethod
