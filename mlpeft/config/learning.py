@@ -157,10 +157,14 @@ class MetaLearningSection(Section):
     inner_grad_clip: PositiveFloat | None = Field(
         default=None, description="Clip each inner gradient to this global norm"
     )
-    outer_optimizer: Literal["sgd", "adam"] = Field(
+    outer_optimizer: Literal["sgd", "nesterov", "adam"] = Field(
         default="sgd",
         description="Optimiser of the outer step, on theta - mean(adapted); sgd is "
-        "Reptile's interpolation",
+        "Reptile's interpolation, nesterov DiLoCo's outer step (start at a tenth of "
+        "sgd's outer_lr)",
+    )
+    outer_momentum: Fraction = Field(
+        default=0.9, description="Momentum of nesterov (DiLoCo: 0.9); 0: sgd"
     )
     outer_schedule: Literal["constant", "linear", "cosine"] = Field(
         default="constant", description="Schedule of outer_lr over the run"

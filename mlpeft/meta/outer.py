@@ -72,17 +72,20 @@ class OuterStep:
     Attributes:
         algorithm: What makes a pseudo-gradient of what the tasks returned.
         lr: `outer_lr`.
-        optimizer: "sgd", Reptile's interpolation, or "adam" (beta1 0.9, beta2 0.999).
+        optimizer: "sgd", Reptile's interpolation; "nesterov", DiLoCo's; or "adam"
+            (beta1 0.9, beta2 0.999).
+        momentum: Of nesterov.
         schedule: Course of the step size.
         lr_final: Its end.
         iterations: Meta-iterations of the run.
         clip: Largest global norm of the pseudo-gradient; None: no limit.
-        state: The optimiser's moments: `m/<leaf>`, `v/<leaf>`.
+        state: The optimiser's moments: `m/<leaf>`, and of Adam `v/<leaf>`.
     """
 
     algorithm: AlgorithmName = _DEFAULTS.algorithm
     lr: float = _DEFAULTS.outer_lr
-    optimizer: Literal["sgd", "adam"] = _DEFAULTS.outer_optimizer
+    optimizer: Literal["sgd", "nesterov", "adam"] = _DEFAULTS.outer_optimizer
+    momentum: float = _DEFAULTS.outer_momentum
     schedule: Schedule = _DEFAULTS.outer_schedule
     lr_final: float = _DEFAULTS.outer_lr_final
     iterations: int = _DEFAULTS.num_meta_iterations
@@ -96,6 +99,7 @@ class OuterStep:
             algorithm=config.algorithm,
             lr=config.outer_lr,
             optimizer=config.outer_optimizer,
+            momentum=config.outer_momentum,
             schedule=config.outer_schedule,
             lr_final=config.outer_lr_final,
             iterations=config.num_meta_iterations,
@@ -124,14 +128,39 @@ class OuterStep:
             if norm > self.clip:
                 gradient = params.scale(gradient, np.float32(self.clip / norm))
         lr = self.lr_at(done)
-        if algorithm.serial:
-            change = gradient  # theta took its steps within the shards
-        elif self.optimizer == "sgd":
-            change = params.scale(gradient, np.float32(lr))
-        else:
-            change = self._adam(gradient, lr, done)
+        # Of a serial algorithm theta took its steps within the shards.
+        change = gradient if algorithm.serial else self._change(gradient, lr, done)
         new_theta = params.subtract(theta, change)
         return OuterResult(join(new_theta, mean_state), params.global_norm(change), lr)
+
+    def _change(self, gradient: NumpyTree, lr: float, done: int) -> NumpyTree:
+        """What the optimiser takes from theta."""
+        match self.optimizer:
+            case "sgd":
+                return params.scale(gradient, np.float32(lr))
+            case "nesterov":
+                return self._nesterov(gradient, lr)
+            case "adam":
+                return self._adam(gradient, lr, done)
+
+    def _nesterov(self, gradient: NumpyTree, lr: float) -> NumpyTree:
+        """The change `lr (g + mu m')` with `m' = mu m + g`, where m begins at 0.
+
+        Under a gradient that stays the same it grows to `lr / (1 - mu)` of it.
+
+        References:
+            Sutskever, Martens, Dahl and Hinton, "On the importance of initialization
+            and momentum in deep learning", ICML 2013, with the velocity of PyTorch's
+            SGD, which the step size does not scale; Douillard et al., "DiLoCo", 2023,
+            arXiv 2311.08105 (algorithm 1; mu 0.9 and step size 0.7).
+        """
+        mu, rate = np.float32(self.momentum), np.float32(lr)
+        change: NumpyTree = {}
+        for name, g in gradient.items():
+            m = mu * self.state.get(f"m/{name}", np.zeros_like(g)) + g
+            self.state[f"m/{name}"] = m
+            change[name] = rate * (g + mu * m)
+        return change
 
     def _adam(self, gradient: NumpyTree, lr: float, done: int) -> NumpyTree:
         """The change `lr m_hat / (sqrt(v_hat) + eps)` (Kingma and Ba, algorithm 1)."""

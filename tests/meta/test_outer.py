@@ -63,6 +63,36 @@ def test_adam_first_moves_by_the_outer_lr():
     assert set(outer.state) == {"m/w", "v/w"}
 
 
+def test_nesterov_looks_ahead_along_its_velocity():
+    """lr 0.5, mu 0.9, gradient 1: m = 1, 1.9; changes 0.5 (1 + 0.9), 0.5 (1 + 1.71).
+
+    The mean is where theta is, less one, each time.
+    """
+    outer = OuterStep(lr=0.5, optimizer="nesterov", state={})
+    assert moved(outer, tree(0.0), tree(-1.0)) == pytest.approx(-0.95)
+    assert moved(outer, tree(-0.95), tree(-1.95), 1) == pytest.approx(-0.95 - 1.355)
+    assert set(outer.state) == {"m/w"}
+
+
+def test_nesterov_without_momentum_is_the_interpolation():
+    plain = OuterStep(lr=0.3, state={}).step(tree(0.7), tree(1.1), 0)
+    outer = OuterStep(lr=0.3, optimizer="nesterov", momentum=0.0, state={})
+    assert params.digest(outer.step(tree(0.7), tree(1.1), 0).meta) == params.digest(
+        plain.meta
+    )
+
+
+def test_a_step_leaves_the_moments_of_the_step_before_as_they_were():
+    """A snapshot of them may still be on its way to a checkpoint."""
+    for optimizer in ("nesterov", "adam"):
+        outer = OuterStep(lr=0.5, optimizer=optimizer, state={})
+        outer.step(tree(0.0), tree(3.0), 0)
+        before = dict(outer.state)
+        digest = params.digest(before)
+        outer.step(tree(0.0), tree(5.0), 1)
+        assert params.digest(before) == digest
+
+
 @pytest.mark.parametrize(
     ("schedule", "half", "end"),
     [("constant", 1.0, 1.0), ("linear", 0.6, 0.2), ("cosine", 0.6, 0.2)],

@@ -60,6 +60,10 @@ VARIANTS = {
         "meta_learning__outer_schedule": "cosine",
         "task_distribution__num_train_tasks": None,
     },
+    "outer Nesterov": {
+        "meta_learning__outer_optimizer": "nesterov",
+        "meta_learning__outer_lr": 0.05,
+    },
     "learned rates, losses that follow the iteration": {
         "meta_learning__algorithm": "maml++",
         "meta_learning__multi_step_iterations": 40,
