@@ -1,6 +1,7 @@
-"""Does another outer optimiser learn more than Reptile's interpolation?
+"""Does another outer optimiser learn more, and does compression learn as much?
 
     python -m benchmarks.outer_steps optimizers --out DIR     # minutes, resumable
+    python -m benchmarks.outer_steps compression --out DIR
 
 Each row is trained with every outer step size of its list on three seeds. The step size
 is chosen by the mean over seeds of the best validation. The table has test scores of
@@ -88,6 +89,10 @@ class Row:
     outer_lrs: tuple[float, ...] = (0.25, 0.5, 1.0)
 
 
+def _compression(name: str, **keys: float) -> Row:
+    return Row({"cluster": {"compression": name} | keys}, (0.5, 1.0))
+
+
 def _optimizer(name: str, *outer_lrs: float) -> Row:
     return Row({"meta_learning": {"outer_optimizer": name}}, outer_lrs)
 
@@ -97,6 +102,13 @@ TABLES: dict[str, dict[str, Row]] = {
         "sgd (interpolation)": _optimizer("sgd", 0.1, 0.25, 0.5, 1.0),
         "nesterov": _optimizer("nesterov", 0.01, 0.03, 0.1, 0.3),
         "adam": _optimizer("adam", 3e-4, 1e-3, 3e-3, 1e-2),
+    },
+    "compression": {
+        "none": _compression("none"),
+        "bf16": _compression("bf16"),
+        "int8": _compression("int8"),
+        "topk, 10 %": _compression("topk", topk=0.1),
+        "topk, 30 %": _compression("topk", topk=0.3),
     },
 }
 

@@ -23,6 +23,7 @@ class Purpose(IntEnum):
     BATCH = 5
     SAMPLE = 6
     BASELINE = 7
+    COMPRESS = 8
 
 
 def sequence(run_seed: int, purpose: Purpose, *position: int) -> np.random.SeedSequence:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 
@@ -78,12 +78,15 @@ class ShardUpdate:
             validation and test.
         per_task: Small float32 arrays with a leading axis of `count` tasks; which they
             are says `ResultSchema`.
+        packed: What may be sent in place of `total`, which is then made of it again
+            (`mlpeft.meta.compression`); {}: the run does not compress.
     """
 
     index: int
     count: int
     total: ParamTree = field(default_factory=dict)
     per_task: ParamTree = field(default_factory=dict)
+    packed: ParamTree = field(default_factory=dict)
 
 
 MOST_VALUE = 1e15
@@ -236,7 +239,7 @@ class RoundUpdates:
         """Take in the update of a shard that is not in."""
         if self.ordered_sum is not None:
             self.ordered_sum.add(update.index, update.total)
-            update = replace(update, total={})
+            update = replace(update, total={}, packed={})
         self._updates[update.index] = update
 
     def result(self) -> RoundResult:
@@ -309,6 +312,20 @@ class Executor(Protocol):
 
     def close(self) -> None:
         """Release threads, sockets and workers. May be called twice."""
+        ...
+
+
+@runtime_checkable
+class TakesSteps(Protocol):
+    """An executor that can send a step of theta where a worker has theta before it."""
+
+    def note_step(self, version: int, step: ParamTree) -> None:
+        """How theta of a version follows from that of `version - 1`.
+
+        Args:
+            version: Of the next `Executor.run`.
+            step: For `mlpeft.meta.compression.Compression.follow`.
+        """
         ...
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from mlpeft.cluster.worker.machine import WorkerPolicy
 from mlpeft.config import RunConfig
+from mlpeft.meta.compression import Compression
 from mlpeft.runtime import fingerprint
 from mlpeft.runtime.compute import ComputeThread, Prepared
 from mlpeft.runtime.coordinator.executor import Runtime
@@ -34,10 +35,16 @@ LEAVES = 8
 
 
 class SleepingRunner:
-    """Returns theta as the sum of one task, after a while."""
+    """Returns theta as the sum of one task, after a while.
 
-    def __init__(self, seconds: float) -> None:
+    Args:
+        seconds: How long that is.
+        compression: Of the run.
+    """
+
+    def __init__(self, seconds: float, compression: Compression | None = None) -> None:
         self._seconds = seconds
+        self._compression = compression
 
     def run(
         self,
@@ -49,7 +56,10 @@ class SleepingRunner:
         del progress
         time.sleep(self._seconds)
         losses = dict.fromkeys(("support_loss", "query_loss"), np.zeros(1, np.float32))
-        return ShardUpdate(shard.index, 1, meta, losses)
+        update = ShardUpdate(shard.index, 1, meta, losses)
+        if self._compression is None:
+            return update
+        return self._compression.compress(meta, shard, update)
 
 
 def theta_of(size_bytes: int) -> ParamTree:
@@ -72,8 +82,10 @@ def shards_of(count: int, version: int) -> list[Shard]:
 def work(address: str, name: str, seconds: float, folder: Path | None) -> None:
     """One worker, until the run is over."""
 
-    def prepare(_config: RunConfig) -> Prepared:
-        return Prepared(SleepingRunner(seconds), "none", VIEW)
+    def prepare(config: RunConfig) -> Prepared:
+        compression = Compression.from_config(config)
+        runner = SleepingRunner(seconds, compression)
+        return Prepared(runner, "none", VIEW, compression)
 
     shown = None if folder is None else identity.load(folder)
     worker = WorkerDriver(

@@ -2,6 +2,7 @@
 
 python -m benchmarks.slow_link                       # the cases of README.md
 python -m benchmarks.slow_link --mbit 1 --bytes 4200000 --rounds 1 --freeze
+python -m benchmarks.slow_link --compression none,bf16,int8,topk --mbit 1 --rounds 3
 """
 
 from __future__ import annotations
@@ -29,6 +30,24 @@ def shown(rate: float, size_bytes: int, outcome: Outcome) -> str:
     )
 
 
+def compare(rate: float, size_bytes: int, outcomes: dict[str, Outcome]) -> None:
+    """A table of rounds by compression: the first sends theta, later ones its steps."""
+    print(
+        "| Mbit/s | theta | compression | first round | later rounds | bytes of a "
+        "later round | of those of none |"
+    )
+    print("| --- " * 7 + "|")
+    base = next(iter(outcomes.values())).moved_bytes[-1]
+    for name, outcome in outcomes.items():
+        later = sum(outcome.rounds_s[1:]) / len(outcome.rounds_s[1:])
+        moved = outcome.moved_bytes[-1]
+        print(
+            f"| {rate:g} | {size_bytes / 1e6:g} MB | {name} | "
+            f"{outcome.rounds_s[0]:.1f} s | {later:.1f} s | {moved / 1e6:.2f} MB | "
+            f"{moved / base:.3f} |"
+        )
+
+
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -41,9 +60,25 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--freeze", action="store_true", help="SIGSTOP a worker")
     parser.add_argument("--fetch", action="store_true", help="a file as large as theta")
+    parser.add_argument("--compression", help="compare these, in a table of their own")
     arguments = parser.parse_args()
     if (reason := obstacle()) is not None:
         sys.exit(f"no slow link here: {reason}")
+    if arguments.compression:
+        rate, delay_s = arguments.mbit or 1.0, arguments.rtt / 2
+        link = Link(rate * 1e6, delay_s, arguments.loss, arguments.seed)
+        outcomes = {
+            name: run(
+                link,
+                arguments.bytes,
+                workers=arguments.workers,
+                rounds=max(2, arguments.rounds),
+                compression=name,
+            )
+            for name in arguments.compression.split(",")
+        }
+        compare(rate, arguments.bytes, outcomes)
+        return
     cases = CASES if arguments.mbit is None else ((arguments.mbit, arguments.bytes),)
     freeze = arguments.freeze or arguments.mbit is None
     fetch = arguments.fetch or arguments.mbit is None

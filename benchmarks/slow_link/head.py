@@ -16,9 +16,14 @@ import time
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from benchmarks.cluster.toy import VIEW, shards_of, theta_of
 from benchmarks.slow_link.fetch import BLOB
+from mlpeft import params
 from mlpeft.config import RunConfig
+from mlpeft.meta.compression import Compression
+from mlpeft.meta.outer import OuterStep
 from mlpeft.runtime import fingerprint
 from mlpeft.runtime.coordinator.executor import ClusterExecutor, Runtime
 from mlpeft.transport.blobs.offer import Blob, Offer
@@ -81,13 +86,14 @@ def main() -> None:
     parser.add_argument("--bytes", type=int, required=True)
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--compression", default="none")
     parser.add_argument("--freeze", action="store_true")
     arguments = parser.parse_args()
 
     def no_local_worker(_config: RunConfig) -> Prepared:
         raise NotImplementedError("workers are processes here")
 
-    config = RunConfig.from_dict({})
+    config = RunConfig.from_dict({"cluster": {"compression": arguments.compression}})
     versions = fingerprint.own_versions()
     blob = Blob("noise", arguments.bytes, content=bytes(arguments.bytes))
     offer = Offer((), {BLOB: blob})
@@ -98,10 +104,17 @@ def main() -> None:
     watcher.start()
     executor = ClusterExecutor(runtime)
     theta = theta_of(arguments.bytes)
+    outer = OuterStep(compression=Compression.from_config(config), state={})
     for version in range(arguments.rounds):
-        start = time.perf_counter()
+        start, before = time.perf_counter(), runtime.overview().bytes_moved
         executor.run(version, theta, shards_of(arguments.workers, version))
-        tell(round_s=time.perf_counter() - start)
+        after = runtime.overview().bytes_moved
+        moved = after.up + after.down - before.up - before.down
+        tell(round_s=time.perf_counter() - start, moved_bytes=moved)
+        step = outer.step(theta, params.scale(theta, np.float32(0.99)), version)
+        theta = step.meta
+        if step.step:
+            executor.note_step(version + 1, step.step)
     watcher.enough.set()
     failures = dict(runtime.status().failures)
     tell(connections=len(watcher.connections), failures=failures, waits=watcher.waits)

@@ -34,6 +34,7 @@ class Outcome:
     Attributes:
         ideal_s: Payload there and back over the bandwidth.
         rounds_s: Seconds of each round.
+        moved_bytes: Of all messages of each round, there and back.
         connections: Connections that there were; as many as workers, if none broke.
         failures: Failed leases, by cause.
         waits: What the status said.
@@ -44,6 +45,7 @@ class Outcome:
 
     ideal_s: float
     rounds_s: list[float] = field(default_factory=list)
+    moved_bytes: list[int] = field(default_factory=list)
     connections: int = 0
     failures: dict[str, int] = field(default_factory=dict)
     waits: list[str] = field(default_factory=list)
@@ -74,6 +76,7 @@ def run(
     rounds: int = 1,
     freeze: bool = False,
     fetch: bool = False,
+    compression: str = "none",
 ) -> Outcome:
     """Rounds that compute nothing; then the last worker is frozen, if asked for.
 
@@ -84,6 +87,7 @@ def run(
         rounds: How many.
         freeze: Whether a worker is stopped (SIGSTOP) while theta is on its way to it.
         fetch: Whether a file of the same size is fetched before.
+        compression: `cluster.compression` of the run.
     """
     outcome = Outcome(2 * workers * size_bytes * 8 / link.rate_bit_s)
     with contextlib.ExitStack() as stack:
@@ -93,6 +97,7 @@ def run(
         words = [sys.executable, "-m", "benchmarks.slow_link.head", wire.left.address]
         words += [f"--bytes={size_bytes}", f"--rounds={rounds}"]
         words += [f"--workers={workers}", *(["--freeze"] if freeze else [])]
+        words += [f"--compression={compression}"]
         head = subprocess.Popen(
             wire.left.command(words), stdout=subprocess.PIPE, text=True
         )
@@ -114,7 +119,9 @@ def run(
             process = subprocess.Popen(wire.right.command(words), text=True)
             processes.append(stack.enter_context(_ended(process)))
         for _ in range(rounds):
-            outcome.rounds_s.append(_next(head.stdout)["round_s"])
+            record = _next(head.stdout)
+            outcome.rounds_s.append(record["round_s"])
+            outcome.moved_bytes.append(record["moved_bytes"])
         end = _next(head.stdout)
         outcome.connections, outcome.failures = end["connections"], end["failures"]
         outcome.waits = end["waits"]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mlpeft.params import ParamTree
     from mlpeft.work import Shard, ShardUpdate
 
-PROTOCOL_VERSION = 2
+PROTOCOL_VERSION = 3
 """Changes whenever two versions of the contract cannot talk to each other."""
 
 WorkerId = NewType("WorkerId", str)
@@ -123,10 +123,17 @@ class Welcome:
 
 @dataclass(frozen=True, slots=True)
 class Theta:
-    """A version of theta. Drivers keep `meta`; the machines look at `version` only."""
+    """A version of theta. Drivers keep `meta`; the machines look at `version` only.
+
+    Attributes:
+        version: Which.
+        meta: The meta-state, or with `base` the packed step that leads to it.
+        base: The version that the step starts from; None: there is no step.
+    """
 
     version: int
     meta: ParamTree
+    base: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Literal, TypeAlias
+
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
 from mlpeft.config.base import Section
 
+CompressionName: TypeAlias = Literal["none", "bf16", "int8", "topk"]
+
 
 class ClusterSection(Section):
-    """The coordinator and its workers. Does not affect the result's bits."""
+    """The coordinator and its workers. Only `compression` decides the result's bits."""
 
     listen: str = Field(
         default="127.0.0.1:50051",
@@ -89,6 +93,18 @@ class ClusterSection(Section):
         le=1.0,
         description="Share of the shards that two machines compute, so that what they "
         "find can be compared; 0: none",
+    )
+    compression: CompressionName = Field(
+        default="none",
+        description="What updates and steps of theta are sent as: float32 (none), two "
+        "bytes a number (bf16), one (int8), or the largest numbers alone (topk). A "
+        "rule of the run: one process rounds as a cluster does",
+    )
+    topk: float = Field(
+        default=0.1,
+        gt=0.0,
+        le=1.0,
+        description="Share of the numbers that compression topk sends",
     )
     metrics_port: int | None = Field(
         default=None,

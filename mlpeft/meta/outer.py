@@ -19,6 +19,7 @@ from mlpeft.meta.state import join, split
 
 if TYPE_CHECKING:
     from mlpeft.config.algorithms import AlgorithmName
+    from mlpeft.meta.compression import Compression
     from mlpeft.params import NumpyTree
 
 Schedule = Literal["constant", "linear", "cosine"]
@@ -58,11 +59,14 @@ class OuterResult(NamedTuple):
         meta: Theta and carried inner state after the step.
         param_diff: Euclidean norm of theta's change.
         outer_lr: The step size that was used.
+        step: How `meta` follows from the one before in fewer bytes; {}: the run does
+            not compress.
     """
 
     meta: NumpyTree
     param_diff: float
     outer_lr: float
+    step: NumpyTree
 
 
 @dataclass(slots=True, kw_only=True)
@@ -79,7 +83,9 @@ class OuterStep:
         lr_final: Its end.
         iterations: Meta-iterations of the run.
         clip: Largest global norm of the pseudo-gradient; None: no limit.
-        state: The optimiser's moments: `m/<leaf>`, and of Adam `v/<leaf>`.
+        compression: What steps are rounded by; None: nothing.
+        state: The optimiser's moments: `m/<leaf>`, and of Adam `v/<leaf>`; and what
+            rounding has lost so far: `residual/<leaf>`.
     """
 
     algorithm: AlgorithmName = _DEFAULTS.algorithm
@@ -90,10 +96,13 @@ class OuterStep:
     lr_final: float = _DEFAULTS.outer_lr_final
     iterations: int = _DEFAULTS.num_meta_iterations
     clip: float | None = _DEFAULTS.update_clip
+    compression: Compression | None = None
     state: NumpyTree
 
     @classmethod
-    def from_config(cls, config: MetaLearningSection) -> Self:
+    def from_config(
+        cls, config: MetaLearningSection, compression: Compression | None = None
+    ) -> Self:
         """The outer step of a run, before its first iteration."""
         return cls(
             algorithm=config.algorithm,
@@ -104,6 +113,7 @@ class OuterStep:
             lr_final=config.outer_lr_final,
             iterations=config.num_meta_iterations,
             clip=config.update_clip,
+            compression=compression,
             state={},
         )
 
@@ -130,8 +140,26 @@ class OuterStep:
         lr = self.lr_at(done)
         # Of a serial algorithm theta took its steps within the shards.
         change = gradient if algorithm.serial else self._change(gradient, lr, done)
+        step: NumpyTree = {}
+        if self.compression is not None:
+            step, change = self._rounded(self.compression, theta, change)
+            step |= join({}, mean_state)
         new_theta = params.subtract(theta, change)
-        return OuterResult(join(new_theta, mean_state), params.global_norm(change), lr)
+        moved = params.global_norm(change)
+        return OuterResult(join(new_theta, mean_state), moved, lr, step)
+
+    def _rounded(
+        self, compression: Compression, theta: NumpyTree, change: NumpyTree
+    ) -> tuple[NumpyTree, NumpyTree]:
+        """A change in fewer bytes, and as it comes out of them; the rest is kept."""
+        lost = {
+            name: self.state[f"residual/{name}"]
+            for name in theta
+            if f"residual/{name}" in self.state
+        }
+        step, change, residual = compression.step(theta, change, lost)
+        self.state |= {f"residual/{name}": leaf for name, leaf in residual.items()}
+        return step, change
 
     def _change(self, gradient: NumpyTree, lr: float, done: int) -> NumpyTree:
         """What the optimiser takes from theta."""

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from mlpeft.cluster.protocol import Lease, LeaseKey
     from mlpeft.cluster.worker.messages import WorkerEvent
     from mlpeft.config import RunConfig
+    from mlpeft.meta.compression import Compression
     from mlpeft.params import ParamTree
     from mlpeft.work import Shard, ShardUpdate
 
@@ -49,11 +50,13 @@ class Prepared:
         runner: Computes shards.
         device: What it computes on, for people.
         fingerprint: Digest of everything that decides bits (`run_fingerprint`).
+        compression: Of the run; None: it does not compress.
     """
 
     runner: Runner
     device: str
     fingerprint: str
+    compression: Compression | None = None
 
 
 class _Cancelled(Exception):  # noqa: N818 - not an error
@@ -163,5 +166,8 @@ def prepare(config: RunConfig, allow_modules: Container[str] | None = None) -> P
 
     runner = ShardRunner.from_config(config, allow_modules)
     return Prepared(
-        runner, describe_machine().device, fingerprint.run_fingerprint(runner)
+        runner,
+        describe_machine().device,
+        fingerprint.run_fingerprint(runner),
+        runner.compression,
     )

@@ -26,7 +26,7 @@ from mlpeft.training.plan import train_shards, validation_shards
 from mlpeft.training.run_files import locked
 from mlpeft.training.run_folder import open_run, run_folder
 from mlpeft.training.runner import ShardRunner
-from mlpeft.work import RoundInterruptedError
+from mlpeft.work import RoundInterruptedError, TakesSteps
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -196,6 +196,8 @@ def _loop(
             _check_finite(metrics, run, runner.initial_meta)
         run.meta = moved.meta
         progress.iteration += 1
+        if moved.step and isinstance(executor, TakesSteps):
+            executor.note_step(progress.iteration, moved.step)
         last = progress.iteration == settings.num_meta_iterations
         progress.validation_due = (
             last or progress.iteration % settings.eval_interval == 0

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from mlpeft import params
 from mlpeft.config import RunConfig, parse_yaml
 from mlpeft.errors import CheckpointError
+from mlpeft.meta.compression import Compression
 from mlpeft.meta.outer import OuterStep
 from mlpeft.platform.home import expanded
 from mlpeft.training import checkpoint, run_data, starts
@@ -198,8 +199,7 @@ def create_run(config: RunConfig, meta: ParamTree) -> Path:
     checkpoint.clear_partial(run_dir)
     _check_no_run(run_dir, *checkpoint.newest(run_dir))
     write_whole(run_dir / "config.yaml", config.to_yaml())
-    outer = OuterStep.from_config(config.meta_learning)
-    checkpoint.save(run_dir, meta, outer.state, _first_progress(config))
+    checkpoint.save(run_dir, meta, {}, _first_progress(config))
     return run_dir
 
 
@@ -225,6 +225,9 @@ def identity(config: RunConfig) -> dict[str, Any]:
     if config.meta_learning.outer_schedule != "constant":
         free.remove("num_meta_iterations")
     keys = {"run.seed": tree["run"]["seed"], "run.init": tree["run"]["init"]}
+    if config.cluster.compression != "none":
+        keys["cluster.compression"] = config.cluster.compression
+        keys["cluster.topk"] = config.cluster.topk
     for section in ("meta_learning", "task_distribution", "model", "peft", "compute"):
         for key, value in tree[section].items():
             if section != "meta_learning" or key not in free:
@@ -240,9 +243,13 @@ def _create(config: RunConfig, runner: ShardRunner, run_dir: Path) -> Run:
         config=config,
         run_dir=run_dir,
         meta=meta,
-        outer=OuterStep.from_config(config.meta_learning),
+        outer=_outer_step(config),
         progress=_first_progress(config),
     )
+
+
+def _outer_step(config: RunConfig) -> OuterStep:
+    return OuterStep.from_config(config.meta_learning, Compression.from_config(config))
 
 
 def _first_progress(config: RunConfig) -> Progress:
@@ -273,7 +280,7 @@ def _resume(
     if best.is_dir() and best != checkpoint.best(run_dir):
         # The process died after writing the step and before marking it as best.
         checkpoint.mark_best(run_dir, best)
-    outer = OuterStep.from_config(config.meta_learning)
+    outer = _outer_step(config)
     outer.state = newest.outer
     return Run(
         config=config,
@@ -322,10 +329,11 @@ def _check_same_run(config: RunConfig, run_dir: Path, newest: Checkpoint) -> Non
         )
     text = file.read_text(encoding="utf-8")
     original = identity(RunConfig.from_dict(parse_yaml(text)))
+    ours = identity(config)
     changes = [
-        f"{key} was {original.get(key)!r}, is {value!r}"
-        for key, value in identity(config).items()
-        if original.get(key) != value
+        f"{key} was {original.get(key)!r}, is {ours.get(key)!r}"
+        for key in sorted({*ours, *original})
+        if original.get(key) != ours.get(key)
     ]
     if not changes:  # a newer mlpeft has more keys, all with their defaults
         return

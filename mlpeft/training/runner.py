@@ -14,6 +14,7 @@ import numpy as np
 from mlpeft import params
 from mlpeft.meta import joint, state
 from mlpeft.meta.algorithms import ALGORITHMS
+from mlpeft.meta.compression import Compression
 from mlpeft.meta.engine import Engine
 from mlpeft.meta.inner import InnerLoop, eval_steps
 from mlpeft.meta.outer import OuterStep
@@ -75,6 +76,7 @@ class ShardRunner:
         self._pool_labels = PoolLabels.of(tasks.train) if self._joint else None
         if self._pool_labels is not None:
             joint.check_embeds(model, len(self._pool_labels))
+        self.compression = Compression.from_config(config)
         self._schema: Schema | None = None
         self._warm: set[Kind] = set()  # kinds whose kernels there are
         set_blas_threads(config.compute.threads)
@@ -227,7 +229,10 @@ class ShardRunner:
             if scores.calibration is not None:
                 per_task["calibration"] = scores.calibration.astype(np.float32)
             total = {}
-        return ShardUpdate(shard.index, len(shard.tasks), total, per_task)
+        update = ShardUpdate(shard.index, len(shard.tasks), total, per_task)
+        if self.compression is None or shard.kind is not Kind.TRAIN:
+            return update
+        return self.compression.compress(meta, shard, update)
 
     def _joined(self, task_id: str, episode: Episode) -> Episode:
         """An episode as joint training takes it."""

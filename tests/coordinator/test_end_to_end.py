@@ -76,6 +76,18 @@ def test_two_worker_processes_end_in_the_bytes_of_one_process(cluster, serial_th
         assert "run over: run tiny: done" in worker.text
 
 
+def test_compressed_updates_end_in_the_bytes_of_one_process(cluster, serial_theta):
+    """One process rounds as workers do; theta goes to these in steps."""
+    int8 = "--set=cluster.compression=int8"
+    coordinator = cluster.coordinator(BOTH, int8)
+    for name in ("ada", "bob"):
+        cluster.worker(name, "--once")
+    coordinator.wait_for("2 connected")
+    assert coordinator.end() == 0, coordinator.text
+    assert cluster.theta() == serial_theta(int8)
+    assert serial_theta(int8) != serial_theta()
+
+
 def test_a_worker_killed_in_mid_shard_changes_no_bytes(cluster, serial_theta):
     """SIGKILL while ada holds a lease; its shard is run again by bob.
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import atexit
 import base64
+import contextlib
 import functools
 import gzip
 import hashlib
@@ -47,6 +48,7 @@ from mlpeft.errors import MlpeftError
 from mlpeft.exchange.files import read_arrays
 from mlpeft.exchange.huggingface import read_settings
 from mlpeft.files import parse_json_object
+from mlpeft.meta.compression import Compression
 from mlpeft.models.pretrained.encoder_weights import read_encoder
 from mlpeft.models.pretrained.gguf import Gguf, gguf_tokenizer, read_gguf
 from mlpeft.models.pretrained.pooling import read_pooling
@@ -75,6 +77,7 @@ from mlpeft.transport.rpc.join_codec import JoinRequest, JoinResponse
 from mlpeft.transport.security import certificates
 from mlpeft.transport.security.registry import Registry
 from mlpeft.transport.security.token import JoinToken
+from mlpeft.work import Kind, Shard, ShardUpdate, TaskSpec
 from tests.transport.rpc.hostile import good_down_frames, good_frames
 
 if TYPE_CHECKING:
@@ -163,6 +166,29 @@ def _worker_messages(data: bytes) -> None:
     decoder = codec.UpDecoder(lambda: LIMIT)
     for frame in _split(data):
         decoder.feed(frame)
+
+
+_META = {"a": np.ones(9, np.float32), "inner_state/m": np.ones(2, np.float32)}
+_COMPRESSIONS = [Compression(name=name) for name in ("bf16", "int8", "topk")]
+
+
+def _packed_frames(compression: Compression) -> bytes:
+    shard = Shard(0, 0, Kind.TRAIN, (TaskSpec("a", 1),))
+    made = compression.compress(_META, shard, ShardUpdate(0, 1, _META))
+    sent = ShardUpdate(0, 1, made.packed, {"loss": np.ones(1, np.float32)})
+    return _joined(codec.encode_up(p.Update(KEY, 1, sent)))
+
+
+@_target(*map(_packed_frames, _COMPRESSIONS))
+def _packed_updates(data: bytes) -> None:
+    decoder = codec.UpDecoder(lambda: LIMIT)
+    for frame in _split(data):
+        message = decoder.feed(frame)
+        if not isinstance(message, p.Update) or message.update is None:
+            continue
+        for compression in _COMPRESSIONS:
+            with contextlib.suppress(MlpeftError):
+                compression.restore(_META, message.update)
 
 
 @_target(_joined(good_down_frames(KEY)[:2]), _joined(good_down_frames(KEY)[4:]))

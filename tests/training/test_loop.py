@@ -60,6 +60,7 @@ VARIANTS = {
         "meta_learning__outer_schedule": "cosine",
         "task_distribution__num_train_tasks": None,
     },
+    "int8 with what steps lost": {"cluster__compression": "int8"},
     "outer Nesterov": {
         "meta_learning__outer_optimizer": "nesterov",
         "meta_learning__outer_lr": 0.05,

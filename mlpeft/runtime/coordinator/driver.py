@@ -10,6 +10,7 @@ import asyncio
 import logging
 import secrets
 import uuid
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeAlias, assert_never
 
 from mlpeft.cluster import messages as m
@@ -28,11 +29,17 @@ from mlpeft.cluster.protocol import (
     WorkerId,
 )
 from mlpeft.config.aggregation import most_share
-from mlpeft.errors import LocalProtocolError, MlpeftError, RemoteProtocolError
+from mlpeft.errors import (
+    LocalProtocolError,
+    MlpeftError,
+    ParamMismatch,
+    RemoteProtocolError,
+)
 from mlpeft.meta import state
 from mlpeft.meta.algorithms import ALGORITHMS
+from mlpeft.meta.compression import Compression
 from mlpeft.runtime.coordinator.joins import Joins
-from mlpeft.runtime.coordinator.peer import EncodedTheta
+from mlpeft.runtime.coordinator.peer import EncodedTheta, RecentSteps
 from mlpeft.runtime.timer import WakeupTimer
 from mlpeft.training.runner import result_schema
 from mlpeft.transport.blobs.offer import Offer
@@ -131,6 +138,8 @@ class CoordinatorDriver:
         """Of all peers together; a peer's own is a part of it."""
         self._names: dict[WorkerId, str] = {}
         self._theta: EncodedTheta | None = None
+        self._steps = RecentSteps()
+        self._compression = Compression.from_config(config)
         self._held: list[asyncio.Future[None]] = []  # updates that wait for a turn
         self._round: Future[RoundResult] | None = None
         self._opened: cm.RoundOpened | None = None  # as it was asked for
@@ -153,12 +162,17 @@ class CoordinatorDriver:
         """Open a round; `result` gets what it returns, or why there is nothing."""
         if self._theta is None or self._theta.message.version != version:
             self._theta = EncodedTheta(version, meta)
-            size = sum(leaf.nbytes for leaf in meta.values())
+            size = self._theta.size_bytes
+            self._theta.steps = self._steps.to(version, size)
             self._limit_bytes = size + SLACK_BYTES
         self._round, self._restarts = result, 0
         carried = state.carried(meta)
         self._opened = cm.RoundOpened(version, tuple(shards), meta, carried)
         self._handle(self._opened)
+
+    def note_step(self, version: int, step: ParamTree) -> None:
+        """How theta of the next version follows from that before."""
+        self._steps.note(version, step)
 
     def abandon(self, reason: str) -> None:
         """Give up the open round, if there is one."""
@@ -283,6 +297,8 @@ class CoordinatorDriver:
         """
         match message:
             case Heartbeat() | Update() | LeaseReturn() | Draining():
+                if isinstance(message, Update):
+                    message = self._restored(message)
                 error = self._handle(cm.MessageReceived(worker, message))
                 if error is not None:
                     raise RemoteProtocolError(
@@ -292,6 +308,19 @@ class CoordinatorDriver:
                 raise RemoteProtocolError("a second Hello on one stream")
             case _:
                 assert_never(message)
+
+    def _restored(self, message: Update) -> Update:
+        """An update with its sum, made of what was sent in its place."""
+        update, theta = message.update, self._theta
+        if self._compression is None or update is None or theta is None:
+            return message
+        if not update.total or message.version != theta.message.version:
+            return message  # it has no sum, or will not count
+        try:
+            update = self._compression.restore(theta.message.meta, update)
+        except ParamMismatch as error:
+            return replace(message, update=None, fault=str(error))
+        return replace(message, update=update)
 
     def upload_turn(self, worker: WorkerId, key: LeaseKey) -> Turn:
         """Whether a large update whose head has come is to be read now."""

@@ -239,6 +239,10 @@ class Runtime:
         )
         return result
 
+    def note_step(self, version: int, step: ParamTree) -> None:
+        """How theta of the next round's version follows from that before."""
+        self._loop.call_soon_threadsafe(self._driver.note_step, version, step)
+
     def abandon(self, reason: str) -> None:
         """Give up the open round."""
         self._loop.call_soon_threadsafe(self._driver.abandon, reason)
@@ -382,6 +386,10 @@ class ClusterExecutor:
                     raise RoundInterruptedError(
                         f"stopped while {len(shards)} shards waited for workers"
                     ) from None
+
+    def note_step(self, version: int, step: ParamTree) -> None:
+        """See `mlpeft.work.TakesSteps`."""
+        self._runtime.note_step(version, step)
 
     def close(self) -> None:
         """End the run for all workers. May be called twice."""

@@ -32,6 +32,7 @@ class GrpcPeer:
         self.traffic = traffic
         self.outbox = Outbox()
         self.dismissed: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._sent: int | None = None  # version of theta that the worker will have
         self.sending = Reports()
         self.receiving = Reports()
 
@@ -43,10 +44,15 @@ class GrpcPeer:
             self.outbox.finish()
 
     def send_theta(self, theta: EncodedTheta) -> None:
-        """Send theta's frames, which all workers share; it replaces one on its way."""
-        self.outbox.drop_large()
-        version, size_bytes = theta.message.version, theta.size_bytes
-        self.outbox.put_large(theta.frames, size_bytes, version)
+        """Send theta's frames, which all workers share; it replaces one on its way.
+
+        A worker that gets the one before to its end gets the steps from there.
+        """
+        if self.outbox.drop_large():
+            self._sent = None
+        for each in theta.after(self._sent):
+            self.outbox.put_large(each.frames, each.size_bytes, each.message.version)
+        self._sent = theta.message.version
 
     def acknowledge(self, message: Acknowledgement | None) -> None:
         """Tell the worker that its chunks were read, if there is something to tell."""

@@ -10,6 +10,7 @@ import asyncio
 import logging
 import random
 import uuid
+from dataclasses import replace
 from typing import TYPE_CHECKING, assert_never
 
 from mlpeft.cluster import messages as m
@@ -22,11 +23,12 @@ from mlpeft.cluster.protocol import (
     Notice,
     RunOver,
     Theta,
+    Update,
     Welcome,
 )
 from mlpeft.cluster.worker import messages as wm
 from mlpeft.cluster.worker.machine import WorkerMachine, WorkerPolicy
-from mlpeft.errors import MlpeftError, RemoteProtocolError
+from mlpeft.errors import MlpeftError, ParamMismatch, RemoteProtocolError
 from mlpeft.platform import NoSleepGuard
 from mlpeft.platform.wakefulness import Awake
 from mlpeft.runtime.timer import WakeupTimer
@@ -37,8 +39,9 @@ from mlpeft.transport.rpc.join_codec import JoinRequest
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from mlpeft.cluster.protocol import CoordinatorMessage
+    from mlpeft.cluster.protocol import CoordinatorMessage, Report
     from mlpeft.cluster.validation import Versions
+    from mlpeft.meta.compression import Compression
     from mlpeft.params import ParamTree
     from mlpeft.platform import SleepGuard
     from mlpeft.runtime.compute import ComputeThread
@@ -94,6 +97,7 @@ class WorkerDriver:
         )
         self._random = random.Random()  # noqa: S311 - spreads reconnects, no secret
         self._stream: Stream | None = None
+        self._compression: Compression | None = None  # of the run
         self._thetas: dict[int, ParamTree] = {}  # the newest only
         self._connection: asyncio.Task[None] | None = None
 
@@ -169,7 +173,7 @@ class WorkerDriver:
             case wm.Send(message):
                 # If the stream breaks, the reader will say so.
                 if self._stream is not None:
-                    self._stream.send(message)
+                    self._stream.send(_as_sent(message))
             case m.Announce(level, text, _, key):
                 log.log(_LEVELS[level], text, extra=about(self._ask.name, key))
             case wm.Stop():
@@ -207,6 +211,7 @@ class WorkerDriver:
         """One connection from joining to its end; how it ended."""
         response = await self._link.join(self._ask)
         prepared = await self._preparation.prepare(response, self._compute)
+        self._compression = prepared.compression
         hello = Hello(response.worker_id, prepared.device, prepared.fingerprint)
         self._stream = await self._link.open(hello)
         welcome = await self._welcome(self._stream)
@@ -265,9 +270,36 @@ class WorkerDriver:
             self._stream = None
 
     def _take_theta(self, theta: Theta) -> None:
-        """Keep theta where leases will look for it, then say that it is here."""
-        self._thetas[theta.version] = theta.meta
+        """Keep theta where leases will look for it, then say that it is here.
+
+        Raises:
+            RemoteProtocolError: If it is a step from where this worker is not.
+        """
+        meta = theta.meta
+        if theta.base is not None:
+            before = self._thetas.get(theta.base)
+            if before is None or self._compression is None:
+                raise RemoteProtocolError(
+                    f"a step of theta from version {theta.base} came, and this worker "
+                    f"has {sorted(self._thetas) or 'none'}"
+                )
+            try:
+                meta = self._compression.follow(before, theta.meta)
+            except ParamMismatch as error:
+                raise RemoteProtocolError(str(error)) from error
+        self._thetas[theta.version] = meta
         self._handle(theta)
         newest = self._machine.version
         for old in [version for version in self._thetas if version != newest]:
             del self._thetas[old]
+
+
+def _as_sent(message: Report) -> Report:
+    """A message as it travels: an update that was packed has that for its sum."""
+    if not isinstance(message, Update) or message.update is None:
+        return message
+    update = message.update
+    if not update.packed:
+        return message
+    update = replace(update, total=update.packed, packed={})
+    return replace(message, update=update)

@@ -199,12 +199,14 @@ class Welcome(_message.Message):
     def __init__(self, heartbeat_s: _Optional[float] = ...) -> None: ...
 
 class Theta(_message.Message):
-    __slots__ = ("version", "meta")
+    __slots__ = ("version", "meta", "base")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     META_FIELD_NUMBER: _ClassVar[int]
+    BASE_FIELD_NUMBER: _ClassVar[int]
     version: int
     meta: TensorGroup
-    def __init__(self, version: _Optional[int] = ..., meta: _Optional[_Union[TensorGroup, _Mapping]] = ...) -> None: ...
+    base: int
+    def __init__(self, version: _Optional[int] = ..., meta: _Optional[_Union[TensorGroup, _Mapping]] = ..., base: _Optional[int] = ...) -> None: ...
 
 class LeaseKey(_message.Message):
     __slots__ = ("session", "round_id", "shard", "attempt")

@@ -96,9 +96,11 @@ def encode_down(  # noqa: C901 - one match
     match message:
         case protocol.Welcome(heartbeat_s):
             out.welcome.heartbeat_s = heartbeat_s
-        case protocol.Theta(version, meta):
+        case protocol.Theta(version, meta, base):
             groups = [Group(meta)]
             out.theta.version = version
+            if base is not None:
+                out.theta.base = base
             out.theta.meta.CopyFrom(_group(groups[0]))
         case protocol.Lease(key, version, shard, lease_s):
             out.lease.key.CopyFrom(encode_key(key))
@@ -317,9 +319,9 @@ class DownDecoder(ChunkReader):
 
     def _theta(self, head: pb.Theta) -> protocol.Theta | None:
         groups = [group_of(head.meta, self._limit_bytes)]
-        version = head.version
+        version, base = head.version, head.base if head.HasField("base") else None
         return self._settle(
-            Pending(groups, lambda trees: protocol.Theta(version, dict(trees[0])))
+            Pending(groups, lambda trees: protocol.Theta(version, dict(trees[0]), base))
         )
 
     def _settle(self, pending: Pending) -> protocol.Theta | None:

@@ -75,10 +75,16 @@ class Outbox:
         self._large.append(_Large(iter(frames), size_bytes, label))
         self._wake.set()
 
-    def drop_large(self) -> None:
-        """Forget the large messages that wait, and the rest of one on its way."""
+    def drop_large(self) -> bool:
+        """Forget the large messages that wait, and the rest of one on its way.
+
+        Returns:
+            Whether there may have been any; False: all were sent to their end.
+        """
+        dropped = bool(self._large)
         self._large.clear()
         self._begun = None
+        return dropped
 
     def finish(self) -> None:
         """Accept no more messages; `frames` ends when all are sent."""
