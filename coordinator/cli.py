@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import shlex
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,6 +16,9 @@ from mlpeft.commands.train import tell_end
 from mlpeft.config import RunConfig
 from mlpeft.launch import INTERRUPTED
 from mlpeft.transport.rpc.address import split_address
+
+if TYPE_CHECKING:
+    from coordinator.queued import Turn
 
 app = typer.Typer(
     add_completion=False,
@@ -87,6 +91,9 @@ def coordinator(
             show_default=False,
         ),
     ] = None,
+    queued: Annotated[
+        bool, typer.Option("--queued", help="For mlpeft queue run.", hidden=True)
+    ] = False,
     json_output: Json = False,
 ) -> None:
     """Meta-train on a cluster of workers.
@@ -104,22 +111,6 @@ def coordinator(
         raise typer.BadParameter("needed to start a run", param_hint="--config")
     if processes and not local_workers:
         raise typer.BadParameter("needs --local-workers N", param_hint="--processes")
-    from coordinator.session import Endpoint, run_on_cluster
-    from mlpeft.reporting import setup_logger
-
-    overrides = _with_discovery(overrides, discovery)
-    run_config = RunConfig.load(config, overrides)
-    host, port = split_address(listen or run_config.cluster.listen, "--listen")
-    setup_logger("mlpeft", level=run_config.logging.log_level)
-    place = Endpoint(
-        host=host,
-        port=port,
-        authority=check_entry(host, security, insecure=insecure),
-        local_workers=local_workers,
-        processes=processes,
-        dashboard=dashboard,
-        insecure=insecure,
-    )
     options = {
         f"--listen {listen}": listen is not None,
         f"--local-workers {local_workers}": local_workers,
@@ -129,18 +120,49 @@ def coordinator(
         f"--dashboard {dashboard}": dashboard is not None,
     }
     words = ["mlpeft-coordinator", *(text for text, given in options.items() if given)]
-    go_on = again(" ".join(words), config, overrides)
-    try:
-        result, by_signal = run_on_cluster(
-            run_config, place, resume=resume, console=not json_output
+    changes = _with_discovery(overrides, discovery)
+    turn = _turn(config) if queued else None
+    go_on = turn.again if turn else again(" ".join(words), config, changes)
+    from coordinator.session import Endpoint, run_on_cluster
+    from mlpeft.reporting import setup_logger
+
+    with turn.reported() if turn else nullcontext():
+        run_config = RunConfig.load(config, changes)
+        host, port = split_address(listen or run_config.cluster.listen, "--listen")
+        setup_logger("mlpeft", level=run_config.logging.log_level)
+        place = Endpoint(
+            host=host,
+            port=port,
+            authority=check_entry(host, security, insecure=insecure),
+            local_workers=local_workers,
+            processes=processes,
+            dashboard=dashboard,
+            insecure=insecure,
         )
-    except KeyboardInterrupt:
-        text = f"Ended at once; what was saved stands. Go on with: {go_on}"
-        typer.echo(text, err=True)
-        raise typer.Exit(INTERRUPTED) from None
+        try:
+            result, by_signal = run_on_cluster(
+                run_config,
+                place,
+                resume=resume,
+                console=not json_output,
+                following=turn.following if turn else str,
+            )
+        except KeyboardInterrupt:
+            text = f"Ended at once; what was saved stands. Go on with: {go_on}"
+            typer.echo(text, err=True)
+            raise typer.Exit(INTERRUPTED) from None
+        if turn:
+            turn.done(result)
     tell_end(result, go_on, as_json=json_output)
     if result.reason == "stopped" and by_signal:
         raise typer.Exit(INTERRUPTED)
+
+
+def _turn(config: Path) -> Turn:
+    """The run's turn in a queue; its packages are not needed by other starts."""
+    from coordinator.queued import Turn
+
+    return Turn(config)
 
 
 def _with_discovery(overrides: list[str] | None, wanted: bool | None) -> list[str]:

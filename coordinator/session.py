@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import typer
 
+from mlpeft.errors import MlpeftError
 from mlpeft.platform.process import asked_to_stop
 from mlpeft.reporting import Reporters, build_reporters
 from mlpeft.runtime import fingerprint
@@ -21,11 +23,17 @@ from mlpeft.training.runner import ShardRunner
 from mlpeft.transport.blobs.offer import Offer
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from mlpeft.config import RunConfig
     from mlpeft.dashboard.of_coordinator import CoordinatorPage
     from mlpeft.training.loop import TrainResult
     from mlpeft.training.run_folder import Run
     from mlpeft.transport.security.authority import Authority
+
+
+class EndpointError(MlpeftError):
+    """The addresses cannot be had: no fault of the run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +60,12 @@ class Endpoint:
 
 
 def run_on_cluster(
-    config: RunConfig, place: Endpoint, *, resume: bool, console: bool
+    config: RunConfig,
+    place: Endpoint,
+    *,
+    resume: bool,
+    console: bool,
+    following: Callable[[], str] = str,
 ) -> tuple[TrainResult, bool]:
     """Meta-train on a cluster.
 
@@ -64,6 +77,8 @@ def run_on_cluster(
         place: Where, and with whom.
         resume: There must be a run to continue.
         console: Whether to show progress.
+        following: What workers are told, behind the end of the run, of what comes
+            next.
 
     Returns:
         How it ended, and whether a signal ended it.
@@ -72,7 +87,8 @@ def run_on_cluster(
         MlpeftError: If the run's folder, the address or a round fails.
     """
     with locked(run_folder(config)):
-        page = None if place.dashboard is None else _page(place)
+        with _of_endpoint():
+            page = None if place.dashboard is None else _page(place)
         runner = ShardRunner.from_config(config)
         run = open_run(runner, resume=True if resume else None)
         finished = run.finished
@@ -88,12 +104,13 @@ def run_on_cluster(
             Offer.of(runner.config),
             page.recorder if page is not None else None,
         )
-        reason = "the coordinator failed"
+        reason = f"run {config.run.name}: failed"
         with asked_to_stop() as should_stop:
             try:
-                _open(runtime, place)
-                if page is not None:
-                    page.open(runtime, runner.config, run.run_dir)
+                with _of_endpoint():
+                    _open(runtime, place)
+                    if page is not None:
+                        page.open(runtime, runner.config, run.run_dir)
                 result = train_run(
                     run,
                     runner,
@@ -116,8 +133,17 @@ def run_on_cluster(
             finally:
                 if page is not None:
                     page.close()
-                runtime.close(reason)
+                runtime.close(reason if should_stop() else f"{reason}{following()}")
             return result, should_stop()
+
+
+@contextmanager
+def _of_endpoint() -> Iterator[None]:
+    """What goes wrong here is no fault of the run."""
+    try:
+        yield
+    except MlpeftError as error:
+        raise EndpointError(str(error)) from error
 
 
 def _page(place: Endpoint) -> CoordinatorPage:

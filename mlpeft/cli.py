@@ -23,6 +23,7 @@ from mlpeft.commands.info import info
 from mlpeft.commands.logs import logs
 from mlpeft.commands.plot import plot
 from mlpeft.commands.predict import predict
+from mlpeft.commands.queue import app as queue
 from mlpeft.commands.report import report
 from mlpeft.commands.starts import app as starts
 from mlpeft.commands.status import status
@@ -47,8 +48,9 @@ app = typer.Typer(
 )
 MACHINE: Final = "This machine and its data"
 USE: Final = "Use what was learned"
+TRAIN: Final = "Train and evaluate"
 PANELS: Final[dict[str, tuple[Callable[..., None], ...]]] = {
-    "Train and evaluate": (
+    TRAIN: (
         demo,
         config,
         train,
@@ -76,6 +78,7 @@ for panel, commands in PANELS.items():
     for command in commands:
         name = command.__name__.rstrip("_")
         app.command(name, rich_help_panel=panel)(command)
+app.add_typer(queue, name="queue", rich_help_panel=TRAIN)
 app.add_typer(data, name="data", rich_help_panel=MACHINE)
 app.add_typer(starts, name="starts", rich_help_panel=USE)
 

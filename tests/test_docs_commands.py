@@ -51,6 +51,8 @@ ELSEWHERE = {
         "needs a running cluster; tests/coordinator, tests/runtime, "
         "tests/commands/test_chaos.py, tests/commands/test_steer.py"
     ),
+    r"mlpeft queue run.*": "needs workers; tests/coordinator/test_queue.py",
+    r"mlpeft report queue.*": "needs runs that are done; tests/queue/test_store.py",
     r"mlpeft dashboard .*": "serves until it is stopped; tests/dashboard",
     r"mlpeft-worker.*": "needs a coordinator or macOS; tests/coordinator, tests/worker",
     r"mlpeft doctor --coordinator .*": (

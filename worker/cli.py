@@ -6,7 +6,6 @@ import dataclasses
 import os
 import socket
 import sys
-import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -23,6 +22,7 @@ from mlpeft.commands.options import (
     RunName,
 )
 from mlpeft.errors import ConfigError
+from mlpeft.platform.process import end_with_input
 from worker.service import AllowModule, AllowSleep, WorkerName, install, uninstall
 from worker.storage import cache
 
@@ -32,8 +32,6 @@ if TYPE_CHECKING:
 MOST_TOKEN = 4096
 """Characters that are read of a token."""
 STANDARD_INPUT = "-"
-TIED = 130
-"""Exit code of a worker whose supervisor has gone."""
 
 app = typer.Typer(
     add_completion=False,
@@ -97,7 +95,7 @@ def worker(
     if context.invoked_subcommand is not None:
         return
     if tied:
-        threading.Thread(target=_end_with_input, name="tie", daemon=True).start()
+        end_with_input()
     if coordinator is not None and run_name is not None:
         raise typer.BadParameter("--coordinator names one already", param_hint="--run")
     from mlpeft.platform import cache_folder
@@ -197,14 +195,6 @@ def _host_name() -> str:
 
 def _default_name(identity: Identity | None) -> str:
     return identity.name if identity else f"{_host_name()}-{os.getpid()}"
-
-
-def _end_with_input() -> None:
-    """Whoever started this process holds the other end; the system closes it."""
-    # Not sys.stdin: its lock would be held when the interpreter ends.
-    while os.read(0, 1 << 12):
-        pass
-    os._exit(TIED)
 
 
 def main() -> None:

@@ -25,8 +25,8 @@ def dashboard(
     runs: Annotated[
         list[Path] | None,
         typer.Argument(
-            help="Folders of runs, as `mlpeft train` prints them: curves and log of "
-            "the first, compared with the others.",
+            help="Folders of runs, as `mlpeft train` prints them, or of a queue: "
+            "curves and log of the first, compared with the others.",
             show_default="the running cluster alone",
         ),
     ] = None,
@@ -57,8 +57,12 @@ def dashboard(
     from mlpeft.dashboard.monitor import Monitor
     from mlpeft.dashboard.needs import check_installed, check_protected, server_for
     from mlpeft.dashboard.run_folder import RunFolder
+    from mlpeft.queue.entry import State
+    from mlpeft.queue.store import with_queues
     from mlpeft.transport.rpc.address import split_address
 
+    order = (State.RUNNING, State.INTERRUPTED, State.DONE, State.STOPPED, State.FAILED)
+    runs = with_queues(runs or (), *order)
     check_installed()
     host, port = split_address(listen, "--listen")
     authority = _authority(host, security, insecure=insecure)

@@ -21,8 +21,9 @@ def report(
     runs: Annotated[
         list[Path],
         typer.Argument(
-            help="Folders of runs, as `mlpeft train` prints them. Runs that differ in "
-            "their seed alone count as one method."
+            help="Folders of runs, as `mlpeft train` prints them, or of a queue: those "
+            "of its runs that are done. Runs that differ in their seed alone count as "
+            "one method."
         ),
     ],
     output: Annotated[
@@ -59,11 +60,13 @@ def report(
     seeds are averaged, and methods compared in one table and plot.
     """
     from mlpeft.dashboard.run_folder import RunFolder
+    from mlpeft.queue.entry import State
+    from mlpeft.queue.store import with_queues
     from mlpeft.report import tables
 
     if csv and latex:
         raise typer.BadParameter("--csv and --latex exclude each other")
-    folders = [RunFolder(path) for path in dict.fromkeys(runs)]
+    folders = [RunFolder(path) for path in with_queues(runs, State.DONE)]
     for folder in folders:
         folder.read()
     if csv or latex:

@@ -103,6 +103,22 @@ def _end_on_second(reading: int, asking: tuple[signal.Signals, ...]) -> None:
     os._exit(INTERRUPTED)
 
 
+def end_with_input() -> None:
+    """End this process at once when its standard input ends.
+
+    Whoever started it holds the other end, which the system closes even after a
+    kill -9.
+    """
+    threading.Thread(target=_wait_for_input_end, name="tie", daemon=True).start()
+
+
+def _wait_for_input_end() -> None:
+    # Not sys.stdin: its lock would be held when the interpreter ends.
+    while os.read(0, 1 << 12):
+        pass
+    os._exit(INTERRUPTED)
+
+
 _LOOK_S: Final = 0.001
 _BLIND_WAIT_S: Final = 0.1
 """If the system does not say whether a thread exists: far longer than its end takes."""

@@ -1,0 +1,344 @@
+"""`mlpeft queue`: runs that wait for their turn on one cluster."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mlpeft.commands.options import DASHBOARD, Json, Overrides
+from mlpeft.launch import INTERRUPTED
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mlpeft.config import RunConfig
+    from mlpeft.queue.entry import QueuedRun
+    from mlpeft.queue.store import Queue
+
+app = typer.Typer(
+    help="Run one configuration after the other on the same cluster.",
+    no_args_is_help=True,
+)
+
+QueueFolder = Annotated[
+    Path,
+    typer.Option("--queue", envvar="MLPEFT_QUEUE", help="Folder of the queue."),
+]
+Names = Annotated[
+    list[str] | None,
+    typer.Argument(help="Numbers or names of runs, as `list` shows.", metavar="RUN..."),
+]
+DEFAULT = Path("queue")
+MOST_NOTE = 160
+"""Characters of a note in the table; --json has all."""
+_COLOURS = {
+    "running": "cyan",
+    "interrupted": "yellow",
+    "done": "green",
+    "stopped": "yellow",
+    "failed": "red",
+}
+
+
+@app.command()
+def add(
+    config: Annotated[Path, typer.Argument(help="The run's YAML file.")],
+    overrides: Overrides = None,
+    seeds: Annotated[
+        int, typer.Option(min=1, help="Runs per setting: run.seed, run.seed + 1, ...")
+    ] = 1,
+    sweep: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="SECTION.KEY=VALUE,VALUE...",
+            help="Values of a key; may be given again. Every combination is run.",
+            show_default=False,
+        ),
+    ] = None,
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", help="Go on with a run that its folder holds."),
+    ] = False,
+    queue: QueueFolder = DEFAULT,
+    json_output: Json = False,
+) -> None:
+    """Add a run, or one for each seed and setting.
+
+    The configuration is checked and copied, tasks and data are looked for: a later
+    change of the file changes nothing. A queue that is being run takes what you add.
+    """
+    from mlpeft.queue.plan import planned_runs
+    from mlpeft.queue.store import Queue
+
+    configs = planned_runs(config, overrides or (), seeds=seeds, sweep=sweep or ())
+    _check_tasks(configs)
+    store = Queue(queue)
+    added = store.add(configs, Path.cwd(), resume=resume)
+    if json_output:
+        typer.echo(json.dumps([_record(run) for run in added]))
+        return
+    for run in added:
+        typer.echo(f"added {run.number} {run.name}")
+    if not store.is_run():
+        where = "" if queue == DEFAULT else f" --queue {queue}"
+        typer.echo(f"Next: mlpeft queue run{where}", err=True)
+
+
+@app.command("list")
+def list_(
+    queue: QueueFolder = DEFAULT,
+    runs: Annotated[
+        bool,
+        typer.Option(
+            "--runs",
+            help="Print only the folders of runs that are done, for other commands.",
+        ),
+    ] = False,
+    json_output: Json = False,
+) -> None:
+    """Show all runs: which one runs, what waits, how the others ended."""
+    from mlpeft.queue.entry import State
+    from mlpeft.queue.store import Queue
+
+    store = Queue(queue)
+    listed = store.runs()
+    if json_output:
+        record = {"queue": str(queue), "running": store.is_run()}
+        typer.echo(json.dumps(record | {"runs": [_record(run) for run in listed]}))
+    elif runs:
+        for run in listed:
+            if run.state is State.DONE:
+                typer.echo(_short(run.run_dir))
+    elif not listed:
+        typer.echo(f"no runs in {queue.absolute()}; add one: mlpeft queue add CONFIG")
+    else:
+        _show(listed)
+
+
+@app.command()
+def remove(
+    names: Names = None,
+    done: Annotated[
+        bool, typer.Option("--done", help="All runs that are done.")
+    ] = False,
+    queue: QueueFolder = DEFAULT,
+) -> None:
+    """Take runs out of the queue; what they have saved stays."""
+    from mlpeft.queue.entry import State
+
+    store, chosen = _chosen(queue, names, State.DONE if done else None, "--done")
+    store.remove([run.number for run in chosen])
+    for run in chosen:
+        typer.echo(f"removed {run.number} {run.name}")
+
+
+@app.command()
+def retry(
+    names: Names = None,
+    failed: Annotated[
+        bool, typer.Option("--failed", help="All runs that failed.")
+    ] = False,
+    queue: QueueFolder = DEFAULT,
+) -> None:
+    """Have runs that failed or were stopped wait again; they go on where they were."""
+    from mlpeft.queue.entry import State
+
+    store, chosen = _chosen(queue, names, State.FAILED if failed else None, "--failed")
+    store.retry([run.number for run in chosen])
+    for run in chosen:
+        typer.echo(f"{run.number} {run.name} waits again")
+
+
+@app.command()
+def run(
+    queue: QueueFolder = DEFAULT,
+    listen: Annotated[
+        str | None,
+        typer.Option(
+            help="host:port that every run's coordinator listens on.",
+            show_default="the first run's cluster.listen",
+        ),
+    ] = None,
+    local_workers: Annotated[
+        int, typer.Option(min=0, help="Workers to start on this machine, too.")
+    ] = 0,
+    processes: Annotated[
+        bool,
+        typer.Option("--processes", help="Give each local worker its own process."),
+    ] = False,
+    security: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of certificates, from `mlpeft-coordinator init`.",
+            show_default="the user's",
+        ),
+    ] = None,
+    insecure: Annotated[
+        bool, typer.Option("--insecure", help="Let anybody in, in the clear.")
+    ] = False,
+    dashboard: Annotated[
+        str | None,
+        typer.Option(
+            help=f"Serve a live page at this host:port, such as {DASHBOARD}.",
+            metavar="HOST:PORT",
+            show_default=False,
+        ),
+    ] = None,
+    keep: Annotated[
+        bool,
+        typer.Option("--keep", help="Wait for more runs when none is left."),
+    ] = False,
+    json_output: Json = False,
+) -> None:
+    """Run what waits, one run after the other, on the workers that come.
+
+    Workers dial the address once (mlpeft-worker --coordinator HOST:PORT) and move from
+    run to run by themselves. A run that fails does not stop the next. Ctrl-C saves the
+    run under way; the same command goes on with it, also after kill -9.
+
+    Exit code 1 if a run failed or was stopped.
+    """
+    from mlpeft.platform.process import asked_to_stop
+    from mlpeft.queue.entry import State
+    from mlpeft.queue.runner import Host, run_queue
+    from mlpeft.queue.store import Queue
+
+    if processes and not local_workers:
+        raise typer.BadParameter("needs --local-workers N", param_hint="--processes")
+    store = Queue(queue)
+    with store.held(), asked_to_stop() as should_stop:
+        address = _address(store, listen)
+        options = ["--listen", address, "--local-workers", str(local_workers)]
+        options += ["--processes"] * processes + ["--insecure"] * insecure
+        if security is not None:
+            options += ["--security", str(security.absolute())]
+        if dashboard is not None:
+            options += ["--dashboard", dashboard]
+        ended = run_queue(
+            store,
+            Host(tuple(options), quiet=json_output),
+            say=lambda text: typer.echo(f"queue: {text}", err=True),
+            should_stop=should_stop,
+            keep=keep,
+        )
+        stopped = should_stop()
+    if json_output:
+        typer.echo(json.dumps([_record(run) for run in ended]))
+    elif ended:
+        _show(ended)
+        _next(queue, ended)
+    else:
+        typer.echo("nothing waits; add a run: mlpeft queue add CONFIG")
+    if stopped:
+        raise typer.Exit(INTERRUPTED)
+    if any(run.state in {State.FAILED, State.STOPPED} for run in ended):
+        raise typer.Exit(1)
+
+
+def _chosen(
+    queue: Path, names: list[str] | None, state: str | None, option: str
+) -> tuple[Queue, tuple[QueuedRun, ...]]:
+    """The runs that a command is for."""
+    from mlpeft.queue.store import Queue
+
+    if not names and state is None:
+        raise typer.BadParameter(f"name a run, or give {option}", param_hint="RUN")
+    store = Queue(queue)
+    chosen = store.find(names or ())
+    every = [run for run in store.runs() if state is not None and run.state == state]
+    return store, tuple({run.number: run for run in (*chosen, *every)}.values())
+
+
+def _check_tasks(configs: Sequence[RunConfig]) -> None:
+    """Look for the data of runs now, not when their turn comes at night."""
+    from mlpeft.tasks.build import build_tasks
+
+    seen = set()
+    for config in configs:
+        tasks = json.dumps(config.to_dict()["task_distribution"], sort_keys=True)
+        if tasks not in seen:
+            seen.add(tasks)
+            build_tasks(config)
+
+
+def _address(store: Queue, listen: str | None) -> str:
+    """Where all runs' coordinators listen."""
+    from mlpeft.config import RunConfig
+    from mlpeft.errors import ConfigError
+    from mlpeft.transport.rpc.address import split_address
+
+    if listen is None:
+        waiting = store.waiting()
+        if not waiting:
+            return RunConfig().cluster.listen
+        listen = RunConfig.load(store.config_file(waiting[0].number)).cluster.listen
+    _, port = split_address(listen, "--listen")
+    if port == 0:
+        raise ConfigError(
+            f"--listen {listen}: port 0 is another one for each run, so that workers "
+            "would not find the next; name a port"
+        )
+    return listen
+
+
+def _record(run: QueuedRun) -> dict[str, object]:
+    return run.to_dict() | {"iteration": _iteration(run)}
+
+
+def _iteration(run: QueuedRun) -> int:
+    """Meta-iterations that are saved."""
+    from mlpeft.training.checkpoint import step_folders
+
+    folders = step_folders(run.run_dir)
+    return int(folders[-1].name) if folders else 0
+
+
+def _show(runs: Sequence[QueuedRun]) -> None:
+    from textwrap import shorten
+
+    from rich.markup import escape
+    from rich.table import Table
+
+    from mlpeft.reporting.terminal import output_console
+
+    table = Table("#", "run", "state", "saved", "time", "note")
+    table.columns[0].justify = table.columns[3].justify = "right"
+    for run in runs:
+        colour = _COLOURS.get(run.state, "default")
+        table.add_row(
+            str(run.number),
+            escape(run.name),
+            f"[{colour}]{run.state}[/]",
+            f"{_iteration(run):,}/{run.iterations:,}",
+            _time(run),
+            escape(shorten(run.reason, MOST_NOTE, placeholder=" ...")),
+        )
+    output_console().print(table)
+
+
+def _time(run: QueuedRun) -> str:
+    from mlpeft.reporting.pace import clock_time
+
+    if run.began is None:
+        return ""
+    if run.ended is None and run.state != "running":
+        return ""
+    return clock_time((run.ended or time.time()) - run.began)
+
+
+def _next(queue: Path, runs: Sequence[QueuedRun]) -> None:
+    """What one does with runs that are done."""
+    if any(run.state == "done" for run in runs):
+        typer.echo(f"Next: mlpeft report {_short(queue)}")
+
+
+def _short(path: Path) -> str:
+    """A path as one types it here."""
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)

@@ -1,0 +1,1 @@
+"""Runs that wait for their turn, in a folder that outlives every process."""
