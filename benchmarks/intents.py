@@ -9,6 +9,7 @@ command goes on where it was stopped.
     python -m benchmarks.intents --no-adapt --class-splits 01 02 03 04 05
     python -m benchmarks.intents --train-on clinc150 --test-on clinc150
     python -m benchmarks.intents --train-on banking77 --test-on clinc150
+    python -m benchmarks.intents --head ridge          # in place of the class means
     python -m benchmarks.intents --table               # what is there by now
 """
 
@@ -31,10 +32,12 @@ from benchmarks.intents_table import (
     Table,
     cells,
     read_scores,
+    unadapted,
 )
-from benchmarks.nearest import Nearest
+from benchmarks.nearest import TRANSDUCTIVE, Nearest
 from mlpeft.config import RunConfig
 from mlpeft.datasets.intents import CLASS_SPLITS
+from mlpeft.heads.auto import KINDS
 from mlpeft.meta import state
 from mlpeft.models.build import build_model
 from mlpeft.tasks.build import build_tasks
@@ -97,10 +100,18 @@ class Laboratory:
         out: Folder of runs and scores.
         episodes: How many test episodes to score.
         recipes: Configuration by algorithm.
+        head: What is fitted to each support set, see `Nearest`; None: class means.
     """
 
-    def __init__(self, out: Path, episodes: int, recipes: dict[str, RunConfig]) -> None:
+    def __init__(
+        self,
+        out: Path,
+        episodes: int,
+        recipes: dict[str, RunConfig],
+        head: str | None = None,
+    ) -> None:
         self.out = out
+        self.head = head
         self.episodes = episodes
         self.recipes = recipes
         self._models: dict[str, nn.Module] = {}
@@ -167,7 +178,7 @@ class Laboratory:
             adapt: After all of `STEPS`; else, and for what is frozen, after none.
         """
         adapt = adapt and setting.start not in FROZEN
-        folder = "adapted" if adapt else "unadapted"
+        folder = "adapted" if adapt else unadapted(self.head)
         file = self.out / folder / f"{setting.name}.jsonl"
         file.parent.mkdir(parents=True, exist_ok=True)
         done = read_scores(file)
@@ -179,7 +190,11 @@ class Laboratory:
             lr = self._tuned_lr(setting, meta, config)
             config = config.with_changes(meta_learning={"inner_lr": lr})
         runner = self._runner(config, setting.start)
-        nearest = None if adapt else Nearest(runner, meta, self._embeddings(setting))
+        nearest = (
+            None
+            if adapt
+            else Nearest(runner, meta, self._embeddings(setting), self.head)
+        )
         for shard in test_shards(runner.config, runner.tasks, self.episodes):
             if shard.index * len(shard.tasks) < len(done):
                 continue
@@ -265,6 +280,12 @@ def main() -> None:
     parser.add_argument(
         "--no-adapt", action="store_true", help="score without inner steps only"
     )
+    parser.add_argument(
+        "--head",
+        choices=(*KINDS, TRANSDUCTIVE),
+        help="score without inner steps, with this head; transductive also learns "
+        "from the queries of an episode, without their labels",
+    )
     parser.add_argument("--table", action="store_true", help="print, compute nothing")
     args = parser.parse_args()
     if not args.table:
@@ -272,18 +293,20 @@ def main() -> None:
             "fomaml": RunConfig.load(args.recipe),
             "reptile": RunConfig.load(args.reptile),
         }
-        laboratory = Laboratory(args.out, args.episodes, recipes)
+        laboratory = Laboratory(args.out, args.episodes, recipes, args.head)
         kinds = {"without": [False], "with": [True], "both": [False, True]}
         chosen = product(args.class_splits, args.starts, kinds[args.names], args.k_shot)
         for class_split, start, named, k_shot in chosen:
             setting = Setting(
                 start, args.train_on, args.test_on, class_split, k_shot, named
             )
-            laboratory.score(setting, adapt=not args.no_adapt)
-    table = Table(args.out)
+            laboratory.score(setting, adapt=not args.no_adapt and args.head is None)
+    folders = ("unadapted", "adapted") if args.head is None else (unadapted(args.head),)
+    table = Table(args.out, folders)
     print(f"\nmlpeft {mlpeft.__version__}, {args.episodes} episodes, ± 95 %\n")
     print(table.markdown())
-    (args.out / "results.json").write_text(json.dumps(table.to_dict(), indent=1))
+    name = "results.json" if args.head is None else f"results-{args.head}.json"
+    (args.out / name).write_text(json.dumps(table.to_dict(), indent=1))
 
 
 if __name__ == "__main__":

@@ -68,6 +68,11 @@ class Setting:
         return cls(start, train_on, test_on, class_split, int(k_shot), kind == "named")
 
 
+def unadapted(head: str | None) -> str:
+    """The folder of scores without inner steps, with class means or another head."""
+    return "unadapted" if head is None else f"head-{head}"
+
+
 def read_scores(file: Path) -> np.ndarray:
     """(episodes, steps); a line that a kill cut short is dropped, from the file too."""
     if not file.is_file():
@@ -91,16 +96,21 @@ class Table:
 
     Args:
         out: The folder with the scores.
+        folders: Those of its folders that it shows; later ones count where two have
+            scores of the same setting.
     """
 
-    def __init__(self, out: Path) -> None:
+    def __init__(
+        self, out: Path, folders: tuple[str, ...] = ("unadapted", "adapted")
+    ) -> None:
         self.out = out
+        self.folders = folders
 
     @cached_property
     def scores(self) -> dict[Setting, np.ndarray]:
         """Accuracies (episodes, steps) by setting."""
         found: dict[Setting, np.ndarray] = {}
-        for folder in ("unadapted", "adapted"):
+        for folder in self.folders:
             for file in sorted((self.out / folder).glob("*.jsonl")):
                 setting = Setting.of(file.stem)
                 scores = read_scores(file)

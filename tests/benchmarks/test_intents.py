@@ -100,3 +100,21 @@ def test_class_splits_are_told_alone_and_together(tmp_path):
     assert "jointly" not in together
     assert "| LoRA, FOMAML | 1 | 85.0 ±" in together
     assert all("+10.0 ± 0.0" in text for text in (alone, other, together))
+
+
+def test_scores_of_another_head_are_another_table(tmp_path):
+    name = "centroid-banking77-banking77-01-1-plain"
+    write(tmp_path / "unadapted", name, [[0.5], [0.7]])
+    write(tmp_path / table.unadapted("ridge"), name, [[0.9], [0.9]])
+    one = table.Table(tmp_path, (table.unadapted("ridge"),)).to_dict()
+    assert one[name]["acc"] == [pytest.approx(0.9)]
+    assert table.Table(tmp_path).to_dict()[name]["acc"] == [pytest.approx(0.6)]
+
+
+@pytest.mark.parametrize("head", ["ridge", "transductive"])
+def test_a_head_answers_from_embeddings(head):
+    made = object.__new__(nearest.Nearest)
+    made._named, made._head = True, head
+    x = np.eye(4, dtype=np.float32)[[0, 1, 2, 0, 1, 2]]
+    labels = np.array([0, 1, 2, 0, 1, 2])
+    assert list(made._answers(x, labels, x[[2, 0]])) == [2, 0]
