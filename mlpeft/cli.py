@@ -25,6 +25,7 @@ from mlpeft.commands.plot import plot
 from mlpeft.commands.predict import predict
 from mlpeft.commands.queue import app as queue
 from mlpeft.commands.report import report
+from mlpeft.commands.serve import serve
 from mlpeft.commands.starts import app as starts
 from mlpeft.commands.status import status
 from mlpeft.commands.steer import drain, pause, release, resume, stop
@@ -60,7 +61,7 @@ PANELS: Final[dict[str, tuple[Callable[..., None], ...]]] = {
         plot,
         report,
     ),
-    USE: (adapt, predict, test, suggest, export, import_),
+    USE: (adapt, predict, serve, test, suggest, export, import_),
     "A running cluster": (
         dashboard,
         status,

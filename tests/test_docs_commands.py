@@ -54,13 +54,16 @@ ELSEWHERE = {
     r"mlpeft queue run.*": "needs workers; tests/coordinator/test_queue.py",
     r"mlpeft report queue.*": "needs runs that are done; tests/queue/test_store.py",
     r"mlpeft dashboard .*": "serves until it is stopped; tests/dashboard",
+    r"mlpeft serve.*": "serves until it is stopped; tests/serving",
     r"mlpeft-worker.*": "needs a coordinator or macOS; tests/coordinator, tests/worker",
     r"mlpeft doctor --coordinator .*": (
         "needs another machine; tests/commands/test_reach.py"
     ),
     r"mlpeft logs.* --follow": "never ends; tests/commands/test_logs.py",
     r"mlpeft logs digits --level .*": "of a cluster; tests/commands/test_logs.py",
-    r"(grpcurl|curl|mlx_lm\.generate) .*": "a program of others",
+    r"(grpcurl|curl|mlx_lm\.generate) .*": (
+        "a program of others; those of a server: tests/serving/test_docs.py"
+    ),
     r"mlpeft .*hf:OWNER/NAME.*": "needs the hub; tests/datasets/test_hub_texts.py",
 }
 """Commands that do not run here, and why."""

@@ -71,6 +71,10 @@ class Classifier(Adapter):
             self._embedder = Embedder(self._merged, self.config)
         return self._embedder
 
+    def use_embedder(self, embedder: Embedder) -> None:
+        """Embed by an encoder that is in memory already, with this adapter's head."""
+        self._embedder = embedder
+
     def take_encoder(self, other: Classifier) -> None:
         """Share the encoder of an adapter that differs in its head alone."""
         self._embedder = other.embed.with_head(

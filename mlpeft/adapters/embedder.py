@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
     import mlx.nn as nn
 
-    from mlpeft.config import RunConfig
+    from mlpeft.config import ModelSection, RunConfig
+    from mlpeft.params import ParamTree
 
 BATCH_TOKENS = 1024
 """Tokens of one forward pass; more do not fit a core's cache."""
@@ -31,6 +32,14 @@ class Head(NamedTuple):
     weight: np.ndarray
     bias: np.ndarray
     scale: float
+
+    @classmethod
+    def of_leaves(cls, leaves: ParamTree, section: ModelSection) -> Head:
+        """The head of an adapter's leaves, as the model of a section applies it."""
+        weight = np.asarray(leaves["head.weight"])
+        if section.head == "cosine":
+            weight = np.asarray(unit(mx.array(weight)))
+        return cls(weight, np.asarray(leaves["head.bias"]), section.logit_scale)
 
 
 class Embedder:

@@ -8,16 +8,13 @@ from __future__ import annotations
 import importlib.util
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from mlpeft.adapters.adapter import Adapter
 from mlpeft.adapters.start import as_adapter
 from mlpeft.adapters.store import CARD, RECORD, load_adapter
 from mlpeft.config import RunConfig
 from mlpeft.errors import ConfigError, nearest
 from mlpeft.training.trained import load_trained
-
-if TYPE_CHECKING:
-    from mlpeft.adapters.adapter import Adapter
 
 FOLDER = Path(__file__).resolve().parents[1] / "starts"
 HUB_BASE = "sentence-transformers/all-MiniLM-L6-v2"
@@ -47,15 +44,20 @@ def default_base() -> str:
     return _IN_WHEEL if importlib.util.find_spec(_WHEEL) else HUB_BASE
 
 
+def default_start(base: str | Path | None = None) -> str:
+    """The start where none is named: the one that ships, if the base is its own."""
+    return DEFAULT if base is None and DEFAULT in starts() else FROZEN
+
+
 def find_start(
-    start: str | Path | None = None, base: str | Path | None = None
+    start: str | Path | Adapter | None = None, base: str | Path | None = None
 ) -> Adapter:
     """The adapter, without labels, that a classifier starts from.
 
     Args:
         start: The name of one that ships with mlpeft, an adapter's folder, or what
             `load_trained` takes; `none`: the base as it is; None: the one that ships,
-            or with a base of one's own none.
+            or with a base of one's own none. An adapter in memory is returned.
         base: What `model.weights` takes; None: the start's own.
 
     Raises:
@@ -63,8 +65,10 @@ def find_start(
         DataError: If the base is missing, or is not the start's.
         FileNotFoundError, CheckpointError: If a run cannot be read.
     """
+    if isinstance(start, Adapter):
+        return start
     if start is None:
-        start = DEFAULT if base is None and DEFAULT in starts() else FROZEN
+        start = default_start(base)
     if str(start) == FROZEN:
         return _frozen(default_base() if base is None else str(base))
     weights = None if base is None else str(base)

@@ -34,6 +34,8 @@ from mlpeft.tasks.families.intents.tokens import label_text
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from mlpeft.adapters.adapter import Adapter
+
 AUTO = "auto"
 BALANCED = "balanced"
 
@@ -70,8 +72,8 @@ class TextClassifier:
 
     Args:
         start: A name that `mlpeft starts list` shows, a run's or an adapter's folder,
-            or "none", the base as it is; None: "intents" if it is listed and no base is
-            given, else none.
+            an adapter in memory, or "none", the base as it is; None: "intents" if it is
+            listed and no base is given, else none.
         base: A sentence encoder, as `model.weights` takes it; None: the start's.
         head: "auto" (the best on held-out examples), "prototype", "ridge", "logistic",
             or "mean" of the last two.
@@ -88,7 +90,7 @@ class TextClassifier:
 
     def __init__(
         self,
-        start: str | Path | None = None,
+        start: str | Path | Adapter | None = None,
         base: str | Path | None = None,
         head: str = AUTO,
         label_names: bool = True,

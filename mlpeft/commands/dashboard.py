@@ -18,7 +18,6 @@ from mlpeft.commands.options import (
 if TYPE_CHECKING:
     from mlpeft.dashboard.log_tail import LogTail
     from mlpeft.dashboard.sources import RemoteCoordinator
-    from mlpeft.transport.security.authority import Authority
 
 
 def dashboard(
@@ -60,12 +59,13 @@ def dashboard(
     from mlpeft.queue.entry import State
     from mlpeft.queue.store import with_queues
     from mlpeft.transport.rpc.address import split_address
+    from mlpeft.web.needs import find_authority
 
     order = (State.RUNNING, State.INTERRUPTED, State.DONE, State.STOPPED, State.FAILED)
     runs = with_queues(runs or (), *order)
     check_installed()
     host, port = split_address(listen, "--listen")
-    authority = _authority(host, security, insecure=insecure)
+    authority = find_authority(host, security, insecure=insecure)
     check_protected(host, authority, insecure=insecure, source="--listen")
     folders = [RunFolder(path) for path in runs or ()]
     source: RemoteCoordinator | None = None
@@ -104,20 +104,4 @@ def _log(runs: list[Path] | None) -> LogTail | None:
     try:
         return LogTail(find_log(str(runs[0])))
     except MlpeftError:
-        return None
-
-
-def _authority(host: str, security: Path | None, *, insecure: bool) -> Authority | None:
-    """The certificates to serve it with off loopback, if there are any."""
-    from mlpeft.transport.rpc.address import is_loopback
-    from mlpeft.transport.security.authority import Authority
-    from mlpeft.transport.security.folders import SecurityError, coordinator_folder
-
-    if is_loopback(host) or insecure:
-        return None
-    try:
-        return Authority(security or coordinator_folder())
-    except SecurityError:
-        if security is not None:
-            raise
         return None

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 from typing import TYPE_CHECKING
 
 import typer
 
-from mlpeft.errors import ConfigError
 from mlpeft.transport.rpc.address import is_loopback
-from mlpeft.transport.security.folders import SecurityError
+from mlpeft.web.needs import check_packages, check_tls
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,12 +23,7 @@ def check_installed() -> None:
     Raises:
         ConfigError: If it is not.
     """
-    for package in ("starlette", "uvicorn"):
-        if importlib.util.find_spec(package) is None:
-            raise ConfigError(
-                f"the dashboard needs {package}, which is not installed; run "
-                "`pip install 'mlpeft[dashboard]'`"
-            )
+    check_packages("the dashboard", "dashboard", ("starlette", "uvicorn"))
 
 
 def check_protected(
@@ -47,13 +40,13 @@ def check_protected(
     Raises:
         SecurityError: If others can reach it and there is no TLS.
     """
-    if is_loopback(host) or authority is not None or insecure:
-        return
-    raise SecurityError(
-        f"{source}: {host} can be reached from other machines, so the page needs TLS: "
-        "make certificates with `mlpeft-coordinator init`, or serve it on 127.0.0.1 "
-        "and forward the port (ssh -L). (--insecure shows it to everybody on the "
-        "network, in the clear, without steering.)"
+    check_tls(
+        host,
+        authority,
+        insecure=insecure,
+        source=source,
+        what="the page",
+        without="shows it to everybody on the network, in the clear, without steering",
     )
 
 

@@ -11,11 +11,11 @@ import hmac
 import secrets
 import ssl
 from typing import TYPE_CHECKING, Final
-from urllib.parse import urlsplit
 
 from mlpeft.errors import MlpeftError
-from mlpeft.transport.rpc.address import is_loopback
 from mlpeft.transport.security import certificates
+from mlpeft.web.guard import own_origin
+from mlpeft.web.server import PEER
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
 COOKIE: Final = "mlpeft_operator"
 PAGE_HEADER: Final = "x-mlpeft-token"
-PEER: Final = "mlpeft.peer_certificate"
-"""Key of a request's scope: the caller's certificate, DER."""
 MOST_LOGINS: Final = 100
 
 
@@ -40,8 +38,7 @@ class Access:
 
     Args:
         open_to_all: Whether everybody who reaches the page may steer.
-        local: Whether it is served on loopback: then other host names are refused,
-            which another site may have pointed here.
+        local: Whether it is served on loopback.
         authority: Says who is an operator; None: nobody shows a certificate.
         tell: Prints a login link's path for the head node's user; None: no links, so
             that nobody can log in.
@@ -58,7 +55,7 @@ class Access:
         self.token = secrets.token_urlsafe(24)
         """Proves that a request comes from our page; the page has it."""
         self._open = open_to_all
-        self._local = local
+        self.local = local
         self._authority = authority
         self._tell = tell
         self._key = ""
@@ -81,18 +78,6 @@ class Access:
         self.offer_link()
         return cookie
 
-    def check_host(self, request: Request) -> None:
-        """Refuse host names of others on loopback.
-
-        Raises:
-            ForbiddenError: If it is one.
-        """
-        host = urlsplit(f"//{request.headers.get('host', '')}").hostname or ""
-        if self._local and not is_loopback(host):
-            raise ForbiddenError(
-                f"this page is served for this machine, not for {host[:80]!r}"
-            )
-
     def operator(self, request: Request) -> str | None:
         """Who may steer, as whom it is logged; None: the caller may only look."""
         if self._open:
@@ -113,9 +98,8 @@ class Access:
             ForbiddenError: If they may not, or another site sent the request.
         """
         origin = request.headers.get("origin", "")
-        ours = f"{request.url.scheme}://{request.headers.get('host', '')}"
         token = request.headers.get(PAGE_HEADER, "")
-        if origin != ours:
+        if origin != own_origin(request):
             raise ForbiddenError("the request comes from another site")
         if not hmac.compare_digest(token.encode(), self.token.encode()):
             raise ForbiddenError("the page is outdated; reload it")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 from importlib import resources
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -25,28 +25,14 @@ from mlpeft.dashboard.web.broadcast import MOST_VIEWERS, Broadcast
 from mlpeft.errors import MlpeftError
 from mlpeft.files import parse_json_object
 from mlpeft.transport.rpc.control_codec import Action
+from mlpeft.web.guard import Guarded
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, MutableMapping
-
     from starlette.requests import Request
 
     from mlpeft.dashboard.monitor import Monitor
     from mlpeft.dashboard.web.access import Access
 
-HEADERS: Final = {
-    "content-security-policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
-        "connect-src 'self'; base-uri 'none'; form-action 'none'; "
-        "frame-ancestors 'none'; require-trusted-types-for 'script'"
-    ),
-    "x-content-type-options": "nosniff",
-    "referrer-policy": "no-referrer",
-    "cross-origin-opener-policy": "same-origin",
-    "cross-origin-resource-policy": "same-origin",
-    "cache-control": "no-store",
-}
-"""Of every answer: nothing but our own files is loaded, and no text becomes script."""
 KINDS: Final = {
     ".css": "text/css",
     ".js": "text/javascript",
@@ -68,7 +54,7 @@ class Dashboard:
         self._monitor = monitor
         self._access = access
         self.broadcast = Broadcast(monitor)
-        self.app = _Guarded(
+        self.app = Guarded(
             Starlette(
                 routes=[
                     Route("/", self._page),
@@ -80,7 +66,7 @@ class Dashboard:
                     Route("/static/{name}", _static),
                 ]
             ),
-            access,
+            local=access.local,
         )
 
     async def _page(self, request: Request) -> Response:
@@ -188,35 +174,3 @@ def _file(name: str) -> str:
     else:
         place = resources.files(__package__).joinpath("static", name)
     return place.read_text("utf-8")
-
-
-class _Guarded:
-    """Adds `HEADERS` to every answer, and refuses other sites' host names."""
-
-    def __init__(self, app: Starlette, access: Access) -> None:
-        self._app = app
-        self._access = access
-
-    async def __call__(
-        self,
-        scope: MutableMapping[str, Any],
-        receive: Callable[[], Awaitable[Any]],
-        send: Callable[[Any], Awaitable[None]],
-    ) -> None:
-        from starlette.requests import Request
-
-        async def send_guarded(message: Any) -> None:
-            if message["type"] == "http.response.start":
-                extra = [(k.encode(), v.encode()) for k, v in HEADERS.items()]
-                message["headers"] = [*message["headers"], *extra]
-            await send(message)
-
-        if scope["type"] != "http":
-            return
-        try:
-            self._access.check_host(Request(scope))
-        except ForbiddenError as error:
-            answer = PlainTextResponse(str(error), 403)
-            await answer(scope, receive, send_guarded)
-            return
-        await self._app(scope, receive, send_guarded)

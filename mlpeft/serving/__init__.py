@@ -1,0 +1,1 @@
+"""Classifiers over HTTP: many adapters over one base, one thread that computes."""

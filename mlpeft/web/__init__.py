@@ -1,0 +1,1 @@
+"""HTTP servers: protection, and a thread that serves (extras: dashboard, serve)."""
