@@ -64,17 +64,23 @@ def main() -> None:
         queries = teach(url, args.adapters)
         ask(url, queries, args.texts, args.adapters, args.callers, 20 * args.callers)
         print(f"{args.requests} requests of {args.texts} texts, {args.callers} callers")
-        print("| requests | p50 | p95 | p99 | texts/s | memory |")
-        print("| --- | --- | --- | --- | --- | --- |")
+        print("| requests | p50 | p95 | p99 | texts/s | of processor time | memory |")
+        print("| --- | --- | --- | --- | --- | --- | --- |")
         for part in range(1, PARTS + 1):
             count = args.requests // PARTS
-            began = time.perf_counter()
+            began, processor = (
+                time.perf_counter(),
+                metric(url, "process_cpu_seconds_total"),
+            )
             took = ask(url, queries, args.texts, args.adapters, args.callers, count)
             speed = count * args.texts / (time.perf_counter() - began)
+            processor = metric(url, "process_cpu_seconds_total") - processor
+            memory = metric(url, "process_resident_memory_bytes") / 1e6
             p50, p95, p99 = 1000 * np.percentile(took, [50, 95, 99])
             print(
                 f"| {part * count} | {p50:.0f} ms | {p95:.0f} ms | {p99:.0f} ms "
-                f"| {speed:.0f} | {memory(url):.0f} MB |",
+                f"| {speed:.0f} | {count * args.texts / processor:.0f} "
+                f"| {memory:.0f} MB |",
                 flush=True,
             )
     finally:
@@ -146,11 +152,11 @@ def ask(
     return took
 
 
-def memory(url: str) -> float:
-    """Resident megabytes of the server."""
+def metric(url: str, name: str) -> float:
+    """One of the server's metrics."""
     text = Connection(url)("GET", "/metrics").decode()
-    found = re.search(r"^process_resident_memory_bytes (\S+)$", text, re.MULTILINE)
-    return float(found[1]) / 1e6 if found else float("nan")
+    found = re.search(rf"^{name} (\S+)$", text, re.MULTILINE)
+    return float(found[1]) if found else float("nan")
 
 
 if __name__ == "__main__":

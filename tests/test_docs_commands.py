@@ -134,6 +134,7 @@ def desk(tmp_path, monkeypatch, data_dir) -> Path:
     pytest.importorskip("sklearn")
     pytest.importorskip("matplotlib")
     pytest.importorskip("mlx_lm")
+    pytest.importorskip("onnxruntime")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLPEFT_DATA_DIR", str(data_dir))
     monkeypatch.setenv("MPLBACKEND", "Agg")

@@ -15,8 +15,9 @@ def export(
         str,
         typer.Option(
             "--format",
-            metavar="mlx-lm|peft|merged",
-            help="For mlx-lm, for Hugging Face PEFT, or the whole model merged.",
+            metavar="mlx-lm|peft|merged|onnx|sentence-transformers",
+            help="For mlx-lm, for Hugging Face PEFT, the whole model merged, for "
+            "onnxruntime (extra: onnx), or for sentence-transformers.",
             show_default=False,
         ),
     ],
@@ -29,6 +30,10 @@ def export(
         Path | None,
         typer.Option(help="Folder that `mlpeft adapt` wrote.", show_default=False),
     ] = None,
+    int8: Annotated[
+        bool,
+        typer.Option("--int8", help="With onnx: a model of 8-bit weights, too."),
+    ] = False,
     config: MaybeConfig = None,
     overrides: Overrides = None,
     allow_module: AllowModule = None,
@@ -44,6 +49,8 @@ def export(
         raise typer.BadParameter(
             "give one of --checkpoint RUN and --adapter DIR", param_hint="--checkpoint"
         )
+    if int8 and format_ != Format.ONNX:
+        raise typer.BadParameter("it goes with --format onnx", param_hint="--int8")
     source = checkpoint or adapter or Path()
     folder = export_adapter(
         source,
@@ -52,6 +59,7 @@ def export(
         config=config,
         overrides=overrides or (),
         allow_modules=allow_module or (),
+        int8=int8,
     )
     names = ", ".join(sorted(file.name for file in folder.iterdir()))
     typer.echo(f"Written to {folder}: {names}")

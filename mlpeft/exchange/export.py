@@ -13,7 +13,14 @@ from mlpeft.adapters.adapter import bare_model
 from mlpeft.adapters.start import as_adapter
 from mlpeft.adapters.store import load_adapter
 from mlpeft.errors import ConfigError, DataError, ParamMismatch
-from mlpeft.exchange import files, huggingface, merged, mlx_lm
+from mlpeft.exchange import (
+    files,
+    huggingface,
+    merged,
+    mlx_lm,
+    onnx_export,
+    sentence_transformers,
+)
 from mlpeft.meta import state
 from mlpeft.meta.functional import get_params, set_params
 from mlpeft.meta.inner import InnerLoop
@@ -36,12 +43,16 @@ class Format(StrEnum):
     MLX_LM = "mlx-lm"
     PEFT = "peft"
     MERGED = "merged"
+    ONNX = "onnx"
+    SENTENCE_TRANSFORMERS = "sentence-transformers"
 
 
 _WRITERS = {
     Format.MLX_LM: mlx_lm.write,
     Format.PEFT: huggingface.write,
     Format.MERGED: merged.write,
+    Format.ONNX: onnx_export.write,
+    Format.SENTENCE_TRANSFORMERS: sentence_transformers.write,
 }
 
 
@@ -53,32 +64,39 @@ def export_adapter(
     config: str | Path | None = None,
     overrides: Iterable[str] = (),
     allow_modules: Container[str] = (),
+    int8: bool = False,
 ) -> Path:
     """Write an adapter or the start of a run in another library's format.
 
     Args:
         source: The folder of an adapter or of a run, or an adapter.
-        format_: "mlx-lm", "peft" (Hugging Face) or "merged" (the whole model).
+        format_: "mlx-lm", "peft" (Hugging Face), "merged" (the whole model), "onnx"
+            (for onnxruntime) or "sentence-transformers".
         output: The folder to write.
         config: A configuration file, for a checkpoint without one beside it.
         overrides: `section.key=value` on top of the run's configuration.
         allow_modules: See `load_trained`.
+        int8: With "onnx": whether to write a model of 8-bit weights, too.
 
     Returns:
         The folder.
 
     Raises:
-        ConfigError: If the format cannot hold the method or its base.
+        ConfigError: If the format cannot hold the method or its base, or a package
+            that it needs is missing.
         DataError: If the adapter or the base cannot be read.
         FileNotFoundError: If the source is neither an adapter nor a run.
     """
     if isinstance(source, (str, Path)):
         source = _read(Path(source), config, overrides, allow_modules)
+    if int8 and Format(format_) is not Format.ONNX:
+        raise ConfigError("int8 goes with the format onnx alone; leave it out")
     folder = Path(output)
     _check_empty(folder)
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        _WRITERS[Format(format_)](source, folder)
+        options = {"int8": True} if int8 else {}
+        _WRITERS[Format(format_)](source, folder, **options)
     except ConfigError:
         if not any(folder.iterdir()):
             folder.rmdir()

@@ -52,9 +52,18 @@ def write_json(folder: Path, name: str, values: Mapping[str, Any]) -> None:
     (folder / name).write_text(text, encoding="utf-8")
 
 
-def write_card(folder: Path, adapter: Adapter, use: str) -> None:
-    """Write the model card with a section on how to use the folder."""
-    if has_head(adapter):
+def write_card(
+    folder: Path, adapter: Adapter, use: str, *, head_files: bool = True
+) -> None:
+    """Write the model card with a section on how to use the folder.
+
+    Args:
+        folder: Of the export.
+        adapter: What was exported.
+        use: The section.
+        head_files: Whether the head, if there is one, has files of its own.
+    """
+    if head_files and has_head(adapter):
         use += _HEAD_USE.format(scale=adapter.config.model.logit_scale)
     if adapter.config.model.backbone == "causal_lm":
         template = json.dumps(template_of(adapter.config), ensure_ascii=False)
