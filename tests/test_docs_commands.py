@@ -55,6 +55,7 @@ ELSEWHERE = {
     r"mlpeft report queue.*": "needs runs that are done; tests/queue/test_store.py",
     r"mlpeft dashboard .*": "serves until it is stopped; tests/dashboard",
     r"mlpeft serve.*": "serves until it is stopped; tests/serving",
+    r"mlpeft train .*--engine .*": "starts a cluster; tests/runtime/engines",
     r"mlpeft-worker.*": "needs a coordinator or macOS; tests/coordinator, tests/worker",
     r"mlpeft doctor --coordinator .*": (
         "needs another machine; tests/commands/test_reach.py"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -113,11 +113,13 @@ class Versions:
         protocol: The contract of the wire.
         mlpeft: Release of mlpeft.
         mlx: Release of MLX; another may compute other bits.
+        blas: Name of the BLAS, where results of another one are refused.
     """
 
     protocol: int
     mlpeft: str
     mlx: str
+    blas: str = ""
 
 
 def version_refusal(ours: Versions, theirs: Versions) -> str | None:
@@ -131,6 +133,7 @@ def version_refusal(ours: Versions, theirs: Versions) -> str | None:
         ("cluster protocol", theirs.protocol, ours.protocol),
         ("mlpeft", theirs.mlpeft, ours.mlpeft),
         ("MLX", theirs.mlx, ours.mlx),
+        ("BLAS", theirs.blas, ours.blas),
     ]
     different = [
         f"{what} {their or 'unknown'} on the worker, {our} on the coordinator"
@@ -139,10 +142,10 @@ def version_refusal(ours: Versions, theirs: Versions) -> str | None:
     ]
     if not different:
         return None
-    refusal = (
-        f"versions differ: {'; '.join(different)}. To take part, run on the worker: "
-        f"{_install(ours)}"
-    )
+    refusal = f"versions differ: {'; '.join(different)}. To take part, "
+    if replace(theirs, blas=ours.blas) == ours:
+        return refusal + "give both the same BLAS (MLPEFT_BLAS names its file)"
+    refusal += f"run on the worker: {_install(ours)}"
     if _is_newer(theirs, ours):
         refusal += (
             f"; or, to keep the newer, on the coordinator: {_install(theirs)} and "

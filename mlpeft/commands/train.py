@@ -1,7 +1,9 @@
-"""`mlpeft train`: meta-train on this machine."""
+"""`mlpeft train`: meta-train on this machine, or on an engine's workers."""
 
 from __future__ import annotations
 
+import shlex
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,8 +12,11 @@ from mlpeft.commands.entry import again, say_last
 from mlpeft.commands.options import Config, Json, Overrides
 from mlpeft.launch import INTERRUPTED
 from mlpeft.platform.process import asked_to_stop
+from mlpeft.runtime.engines.kinds import EngineKind
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from mlpeft.training.loop import TrainResult
 
 
@@ -21,21 +26,52 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the newest checkpoint.")
     ] = False,
+    engine: Annotated[
+        EngineKind | None,
+        typer.Option(
+            help="Compute on workers of Dask or Ray (extras: dask, ray); by default "
+            "this process computes.",
+            show_default=False,
+        ),
+    ] = None,
+    address: Annotated[
+        str | None,
+        typer.Option(
+            help="Where the engine's scheduler is, such as tcp://HOST:8786 (Dask) or "
+            "HOST:6379 (Ray).",
+            show_default="workers on this machine",
+        ),
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Worker processes of the engine on this machine.",
+            show_default="engine.workers",
+        ),
+    ] = None,
     json_output: Json = False,
 ) -> None:
-    """Meta-train on this machine, as configured.
+    """Meta-train on this machine, or on an engine's workers, as configured.
 
     The run's folder (paths.checkpoint_dir/run.name) gets the resolved configuration,
     metrics.jsonl and checkpoints. Ctrl-C, SIGTERM or a closed terminal saves and says
-    how to go on; a second one ends it at once.
+    how to go on; a second one ends it at once. The result is the same bytes wherever it
+    is computed.
     """
     from mlpeft.config import RunConfig
     from mlpeft.reporting import build_reporters, setup_logger
-    from mlpeft.training.loop import train as run_training
 
-    run_config = RunConfig.load(config, overrides or ())
+    _check_engine(engine, address, workers)
+    changes = [*(overrides or ())]
+    if workers is not None:
+        changes.append(f"engine.workers={workers}")
+    run_config = RunConfig.load(config, changes)
     setup_logger("mlpeft", level=run_config.logging.log_level)
-    go_on = again("mlpeft train", config, overrides)
+    words = ["mlpeft train", *(["--engine", engine] if engine else [])]
+    words += ["--address", shlex.quote(address)] if address else []
+    go_on = again(" ".join(words), config, changes)
+    run_training = _training(engine, address)
     try:
         with asked_to_stop() as should_stop:
             result = run_training(
@@ -53,6 +89,33 @@ def train(
         raise typer.Exit(INTERRUPTED)
 
 
+def _check_engine(
+    engine: EngineKind | None, address: str | None, workers: int | None
+) -> None:
+    """Refuse options that do not belong together."""
+    if engine is None and (address is not None or workers is not None):
+        name = "--workers" if address is None else "--address"
+        raise typer.BadParameter("needs --engine dask or ray", param_hint=name)
+    if address is not None and workers is not None:
+        raise typer.BadParameter(
+            "is for workers on this machine; those at --address are started there",
+            param_hint="--workers",
+        )
+
+
+def _training(
+    engine: EngineKind | None, address: str | None
+) -> Callable[..., TrainResult]:
+    """What trains: this process alone, or an engine."""
+    if engine is None:
+        from mlpeft.training.loop import train as run_training
+
+        return run_training
+    from mlpeft.runtime.engines.session import train_on_engine
+
+    return partial(train_on_engine, kind=engine, address=address)
+
+
 def tell_end(result: TrainResult, go_on: str, *, as_json: bool) -> None:
     """Print how a training ended, and what comes next.
 
@@ -62,7 +125,6 @@ def tell_end(result: TrainResult, go_on: str, *, as_json: bool) -> None:
         as_json: For scripts.
     """
     import json
-    import shlex
 
     if as_json:
         best = None if result.best is None else result.best.to_dict()

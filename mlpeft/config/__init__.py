@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from mlpeft.config.base import Section
 from mlpeft.config.cluster import ClusterSection
+from mlpeft.config.engine import EngineSection
 from mlpeft.config.learning import (
     EvaluationSection,
     MetaLearningSection,
@@ -29,6 +30,7 @@ from mlpeft.errors import ConfigError
 __all__ = [
     "ClusterSection",
     "ComputeSection",
+    "EngineSection",
     "EvaluationSection",
     "LoggingSection",
     "MetaLearningSection",

@@ -12,6 +12,7 @@ from pydantic import ValidationError, model_validator
 from mlpeft.config import aggregation, algorithms
 from mlpeft.config.base import Section
 from mlpeft.config.cluster import ClusterSection
+from mlpeft.config.engine import EngineSection
 from mlpeft.config.learning import (
     EvaluationSection,
     MetaLearningSection,
@@ -41,6 +42,7 @@ class RunConfig(Section):
     logging: LoggingSection = LoggingSection()
     paths: PathsSection = PathsSection()
     cluster: ClusterSection = ClusterSection()
+    engine: EngineSection = EngineSection()
 
     def __repr__(self) -> str:
         families = ", ".join(self.task_distribution.task_families)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 from concurrent.futures import TimeoutError as NoAnswer
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from mlpeft.errors import CheckpointError
 from mlpeft.files import parse_json_object
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from mlpeft.config import RunConfig
     from mlpeft.results import EvalResult
-    from mlpeft.runtime.coordinator.executor import Runtime
 
 log = logging.getLogger("mlpeft.coordinator")
 
@@ -30,22 +29,38 @@ MOST_BYTES = 1 << 20
 """Largest file that is read: all norms that are remembered take a quarter of it."""
 
 
+class Norms(Protocol):
+    """Whoever remembers norms: a coordinator, or the gate of an engine."""
+
+    def norms(self) -> dict[str, list[float]]:
+        """Norms of updates that counted, for the next session."""
+        ...
+
+    def restore_norms(self, norms: Mapping[str, Any]) -> None:
+        """Take in the norms of an earlier session.
+
+        Raises:
+            ValueError: If they are something else.
+        """
+        ...
+
+
 class NormsFile:
     """A `mlpeft.reporting.Reporter` that restores and saves the norms of updates.
 
     Args:
-        runtime: The coordinator, started.
+        norms: Who remembers them; started.
     """
 
-    def __init__(self, runtime: Runtime) -> None:
-        self._runtime = runtime
+    def __init__(self, norms: Norms) -> None:
+        self._norms = norms
         self._path: Path | None = None
 
     def start(self, config: RunConfig, run_dir: Path, first_iteration: int) -> None:
         """Restore what an earlier session saved."""
         self._path = path = run_dir / FILE
         try:
-            self._runtime.restore_norms(_read(path))
+            self._norms.restore_norms(_read(path))
         except FileNotFoundError:
             return
         except (OSError, ValueError, RecursionError, NoAnswer) as error:
@@ -56,7 +71,7 @@ class NormsFile:
         if self._path is None:
             return
         try:
-            write_whole(self._path, json.dumps(self._runtime.norms()))
+            write_whole(self._path, json.dumps(self._norms.norms()))
         except (CheckpointError, NoAnswer) as error:
             log.warning("%s is not saved: %s", self._path, error)
 
