@@ -52,6 +52,9 @@ class Embedder:
 
     def __init__(self, model: nn.Module, config: RunConfig) -> None:
         self._model: Any = model
+        encoder: Any = getattr(model, "encoder", None)
+        if hasattr(encoder, "without_gradients"):
+            encoder.without_gradients()
         params = config.task_distribution.task_params
         source = str(params.get("tokenizer", config.model.weights))
         self._tokenise = Tokeniser(model_file(source, TOKENIZER), max_tokens(config))

@@ -8,7 +8,7 @@ primitives and give contiguous results with the same values. Each is differentia
 number of times, and all but convolution and attention vmap.
 """
 
-from mlpeft.models.ops.activations import gelu, relu, tanh
+from mlpeft.models.ops.activations import gelu, gelu_forward, relu, tanh
 from mlpeft.models.ops.attention import attention
 from mlpeft.models.ops.conv import conv3x3_stride2
 from mlpeft.models.ops.cross_entropy import cross_entropy
@@ -22,6 +22,7 @@ __all__ = [
     "conv3x3_stride2",
     "cross_entropy",
     "gelu",
+    "gelu_forward",
     "linear",
     "relu",
     "tanh",

@@ -16,11 +16,11 @@ import numpy as np
 from mlx.utils import tree_flatten
 
 from mlpeft.errors import DataError, ShapeError
-from mlpeft.models.ops import attention, gelu
+from mlpeft.models.ops import attention, gelu, gelu_forward
 from mlpeft.models.pretrained.packing import FeatureCache, pack
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from mlpeft.models.pretrained.packing import Batch, Hidden, Prepared
     from mlpeft.models.pretrained.pooling import Pooling
@@ -137,6 +137,7 @@ class Attention(nn.Module):
         size = config.hidden_size
         self.num_heads = config.num_attention_heads
         self.prefix_dims = size
+        self.forward_only = False
         self.query = nn.Linear(size, size)
         self.key = nn.Linear(size, size)
         self.value = nn.Linear(size, size)
@@ -151,7 +152,8 @@ class Attention(nn.Module):
             keys = self._prepend(self.prefix_keys, keys)
             values = self._prepend(self.prefix_values, values)
             mask = _prepend_true(mask, len(self.prefix_keys))
-        joined = attention(queries, keys, values, mask).swapaxes(1, 2).reshape(x.shape)
+        attended = attention(queries, keys, values, mask, forward=self.forward_only)
+        joined = attended.swapaxes(1, 2).reshape(x.shape)
         output: mx.array = self.output(joined)
         return output
 
@@ -184,11 +186,13 @@ class EncoderLayer(nn.Module):
         self.intermediate = nn.Linear(size, config.intermediate_size)
         self.output = nn.Linear(config.intermediate_size, size)
         self.output_norm = nn.LayerNorm(size, eps=eps)
+        self.activate: Callable[[mx.array], mx.array] = gelu
 
     def __call__(self, x: mx.array, mask: mx.array) -> mx.array:
         """(n, length, hidden_size), mask (n, 1, 1 or length, length) -> the same."""
         x = self.attention_norm(x + self.attention(x, mask))
-        output: mx.array = self.output_norm(x + self.output(gelu(self.intermediate(x))))
+        wide = self.activate(self.intermediate(x))
+        output: mx.array = self.output_norm(x + self.output(wide))
         return output
 
 
@@ -253,6 +257,12 @@ class SentenceEncoder(nn.Module):
         weight = present[..., None].astype(h.dtype)
         total = mx.maximum(weight.sum(axis=1), 1.0)
         return unit((h * weight).sum(axis=1) / total)
+
+    def without_gradients(self) -> None:
+        """From now on, compute faster what has no gradient."""
+        for layer in self.layers:
+            layer.activate = gelu_forward
+            layer.attention.forward_only = True
 
     def prepare(self, tokens: np.ndarray) -> Prepared | None:
         """Compute once, outside the inner loop, what inner steps do not change.

@@ -124,3 +124,11 @@ def test_floats_are_refused_as_tokens(tmp_path):
 def test_a_missing_model_is_an_error_that_names_it(where, message):
     with pytest.raises(DataError, match=message):
         read_encoder(where)
+
+
+def test_without_gradients_vectors_are_the_same(tmp_path):
+    encoder = read_encoder(str(tiny.write(tmp_path)))
+    tokens = mx.array([[2, 3, 4, 5], [2, 6, 0, 0]], mx.int32)
+    slow = np.array(encoder(tokens))
+    encoder.without_gradients()
+    np.testing.assert_allclose(np.array(encoder(tokens)), slow, atol=1e-5)
