@@ -1,8 +1,8 @@
 """HINT3: real users' questions to two shops' bots, half of them out of scope.
 
-The classifier, its head and the threshold of "none of these" are made from the training
-file alone. Shown beside the Matthews correlation at that threshold is the best over all
-thresholds, which one would need the test for. What is done is kept under `--out`.
+The classifier, its head and the logit of "none of these" are made from the training
+file alone. Shown beside the Matthews correlation with it is the best over all logits,
+which one would need the test for. What is done is kept under `--out`.
 
     python -m benchmarks.hint3
     python -m benchmarks.hint3 --start none --head ridge
@@ -36,8 +36,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("results/hint3"))
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
-    print("| bot, training | in-scope | MCC | best MCC | threshold | fit |")
-    print("| --- | --- | --- | --- | --- | --- |")
+    print("| bot, training | in-scope | MCC | best MCC | fit |")
+    print("| --- | --- | --- | --- | --- |")
     for bot in BOTS:
         for part in PARTS:
             name = f"{bot}-{part}-{Path(args.start).name}-{args.head}.json"
@@ -47,7 +47,7 @@ def main() -> None:
             row = json.loads(file.read_text())
             print(
                 f"| {bot}, {part} | {100 * row['in_scope']:.1f} | {row['mcc']:.3f} "
-                f"| {row['best_mcc']:.3f} | {row['threshold']:.2f} "
+                f"| {row['best_mcc']:.3f} "
                 f"| {row['fit_cpu_s']:.1f} s, {row['head']} |",
                 flush=True,
             )
@@ -65,17 +65,18 @@ def score(bot: str, part: str, start: str, head: str) -> dict[str, object]:
     began = time.process_time()
     shares = fitted.predict_proba(queries)
     per_text = (time.process_time() - began) / len(queries)
-    best, confidence = fitted.classes_[shares.argmax(axis=1)], shares.max(axis=1)
+    labels, none = shares[:, :-1], shares[:, -1]
+    best, score_ = fitted.classes_[labels.argmax(axis=1)], labels.max(axis=1)
+    score_ = score_ / (score_ + none)
     known = truth != OUTSIDE
 
     def mcc(threshold: float) -> float:
-        return matthews(truth, np.where(confidence < threshold, OUTSIDE, best))
+        return matthews(truth, np.where(score_ < threshold, OUTSIDE, best))
 
     return {
         "in_scope": float((best == truth)[known].mean()),
-        "mcc": mcc(fitted.reject_below_),
-        "best_mcc": max(mcc(t) for t in np.linspace(0.0, 1.0, 101)),
-        "threshold": fitted.reject_below_,
+        "mcc": mcc(0.5),
+        "best_mcc": max(mcc(t) for t in np.quantile(score_, np.linspace(0, 1, 201))),
         "head": fitted.head_,
         "fit_cpu_s": seconds,
         "texts_per_cpu_s": 1.0 / per_text,

@@ -91,7 +91,7 @@ def adapt(
     inner = InnerLoop.for_evaluation(run)
     if steps is not None:
         inner = replace(inner, num_steps=steps)
-    leaves, losses = _inner_steps(model, inner, theta, inner_state, given)
+    leaves, losses = inner_steps(model, inner, theta, inner_state, given)
     history = {
         "examples": given.examples,
         "label_names": given.named,
@@ -115,7 +115,7 @@ def _as_mlx(tree: ParamTree) -> ParamTree:
     return {name: mx.array(leaf) for name, leaf in tree.items()}
 
 
-def _inner_steps(
+def inner_steps(
     model: nn.Module,
     inner: InnerLoop,
     theta: ParamTree,

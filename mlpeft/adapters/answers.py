@@ -44,7 +44,7 @@ class Answers:
         out_of_scope: str | None,
         none_label: str,
     ) -> None:
-        scope = [label for label in labels if label != out_of_scope]
+        scope = [label for label in labels if label not in (out_of_scope, none_label)]
         self.names = [*scope, none_label]
         self._none = len(scope)
         place = {name: number for number, name in enumerate(scope)}
@@ -60,6 +60,15 @@ class Answers:
         # A class of its own is confident that a text is out of scope.
         outside = self._best == self._none
         self._in_scope_score = np.where(outside, -self.confidence, self.confidence)
+        if none_label in labels:
+            # What the head thinks of the labels, were the text of one of them.
+            shares = probabilities[:, inside].astype(np.float64)
+            best, none = shares.max(axis=1), probabilities[:, class_of == self._none]
+            self._in_scope_score = best / np.maximum(best + none.max(axis=1), 1e-12)
+            self.confidence_inside = best / np.maximum(shares.sum(axis=1), 1e-12)
+            self._best_inside = in_scope
+        else:
+            self.confidence_inside, self._best_inside = self.confidence, self._best
         self._known = (self.true != self._none).astype(np.float64)
         self._outside = 1.0 - self._known
         self.predicted = self._answer(reject_below)
@@ -83,7 +92,7 @@ class Answers:
             **self._of(self.predicted, weights),
             "in_scope_accuracy": weighted_mean(self._right_inside, known),
             "ece": calibration_error(self.bins(weights)),
-            "confidence": weighted_mean(self.confidence, weights),
+            "confidence": weighted_mean(self.confidence_inside, weights),
         }
         if self._outside.any():
             score, rows = self._in_scope_score, self._known > 0
@@ -110,7 +119,9 @@ class Answers:
     def bins(self, weights: np.ndarray) -> Bins:
         """Of texts in scope: of the others no answer without rejection is right."""
         return calibration(
-            self.confidence, self._best == self.true, weights * self._known
+            self.confidence_inside,
+            self._best_inside == self.true,
+            weights * self._known,
         )
 
     def thresholds(self) -> list[dict[str, float]]:

@@ -87,7 +87,7 @@ def model_card(adapter: Adapter, use: str = "") -> str:
         labels=_LABELS.format(
             names=names,
             confidences=_CALIBRATED if "head" in adapter.history else _UNCALIBRATED,
-            others=_others(getattr(adapter, "reject_below", 0.0)),
+            others=_others(adapter),
         )
         if labels
         else "",
@@ -103,8 +103,12 @@ def _what(adapter: Adapter) -> str:
     return "a meta-learned start, from which a few steps learn a task"
 
 
-def _others(reject_below: float) -> str:
+def _others(adapter: Adapter) -> str:
     """What becomes of a text of no label."""
+    reject_below = getattr(adapter, "reject_below", 0.0)
+    none = getattr(adapter, "none_label", None)
+    if none is not None:
+        return f"a text that is unlike the examples of all others gets {none!r}"
     if reject_below:
         return f"a text with a confidence below {reject_below:.3g} gets none of them"
     return "a text of any other kind gets one of them, too"

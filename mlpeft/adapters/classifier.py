@@ -42,11 +42,13 @@ class Classifier(Adapter):
 
     Attributes:
         reject_below: Confidence below which a text is none of the labels; 0: never.
+        none_label: The last of the labels, if it stands for "none of the others".
         multi_label: Whether labels do not exclude one another: each has a probability
             of its own.
     """
 
     reject_below: float = 0.0
+    none_label: str | None = None
     multi_label: bool = False
     _tokenizer: TextTokenizer | None = field(default=None, repr=False)
     _embedder: Embedder | None = field(default=None, repr=False)
@@ -120,5 +122,6 @@ class Classifier(Adapter):
         best = int(probabilities.argmax())
         confidence = float(probabilities[best])
         scores = dict(zip(self.labels, probabilities.tolist(), strict=True))
-        label = self.labels[best] if confidence >= reject_below else NONE_OF_THESE
-        return Prediction(label, confidence, scores)
+        if confidence >= reject_below:
+            return Prediction(self.labels[best], confidence, scores)
+        return Prediction(self.none_label or NONE_OF_THESE, confidence, scores)

@@ -37,7 +37,7 @@ EXAMPLES = "examples.safetensors"
 HISTORY = "story"
 """The key of `Adapter.history` in adapter.json, format 1."""
 DECISION = "decision"
-_DECISION_KEYS = ("reject_below", "multi_label")
+_DECISION_KEYS = ("reject_below", "multi_label", "none_label")
 """How a classifier decides; absent in folders of earlier versions."""
 
 if TYPE_CHECKING:

@@ -10,9 +10,7 @@ need scikit-learn.
 
 from __future__ import annotations
 
-import functools
 from dataclasses import replace
-from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -21,52 +19,27 @@ import numpy as np
 from mlpeft.adapters.answers import MULTI_LABEL_FROM
 from mlpeft.adapters.classification_report import RESAMPLES, report
 from mlpeft.adapters.classifier import NONE_OF_THESE, Classifier
+from mlpeft.adapters.estimator import OnClassToo, TextEstimator
+from mlpeft.adapters.head_fit import AUTO, HeadSettings, with_fitted_head
+from mlpeft.adapters.label_examples import joined, with_label_texts
 from mlpeft.adapters.labelled import read_examples, read_texts
 from mlpeft.adapters.starts import find_start
 from mlpeft.adapters.store import load_adapter, load_examples, save, save_examples
-from mlpeft.errors import ConfigError, DataError, nearest
-from mlpeft.heads.auto import KINDS, FittedHead, fit_head
-from mlpeft.heads.examples import Examples
-from mlpeft.heads.rejection import rejection_threshold
-from mlpeft.heads.unlabelled import fit_with_unlabelled, is_no_worse
-from mlpeft.tasks.families.intents.tokens import label_text
+from mlpeft.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from mlpeft.adapters.adapter import Adapter
-
-AUTO = "auto"
-BALANCED = "balanced"
-
-
-class _OnClassToo:
-    """A method that, called on the class, is given a new instance.
-
-    Called on the class, keywords that `__init__` takes go there.
-    """
-
-    def __init__(self, method: Callable[..., Any]) -> None:
-        self._method = method
-        functools.update_wrapper(self, method)  # type: ignore[arg-type]
-
-    def __get__(self, instance: Any, owner: type) -> Callable[..., Any]:
-        if instance is not None:
-            return functools.partial(self._method, instance)
-
-        @functools.wraps(self._method)
-        def fit(*args: Any, **keywords: Any) -> Any:
-            own = set(signature(owner).parameters) & set(keywords)
-            new = owner(**{key: keywords.pop(key) for key in own})
-            return self._method(new, *args, **keywords)
-
-        return fit
+    from mlpeft.adapters.label_examples import TextExamples
+    from mlpeft.heads.examples import Examples
 
 
-class TextClassifier:
+class TextClassifier(TextEstimator):
     """Classifies texts after a few labelled examples of each label, or none.
 
-    Attributes after `fit`: `classes_` (names of the labels, sorted), `adapter_` (what
+    Attributes after `fit`: `classes_` (names of the labels, sorted; with
+    `reject_below="auto"` then `none_label`), `adapter_` (what
     `save` writes), `head_` (kind of head), `held_out_accuracy_` (by kind of head, of
     examples that it was not fitted to), `reject_below_`.
 
@@ -82,11 +55,13 @@ class TextClassifier:
             label that is described here needs no other examples.
         class_weight: "balanced" for uneven numbers of examples; None.
         reject_below: Confidence below which `predict` answers `none_label`; "auto":
-            chosen from the examples; None: never.
+            `none_label` is one of `classes_`, with a probability of its own, as far as
+            the examples tell where the labels end; None: never.
         none_label: The answer to a text that is of no label.
+        inner_steps: Steps of LoRA in the encoder on all examples, before the head is
+            fitted; "auto": some, if they pay on held-out examples and take less than a
+            minute; 0: seconds in place of minutes.
     """
-
-    _estimator_type = "classifier"
 
     def __init__(
         self,
@@ -98,6 +73,7 @@ class TextClassifier:
         class_weight: str | None = None,
         reject_below: float | str | None = None,
         none_label: str = NONE_OF_THESE,
+        inner_steps: int | str = 0,
     ) -> None:
         self.start = start
         self.base = base
@@ -107,8 +83,9 @@ class TextClassifier:
         self.class_weight = class_weight
         self.reject_below = reject_below
         self.none_label = none_label
+        self.inner_steps = inner_steps
 
-    @_OnClassToo
+    @OnClassToo
     def fit(
         self, texts: Any, labels: Any = None, *, unlabelled: Any = None
     ) -> TextClassifier:
@@ -128,7 +105,7 @@ class TextClassifier:
             ConfigError: If a setting is invalid, or there is no such start.
             DataError: If the examples cannot be used, or the base is missing.
         """
-        self._check_settings()
+        settings = self._head_settings()
         found, rows, several = read_examples(texts, labels)
         adapter = find_start(self.start, self.base)
         if not isinstance(adapter, Classifier):
@@ -139,28 +116,21 @@ class TextClassifier:
         names = sorted({name for row in rows for name in row} | set(described))
         adapter = replace(
             adapter,
-            config=adapter.config.with_changes(
-                model={"logit_scale": 1.0},
-                task_distribution={"num_classes": max(len(names), 2)},
-            ),
+            config=adapter.config.with_changes(model={"logit_scale": 1.0}),
             labels=tuple(names),
             multi_label=several,
+            none_label=None,
             leaves=_without_head(adapter),
         )
-        texts_of_names, of_label = self._name_texts(names, described, rows)
-        x = adapter.embed([*found, *texts_of_names])
-        targets = np.zeros((len(x), len(names)), np.float32)
-        for number, row in enumerate(rows):
-            targets[number, [names.index(name) for name in row]] = 1.0
-        targets[len(found) + np.arange(len(of_label)), of_label] = 1.0
-        examples = Examples(
-            x,
-            targets,
-            np.ones(len(x), np.float32),
-            np.arange(len(x)) < len(found),
+        given = with_label_texts(
+            found, rows, names, described, new=names, named=self.label_names
         )
+        examples = given.embedded(adapter.embed)
+        if self.inner_steps:
+            adapter, examples = self._with_inner_steps(adapter, given, examples)
         more = None if unlabelled is None else adapter.embed(_more_texts(unlabelled))
-        self._fit(adapter, examples, more)
+        self.examples_ = examples
+        self._keep(with_fitted_head(adapter, examples, settings, more))
         return self
 
     def predict(self, texts: Any) -> np.ndarray:
@@ -244,40 +214,24 @@ class TextClassifier:
         if not hasattr(self, "examples_"):
             raise DataError("there is nothing to add to; call fit first")
         found, rows, several = read_examples(texts, labels)
-        old, classes = self.examples_, [str(name) for name in self.classes_]
+        settings = self._head_settings()
+        none = self.adapter_.none_label
+        classes = [label for label in self.adapter_.labels if label != none]
         new = sorted({name for row in rows for name in row} - set(classes))
         names = sorted([*classes, *new])
-        described = {
-            name: value
-            for name, value in dict(self.label_descriptions or {}).items()
-            if name in new
-        }
-        texts_of_names, of_label = self._name_texts(new, described, rows)
-        x = self.adapter_.embed([*found, *texts_of_names])
-        targets = np.zeros((len(old.x) + len(x), len(names)), np.float32)
-        places = [names.index(name) for name in classes]
-        targets[: len(old.x), places] = old.targets
-        for number, row in enumerate(rows, len(old.x)):
-            targets[number, [names.index(name) for name in row]] = 1.0
-        for number, label in enumerate(of_label, len(old.x) + len(found)):
-            targets[number, names.index(new[label])] = 1.0
-        examples = Examples(
-            np.concatenate([old.x, x]),
-            targets,
-            np.ones(len(targets), np.float32),
-            np.concatenate([old.real, np.arange(len(x)) < len(found)]),
-        )
-        config = self.adapter_.config.with_changes(
-            task_distribution={"num_classes": max(len(names), 2)}
-        )
+        described = dict(self.label_descriptions or {})
+        added = with_label_texts(
+            found, rows, names, described, new=new, named=self.label_names
+        ).embedded(self.adapter_.embed)
         adapter = replace(
             self.adapter_,
-            config=config,
             labels=tuple(names),
             multi_label=several or self.adapter_.multi_label,
+            none_label=None,
             leaves=_without_head(self.adapter_),
         )
-        self._fit(adapter, examples, None)
+        self.examples_ = joined(self.examples_, classes, added, names)
+        self._keep(with_fitted_head(adapter, self.examples_, settings))
         return self
 
     def save(self, folder: str | Path) -> Path:
@@ -317,139 +271,29 @@ class TextClassifier:
         found._keep(adapter)
         return found
 
-    def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """The arguments of the constructor, as scikit-learn asks for them."""
-        del deep
-        return {key: getattr(self, key) for key in signature(type(self)).parameters}
+    def _with_inner_steps(
+        self, adapter: Classifier, given: TextExamples, frozen: Examples
+    ) -> tuple[Classifier, Examples]:
+        steps = self.inner_steps
+        if steps != AUTO and not (isinstance(steps, int) and steps > 0):
+            raise ConfigError(
+                f"inner_steps: got {steps!r}, expected a whole number from 0, or "
+                f"{AUTO!r}"
+            )
+        if adapter.multi_label:
+            raise ConfigError(
+                "inner_steps: they take examples of one label each; leave them out "
+                "where a text may have several"
+            )
+        from mlpeft.adapters.tuning import with_inner_steps
 
-    def set_params(self, **params: Any) -> Self:
-        """Change arguments of the constructor."""
-        known = self.get_params()
-        for key, value in params.items():
-            if key not in known:
-                raise ConfigError(f"unknown setting {key!r}; {nearest(key, known)}")
-            setattr(self, key, value)
-        return self
+        return with_inner_steps(adapter, given, frozen, steps)
 
-    def __repr__(self) -> str:
-        defaults = signature(type(self)).parameters
-        changed = ", ".join(
-            f"{key}={value!r}"
-            for key, value in self.get_params().items()
-            if value != defaults[key].default
+    def _head_settings(self) -> HeadSettings:
+        """Those of the settings that the head is fitted by; raises as it does."""
+        return HeadSettings(
+            self.head, self.class_weight, self.reject_below, self.none_label
         )
-        fitted = f", {len(self.classes_)} labels" if hasattr(self, "classes_") else ""
-        return f"TextClassifier({changed})" + (f"  # fitted{fitted}" if fitted else "")
-
-    def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "adapter_")
-
-    def __sklearn_tags__(self) -> Any:
-        """What scikit-learn should know; it is installed where this is called."""
-        from sklearn.utils import ClassifierTags, InputTags, Tags, TargetTags
-
-        return Tags(
-            estimator_type="classifier",
-            target_tags=TargetTags(required=True),
-            classifier_tags=ClassifierTags(),
-            input_tags=InputTags(string=True, two_d_array=False),
-        )
-
-    def _check_settings(self) -> None:
-        problems = []
-        if self.head not in KINDS:
-            problems.append(
-                f"head: unknown {self.head!r}; {nearest(str(self.head), KINDS)}"
-            )
-        if self.class_weight not in (None, BALANCED):
-            problems.append(
-                f"class_weight: got {self.class_weight!r}, expected {BALANCED!r} or "
-                "None"
-            )
-        below = self.reject_below
-        is_share = isinstance(below, int | float) and 0 <= below <= 1
-        if below not in (None, AUTO) and not is_share:
-            problems.append(
-                f"reject_below: got {below!r}, expected {AUTO!r}, a number from 0 to "
-                "1, or None"
-            )
-        if problems:
-            raise ConfigError(problems)
-
-    def _name_texts(
-        self,
-        names: Sequence[str],
-        described: Mapping[str, str | Sequence[str]],
-        rows: Sequence[Sequence[str]],
-    ) -> tuple[list[str], list[int]]:
-        """Texts that say what a label means, and the index of its label for each."""
-        texts, of_label = [], []
-        has_examples = {name for row in rows for name in row}
-        for number, name in enumerate(names):
-            given = described.get(name, ())
-            own = [given] if isinstance(given, str) else list(given)
-            own = [text for text in own if text.strip()]
-            if self.label_names and label_text(name):
-                own.append(label_text(name))
-            if not own and name not in has_examples:
-                raise DataError(
-                    f"the label {name!r} has no examples and no words; describe it in "
-                    "label_descriptions"
-                )
-            texts += own
-            of_label += [number] * len(own)
-        return texts, of_label
-
-    def _fit(
-        self, adapter: Classifier, examples: Examples, unlabelled: np.ndarray | None
-    ) -> None:
-        """Fit a head to embedded examples and keep both."""
-        classes = examples.targets.shape[1]
-        if classes < (1 if adapter.multi_label else 2):
-            raise DataError(
-                f"expected examples of at least two labels, got "
-                f"{int(examples.real.sum())} of {classes}; add examples of another "
-                "label (in Python, label_descriptions may describe one)"
-            )
-        self.examples_ = examples
-        if self.class_weight == BALANCED:
-            examples = examples.balanced()
-        fitted = fit_head(examples, self.head, multi_label=adapter.multi_label)
-        head, kind = fitted.head, fitted.kind
-        if unlabelled is not None and len(unlabelled) and not adapter.multi_label:
-            best = fitted.accuracy.get(kind, 0.0)
-            if is_no_worse(examples, unlabelled, best):
-                head, kind = fit_with_unlabelled(examples, unlabelled), "unlabelled"
-        leaves = adapter.leaves | {"head.weight": head.weight, "head.bias": head.bias}
-        history = {
-            "examples": int(examples.real.sum()),
-            "label_names": bool((~examples.real).any()),
-            "head": kind,
-            "held_out_accuracy": fitted.accuracy,
-            "unlabelled": 0 if unlabelled is None else len(unlabelled),
-        }
-        below = self._threshold(examples, fitted, adapter)
-        self._keep(
-            replace(
-                adapter,
-                leaves=leaves,
-                reject_below=below,
-                history=adapter.history | history,
-                _model=None,
-                _merged=None,
-            )
-        )
-        # The base and the adapter are as they were: only the head is new.
-        self.adapter_.take_encoder(adapter)
-
-    def _threshold(
-        self, examples: Examples, fitted: FittedHead, adapter: Classifier
-    ) -> float:
-        if self.reject_below is None or adapter.multi_label:
-            return 0.0
-        if self.reject_below == AUTO:
-            return rejection_threshold(examples, fitted) or 0.0
-        return float(self.reject_below)
 
     def _keep(self, adapter: Classifier) -> None:
         self.adapter_ = adapter

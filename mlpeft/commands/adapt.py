@@ -64,7 +64,7 @@ def adapt(
         str | None,
         typer.Option(
             help='With --start: confidence below which a text is "none of these"; a '
-            "number from 0 to 1, or auto.",
+            "number from 0 to 1, or auto: it becomes one more label.",
             show_default="never",
         ),
     ] = None,
@@ -75,10 +75,29 @@ def adapt(
             show_default=False,
         ),
     ] = None,
-    steps: Annotated[
-        int | None,
+    descriptions: Annotated[
+        Path | None,
         typer.Option(
-            min=0, help="Inner steps.", show_default="as the run's evaluation"
+            help="With --start: a file as --support, whose texts say what a label is "
+            "about; a label that is described needs no examples.",
+            show_default=False,
+        ),
+    ] = None,
+    class_weight: Annotated[
+        str | None,
+        typer.Option(
+            help="With --start: balanced, so that labels with few examples weigh as "
+            "much as others.",
+            show_default="each example weighs the same",
+        ),
+    ] = None,
+    steps: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NUMBER|auto",
+            help="Inner steps. With --start, of LoRA before the head is fitted; auto: "
+            "some, if they pay on held-out examples and take less than a minute.",
+            show_default="as the run's evaluation; with --start none",
         ),
     ] = None,
     label_names: Annotated[
@@ -105,9 +124,9 @@ def adapt(
             param_hint="--start / --checkpoint",
         )
     if checkpoint is None:
-        if steps is not None or config is not None or overrides or allow_module:
+        if config is not None or overrides or allow_module:
             raise typer.BadParameter(
-                "--steps, --config, --set and --allow-module go with --checkpoint",
+                "--config, --set and --allow-module go with --checkpoint",
                 param_hint="--start",
             )
         settings = {
@@ -116,12 +135,17 @@ def adapt(
             "head": head,
             "label_names": True if label_names is None else label_names,
             "reject_below": _threshold(reject_below),
+            "class_weight": class_weight,
+            "label_descriptions": _descriptions(descriptions),
+            "inner_steps": _steps(steps, auto=True) or 0,
         }
         _fit(settings, support, unlabelled, output, json_output)
         return
-    if base is not None or unlabelled is not None or reject_below or head != "auto":
+    with_start = (base, unlabelled, reject_below, descriptions, class_weight)
+    if any(value is not None for value in with_start) or head != "auto":
         raise typer.BadParameter(
-            "--base, --head, --reject-below and --unlabelled go with --start",
+            "--base, --head, --reject-below, --unlabelled, --descriptions and "
+            "--class-weight go with --start",
             param_hint="--checkpoint",
         )
     from mlpeft.adapters.adapt import adapt as learn
@@ -131,7 +155,7 @@ def adapt(
         checkpoint,
         support,
         output,
-        steps=steps,
+        steps=_steps(steps, auto=False),
         label_names=label_names,
         config=config,
         overrides=overrides or (),
@@ -180,27 +204,63 @@ def _fit(
             "labels": list(fitted.adapter_.labels),
             "examples": history["examples"],
             "head": fitted.head_,
+            "steps": history.get("steps", 0) if settings["inner_steps"] else 0,
             "held_out_accuracy": fitted.held_out_accuracy_,
             "reject_below": fitted.reject_below_,
+            "none_label": fitted.adapter_.none_label,
             "seconds": round(seconds, 3),
         }
         typer.echo(json.dumps(record))
         return
+    none = fitted.adapter_.none_label
+    labels = len(fitted.classes_) - (none is not None)
     typer.echo(
-        f"Learned {len(fitted.classes_)} labels from {history['examples']} examples in "
+        f"Learned {labels} labels from {history['examples']} examples in "
         f"{seconds:.1f} s; head: {fitted.head_}"
     )
+    if "tuning" in history:
+        typer.echo(f"Inner steps: {history['steps']} ({history['tuning']})")
     if fitted.held_out_accuracy_:
         shares = (
             f"{kind} {100 * share:.1f} %"
             for kind, share in fitted.held_out_accuracy_.items()
         )
         typer.echo(f"Right on examples that were held out: {', '.join(shares)}")
+    if none is not None:
+        typer.echo(f"A text that is unlike all of them is labelled {none!r}")
+    elif settings["reject_below"] == "auto":
+        typer.echo("Too few examples to tell what is none of the labels")
     if fitted.reject_below_:
         typer.echo(
             f"Below a confidence of {fitted.reject_below_:.2f} a text is none of these"
         )
     typer.echo(_next(output))
+
+
+def _steps(given: str | None, *, auto: bool) -> Any:
+    """The number that a text says, or "auto"; None if there is no text."""
+    if given is None or (auto and given == "auto"):
+        return given
+    if given.isdecimal():
+        return int(given)
+    expected = "a whole number" + (" or auto" if auto else "; auto goes with --start")
+    raise typer.BadParameter(
+        f"got {given!r}, expected {expected}", param_hint="--steps"
+    )
+
+
+def _descriptions(file: Path | None) -> dict[str, list[str]] | None:
+    """The descriptions of a file by label."""
+    from mlpeft.adapters.labelled import read_examples
+
+    if file is None:
+        return None
+    described: dict[str, list[str]] = {}
+    texts, rows, _ = read_examples(file)
+    for text, labels in zip(texts, rows, strict=True):
+        for label in labels:
+            described.setdefault(label, []).append(text)
+    return described
 
 
 def _threshold(given: str | None) -> float | str | None:

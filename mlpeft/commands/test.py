@@ -107,6 +107,7 @@ def test(
     Intervals are 95 %, by bootstrap over the texts.
     """
     from mlpeft.adapters.classification_report import report
+    from mlpeft.adapters.classifier import NONE_OF_THESE
     from mlpeft.adapters.completer import Completer
     from mlpeft.adapters.labelled import read_examples
     from mlpeft.adapters.store import load_adapter
@@ -132,6 +133,7 @@ def test(
         multi_label=found.multi_label,
         reject_below=found.reject_below if reject_below is None else reject_below,
         out_of_scope=out_of_scope,
+        none_label=found.none_label or NONE_OF_THESE,
         seed=seed,
         worst=len(texts),
     )

@@ -44,7 +44,7 @@ class FittedHead:
         head: Calibrated.
         kind: Which it is.
         rows: Rows of the examples that were held out, each once.
-        logits: (rows, classes) calibrated logits of these.
+        held_out: (rows, classes) calibrated logits of these, by kind of head.
         factors: Inverse temperature by kind of head.
         accuracy: Share of these with the right label, by kind of head; empty where
             every class has one row, and nothing could be held out.
@@ -53,7 +53,7 @@ class FittedHead:
     head: LinearHead
     kind: str
     rows: np.ndarray
-    logits: np.ndarray
+    held_out: dict[str, np.ndarray] = field(default_factory=dict)
     factors: dict[str, float] = field(default_factory=dict)
     accuracy: dict[str, float] = field(default_factory=dict)
 
@@ -80,7 +80,7 @@ def fit_head(
     if not len(rows):
         chosen = "prototype" if kind == "auto" else kind
         head = calibrated(examples, chosen, {}, fits)
-        return FittedHead(head, chosen, rows, rows[:, None])
+        return FittedHead(head, chosen, rows)
     targets = examples.targets[rows]
     factors = {
         name: best_factor(logits, targets, multi_label=multi_label)
@@ -101,7 +101,7 @@ def fit_head(
         name: _accuracy(logits, targets, multi_label=multi_label)
         for name, logits in scored.items()
     }
-    return FittedHead(head, chosen, rows, scored[chosen], factors, accuracy)
+    return FittedHead(head, chosen, rows, scored, factors, accuracy)
 
 
 def calibrated(

@@ -69,6 +69,13 @@ class Examples:
             self.x[rows], self.targets[rows], self.weights[rows], self.real[rows]
         )
 
+    def of_known_classes(self) -> Examples:
+        """The same without the columns of classes that have no example.
+
+        A logistic head pushes down the logits of such classes, and so lifts the others.
+        """
+        return replace(self, targets=self.targets[:, self.targets.any(axis=0)])
+
     @property
     def y(self) -> np.ndarray:
         """(n,) the class of each example, where each has one label."""

@@ -117,6 +117,24 @@ def test_below_the_threshold_is_none_of_these(base):
     assert result["accuracy"] == pytest.approx(1 / 9)
 
 
+def test_none_of_these_is_one_more_label_where_examples_end(base, tmp_path):
+    """Three labels, of which each is left out in turn; then a fourth is added."""
+    texts = [*TEXTS, "please please", "please please please"]
+    labels = [*LABELS, "plea", "plea"]
+    clf = TextClassifier(base=base, reject_below="auto", none_label="other")
+    clf.fit(texts, labels)
+    assert list(clf.classes_) == ["delivery", "plea", "refund", "other"]
+    shares = clf.predict_proba(texts)
+    np.testing.assert_allclose(shares.sum(axis=1), 1.0, atol=1e-5)
+    loaded = TextClassifier.load(clf.save(tmp_path / "adapter"))
+    assert loaded.adapter_.none_label == "other"
+    assert list(loaded.predict(texts)) == list(clf.predict(texts))
+    result = loaded.evaluate(["is is is", *texts], ["else", *labels], resamples=0)
+    assert result["out_of_scope_texts"] == 1
+    loaded.add_examples(["is is", "is is is"], ["more", "more"])
+    assert set(loaded.classes_) - {"other"} == {"delivery", "plea", "refund", "more"}
+
+
 def test_unlabelled_texts_are_used_or_left(base):
     clf = TextClassifier(base=base).fit(TEXTS, LABELS, unlabelled=["my money please"])
     assert clf.adapter_.history["unlabelled"] == 1
@@ -170,3 +188,34 @@ def test_what_is_not_fitted_says_so():
     for call in (lambda c: c.predict(["x"]), lambda c: c.save("x")):
         with pytest.raises(DataError, match="not fitted"):
             call(TextClassifier())
+
+
+def test_inner_steps_change_the_encoder_and_are_kept(base, tmp_path):
+    """Two steps of LoRA; more examples are then embedded by the encoder they made."""
+    clf = TextClassifier(base=base, inner_steps=2).fit(TEXTS, LABELS)
+    assert clf.adapter_.history["steps"] == 2
+    assert any("lora" in name for name in clf.adapter_.leaves)
+    frozen = TextClassifier(base=base).fit(TEXTS, LABELS)
+    assert not np.allclose(clf.examples_.x, frozen.examples_.x, atol=1e-6)
+    loaded = TextClassifier.load(clf.save(tmp_path / "adapter"))
+    np.testing.assert_allclose(
+        loaded.predict_proba(TEXTS), clf.predict_proba(TEXTS), atol=1e-5
+    )
+    loaded.add_examples(["where is my"], ["delivery"])
+    np.testing.assert_allclose(loaded.examples_.x[:8], clf.examples_.x[:8], atol=1e-6)
+
+
+def test_inner_steps_are_left_out_where_they_do_not_pay(base, monkeypatch):
+    clf = TextClassifier(base=base, inner_steps="auto").fit(TEXTS, LABELS)
+    assert "held-out loss" in clf.adapter_.history["tuning"]
+    assert list(clf.predict(TEXTS)) == LABELS
+    one = TextClassifier(base=base, inner_steps="auto", label_names=False)
+    one.fit(TEXTS[:2], LABELS[:2])
+    assert (one.adapter_.history["steps"], one.adapter_.history["tuning"]) == (
+        0,
+        "too few examples to hold any out",
+    )
+    monkeypatch.setattr("mlpeft.adapters.tuning.LIMIT_S", 0.0)
+    slow = TextClassifier(base=base, inner_steps="auto").fit(TEXTS, LABELS)
+    assert slow.adapter_.history["steps"] == 0
+    assert "would take" in slow.adapter_.history["tuning"]

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from mlpeft.cli import app
 from mlpeft.config import parse_yaml
-from tests.adapters.runs import EXAMPLES, write_run
+from tests.adapters.runs import EXAMPLES, write_base, write_run
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 
@@ -78,3 +78,19 @@ def test_the_shipped_recipes_adapt_to_any_number_of_examples(tmp_path, recipe, c
     result = CliRunner().invoke(app, ["predict", "--adapter", output, EXAMPLES[0][0]])
     assert result.exit_code == 0, result.output
     assert result.output.startswith("delivery ")
+
+
+def test_labels_are_described_and_weighed(tmp_path):
+    """A label without examples is known by its description alone."""
+    base = write_base(tmp_path / "base")
+    support, about = tmp_path / "support.csv", tmp_path / "about.csv"
+    support.write_text("text,label\nwhere is my parcel,a1\nmy parcel please,a1\n")
+    about.write_text("text,label\nmoney back,2\n")
+    words = ["adapt", "--start", "none", "--base", str(base), "--support", str(support)]
+    words += ["--descriptions", str(about), "--output", str(tmp_path / "made")]
+    result = CliRunner().invoke(app, [*words, "--class-weight", "balanced", "--json"])
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.output)["labels"] == ["2", "a1"]
+    result = CliRunner().invoke(app, [*words, "--class-weight", "even"])
+    assert result.exit_code != 0
+    assert "class_weight" in str(result.exception)

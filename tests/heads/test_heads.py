@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mlpeft.heads.auto import KINDS, fit_head
+from mlpeft.heads.auto import KINDS, calibrated, fit_head
 from mlpeft.heads.examples import Examples
 from mlpeft.heads.linear import ABSENT, softmax
 from mlpeft.heads.logistic import C, fit_logistic
 from mlpeft.heads.prototype import fit_prototype
-from mlpeft.heads.rejection import rejection_threshold
+from mlpeft.heads.rejection import choose_rejection, rejection, with_none
 from mlpeft.heads.ridge import fit_ridge
 from mlpeft.heads.temperature import best_factor
 from mlpeft.heads.unlabelled import fit_with_unlabelled, is_no_worse
@@ -121,21 +121,49 @@ def test_rare_classes_gain_by_balanced_weights():
     assert recall[1] > recall[0]
 
 
-def test_texts_of_unknown_classes_are_below_the_threshold():
+def test_texts_of_unknown_classes_have_smaller_logits():
     x, y = sample(8, classes=12, spread=0.15)
     known = y < 8
     examples = Examples.of(x[known], y[known], 8)
     fitted = fit_head(examples)
-    threshold = rejection_threshold(examples, fitted)
-    confidence = softmax(fitted.head(sample(40, 2, 0.15, 12)[0])).max(axis=1)
-    unknown = sample(40, 2, 0.15, 12)[1] >= 8
-    assert (confidence[unknown] < threshold).mean() > 0.8
-    assert (confidence[~unknown] >= threshold).mean() > 0.8
+    found = choose_rejection(examples, fitted, fitted.held_out)
+    head = with_none(calibrated(examples, found.kind, fitted.factors), found.logit)
+    queries, truth = sample(40, 2, 0.15, 12)
+    answers = head(queries).argmax(axis=1)
+    assert (answers[truth >= 8] == 8).mean() > 0.8
+    assert (answers[truth < 8] == truth[truth < 8]).mean() > 0.8
+    assert found.score > 0.8
 
 
-def test_one_example_of_each_class_says_nothing_of_a_threshold():
+def test_classes_left_out_do_not_lift_the_logits_of_others():
+    """Else texts of no class seem to have larger logits than they will have."""
+    x, y = sample(8, spread=0.3)
+    wide = Examples.of(x, y, CLASSES + 20)
+    narrow = wide.of_known_classes()
+    assert narrow.targets.shape[1] == CLASSES
+    np.testing.assert_array_equal(narrow.y, y)
+    lifted, plain = (fit_logistic(e)(x).max(axis=1).mean() for e in (wide, narrow))
+    assert lifted > plain + 0.1
+
+
+def test_the_head_that_rejects_best_is_chosen():
+    x, y = sample(8, classes=12, spread=0.3)
+    examples = Examples.of(x[y < 8], y[y < 8], 8)
+    fitted = fit_head(examples)
+    scores = {
+        kind: choose_rejection(examples, fitted, [kind]).score
+        for kind in fitted.held_out
+    }
+    assert set(scores) == {"prototype", "ridge", "logistic", "mean"}
+    found = choose_rejection(examples, fitted, fitted.held_out)
+    assert found.score == max(scores.values()) == scores[found.kind]
+
+
+def test_one_example_of_each_class_says_nothing_of_what_has_none():
     examples = Examples.of(*sample(1), CLASSES)
-    assert rejection_threshold(examples, fit_head(examples)) is None
+    fitted = fit_head(examples)
+    assert choose_rejection(examples, fitted, ["prototype"]) is None
+    assert rejection(examples, "prototype", fit_prototype) is None
 
 
 def test_unlabelled_texts_help_at_one_shot():
