@@ -6,6 +6,7 @@ The learners of other algorithms inherit from it.
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -21,6 +22,7 @@ from mlpeft.config import (
     checked,
 )
 from mlpeft.meta import state
+from mlpeft.meta.adapted_model import adapted_model
 from mlpeft.meta.aggregate import combine
 from mlpeft.meta.engine import Engine
 from mlpeft.meta.functional import get_params, set_params
@@ -28,6 +30,7 @@ from mlpeft.meta.inner import InnerLoop
 from mlpeft.meta.outer import OuterStep
 from mlpeft.meta.strategies import Course
 from mlpeft.meta.user_episodes import as_episodes
+from mlpeft.models.losses import cross_entropy_loss
 from mlpeft.params import read_npz, write_npz
 from mlpeft.seeds import Purpose, generator
 from mlpeft.work import SummedTotals
@@ -224,6 +227,35 @@ class ReptileLearner:
             "support_loss": result.support_loss.mean().item(),
             "param_diff": moved.param_diff,
         }
+
+    def adapt(
+        self,
+        x: Array,
+        y: Array,
+        loss_fn: LossFn = cross_entropy_loss,
+        *,
+        num_steps: int | None = None,
+    ) -> nn.Module:
+        """A copy of the model that has learned one task; theta stays.
+
+        Args:
+            x: Inputs of the task's examples.
+            y: Their labels or targets.
+            loss_fn: `(outputs, targets) -> scalar`.
+            num_steps: Inner steps; None: `num_inner_steps`.
+
+        Raises:
+            ValueError: If shapes or labels do not fit the model.
+            ConfigError: If the algorithm's adapted model consists of more than leaves:
+                matching and relation networks compare with the examples.
+        """
+        inner = self.inner
+        if num_steps is not None:
+            inner = replace(inner, num_steps=num_steps)
+        outputs = self._engine(loss_fn).outputs
+        (episode,) = as_episodes([(x, y, x, y)], loss_fn, outputs)
+        make_rng = partial(self._rng, Purpose.TEST, 0)
+        return adapted_model(self.model, loss_fn, inner, self.meta, episode, make_rng)
 
     def evaluate(
         self, episodes: Sequence[Sequence[Array]], loss_fn: LossFn
