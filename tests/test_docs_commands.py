@@ -80,6 +80,7 @@ LESS = {
     "default": "",
     "digits": "",
     "intents": "model.weights={encoder} task_distribution.input_dim=8",
+    "maml": "model.hidden_dim=4",
     "intents_reptile": "model.weights={encoder} task_distribution.input_dim=8",
     "omniglot": "model.hidden_dim=4 meta_learning.inner_state=reset",
     "quickstart": "",

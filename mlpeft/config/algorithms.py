@@ -53,6 +53,8 @@ def problem(meta: MetaLearningSection) -> str | None:
         "reset": name == "joint" and meta.inner_state == "carry",
         f"outer_optimizer: {name} moves theta after each task, by outer_lr alone; set "
         "sgd": name == "reptile_serial" and meta.outer_optimizer != "sgd",
+        f"batch_norm: {name} takes no inner steps that could have statistics each; set "
+        "running": meta.batch_norm == "per-step" and name in {*METRIC, "joint"},
     } | (_adam_rules(meta) if meta.inner_optimizer == "adam" else {})
     found = next((text for text, broken in rules.items() if broken), None)
     return None if found is None else f"meta_learning.{found}"

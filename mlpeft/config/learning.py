@@ -142,6 +142,13 @@ class MetaLearningSection(Section):
         description="Moments of the inner optimiser: reset for each task (reset), or "
         "part of the meta-state and averaged over tasks like theta (carry)",
     )
+    batch_norm: Literal["batch", "running", "per-step"] = Field(
+        default="batch",
+        description="What batch norms normalise by at evaluation: the batch at hand "
+        "(batch), averages over training (running), or averages of each inner step by "
+        "itself, as in MAML++ (per-step). Training normalises by the batch, and keeps "
+        "the averages as part of the meta-state",
+    )
     inner_batch_size: PositiveInt | None = Field(
         default=None,
         description="Support examples per inner step, cyclic without replacement; "

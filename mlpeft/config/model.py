@@ -54,5 +54,6 @@ class ModelSection(Section):
     transductive: bool = Field(
         default=True,
         description="Queries of an episode share one batch for batch norm at "
-        "evaluation; false: each is classified alone with the support set",
+        "evaluation; false: each is classified alone with the support set. Without "
+        "effect where meta_learning.batch_norm is running or per-step",
     )

@@ -239,7 +239,9 @@ def _fresh_start(runner: ShardRunner) -> ParamTree:
         Purpose.BASELINE,
         peft=config.peft,
     )
-    return state.new(model, runner.inner, config.run.seed, Purpose.BASELINE)
+    # It has seen nothing, so it has no running statistics: it takes the batch's.
+    inner = replace(runner.inner, batch_norm="batch")
+    return state.new(model, inner, config.run.seed, Purpose.BASELINE)
 
 
 def _tune(
@@ -318,12 +320,14 @@ def _episode_counter(progress: EpisodeCallback | None) -> EpisodeCallback:
 def _checked_meta(runner: ShardRunner, trained: Trained) -> ParamTree:
     """The trained meta-state, checked against the model.
 
-    A training head is left out, and so is a carried inner state where the configuration
-    has it reset.
+    A training head is left out, and so is carried state that the configuration has no
+    use for.
+
+    Raises:
+        ConfigError: If it wants statistics of batch norms, and there are none.
     """
     leaves = state.without_head(trained.meta)
-    left_out = frozenset() if runner.inner.carries else state.carried(leaves)
-    meta = {name: leaves[name] for name in sorted(leaves.keys() - left_out)}
+    meta = state.fitted(leaves, runner.inner, f"checkpoint {trained.path}")
     expected = state.without_head(runner.schema)
     params.check_schema(expected, meta, f"checkpoint {trained.path}")
     return meta

@@ -52,6 +52,7 @@ def joint_config(config: RunConfig, run_dir: Path) -> RunConfig:
         | {
             "algorithm": "joint",
             "inner_state": "reset",
+            "batch_norm": "batch" if settings.batch_norm == "batch" else "running",
             "first_order": False,
             "aggregation": "mean",
             "update_clip": None,

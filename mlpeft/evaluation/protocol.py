@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 NO_NORM: Final = "none"
 TRANSDUCTIVE: Final = "batch statistics, all queries of an episode together"
 ALONE: Final = "batch statistics, each query alone with the support set"
+RUNNING: Final = "running statistics of training"
+PER_STEP: Final = "running statistics of each inner step of training"
 NO_STATE: Final = "none"
 FRESH: Final = "fresh in each task"
 CARRIED: Final = "carried from training"
@@ -26,7 +28,8 @@ def protocol(runner: ShardRunner) -> dict[str, Any]:
         "k_shot": tasks.k_shot,
         "query_size": tasks.query_size,
         "seed": config.run.seed,
-        "transductive": config.model.transductive,
+        "transductive": config.model.transductive
+        and config.meta_learning.batch_norm == "batch",
         "batch_norm": batch_norm(runner),
         "head": config.evaluation.head,
         "inner_optimizer": config.meta_learning.inner_optimizer,
@@ -41,6 +44,11 @@ def batch_norm(runner: ShardRunner) -> str:
     """Which statistics normalise the queries."""
     if not runner.uses_batch_statistics:
         return NO_NORM
+    match runner.config.meta_learning.batch_norm:
+        case "running":
+            return RUNNING
+        case "per-step":
+            return PER_STEP
     return TRANSDUCTIVE if runner.config.model.transductive else ALONE
 
 

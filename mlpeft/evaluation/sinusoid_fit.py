@@ -89,6 +89,11 @@ def _check(config: RunConfig) -> None:
             f"{section.num_classes}"
         )
         raise ConfigError([problem])
+    if config.meta_learning.batch_norm != "batch":
+        raise ConfigError(
+            "meta_learning.batch_norm: a curve is drawn with the statistics of its "
+            f"batch, and this run has {config.meta_learning.batch_norm}; set batch"
+        )
 
 
 def _predict(

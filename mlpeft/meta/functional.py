@@ -14,6 +14,7 @@ from mlpeft.errors import ShapeError
 from mlpeft.meta.adaptation import PLAIN
 from mlpeft.meta.dropout import Dropouts
 from mlpeft.meta.gradient_checkpoints import GradientCheckpoints
+from mlpeft.models.batch_norms import BatchNorms
 from mlpeft.models.losses import cross_entropy_loss
 from mlpeft.models.pretrained.loss_positions import (
     LOSS_POSITIONS,
@@ -73,9 +74,9 @@ class Functional:
         self.model = model
         self.adaptation = adaptation.bound(model)
         self.loss_fn = loss_fn
-        self.uses_batch_statistics = any(
+        self.norms = BatchNorms(model)
+        self.uses_batch_statistics = bool(self.norms) or any(
             getattr(module, "uses_batch_statistics", False)
-            or isinstance(module, nn.BatchNorm)
             for module in model.modules()
         )
         self.starts_episodes = self.adaptation.starts_episodes(model)
@@ -142,6 +143,18 @@ class Functional:
             return {}
         set_params(self.model, self.adaptation.model_leaves(theta))
         return self.adaptation.episode_start(self.model, support_x, support_y, theta)
+
+    def statistics(
+        self, params: MlxTree, x: ModelInput, key: mx.array | None = None
+    ) -> MlxTree:
+        """Mean and variance (channels,) that each batch norm sees in a batch.
+
+        Call inside `installed()`. Arguments are those of `loss`; names those of
+        `BatchNorms.recording`.
+        """
+        with self.dropouts.drawing(key), self.norms.recording() as seen:
+            self.predict(params, x)
+        return seen
 
     def loss(
         self,

@@ -73,6 +73,8 @@ class InnerLoop:
         grad_clip: Largest global norm of a gradient; None: no limit.
         micro_batch: Examples of a step that are computed at a time; None: all.
         first_order: Whether gradients of the steps count as constants.
+        batch_norm: What batch norms normalise by at evaluation, see
+            `mlpeft.meta.norm_statistics`.
         adaptation: What adapts, and how.
     """
 
@@ -86,6 +88,7 @@ class InnerLoop:
     grad_clip: float | None = _DEFAULTS.inner_grad_clip
     micro_batch: int | None = _DEFAULTS.inner_micro_batch
     first_order: bool = _DEFAULTS.first_order
+    batch_norm: Literal["batch", "running", "per-step"] = _DEFAULTS.batch_norm
     adaptation: Adaptation = PLAIN
 
     @classmethod
@@ -103,6 +106,7 @@ class InnerLoop:
             grad_clip=config.inner_grad_clip,
             micro_batch=config.inner_micro_batch,
             first_order=config.first_order,
+            batch_norm=config.batch_norm,
             adaptation=adaptation,
         )
 
@@ -168,12 +172,13 @@ class Iterate(NamedTuple):
 
 
 IterateT = TypeVar("IterateT")
+SeenT = TypeVar("SeenT")
 
 
 def inner_steps(
-    step: Callable[[IterateT, Batch], IterateT],
+    step: Callable[[IterateT, SeenT], IterateT],
     start: IterateT,
-    batches: Iterable[Batch],
+    batches: Iterable[SeenT],
 ) -> Iterator[IterateT]:
     """The start, then the iterate after each step; none is computed before its turn.
 

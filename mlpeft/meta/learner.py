@@ -312,8 +312,10 @@ class ReptileLearner:
         theta, inner_state = state.split(read_npz(path))
         own_theta, own_state = state.split(self.meta)
         params.check_schema(params.schema(own_theta), theta, f"checkpoint {path}")
-        carried = inner_state if self.inner.carries and inner_state else own_state
-        self.meta = state.join(theta, carried)
+        carried = {k: leaf for k, leaf in inner_state.items() if k in own_state}
+        expected = params.schema({name: own_state[name] for name in carried})
+        params.check_schema(expected, carried, f"checkpoint {path}")
+        self.meta = state.join(theta, own_state | carried)
 
     def _training(self, episodes: list[Episode]) -> list[Episode]:
         """Episodes as the algorithm trains on them."""

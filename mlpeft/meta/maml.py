@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import mlx.core as mx
 
+from mlpeft.meta import norm_statistics
 from mlpeft.meta.inner import inner_loop
 
 if TYPE_CHECKING:
@@ -33,11 +34,14 @@ class MetaGradient(NamedTuple):
         support_loss: Of the last inner step's examples, before it; a number, or one a
             task.
         query_loss: Of the queries after the last step; likewise.
+        statistics: Those of batch norms after the task, or one set a task; {} unless
+            kept.
     """
 
     total: MlxTree
     support_loss: mx.array
     query_loss: mx.array
+    statistics: MlxTree
 
 
 def meta_gradient(
@@ -59,21 +63,29 @@ def meta_gradient(
         functional: The model and its loss.
         inner: The inner loop.
         theta: Where to take the gradient; each leaf is differentiated.
-        state: The inner optimiser's state to start with.
+        state: The inner optimiser's state to start with, and the statistics of batch
+            norms where they are kept.
         support: What the steps see.
         query: The queries.
         axis: Whether there is an axis of tasks in front of the arrays.
         weights: (num_steps,) w_1, ...; None: only the last counts, with weight 1.
     """
     tasks = len(support.whole.y)
+    moments, statistics = norm_statistics.split(state)
 
     def loss_of(params: MlxTree, shared: MlxTree) -> mx.array:
         return axis.map(functional.loss)(axis.spread(params, shared, tasks), *query)
 
-    def loss(theta: MlxTree) -> tuple[mx.array, mx.array, mx.array]:
+    def loss(theta: MlxTree) -> tuple[mx.array, mx.array, mx.array, MlxTree]:
         shared = functional.adaptation.begin(theta)
         total = mx.array(0.0)
-        iterates = inner_loop(functional, inner, theta, state, support, axis)
+        iterates = inner_loop(functional, inner, theta, moments, support, axis)
+        kept: MlxTree = {}
+        if statistics:
+            iterates = iter(path := list(iterates))
+            kept = norm_statistics.moved(
+                functional, statistics, path, support, query, axis, shared
+            )
         for number, iterate in enumerate(iterates):
             if weights is not None and number > 0:
                 one = loss_of(iterate.params, shared)
@@ -81,7 +93,7 @@ def meta_gradient(
         if weights is None:
             one = loss_of(iterate.params, shared)
             total = mx.sum(one)
-        return total, iterate.loss, one
+        return total, iterate.loss, one, kept
 
-    (_, support_loss, query_loss), gradient = mx.value_and_grad(loss)(theta)
-    return MetaGradient(gradient, support_loss, query_loss)
+    (_, support_loss, query_loss, kept), gradient = mx.value_and_grad(loss)(theta)
+    return MetaGradient(gradient, support_loss, query_loss, kept)

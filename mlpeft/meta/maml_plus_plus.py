@@ -4,8 +4,8 @@
 step k, and the meta-gradient of `sum_k w_k L_query(theta_k)`. The weights are equal at
 first and move linearly to the last step alone (the paper's multi-step loss and its
 annealing). Scale and shift of batch normalisation take a learned step of their own in
-each inner step, in place of a gradient step, so that each has its own values; the
-statistics are those of the batch, as in every model here.
+each inner step, in place of a gradient step, so that each has its own values. With
+`batch_norm: per-step` each step has statistics of its own at evaluation, too.
 
 References:
     Antoniou, Edwards and Storkey, "How to train your MAML", 2019, arXiv 1810.09502,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias, cast
 import mlx.core as mx
 import numpy as np
 
+from mlpeft.meta import norm_statistics
 from mlpeft.meta.inner import Iterate, batch_gradients, grad_step, inner_steps
 from mlpeft.meta.support import Examples, PreparedSupport, SupportPlan, as_arrays
 from mlpeft.meta.task_axis import AllTasks, OneTask
@@ -38,15 +39,16 @@ class _Functions(NamedTuple):
 
     Attributes:
         axis: Which of the two.
-        begin: `(theta, x, y) -> leaves` that episodes start with beside theta.
-        step: `(params, state, batch) -> (params, state)` after one inner step.
-        score: `(params, support_x, query_x, query_y) -> (loss,)`, `(loss, acc)` or
-            `(loss, acc, calibration)`.
+        begin: `(theta, x, y, norms) -> leaves` that episodes start with beside theta.
+        step: `(params, state, batch, norms) -> (params, state)` after one inner step.
+        score: `(params, norms, support_x, query_x, query_y) -> (loss,)`, `(loss, acc)`
+            or `(loss, acc, calibration)`. Here as above, `norms` are the statistics
+            that batch norms take in place of the batch's; {}: none.
     """
 
     axis: TaskAxis
     begin: Callable[..., MlxTree]
-    step: Callable[[MlxTree, ParamTree, Batch], Point]
+    step: Callable[[MlxTree, ParamTree, Batch, MlxTree], Point]
     score: Callable[..., tuple[mx.array, ...]]
 
 
@@ -61,7 +63,8 @@ class Scorer:
         inner: Settings of the inner loop at evaluation.
         strategy: "loop" leaves it uncompiled; "vmap" takes all episodes at once.
         transductive: Whether the queries of an episode share a batch. If not, each
-            query is classified alone, in a batch with the support set.
+            query is classified alone, in a batch with the support set. It matters only
+            where the state has no statistics of batch norms.
     """
 
     takes_second_derivatives = False
@@ -153,17 +156,22 @@ class Scorer:
         steps: Sequence[int],
     ) -> Scores:
         """As in `__call__`, (steps, ...) or with a second axis of tasks."""
+        moments, statistics = norm_statistics.split(state)
+        norms = [norm_statistics.at_step(statistics, k) for k in range(max(steps) + 1)]
 
-        def step(point: Point, batch: Batch) -> Point:
-            return functions.step(*point, batch)
+        def step(point: Point, seen: tuple[Batch, MlxTree]) -> Point:
+            return functions.step(*point, *seen)
 
-        start = self._start(functions, theta, state, support.whole)
-        points = inner_steps(step, start, support.steps(max(steps)))
+        start = self._start(functions, theta, moments, support.whole, norms[0])
+        batches = zip(support.steps(max(steps)), norms[:-1], strict=True)
+        points = inner_steps(step, start, batches)
         scored = []
         for number, (params, inner_state) in enumerate(points):
             mx.async_eval(params, inner_state)
             if number in steps:
-                scored.append(functions.score(params, support.whole.x, *query))
+                support_x = support.whole.x
+                found = functions.score(params, norms[number], support_x, *query)
+                scored.append(found)
                 mx.async_eval(scored[-1])
         columns = [
             np.stack([np.asarray(part) for part in column])
@@ -176,8 +184,9 @@ class Scorer:
         self,
         functions: _Functions,
         theta: MlxTree,
-        state: ParamTree,
+        moments: ParamTree,
         support: Examples,
+        norms: MlxTree,
     ) -> Point:
         """Parameters and optimiser state before the first step.
 
@@ -188,10 +197,10 @@ class Scorer:
         theta_ = self.functional.adaptation.begin(theta)
         params = functions.axis.spread(theta_, theta_, tasks)
         if self.functional.starts_episodes:
-            params = params | functions.begin(params, *support)
+            params = params | functions.begin(params, *support, norms)
         optimizer = self._optimizer()
         fresh = optimizer.init(params)
-        arrays = {name: mx.array(leaf) for name, leaf in (fresh | state).items()}
+        arrays = {name: mx.array(leaf) for name, leaf in (fresh | moments).items()}
         for name, leaf in fresh.items():
             if isinstance(leaf, mx.array):
                 arrays[name] = mx.broadcast_to(arrays[name], leaf.shape)
@@ -207,20 +216,25 @@ class Scorer:
         optimizer = self._optimizer()
         gradients = axis.gradients(partial(batch_gradients, functional, self.inner), {})
 
-        def begin(theta: MlxTree, x: ModelInput, y: mx.array) -> MlxTree:
-            with functional.installed():
+        def begin(
+            theta: MlxTree, x: ModelInput, y: mx.array, norms: MlxTree
+        ) -> MlxTree:
+            with functional.installed(), functional.norms.normalising(norms):
                 return axis.map(functional.episode_leaves)(theta, x, y)
 
-        def step(params: MlxTree, state: ParamTree, batch: Batch) -> Point:
+        def step(
+            params: MlxTree, state: ParamTree, batch: Batch, norms: MlxTree
+        ) -> Point:
             start = Iterate(params, state, mx.array(0.0))
-            with functional.installed():
+            with functional.installed(), functional.norms.normalising(norms):
                 return grad_step(gradients, optimizer, start, batch)[:2]
 
         def score(
-            params: MlxTree, support_x: ModelInput, *query: ModelInput
+            params: MlxTree, norms: MlxTree, support_x: ModelInput, *query: ModelInput
         ) -> tuple[mx.array, ...]:
-            with functional.installed():
-                return axis.map(self._score)(params, support_x, *query)
+            score_one = partial(self._score, alone=self.alone and not norms)
+            with functional.installed(), functional.norms.normalising(norms):
+                return axis.map(score_one)(params, support_x, *query)
 
         if self.strategy == "loop":
             return _Functions(axis, begin, step, score)
@@ -232,9 +246,11 @@ class Scorer:
         support_x: ModelInput,
         query_x: ModelInput,
         query_y: mx.array,
+        *,
+        alone: bool,
     ) -> tuple[mx.array, ...]:
         """Loss and, of classes, accuracy of one task's queries."""
-        outputs = self._predict(params, support_x, query_x)
+        outputs = self._predict(params, support_x, query_x, alone=alone)
         query_y = at_loss_positions(query_y, query_x)
         loss = self.functional.loss_of(outputs, query_y)
         if mx.issubdtype(query_y.dtype, mx.floating):
@@ -245,9 +261,14 @@ class Scorer:
         return loss, accuracy(outputs, query_y)
 
     def _predict(
-        self, params: MlxTree, support_x: ModelInput, query_x: ModelInput
+        self,
+        params: MlxTree,
+        support_x: ModelInput,
+        query_x: ModelInput,
+        *,
+        alone: bool,
     ) -> mx.array:
-        if not self.alone:
+        if not alone:
             return self.functional.predict(params, query_x)
 
         companions, queries = cast("tuple[mx.array, mx.array]", (support_x, query_x))
@@ -271,9 +292,13 @@ class Scorer:
         dropout = bool(self.functional.dropouts)
         plan = SupportPlan.draw(inner, *episode[:2], make_rng, dropout=dropout)
         support, query = self._prepared(plan, *map(np.asarray, episode[2:]))
-        point = self._start(self._one, theta, state, support.whole)
-        for batch in support.steps(steps):
-            point = self._one.step(*point, batch)
-        with self.functional.installed():
-            outputs = self._predict(point[0], support.whole.x, query.x)
+        moments, statistics = norm_statistics.split(state)
+        norms = [norm_statistics.at_step(statistics, k) for k in range(steps + 1)]
+        point = self._start(self._one, theta, moments, support.whole, norms[0])
+        for batch, seen_by in zip(support.steps(steps), norms, strict=False):
+            point = self._one.step(*point, batch, seen_by)
+        alone = self.alone and not statistics
+        functional = self.functional
+        with functional.installed(), functional.norms.normalising(norms[-1]):
+            outputs = self._predict(point[0], support.whole.x, query.x, alone=alone)
         return np.asarray(mx.argmax(outputs, axis=-1))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 import mlx.core as mx
 import numpy as np
 
+from mlpeft.meta import norm_statistics
 from mlpeft.meta.functional import get_params
 from mlpeft.seeds import Purpose, generator
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     import mlx.nn as nn
 
     from mlpeft.meta.inner import InnerLoop
-    from mlpeft.params import Array, ArrayT, NumpyTree
+    from mlpeft.params import Array, ArrayT, NumpyTree, ParamTree
 
 INNER_STATE = "inner_state/"
 TRAINING_HEAD = "training_head/"
@@ -73,21 +74,40 @@ def new(
         purpose: As that of the model's own initialisation.
 
     Raises:
-        ConfigError: If the adaptation does not go with the model.
+        ConfigError: If the adaptation does not go with the model, or statistics of
+            batch norms are to be kept, and it has none.
     """
     adaptation = inner.adaptation.bound(model)
     theta = adaptation.theta(get_params(model))
     learned = adaptation.learned(_float32(theta), generator(seed, purpose, 1))
-    return initial(theta | learned, inner)
+    return initial(theta | learned, inner, model)
 
 
-def initial(theta: Mapping[str, Array], inner: InnerLoop) -> NumpyTree:
-    """The meta-state of a run that starts with this theta, as float32 NumPy leaves."""
+def initial(
+    theta: Mapping[str, Array], inner: InnerLoop, model: nn.Module
+) -> NumpyTree:
+    """The meta-state of a run that starts with this theta, as float32 NumPy leaves.
+
+    Raises:
+        ConfigError: If statistics of batch norms are to be kept, and there are none.
+    """
     state: dict[str, Array] = {}
     if inner.carries:
         leaves = {name: mx.array(leaf) for name, leaf in theta.items()}
-        state = inner.make_optimizer().init(leaves)
-    return _float32(join(theta, state))
+        state = dict(inner.make_optimizer().init(leaves))
+    return _float32(join(theta, state | norm_statistics.initial(model, inner)))
+
+
+def fitted(meta: Mapping[str, Array], inner: InnerLoop, what: str) -> ParamTree:
+    """A meta-state with the carried state that the settings have a use for.
+
+    Raises:
+        ConfigError: If they want statistics of batch norms, and `what` has none.
+    """
+    theta, state = split(meta)
+    moments, statistics = norm_statistics.split(state)
+    kept = norm_statistics.fitted(statistics, inner, what)
+    return join(theta, (moments if inner.carries else {}) | kept)
 
 
 def _float32(tree: Mapping[str, Array]) -> NumpyTree:

@@ -19,6 +19,7 @@ import mlx.nn as nn
 import numpy as np
 
 from mlpeft.errors import ShapeError
+from mlpeft.meta import norm_statistics
 from mlpeft.meta.imaml import Proximal
 from mlpeft.meta.inner import batch_gradients, inner_loop, last
 from mlpeft.meta.maml import meta_gradient
@@ -73,7 +74,8 @@ class LoopResult(NamedTuple):
 
     Attributes:
         total: Sum over tasks, in order, of what each returns.
-        state: Sum over tasks of the inner optimiser's state; {} unless carried.
+        state: Sum over tasks of the inner optimiser's state and of the statistics of
+            batch norms; {} unless carried.
         support_loss: (tasks,) loss of the last inner step's examples, before it.
         query_loss: (tasks,) loss of the queries after adaptation; zeros without.
     """
@@ -215,9 +217,16 @@ class InnerLoops:
             query: Examples | None,
         ) -> LoopResult:
             tasks = len(support.whole.y)
+            moments, statistics = norm_statistics.split(state)
             with functional.installed():
-                end = last(inner_loop(functional, inner, theta, state, support, axis))
+                iterates = inner_loop(functional, inner, theta, moments, support, axis)
                 begun = functional.adaptation.begin(theta)
+                if statistics:
+                    iterates = iter(path := list(iterates))
+                    statistics = norm_statistics.moved(
+                        functional, statistics, path, support, query, axis, begun
+                    )
+                end = last(iterates)
                 adapted = axis.spread(end.params, begun, tasks)
                 losses = {"support": end.loss, "query": mx.zeros_like(end.loss)}
                 # An episode's own leaves are for this episode only.
@@ -233,10 +242,10 @@ class InnerLoops:
             losses = axis.spread(losses, dict.fromkeys(losses, mx.array(0.0)), tasks)
             carried = {}
             if inner.carries:
-                carried = {name: end.state[name] for name in state if name in end.state}
+                carried = {k: end.state[k] for k in moments if k in end.state}
             return LoopResult(
                 axis.total(total, theta, tasks),
-                axis.total(carried, state, tasks),
+                axis.total(carried | statistics, state, tasks),
                 losses["support"],
                 losses["query"],
             )
@@ -251,17 +260,25 @@ class InnerLoops:
 
         def run(
             theta: MlxTree,
-            state: ParamTree,  # noqa: ARG001 - as where steps are taken
+            state: ParamTree,
             support: PreparedSupport,
-            query: Examples | None,  # noqa: ARG001
+            query: Examples | None,  # noqa: ARG001 - as where steps are taken
         ) -> LoopResult:
             one = partial(batch_gradients, functional, inner)
             (batch,) = support.steps(1)
+            tasks = len(support.whole.y)
             with functional.installed():
                 loss, gradient = axis.gradients(one, theta)(theta, *batch)
-            tasks = len(support.whole.y)
-            total = axis.total(gradient, theta, tasks)
-            return LoopResult(total, {}, loss, mx.zeros_like(loss))
+                spread = axis.spread(theta, theta, tasks)
+                statistics = norm_statistics.moved_by(
+                    functional, norm_statistics.split(state)[1], spread, batch, axis
+                )
+            return LoopResult(
+                axis.total(gradient, theta, tasks),
+                axis.total(statistics, state, tasks),
+                loss,
+                mx.zeros_like(loss),
+            )
 
         return run if self.strategy == "loop" else mx.compile(run)
 
@@ -286,7 +303,12 @@ class InnerLoops:
             # Without a step there is one support loss, 0, and no axis.
             shared = dict.fromkeys(losses, mx.array(0.0))
             losses = axis.spread(losses, shared, len(support.whole.y))
-            return LoopResult(found.total, {}, losses["support"], losses["query"])
+            return LoopResult(
+                found.total,
+                axis.total(found.statistics, state, len(support.whole.y)),
+                losses["support"],
+                losses["query"],
+            )
 
         return run
 

@@ -8,12 +8,13 @@ import mlx.core as mx
 import mlx.nn as nn
 
 from mlpeft.errors import ShapeError
-from mlpeft.models.ops import batch_norm_relu, conv3x3_stride2
+from mlpeft.models.batch_norms import BatchNormed
+from mlpeft.models.ops import conv3x3_stride2
 from mlpeft.models.ops.linear import Linear
 
 
-class ConvBlock(nn.Module):
-    """3x3 convolution of stride 2, batch norm on batch statistics, ReLU.
+class ConvBlock(BatchNormed):
+    """3x3 convolution of stride 2, batch norm, ReLU.
 
     The convolution has no bias: batch norm cancels it, and Adam would turn the rounding
     noise of its zero gradient into steps.
@@ -24,20 +25,17 @@ class ConvBlock(nn.Module):
     """
 
     def __init__(self, inputs: int, filters: int) -> None:
-        super().__init__()
+        super().__init__(filters)
         limit = math.sqrt(6 / (9 * (inputs + filters)))
         self.weight = mx.random.uniform(-limit, limit, (filters, 3, 3, inputs))
-        self.gamma = mx.ones((filters,))
-        self.beta = mx.zeros((filters,))
 
     def __call__(self, x: mx.array) -> mx.array:
         """(n, h, w, inputs) -> (n, ceil(h / 2), ceil(w / 2), filters)."""
-        h = conv3x3_stride2(x, self.weight)
-        return batch_norm_relu(h, self.gamma, self.beta)
+        return self.normalised(conv3x3_stride2(x, self.weight))
 
 
-class PooledConvBlock(nn.Module):
-    """3x3 convolution, 2x2 max pooling, batch norm on batch statistics, ReLU.
+class PooledConvBlock(BatchNormed):
+    """3x3 convolution, 2x2 max pooling, batch norm, ReLU.
 
     As in the mini-ImageNet network of the Reptile paper. Odd sizes are pooled as by
     TensorFlow's "same": the last row and column alone.
@@ -48,16 +46,14 @@ class PooledConvBlock(nn.Module):
     """
 
     def __init__(self, inputs: int, filters: int) -> None:
-        super().__init__()
+        super().__init__(filters)
         limit = math.sqrt(6 / (9 * (inputs + filters)))
         self.weight = mx.random.uniform(-limit, limit, (filters, 3, 3, inputs))
-        self.gamma = mx.ones((filters,))
-        self.beta = mx.zeros((filters,))
 
     def __call__(self, x: mx.array) -> mx.array:
         """(n, h, w, inputs) -> (n, ceil(h / 2), ceil(w / 2), filters)."""
         h = mx.conv2d(x, self.weight, padding=1)
-        return batch_norm_relu(max_pool2x2(h), self.gamma, self.beta)
+        return self.normalised(max_pool2x2(h))
 
 
 def max_pool2x2(x: mx.array) -> mx.array:
@@ -76,9 +72,10 @@ class Conv4(nn.Module):
     With strides (`ConvBlock`) it is that of Omniglot, with pooling (`PooledConvBlock`)
     and 32 filters that of mini-ImageNet.
 
-    Batch norm uses the statistics of the current batch, in training and at test alike,
-    so predictions depend on the rest of the batch. `uses_batch_statistics` tells the
-    evaluation, which has a switch for it (`model.transductive`).
+    Batch norm uses the statistics of the current batch, in training and at test alike
+    unless told otherwise (`meta_learning.batch_norm`), so predictions depend on the
+    rest of the batch. `uses_batch_statistics` tells the evaluation, which has a switch
+    for it (`model.transductive`).
 
     Args:
         num_classes: Outputs.

@@ -150,7 +150,7 @@ class ShardRunner:
                 self.model, state.without_head(theta), self._pool_labels
             )
             theta = head | theta
-        return state.initial(theta, self.inner)
+        return state.initial(theta, self.inner, self.model)
 
     @property
     def schema(self) -> Schema:

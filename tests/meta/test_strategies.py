@@ -63,7 +63,7 @@ def test_support_sets_of_different_sizes_are_learned_as_each_alone(name, inner):
     """Three examples are fewer than an inner batch, so each step sees them all."""
     model, shape, classes = mlp()
     data = [episodes(shape, classes, 1, support=size)[0] for size in (6, 3, 8)]
-    meta = initial(get_params(model), inner)
+    meta = initial(get_params(model), inner, model)
     engine = Engine(model, cross_entropy_loss, inner, name)
     together = engine.train(meta, data, rng_of)
     alone = [
@@ -82,7 +82,7 @@ def test_support_sets_of_different_sizes_are_learned_as_each_alone(name, inner):
 def test_strategies_agree_on_training(make, inner):
     model, shape, classes = make()
     data = episodes(shape, classes)
-    meta = initial(get_params(model), inner)
+    meta = initial(get_params(model), inner, model)
     results = [
         Engine(model, cross_entropy_loss, inner, name).train(meta, data, rng_of)
         for name in NAMES
@@ -102,7 +102,7 @@ def test_strategies_agree_on_evaluation(make):
     model, shape, classes = make()
     data = episodes(shape, classes)
     inner = InnerLoop(lr=0.05, num_steps=3)
-    meta = initial(get_params(model), inner)
+    meta = initial(get_params(model), inner, model)
     scores = [
         Engine(model, cross_entropy_loss, inner, name).evaluate(
             meta, data, rng_of, [0, 1, 3]
@@ -118,7 +118,7 @@ def test_strategies_agree_on_evaluation(make):
 def test_a_strategy_repeats_its_own_bits(name):
     model, shape, classes = mlp()
     data = episodes(shape, classes)
-    meta = initial(get_params(model), INNER["sgd"])
+    meta = initial(get_params(model), INNER["sgd"], model)
 
     def total():
         engine = Engine(model, cross_entropy_loss, INNER["sgd"], name)
@@ -134,7 +134,7 @@ def test_training_tells_evaluation_apart_by_steps():
     model, shape, classes = mlp()
     data = episodes(shape, classes)
     inner = InnerLoop(lr=0.5, num_steps=5)
-    meta = initial(get_params(model), inner)
+    meta = initial(get_params(model), inner, model)
     engine = Engine(model, cross_entropy_loss, inner)
     scores = engine.evaluate(meta, data, rng_of, [0, 5])
     import mlx.core as mx
@@ -151,7 +151,7 @@ def test_episodes_of_different_sizes_go_into_one_shard():
     model, shape, classes = mlp()
     small = episodes(shape, classes, number=1, support=4)
     large = episodes(shape, classes, number=1, support=8, seed=1)
-    meta = initial(get_params(model), INNER["sgd"])
+    meta = initial(get_params(model), INNER["sgd"], model)
     engine = Engine(model, cross_entropy_loss, INNER["sgd"], "vmap")
     both = engine.train(meta, small + large, rng_of)
     alone = [engine.train(meta, one, rng_of).total for one in (small, large)]
@@ -168,7 +168,7 @@ def test_a_model_that_does_not_vmap_falls_back_to_the_compiled_loop(caplog):
     model.layers.append(nn.Linear(2 * 6 * 6, 2))
     data = episodes((8, 8, 1), 2)
     inner = InnerLoop(num_steps=1)
-    meta = initial(get_params(model), inner)
+    meta = initial(get_params(model), inner, model)
     engine = Engine(model, cross_entropy_loss, inner, "vmap")
     result = engine.train(meta, data, rng_of)
     assert engine.strategy == "compiled"
@@ -192,7 +192,7 @@ def test_without_transduction_a_query_is_scored_without_its_neighbours():
     model, shape, classes = conv()
     episode = episodes(shape, classes, number=1, query=6)[0]
     inner = InnerLoop(lr=0.01, num_steps=1)
-    meta = initial(get_params(model), inner)
+    meta = initial(get_params(model), inner, model)
 
     def losses(transductive, query):
         engine = Engine(model, cross_entropy_loss, inner, transductive=transductive)

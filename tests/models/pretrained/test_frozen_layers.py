@@ -150,7 +150,7 @@ def test_the_adapter_and_its_optimiser_are_float32_whatever_the_base_is(
     model = language_model(tmp_path, base_dtype, num_layers=1)
     labels = np.roll(TOKENS, -1, axis=1)
     inner = InnerLoop(lr=0.05, optimizer="adam", state="carry")
-    meta = state.initial(get_params(model), inner)
+    meta = state.initial(get_params(model), inner, model)
     assert any("/v/" in name for name in meta)
     data = Episode(TOKENS, labels, TOKENS, labels)
     engine = Engine(model, cross_entropy_loss, inner, "loop")
