@@ -17,6 +17,7 @@ CONFIGS = Path(__file__).resolve().parents[1] / "configs" / "paper"
 REPTILE_OMNIGLOT = "Reptile paper, arXiv 1803.02999, table 2"
 REPTILE_MINIIMAGENET = "Reptile paper, arXiv 1803.02999, table 1"
 REPTILE_SINUSOID = "Reptile paper, arXiv 1803.02999, figure 1"
+MAML_OMNIGLOT = "MAML paper, arXiv 1703.03400, table 1"
 MAML_SINUSOID = "MAML paper, arXiv 1703.03400, figure 3"
 
 
@@ -27,8 +28,8 @@ class Row:
     Attributes:
         name: For the command line.
         about: What was measured, for people.
-        paper: The published figure; None if there is a curve alone.
-        source: Where it was published.
+        paper: The published figure; None if there is none, or a curve alone.
+        source: Where it was published; "" if it was not.
         config: The training's YAML file, without its suffix.
         training: `section.key=value` for training and test. Rows with the same config
             and these share a training.
@@ -87,7 +88,9 @@ _SHOTS_OF_TEST = {("miniimagenet_5way", 5): ("evaluation.inner_batch_size=15",)}
 """What else table 7 changes with the shots."""
 
 
-def _omniglot_5way(algorithm: str, title: str, paper: dict[int, float]) -> list[Row]:
+def _omniglot_5way(
+    algorithm: str, title: str, source: str, paper: dict[int, float]
+) -> list[Row]:
     """Two trainings, 1-shot and 5-shot, with the MAML paper's settings."""
     rows = []
     for k, figure in paper.items():
@@ -97,7 +100,7 @@ def _omniglot_5way(algorithm: str, title: str, paper: dict[int, float]) -> list[
                 name=f"{algorithm}_omniglot_5way_{k}shot",
                 about=f"Omniglot 5-way {k}-shot, {title}, transductive",
                 paper=figure,
-                source=REPTILE_OMNIGLOT,
+                source=source,
                 config="fomaml_omniglot_5way",
                 training=(
                     *_algorithm(algorithm),
@@ -109,13 +112,13 @@ def _omniglot_5way(algorithm: str, title: str, paper: dict[int, float]) -> list[
     return rows
 
 
-def _sinusoid(algorithm: str, title: str) -> Row:
+def _sinusoid(algorithm: str, title: str, source: str = MAML_SINUSOID) -> Row:
     """The MAML paper's sinusoids."""
     return Row(
         name=f"{algorithm}_sinusoid",
         about=f"sinusoids from 10 points, {title}, loss after 10 steps",
         paper=None,
-        source=MAML_SINUSOID,
+        source=source,
         config="fomaml_sinusoid",
         training=_algorithm(algorithm),
     )
@@ -147,7 +150,10 @@ ROWS = {
             REPTILE_MINIIMAGENET,
             {1: (47.07, 49.97), 5: (62.74, 65.99)},
         ),
-        *_omniglot_5way("fomaml", "first-order MAML", {1: 98.3, 5: 99.2}),
+        *_omniglot_5way(
+            "fomaml", "first-order MAML", REPTILE_OMNIGLOT, {1: 98.3, 5: 99.2}
+        ),
+        *_omniglot_5way("maml", "MAML", MAML_OMNIGLOT, {1: 98.7, 5: 99.9}),
         Row(
             "reptile_sinusoid",
             "sinusoids from 10 points, Reptile, loss after 32 steps",
@@ -156,6 +162,8 @@ ROWS = {
             "reptile_sinusoid",
         ),
         _sinusoid("fomaml", "first-order MAML"),
+        _sinusoid("maml", "MAML"),
+        _sinusoid("anil", "ANIL", ""),
         _sinusoid("joint", "joint training on all tasks (the paper's pretraining)"),
     )
 }

@@ -85,7 +85,9 @@ class Measured:
 
     def cells(self) -> tuple[str, ...]:
         """The cells of `HEADER`."""
-        paper = "curve" if self.row.paper is None else f"{self.row.paper:.2f}"
+        paper = "curve" if self.row.source else "none"
+        if self.row.paper is not None:
+            paper = f"{self.row.paper:.2f}"
         return (
             self.row.name,
             self.ours,
@@ -145,7 +147,9 @@ def main() -> None:
     args = parse()
     if not args.rows:
         for row in ROWS.values():
-            paper = "a curve" if row.paper is None else f"{row.paper:.2f} %"
+            paper = "a curve" if row.source else "none"
+            if row.paper is not None:
+                paper = f"{row.paper:.2f} %"
             print(f"{row.name:42} {paper:>8}  {row.about}")
         return
     prepare()
