@@ -81,6 +81,7 @@ LESS = {
     "digits": "",
     "intents": "model.weights={encoder} task_distribution.input_dim=8",
     "maml": "model.hidden_dim=4",
+    "protonet": "model.hidden_dim=4",
     "intents_reptile": "model.weights={encoder} task_distribution.input_dim=8",
     "omniglot": "model.hidden_dim=4 meta_learning.inner_state=reset",
     "quickstart": "",
