@@ -16,7 +16,7 @@ import numpy as np
 
 from benchmarks.when.methods import JOINT, Choice
 from benchmarks.when.problems import PROBLEMS, STEPS
-from benchmarks.when.ridge import STRENGTHS, ridge_scores
+from benchmarks.when.ridge import ridge_scores
 from mlpeft.meta.algorithms import ALGORITHMS
 from mlpeft.models.build import build_model
 from mlpeft.platform import set_blas_threads
@@ -105,14 +105,14 @@ class Laboratory:
         if self.records.get(key) is not None:
             return
         if method.ridge:
-            self._ridge_row(key, seed)
+            self._ridge_row(method, key, seed)
             return
         trainer = self._trainer
         choice = None if method.algorithm is None else trainer.choice(method)
         meta, spent = trainer.trained(method, choice, seed)
         chosen = trainer.tuned(method, choice, seed, meta)["chosen"]
         found = {
-            lr: self._scores(self.runner(seed, lr), meta, test=True)
+            lr: self._scores(self.runner(seed, lr, method), meta, test=True)
             for lr in {lr for lr, _ in chosen}
         }
         scores = {
@@ -133,28 +133,28 @@ class Laboratory:
         means = {k: round(float(np.mean(s["score"])), 4) for k, s in scores.items()}
         print(f"{self.name} {method.name} seed {seed}: {means}", flush=True)
 
-    def _ridge_row(self, key: str, seed: int) -> None:
-        """The joint start with a head in closed form, the same after all steps."""
-        if not self.problem.classes:
+    def _ridge_row(self, method: Method, key: str, seed: int) -> None:
+        """A head in closed form, the same after all steps."""
+        tokens = self.problem.recipe in ("intents.yaml", "style.yaml")
+        if not self.problem.classes or (tokens and method.algorithm is None):
             return
-        choice = self._trainer.choice(JOINT)
-        meta, spent = self._trainer.trained(JOINT, choice, seed)
-        runner = self._trainer.runner(seed)
-        shards = validation_shards(runner.config, runner.tasks, 0)
-        tried = ridge_scores(runner, meta, runner.tasks.val, shards).mean(axis=0)
-        best = int(tried.argmax())
+        choice, meta = None, None
+        spent: Record = {"seconds": 0.0, "gradients": 0}
+        if method.algorithm is not None:
+            choice = self._trainer.choice(JOINT)
+            meta, spent = self._trainer.trained(JOINT, choice, seed)
         runner = self.runner(seed)
         shards = test_shards(runner.config, runner.tasks, self.problem.test)
-        found = ridge_scores(runner, meta, runner.tasks.test, shards)[:, best]
+        found = ridge_scores(runner, meta, runner.tasks.test, shards)
         score = {"score": np.round(found, 5).tolist()}
         self.records.add(
             key,
-            choice=f"{choice}, {STRENGTHS[best]:g}",
+            choice=str(choice),
             scores={str(steps): score for steps in STEPS},
             groups=None,
             **spent,
         )
-        print(f"{self.name} joint-ridge seed {seed}: {found.mean():.4f}", flush=True)
+        print(f"{self.name} {method.name} seed {seed}: {found.mean():.4f}", flush=True)
 
     def choice(self, method: Method) -> Choice:
         """What validates best with the first seed."""
@@ -241,8 +241,11 @@ class Laboratory:
         if record is not None:
             return record
         tried = {}
-        for lr in self.problem.eval_lrs:
-            scores = self._scores(self.runner(seed, lr), meta, test=False)["score"]
+        # Learned step sizes leave nothing to choose.
+        lrs = self.problem.eval_lrs[:1] if method.own_rates else self.problem.eval_lrs
+        for lr in lrs:
+            runner = self.runner(seed, lr, method)
+            scores = self._scores(runner, meta, test=False)["score"]
             mean = scores.mean(axis=0)
             tried[lr] = np.where(np.isfinite(mean), mean, WORST)
         best = [best_of(tried, most) for most in range(len(STEPS))]
@@ -280,11 +283,15 @@ class Laboratory:
     def _config(self, seed: int) -> RunConfig:
         return self.problem.config(seed, self.folder / "runs")
 
-    def runner(self, seed: int, lr: float | None = None) -> ShardRunner:
-        """Scores with an inner step size."""
+    def runner(
+        self, seed: int, lr: float | None = None, method: Method | None = None
+    ) -> ShardRunner:
+        """Scores with an inner step size, or with those that a method learned."""
         config = self._config(seed)
         if lr is not None:
             config = config.with_changes(meta_learning={"inner_lr": lr})
+        if method is not None and method.own_rates:
+            config = config.with_changes(meta_learning=method.algorithm_keys)
         return self._made_runner(seed, config)
 
     def _made_runner(self, seed: int, config: RunConfig) -> ShardRunner:

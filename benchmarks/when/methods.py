@@ -42,7 +42,8 @@ class Method:
         about: For the table.
         algorithm: What is trained; None: nothing.
         joint_first: Whether the first half of the gradients trains jointly.
-        ridge: Whether the joint start gets a head in closed form and takes no step.
+        ridge: Whether the joint start, or the inputs where nothing is trained, get a
+            head in closed form and take no step.
     """
 
     name: str
@@ -50,6 +51,17 @@ class Method:
     algorithm: Any = None
     joint_first: bool = False
     ridge: bool = False
+
+    @property
+    def own_rates(self) -> bool:
+        """Whether it learns the step sizes of adaptation."""
+        return self.algorithm == "meta_sgd"
+
+    @property
+    def algorithm_keys(self) -> dict[str, Any]:
+        """The algorithm, as a configuration names it."""
+        rates = {"rates": "leaf"} if self.own_rates else {}
+        return {"algorithm": self.algorithm, **rates}
 
     def choices(self, problem: Problem) -> list[Choice]:
         """What to choose from."""
@@ -67,7 +79,7 @@ class Method:
         """The configuration of a training that computes so many gradients."""
         config: Tree = {
             "meta_learning": {
-                "algorithm": self.algorithm,
+                **self.algorithm_keys,
                 "inner_lr": choice.inner_lr,
                 "num_inner_steps": choice.inner_steps,
                 "inner_batch_size": problem.batch,
@@ -88,12 +100,14 @@ class Method:
 
 JOINT = Method("joint", "joint", "joint")
 _META = {"reptile": "Reptile", "fomaml": "FOMAML", "maml": "MAML"}
+PER_LEAF = Method("meta_sgd", "MAML, learned step sizes", "meta_sgd")
 METHODS = {
     method.name: method
     for method in (
         Method("random", "random"),
+        Method("inputs-ridge", "none; ridge head on the inputs", ridge=True),
         JOINT,
-        Method("joint-ridge", "joint, ridge head", ridge=True),
+        Method("joint-ridge", "joint, ridge head", "joint", ridge=True),
         *(
             Method(
                 f"{start}{name}",
@@ -103,8 +117,8 @@ METHODS = {
             )
             for start in ("", "joint-")
             for name, about in _META.items()
-            if name in ALGORITHMS
         ),
+        PER_LEAF,
     )
 }
-"""By name; one that this mlpeft lacks is left out."""
+"""By name."""

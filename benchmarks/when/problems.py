@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from benchmarks.when import ROOT
 from mlpeft.config import RunConfig
 
-ROOT = Path(__file__).resolve().parents[2]
 STEPS = [0, 1, 5, 10]
 
 Tree = dict[str, dict[str, Any]]
@@ -166,6 +166,35 @@ PROBLEMS = {
         batch=15,
         shots=5,
         queries=15,
+        validation=100,
+        test=400,
+    ),
+    "opposites": Problem(
+        about="people who want opposite things of a text (CLINC150), 10 examples; MLP "
+        "of 2 x 64 on MiniLM's embeddings",
+        recipe="digits.yaml",
+        changes={
+            "task_distribution": {
+                "task_families": ["custom"],
+                "num_classes": 2,
+                "input_dim": 384,
+                "k_shot": 10,
+                "query_size": 40,
+                "task_params": {
+                    "entry_point": "benchmarks.when.opposites:episode",
+                    "input_shape": [384],
+                },
+            },
+            "compute": {"shard_size": None},
+        },
+        gradients=12_000,
+        inner_lrs=(0.05, 0.2),
+        inner_steps=(4,),
+        outer_lrs=(1e-3,),
+        eval_lrs=(0.03, 0.1, 0.3),
+        batch=10,
+        shots=10,
+        queries=10,
         validation=100,
         test=400,
     ),

@@ -1,8 +1,8 @@
 """A head in closed form on the embeddings of a start: no gradient step at all.
 
-`W = X^T (X X^T + l I)^-1 Y` for the support set's embeddings X, which are centred and
-of unit length, and its one-hot labels Y; a query belongs to the class of its largest
-score.
+That of `mlpeft.heads.ridge`, on embeddings from which the mean of the support set is
+taken away and which are then made unit vectors. Leaving one out chooses its lambda
+where a class has several examples; with one it is 1.
 
 References:
     Bertinetto et al., "Meta-learning with differentiable closed-form solvers", 2019,
@@ -20,6 +20,8 @@ from mlpeft import cross_entropy_loss
 import mlx.core as mx
 import numpy as np
 
+from mlpeft.heads.examples import Examples
+from mlpeft.heads.ridge import fit_ridge
 from mlpeft.meta import state
 from mlpeft.meta.functional import Functional, set_params
 
@@ -31,22 +33,19 @@ if TYPE_CHECKING:
     from mlpeft.training.runner import ShardRunner
     from mlpeft.work import Shard
 
-STRENGTHS = (0.01, 0.1, 1.0, 10.0)
-"""Of the penalty l, to choose from."""
-
 
 def ridge_scores(
-    runner: ShardRunner, meta: ParamTree, tasks: Tasks, shards: Sequence[Shard]
+    runner: ShardRunner, meta: ParamTree | None, tasks: Tasks, shards: Sequence[Shard]
 ) -> np.ndarray:
-    """Accuracy (episodes, strengths) of queries.
+    """Accuracy (episodes,) of queries.
 
     Args:
         runner: Its model has `embed`.
-        meta: The start.
+        meta: The start; None: inputs take the place of embeddings.
         tasks: What the episodes are drawn from.
         shards: The episodes.
     """
-    theta, _ = state.split(state.without_head(meta))
+    theta, _ = state.split(state.without_head(meta or {}))
     functional = Functional(runner.model, cross_entropy_loss)
     model: Any = runner.model
     found = []
@@ -55,27 +54,24 @@ def ridge_scores(
         for spec in (spec for shard in shards for spec in shard.tasks):
             episode = tasks.episode(spec.task_id, spec.seed)
             support, query = (
-                np.array(model.embed(functional.prepare(x)), np.float64)
+                np.reshape(x, (len(x), -1))
+                if meta is None
+                else np.array(model.embed(functional.prepare(x)), np.float64)
                 for x in (episode.support_x, episode.query_x)
             )
             labels, asked = np.asarray(episode.support_y), np.asarray(episode.query_y)
-            found.append(_accuracies(support, labels, query, asked))
+            found.append(accuracy(support, labels, query, asked))
     return np.array(found)
 
 
-def _accuracies(
+def accuracy(
     support: np.ndarray, labels: np.ndarray, query: np.ndarray, asked: np.ndarray
-) -> list[float]:
-    """One for each strength."""
+) -> float:
+    """Of queries (m, dims) with classes `asked`, after support (n, dims) and labels."""
     centre = support.mean(axis=0)
-    support, query = _unit(support - centre), _unit(query - centre)
-    targets = np.eye(labels.max() + 1)[labels]
-    gram, seen = support @ support.T, query @ support.T
-    accuracies = []
-    for strength in STRENGTHS:
-        solved = np.linalg.solve(gram + strength * np.eye(len(gram)), targets)
-        accuracies.append(float(((seen @ solved).argmax(axis=1) == asked).mean()))
-    return accuracies
+    examples = Examples.of(_unit(support - centre), labels, int(labels.max()) + 1)
+    logits = fit_ridge(examples)(_unit(query - centre))
+    return float((logits.argmax(axis=1) == asked).mean())
 
 
 def _unit(rows: np.ndarray) -> np.ndarray:

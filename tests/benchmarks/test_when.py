@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from mlpeft import TaskConfig
 from mlpeft.config import RunConfig
 
 laboratory = pytest.importorskip("benchmarks.when.laboratory")
@@ -81,8 +82,46 @@ def test_a_ridge_head_separates_what_the_embedding_separates(monkeypatch, tmp_pa
     support, labels = np.eye(2), np.array([0, 1])
     query = np.array([[2.0, 0.1], [0.6, 0.5], [0.1, 3.0], [0.4, 0.3]])
     asked = np.array([0, 0, 1, 1])
-    found = ridge._accuracies(support, labels, query, asked)
-    assert found == [0.75] * len(ridge.STRENGTHS)
+    assert ridge.accuracy(support, labels, query, asked) == 0.75
+
+
+def test_the_inputs_themselves_can_have_a_ridge_head(small, tmp_path, monkeypatch):
+    """As a baseline that trains nothing; only where there are classes."""
+    few = {"validation": 2, "test": 3, "gradients": 24}
+    digits = replace(problems.PROBLEMS["digits"], outer_lrs=(1e-3,), **few)
+    monkeypatch.setitem(problems.PROBLEMS, "digits", digits)
+    for name in ("inputs-ridge", "joint-ridge"):
+        laboratory.Laboratory("digits", tmp_path).row(methods.METHODS[name], 0)
+        laboratory.Laboratory("sinusoids", tmp_path).row(methods.METHODS[name], 0)
+    rows = table.read_rows(tmp_path, "digits")
+    assert [row.gradients for row in rows.values()] == [0, 24]
+    assert all(0.3 < row.scores[0].mean() <= 1 for row in rows.values())
+    assert table.read_rows(tmp_path, "sinusoids") == {}
+
+
+def test_learned_step_sizes_are_those_of_the_test(small, tmp_path):
+    made(tmp_path, ("meta_sgd",))
+    records = laboratory.Records(tmp_path / "sinusoids.jsonl")
+    assert records.get("test/meta_sgd/1")["gradients"] > 0
+
+
+def test_people_who_want_opposite_things_are_others_in_each_split(monkeypatch):
+    opposites = pytest.importorskip("benchmarks.when.opposites")
+    people = {
+        split: {opposites.person(split, word) for word in range(300)}
+        for split in ("train", "val", "test")
+    }
+    assert [len(them) for them in people.values()] == [84, 84, 84]
+    assert not people["train"] & people["test"]
+    assert not people["train"] & people["val"]
+    pools = [np.full((30, 4), domain, np.float32) for domain in range(10)]
+    monkeypatch.setattr(opposites, "_embeddings", lambda: dict.fromkeys(people, pools))
+    config = TaskConfig("test/custom/0f", "custom", support_size=10, query_size=40)
+    task = opposites.episode(config, np.random.default_rng(0))
+    wanted = opposites.person("test", 15)
+    for x, y in (task[:2], task[2:]):
+        assert [int(domain) in wanted for domain in x[:, 0]] == y.astype(bool).tolist()
+    assert [len(part) for part in task] == [10, 10, 40, 40]
 
 
 def row(*scores, groups=()):
