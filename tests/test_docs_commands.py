@@ -96,6 +96,7 @@ PLACES = {
     "--seeds 3": "--seeds 2",
     "lr=0.03,0.1,0.3": "lr=0.03,0.1",
     "checkpoints/RUN": "checkpoints/style",
+    "--start intents": "--start none",  # the desk's base is another one
     "checkpoints/a checkpoints/b": "checkpoints/digits checkpoints/quickstart",
 }
 

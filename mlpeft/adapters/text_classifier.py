@@ -45,8 +45,7 @@ class TextClassifier(TextEstimator):
 
     Args:
         start: A name that `mlpeft starts list` shows, a run's or an adapter's folder,
-            an adapter in memory, or "none", the base as it is; None: "intents" if it is
-            listed and no base is given, else none.
+            or an adapter in memory; "none" or None: the base as it is.
         base: A sentence encoder, as `model.weights` takes it; None: the start's.
         head: "auto" (the best on held-out examples), "prototype", "ridge", "logistic",
             or "mean" of the last two.

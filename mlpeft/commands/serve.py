@@ -31,7 +31,7 @@ def serve(
         typer.Option(
             help="What POST /adapters starts from: a start of `mlpeft starts list`, a "
             "run's folder, or none.",
-            show_default="intents, if it ships",
+            show_default="none, the base as it is",
         ),
     ] = None,
     base: Annotated[

@@ -61,6 +61,7 @@ _DESCRIPTION = (
 _STATIC: Final = {
     "docs.css": "text/css",
     "docs.js": "text/javascript",
+    "icon.svg": "image/svg+xml",
 }
 _ERRORS: Final[dict[int | str, dict[str, Any]]] = {
     422: {"model": ErrorAnswer, "description": "The request is not valid."},

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from mlpeft.adapters.classifier import NONE_OF_THESE, Classifier
-from mlpeft.adapters.starts import FROZEN, default_start, find_start, starts
+from mlpeft.adapters.starts import FROZEN, find_start, starts
 from mlpeft.adapters.store import RECORD, load_adapter
 from mlpeft.adapters.text_classifier import TextClassifier
 from mlpeft.errors import DataError, MlpeftError
@@ -76,7 +76,7 @@ class Library:
     Args:
         compute: Embeds.
         limits: Of adapters and of requests to learn.
-        start: What new adapters start from by default; None: what ships with mlpeft.
+        start: What new adapters start from by default; None: the base as it is.
         base: In place of the starts' own base.
         store: Folder for adapters that the server makes; None: they end with it.
     """
@@ -92,7 +92,7 @@ class Library:
     ) -> None:
         self._pool = EncoderPool(compute)
         self._limits = limits
-        self._start = start if start is not None else default_start(base)
+        self._start = start or FROZEN
         self._base = base
         self._store = store
         self._entries: dict[str, Entry] = {}
