@@ -36,6 +36,23 @@ function typeOf(api, schema) {
   return schema.type ?? "any";
 }
 
+// Names of the schemas inside a schema, each once.
+function inner(api, schema, found = new Set()) {
+  for (const [, name] of JSON.stringify(resolve(api, schema)).matchAll(/schemas\/(\w+)/g)) {
+    if (!found.has(name)) inner(api, { $ref: `#/components/schemas/${name}` }, found.add(name));
+  }
+  return found;
+}
+
+function tablesOf(api, title, schema) {
+  const tables = [element("p", `${title}: ${typeOf(api, schema)}`), tableOf(api, schema)];
+  for (const name of inner(api, schema)) {
+    const reference = { $ref: `#/components/schemas/${name}` };
+    tables.push(element("p", name), tableOf(api, reference));
+  }
+  return tables;
+}
+
 function tableOf(api, reference) {
   const schema = resolve(api, reference);
   const table = element("table");
@@ -91,11 +108,7 @@ function operation(api, path, method, about) {
   let area = null;
   if (request) {
     const name = typeOf(api, request);
-    box.append(element("p", `Request: ${name}`), tableOf(api, request));
-    for (const inner of ["Example"].filter(() => resolve(api, request).properties?.examples)) {
-      const reference = { $ref: `#/components/schemas/${inner}` };
-      box.append(element("p", inner), tableOf(api, reference));
-    }
+    box.append(...tablesOf(api, "Request", request));
     area = element("textarea", JSON.stringify(EXAMPLES[name] ?? {}, null, 1),
       { rows: SHOWN, spellcheck: "false", "aria-label": `${name} as JSON` });
     box.append(area);
@@ -103,7 +116,7 @@ function operation(api, path, method, about) {
   for (const [status, answer] of Object.entries(about.responses)) {
     const schema = answer.content?.["application/json"]?.schema;
     if (!status.startsWith("2") || !schema?.$ref) continue;
-    box.append(element("p", `Answer ${status}: ${typeOf(api, schema)}`), tableOf(api, schema));
+    box.append(...tablesOf(api, `Answer ${status}`, schema));
   }
   const output = element("pre");
   output.hidden = true;
