@@ -24,6 +24,7 @@ from mlpeft.commands.logs import logs
 from mlpeft.commands.plot import plot
 from mlpeft.commands.predict import predict
 from mlpeft.commands.queue import app as queue
+from mlpeft.commands.replay import replay
 from mlpeft.commands.report import report
 from mlpeft.commands.serve import serve
 from mlpeft.commands.starts import app as starts
@@ -60,6 +61,7 @@ PANELS: Final[dict[str, tuple[Callable[..., None], ...]]] = {
         sweep,
         plot,
         report,
+        replay,
     ),
     USE: (adapt, predict, serve, test, suggest, export, import_),
     "A running cluster": (

@@ -130,6 +130,12 @@ class OrderedSum:
             self._add(self._early.pop(self.done))
             self.done += 1
 
+    def close(self) -> None:
+        """Add what is in although others before it are not, in the same order."""
+        for index in sorted(self._early):
+            self._add(self._early.pop(index))
+            self.done += 1
+
     def _add(self, tree: Mapping[str, Array]) -> None:
         match self.done:
             case 0:

@@ -20,7 +20,11 @@ from mlpeft.errors import LocalProtocolError, MlpeftError
 from mlpeft.params import OrderedSum
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import (
+        Iterable,
+        Iterator,
+        Sequence,
+    )
 
     from mlpeft.params import ParamTree
 
@@ -178,16 +182,40 @@ Totals: TypeAlias = SummedTotals | SeparateTotals
 
 
 @dataclass(frozen=True, slots=True)
+class LateUpdate:
+    """An update that came when its round had closed without it.
+
+    Attributes:
+        round: The shard's meta-iteration, of which theta it started from.
+        update: What the shard returned.
+    """
+
+    round: int
+    update: ShardUpdate
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """Meta-iteration and index of its shard."""
+        return self.round, self.update.index
+
+
+@dataclass(frozen=True, slots=True)
 class RoundResult:
     """What a round returns.
 
     Attributes:
         totals: What the algorithm took from the tasks.
         per_task: `ShardUpdate.per_task` of each shard, by its index.
+        shards: Indices of the shards that are in these; all, unless the executor does
+            not wait for all (`ClosesEarly`).
+        late: Updates of earlier rounds that came meanwhile, in the order of their
+            places; not in the totals.
     """
 
     totals: Totals
     per_task: tuple[ParamTree, ...]
+    shards: tuple[int, ...] = ()
+    late: tuple[LateUpdate, ...] = ()
 
     @classmethod
     def of(cls, updates: Iterable[ShardUpdate], *, summed: bool = True) -> RoundResult:
@@ -242,22 +270,33 @@ class RoundUpdates:
             update = replace(update, total={}, packed={})
         self._updates[update.index] = update
 
-    def result(self) -> RoundResult:
+    def result(
+        self, *, early: bool = False, late: Iterable[LateUpdate] = ()
+    ) -> RoundResult:
         """What the round returns, once shards 0 .. n - 1 are in.
+
+        Args:
+            early: Whether some may be missing.
+            late: Updates of earlier rounds, in any order.
 
         Raises:
             ValueError: If one before the last is missing.
         """
         ordered = [self._updates[index] for index in sorted(self._updates)]
         counts = tuple(update.count for update in ordered)
-        if any(update.index != place for place, update in enumerate(ordered)):
+        shards = tuple(update.index for update in ordered)
+        if not early and shards != tuple(range(len(shards))):
             raise ValueError(f"a round needs all its shards, got {sorted(self)}")
+        if early and self.ordered_sum is not None:
+            self.ordered_sum.close()
         totals: Totals
         if self.ordered_sum is None:
             totals = SeparateTotals(tuple(update.total for update in ordered), counts)
         else:
             totals = SummedTotals(self.ordered_sum.total, sum(counts))
-        return RoundResult(totals, tuple(update.per_task for update in ordered))
+        per_task = tuple(update.per_task for update in ordered)
+        ordered_late = tuple(sorted(late, key=lambda each: each.place))
+        return RoundResult(totals, per_task, shards, ordered_late)
 
 
 class Displacement(StrEnum):
@@ -327,6 +366,19 @@ class TakesSteps(Protocol):
             step: For `mlpeft.meta.compression.Compression.follow`.
         """
         ...
+
+
+@runtime_checkable
+class ClosesEarly(Protocol):
+    """An executor that may return a round before all its shards are in.
+
+    Attributes:
+        closes_early: Whether it does.
+        spare_shards: Whether it wants twice the shards, of which it returns half.
+    """
+
+    closes_early: bool
+    spare_shards: bool
 
 
 def check_round(version: int, shards: Sequence[Shard], last: int | None) -> None:

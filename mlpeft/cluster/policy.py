@@ -12,14 +12,14 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Self
 
-from mlpeft.work import ResultSchema
+from mlpeft.work import Kind, ResultSchema
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from mlpeft.cluster.protocol import WorkerId
     from mlpeft.config import ClusterSection
-    from mlpeft.work import Displacement
+    from mlpeft.work import Displacement, Shard
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +54,10 @@ class Policy:
         ordered_sum: Whether updates are summed on arrival, in their order; False: a
             round keeps all of them, for aggregation rules other than the mean.
         room_bytes: Memory for updates that wait to be summed; at least two are held.
+        grace_s: Seconds that a round which may close waits for its other shards.
+        max_staleness: Versions of theta by which an update may be late and count; 0:
+            late ones are dropped.
+        late_counts: Whether late updates count as those that a round needs.
     """
 
     lost_after_s: float
@@ -74,6 +78,9 @@ class Policy:
     most_share: float
     results: ResultSchema = field(default_factory=ResultSchema)
     room_bytes: int = 256 << 20
+    grace_s: float
+    max_staleness: int
+    late_counts: bool
 
     @classmethod
     def from_config(
@@ -113,7 +120,30 @@ class Policy:
             ordered_sum=ordered_sum,
             results=results or ResultSchema(),
             most_share=min(most_share, cluster.most_share),
+            grace_s=cluster.grace_s if cluster.mode == "quorum" else 0.0,
+            max_staleness=0 if cluster.mode == "sync" else cluster.max_staleness,
+            late_counts=cluster.mode == "async",
         )
+
+
+def shards_needed(cluster: ClusterSection, shards: Sequence[Shard]) -> int | None:
+    """With how many updates a round may close; None: with all of its shards.
+
+    A validation always has all: its scores are compared with those of others.
+
+    Args:
+        cluster: The run's `cluster` section.
+        shards: Of the round; of mode async twice as many as it returns.
+    """
+    if shards[0].kind is not Kind.TRAIN:
+        return None
+    match cluster.mode:
+        case "sync":
+            return None
+        case "quorum":
+            return max(1, math.ceil(cluster.quorum * len(shards) - 1e-9))
+        case "async":
+            return math.ceil(len(shards) / 2)
 
 
 class Cause(StrEnum):

@@ -161,7 +161,8 @@ def picture(state: ClusterState, now: float) -> ClusterStatus:
             slow=live.slow,
             backup=live.backup,
         )
-        for key, live in (current.live.items() if current else ())
+        for each in state.rounds()
+        for key, live in each.live.items()
     )
     workers = tuple(
         WorkerStatus(

@@ -4,15 +4,28 @@ from __future__ import annotations
 
 from typing import Literal, TypeAlias
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import (
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+)
 
 from mlpeft.config.base import Section
 
 CompressionName: TypeAlias = Literal["none", "bf16", "int8", "topk"]
 
 
+ModeName: TypeAlias = Literal["sync", "quorum", "async"]
+
+
 class ClusterSection(Section):
-    """The coordinator and its workers. Only `compression` decides the result's bits."""
+    """The coordinator and its workers.
+
+    Of these keys `compression` decides the result's bits, and `mode`, if it is not
+    sync, who is in time.
+    """
 
     listen: str = Field(
         default="127.0.0.1:50051",
@@ -93,6 +106,30 @@ class ClusterSection(Section):
         le=1.0,
         description="Share of the shards that two machines compute, so that what they "
         "find can be compared; 0: none",
+    )
+    mode: ModeName = Field(
+        default="sync",
+        description="When a training round ends: with all its shards (sync, the only "
+        "one whose result does not depend on who is fast), with a share of them "
+        "(quorum), or with as many updates as it has shards, whichever rounds they are "
+        "of (async). What counted is logged: `mlpeft replay` computes it again",
+    )
+    quorum: float = Field(
+        default=0.75,
+        gt=0.0,
+        le=1.0,
+        description="Share of the shards with which a round of mode quorum may end",
+    )
+    grace_s: NonNegativeFloat = Field(
+        default=0.5,
+        description="Seconds that a round of mode quorum waits for the others once "
+        "it has its quorum",
+    )
+    max_staleness: NonNegativeInt = Field(
+        default=4,
+        description="Rounds by which an update may be late and still count, with "
+        "weight 1 / sqrt(1 + rounds), in modes quorum and async; 0: late ones are "
+        "dropped",
     )
     compression: CompressionName = Field(
         default="none",

@@ -69,6 +69,11 @@ class RunConfig(Section):
         problem = aggregation.problem(meta, shard or 1)
         if problem is not None:
             raise ValueError(problem)
+        if self.cluster.mode == "async" and self.cluster.max_staleness == 0:
+            raise ValueError(
+                "cluster.max_staleness: 0 drops what is late, and mode async lives on "
+                "it; set 1 or more, or mode: quorum"
+            )
         if self.cluster.lost_after_s <= self.cluster.heartbeat_s:
             raise ValueError(
                 f"cluster.lost_after_s: {self.cluster.lost_after_s} must be more than "

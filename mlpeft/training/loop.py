@@ -21,18 +21,21 @@ from mlpeft.meta.aggregate import combine
 from mlpeft.reporting import JsonlReporter
 from mlpeft.reporting.pace import SlowRounds
 from mlpeft.results import EvalResult
+from mlpeft.training.accepted import Accepted
 from mlpeft.training.executor import LocalExecutor
 from mlpeft.training.plan import train_shards, validation_shards
 from mlpeft.training.run_files import locked
 from mlpeft.training.run_folder import open_run, run_folder
 from mlpeft.training.runner import ShardRunner
-from mlpeft.work import RoundInterruptedError, TakesSteps
+from mlpeft.training.staleness import ThetaHistory
+from mlpeft.work import ClosesEarly, RoundInterruptedError, TakesSteps
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from mlpeft.config import MetaLearningSection, RunConfig
+    from mlpeft.meta.outer import OuterResult, OuterStep
     from mlpeft.params import ParamTree
     from mlpeft.reporting import Reporter
     from mlpeft.training.run_folder import Run
@@ -170,6 +173,9 @@ def _loop(
     """Meta-iterations until the end, and why it is the end."""
     settings = run.config.meta_learning
     progress = run.progress
+    early = isinstance(executor, ClosesEarly) and executor.closes_early
+    spare = isinstance(executor, ClosesEarly) and executor.spare_shards
+    history = ThetaHistory.of(run.config)
     while True:
         better = progress.validation_due and _validate(run, runner, executor, reporter)
         due = progress.iteration % settings.save_interval == 0 or run.save_overdue
@@ -184,16 +190,23 @@ def _loop(
             return "patience"
         if should_stop():
             return "stopped"
-        shards = train_shards(run.config, runner.tasks, progress.iteration)
+        history.note(progress.iteration, run.meta)
+        shards = train_shards(run.config, runner.tasks, progress.iteration, spare=spare)
         done = executor.run(progress.iteration, run.meta, shards)
         with _usable(run):
-            mean = combine(done.totals, settings.aggregation, settings.trim_fraction)
-            moved = run.outer.step(run.meta, mean, progress.iteration)
+            accepted = Accepted.of(progress.iteration, done)
+            done = history.joined(done, progress.iteration)
+            moved = moved_by(run.outer, run.config, run.meta, done, progress.iteration)
             metrics = _metrics(done) | {
                 "param_diff": moved.param_diff,
                 "outer_lr": moved.outer_lr,
             }
+            if early:
+                metrics["shards_in_time"] = len(accepted.shards)
+                metrics["shards_late"] = len(accepted.late)
             _check_finite(metrics, run, runner.initial_meta)
+        if early:
+            run.accepted.note(accepted)
         run.meta = moved.meta
         progress.iteration += 1
         if moved.step and isinstance(executor, TakesSteps):
@@ -203,6 +216,27 @@ def _loop(
             last or progress.iteration % settings.eval_interval == 0
         )
         reporter.iteration(progress.iteration, metrics)
+
+
+def moved_by(
+    outer: OuterStep,
+    config: RunConfig,
+    meta: ParamTree,
+    done: RoundResult,
+    iteration: int,
+) -> OuterResult:
+    """The outer step that a round's result leads to.
+
+    Args:
+        outer: The outer optimiser; its moments are changed.
+        config: The run's.
+        meta: The meta-state before.
+        done: What the round returned, late updates among the totals.
+        iteration: Meta-iterations before.
+    """
+    settings = config.meta_learning
+    mean = combine(done.totals, settings.aggregation, settings.trim_fraction)
+    return outer.step(meta, mean, iteration)
 
 
 def _validate(

@@ -6,6 +6,7 @@ round.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mlpeft.seeds import Purpose, generator
@@ -21,22 +22,30 @@ EVAL_SHARD_SIZE = 10
 """Tasks per validation or test shard; scores do not depend on it."""
 
 
-def train_shards(config: RunConfig, tasks: TaskSplits, iteration: int) -> list[Shard]:
+def train_shards(
+    config: RunConfig, tasks: TaskSplits, iteration: int, *, spare: bool = False
+) -> list[Shard]:
     """The shards of one meta-iteration's meta-batch.
 
     Args:
         config: A resolved configuration (`compute.shard_size` is set).
         tasks: The run's tasks.
         iteration: The meta-iteration, from 0.
+        spare: Whether as many shards of further tasks follow.
     """
-    size = config.compute.shard_size or 1
+    size, tasks_a_batch = (
+        config.compute.shard_size or 1,
+        config.meta_learning.meta_batch_size,
+    )
     specs = _sample_specs(
         tasks.train,
         config.run.seed,
         (Purpose.TRAIN, iteration),
-        config.meta_learning.meta_batch_size,
+        tasks_a_batch * (2 if spare else 1),
     )
-    return _split(specs, size, Kind.TRAIN, iteration)
+    shards = _split(specs[:tasks_a_batch], size, Kind.TRAIN, iteration)
+    more = _split(specs[tasks_a_batch:], size, Kind.TRAIN, iteration)
+    return shards + [replace(shard, index=len(shards) + shard.index) for shard in more]
 
 
 def validation_shards(

@@ -21,6 +21,7 @@ from mlpeft.meta.compression import Compression
 from mlpeft.meta.outer import OuterStep
 from mlpeft.platform.home import expanded
 from mlpeft.training import checkpoint, run_data, starts
+from mlpeft.training.accepted import AcceptedLog
 from mlpeft.training.checkpoint import Checkpoint, Progress
 from mlpeft.training.run_files import write_whole
 
@@ -53,6 +54,7 @@ class Run:
         meta: Theta and carried inner state, NumPy float32.
         outer: The outer step and its moments.
         progress: The rest of the state.
+        accepted: What counted in meta-iterations that did not wait for all.
         notes: Messages about the folder, from opening it.
     """
 
@@ -61,6 +63,7 @@ class Run:
     meta: ParamTree
     outer: OuterStep
     progress: Progress
+    accepted: AcceptedLog
     notes: list[str] = field(default_factory=list)
     _saved: Progress | None = None
     """The newest progress on disk; None: nothing is saved."""
@@ -141,6 +144,7 @@ class Run:
         iteration = snapshot.progress.iteration
         # Reports first: a process killed in between must not lose reported metrics.
         reporter.checkpoint(iteration, checkpoint.step_folder(self.run_dir, iteration))
+        self.accepted.flush()
         path = checkpoint.save(
             self.run_dir, snapshot.meta, snapshot.outer, snapshot.progress
         )
@@ -243,12 +247,21 @@ def _create(config: RunConfig, runner: ShardRunner, run_dir: Path) -> Run:
         config=config,
         run_dir=run_dir,
         meta=meta,
-        outer=_outer_step(config),
+        outer=outer_step(config),
         progress=_first_progress(config),
+        accepted=_accepted(run_dir, 0),
     )
 
 
-def _outer_step(config: RunConfig) -> OuterStep:
+def _accepted(run_dir: Path, iterations: int) -> AcceptedLog:
+    """The log of what counted, up to a checkpoint."""
+    log = AcceptedLog(run_dir)
+    log.cut(iterations)
+    return log
+
+
+def outer_step(config: RunConfig) -> OuterStep:
+    """The outer step of a run, before its first iteration."""
     return OuterStep.from_config(config.meta_learning, Compression.from_config(config))
 
 
@@ -280,7 +293,7 @@ def _resume(
     if best.is_dir() and best != checkpoint.best(run_dir):
         # The process died after writing the step and before marking it as best.
         checkpoint.mark_best(run_dir, best)
-    outer = _outer_step(config)
+    outer = outer_step(config)
     outer.state = newest.outer
     return Run(
         config=config,
@@ -288,6 +301,7 @@ def _resume(
         meta={name: newest.meta[name] for name in sorted(newest.meta)},
         outer=outer,
         progress=newest.progress,
+        accepted=_accepted(run_dir, newest.progress.iteration),
         notes=[f"skipped a broken checkpoint: {problem}" for problem in skipped],
         _saved=copy.copy(newest.progress),
     )

@@ -26,12 +26,15 @@ def test_a_policy_takes_every_number_of_the_section_that_it_has():
         norm_factor=17.0,
         audit=0.25,
         most_share=0.5,
+        mode="quorum",
+        grace_s=4.0,
+        max_staleness=3,
     )
     policy = Policy.from_config(
         section, displacement=Displacement.AS_IT_IS, ordered_sum=True
     )
     shared = {field.name for field in fields(Policy)} & set(ClusterSection.model_fields)
-    assert len(shared) == 12
+    assert len(shared) == 14
     for name in shared:
         assert getattr(policy, name) == getattr(section, name), name
     assert policy.ordered_sum

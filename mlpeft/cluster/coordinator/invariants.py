@@ -35,11 +35,33 @@ def check_state(state: ClusterState, policy: Policy) -> None:
     if state.over is not None:
         assert state.round is None, "a round is open after the end"
         assert not state.workers, "workers after the end"
+        assert not state.late, "leases after the end"
     if state.round is not None:
         _check_shards(state, state.round, policy)
         _check_leases(state, state.round)
         _check_indices(state.round)
         _check_audits(state.round)
+    for round_id, late in state.late.items():
+        _check_late(state, policy, round_id, late)
+    for update in state.late_updates:
+        assert policy.max_staleness, "a late update, although none counts"
+        assert state.version is not None
+        assert state.version - update.round <= policy.max_staleness, "too late"
+
+
+def _check_late(
+    state: ClusterState, policy: Policy, round_id: int, late: OpenRound
+) -> None:
+    assert late is not state.round
+    assert late.live, "a closed round of which nothing is expected"
+    assert late.closes_early
+    assert state.version is not None
+    assert state.version - late.version <= policy.max_staleness, "too late"
+    for key, live in late.live.items():
+        assert key[:2] == (state.session, round_id)
+        assert live.worker in state.workers, "a late lease of a disconnected worker"
+        assert key in state.workers[live.worker].held
+        assert key.shard not in late.audited, "an audited shard is late"
 
 
 def _check_availability(state: ClusterState) -> None:

@@ -14,6 +14,8 @@ from mlpeft.cluster.policy import Cause
 from mlpeft.cluster.protocol import Lease, LeaseKey, LeaseRevocation
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from mlpeft.cluster.coordinator.failures import Failures
     from mlpeft.cluster.coordinator.messages import WorkerJoined
     from mlpeft.cluster.coordinator.open_round import OpenRound
@@ -106,7 +108,7 @@ class Leases:
             worker.receiving = None
         if key not in worker.held:
             return None
-        live = self._state.round.live.get(key) if self._state.round else None
+        live = self._state.live_lease(key)
         computed_at = None if live is None else live.computed_at
         took_s = worker.computing_s(key, now if computed_at is None else computed_at)
         if live is None:
@@ -156,10 +158,11 @@ class Leases:
         current = self._state.round
         if key is None or current is None:
             return []
-        for other in current.live_of(worker_id):  # none of them can be heard of
-            live = current.live[other]
-            live.deadline = max(live.deadline, now + self._policy.lost_after_s)
-        if self.is_live(worker, key):
+        for each in self._state.rounds():
+            for other in each.live_of(worker_id):  # none of them can be heard of
+                live = each.live[other]
+                live.deadline = max(live.deadline, now + self._policy.lost_after_s)
+        if key in current.live and self.is_live(worker, key):
             live = current.live[key]
             live.slow = live.on_straggler = False
             live.warn_at = None
@@ -171,13 +174,14 @@ class Leases:
 
     def is_live(self, worker: WorkerRecord, key: LeaseKey) -> bool:
         """Whether the worker holds this lease and it is still valid."""
-        live = self._state.round.live.get(key) if self._state.round else None
+        live = self._state.live_lease(key)
         return live is not None and live.worker == worker.info.worker
 
     def drop(self, key: LeaseKey) -> None:
         """End a lease without counting a failure."""
-        if self._state.round is not None:
-            self._end(self._state.round, key)
+        current = self._state.round_of(key)
+        if current is not None:
+            self._end(current, key)
 
     def _end(self, current: OpenRound, key: LeaseKey) -> LiveLease | None:
         """End a lease: its worker may be stuck with it."""
@@ -213,18 +217,18 @@ class Leases:
         self, worker: WorkerRecord, key: LeaseKey, cause: Cause, reason: str
     ) -> Commands:
         """A live lease failed: record it for the shard and the worker."""
-        current = self._state.round
+        current = self._state.round_of(key)
         self.drop(key)
         return self._failures.count(current, worker, key, cause, reason)
 
     def take_back(self, identity: str, reason: str) -> Commands:
         """End all leases of an identity without counting failures."""
-        current = self._state.round
         commands: Commands = []
         for worker in self._state.availability.by_identity.get(identity, ()):
-            for key in current.live_of(worker) if current else ():
-                self.drop(key)
-                commands.append(Send(worker, LeaseRevocation(key, reason)))
+            for current in self._state.rounds():
+                for key in current.live_of(worker):
+                    self.drop(key)
+                    commands.append(Send(worker, LeaseRevocation(key, reason)))
         return commands
 
     # --- time -------------------------------------------------------------------------
@@ -232,10 +236,10 @@ class Leases:
     def wakeups(self) -> list[float]:
         """Times at which `time_passed` must run."""
         times = []
+        lease_at = self._deadlines.next()
+        if lease_at is not None:
+            times.append(lease_at)
         if self._state.round is not None:
-            lease_at = self._deadlines.next()
-            if lease_at is not None:
-                times.append(lease_at)
             slow_at = self._state.round.slow_leases.next_at()
             if slow_at is not None and self._policy.backup_factor > 0:
                 times.append(slow_at)
@@ -244,15 +248,16 @@ class Leases:
     def time_passed(self) -> Commands:
         """Expire leases, and warn of stalls."""
         commands: Commands = []
-        if self._state.round is not None:
-            for key in self._deadlines.take(self._state.now):
-                commands += self._check_time(key, self._state.round.live[key])
+        for key in self._deadlines.take(self._state.now):
+            live = self._state.live_lease(key)
+            if live is not None:
+                commands += self._check_time(key, live)
                 self._deadlines.add(key)
         return commands
 
     def _due(self, key: LeaseKey) -> float | None:
         """When a lease ends, or people are told; None: it no longer counts."""
-        live = self._state.round.live.get(key) if self._state.round else None
+        live = self._state.live_lease(key)
         return None if live is None else live.due_at
 
     def _check_time(self, key: LeaseKey, live: LiveLease) -> Commands:
@@ -293,9 +298,44 @@ class Leases:
     # --- rounds -----------------------------------------------------------------------
 
     def close_round(self, reason: str) -> Commands:
-        """Close the round and revoke its leases; also after completing it."""
+        """Close the round without a result, and revoke all leases."""
         current, self._state.round = self._state.round, None
-        live = list(current.live.items()) if current else []
-        for _, lease in live:
-            self._state.refresh(lease.worker)
-        return [Send(lease.worker, LeaseRevocation(key, reason)) for key, lease in live]
+        commands = [] if current is None else self.revoke(current, reason)
+        return commands + self.forget_late(reason)
+
+    def forget_late(self, reason: str, before: int | None = None) -> Commands:
+        """Nothing late counts any more.
+
+        Args:
+            reason: Why, for the workers.
+            before: Only of rounds with a theta before this version; None: all.
+        """
+        state, commands = self._state, Commands()
+        for round_id, late in list(state.late.items()):
+            if before is None or late.version < before:
+                del state.late[round_id]
+                commands += self.revoke(late, reason)
+        state.late_updates = [
+            update
+            for update in state.late_updates
+            if before is not None and update.round >= before
+        ]
+        return commands
+
+    def revoke(
+        self, closed: OpenRound, reason: str, keys: Iterable[LeaseKey] | None = None
+    ) -> Commands:
+        """Revoke leases of a round that is closed.
+
+        Args:
+            closed: Which.
+            reason: Why, for the workers.
+            keys: Which leases; None: all.
+        """
+        commands = Commands()
+        for key in list(closed.live if keys is None else keys):
+            live = closed.end(key)
+            if live is not None:
+                self._state.refresh(live.worker)
+                commands.append(Send(live.worker, LeaseRevocation(key, reason)))
+        return commands

@@ -27,8 +27,8 @@ No event looks at all workers, leases or shards: `deadlines`, `free_workers`,
 
 What happens where: `transitions` what is legal when, `membership` workers come and go,
 `grants` who computes what, `leases` how that ends, `failures` what it means, `updates`
-and `audits` what comes back, `transfers` what is under way, `operator` what an operator
-asks, and here rounds and time.
+and `audits` what comes back, `closing` when a round ends and what is late, `transfers`
+what is under way, `operator` what an operator asks, and here rounds and time.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ from typing import TYPE_CHECKING, Any, assert_never
 from mlpeft.cluster import status
 from mlpeft.cluster.coordinator import waits
 from mlpeft.cluster.coordinator.audits import audited
+from mlpeft.cluster.coordinator.closing import Closing
 from mlpeft.cluster.coordinator.durations import (
     LEAST_BACKUP_S,
     ROUND_SHARE,
@@ -116,7 +117,10 @@ class CoordinatorMachine:
         self._leases = Leases(self._state, policy, self._failures)
         self._grants = Grants(self._state, policy, self._leases)
         self._membership = Membership(self._state, policy, self._leases)
-        self._updates = UpdateHandler(self._state, policy, self._leases, self._failures)
+        self._closing = Closing(self._state, policy, self._leases)
+        self._updates = UpdateHandler(
+            self._state, policy, self._leases, self._failures, self._closing
+        )
         self._transfers = Transfers(self._state, policy)
         self._operator = OperatorRequests(self._state, self._membership, self._failures)
 
@@ -158,7 +162,10 @@ class CoordinatorMachine:
         if not following:
             return []
         commands = self._take_in(event, due)
-        commands += self._updates.settle() + self._grants.settle()
+        commands += self._updates.settle()
+        may_close = isinstance(event, MessageReceived | TimePassed)
+        commands += self._closing.settle(may_close=may_close)
+        commands += self._grants.settle()
         if isinstance(event, TimePassed):
             commands += self._announce_wait()
         TRANSITIONS.check(event, before, self.phase, following)
@@ -228,7 +235,7 @@ class CoordinatorMachine:
         if self._state.over is not None:
             return None
         times = self._membership.wakeups() + self._failures.wakeups()
-        times += self._leases.wakeups()
+        times += self._leases.wakeups() + self._closing.wakeups()
         if self._state.round is not None:
             times.append(self._state.round.announced_at + self.policy.announce_s)
         return min(times, default=None)
@@ -264,11 +271,16 @@ class CoordinatorMachine:
                     f"worker {event.worker} has {event.slots} slots, expected 1 or more"
                 )
         elif isinstance(event, RoundOpened):
-            self._check_round(event.version, event.shards)
+            self._check_round(event.version, event.shards, event.need)
 
-    def _check_round(self, version: int, shards: tuple[Shard, ...]) -> None:
-        state = self._state
-        check_round(version, shards, state.version)
+    def _check_round(
+        self, version: int, shards: tuple[Shard, ...], need: int | None
+    ) -> None:
+        check_round(version, shards, self._state.version)
+        if need is not None and not 1 <= need <= len(shards):
+            raise LocalProtocolError(
+                f"a round of {len(shards)} shards cannot need {need} updates"
+            )
 
     # --- rounds -----------------------------------------------------------------------
 
@@ -293,10 +305,11 @@ class CoordinatorMachine:
             announced_at=state.now,
             max_attempts=self.policy.max_attempts,
             most_share=self.policy.most_share,
+            need=len(event.shards) if event.need is None else event.need,
             opened_at=state.now,
             slow_leases=self._slow_leases(event.shards[0].kind),
         )
-        return []
+        return self._closing.opened()
 
     def _slow_leases(self, kind: Kind) -> SlowLeases:
         """The leases of a round whose first shard is of this kind."""
@@ -320,6 +333,8 @@ class CoordinatorMachine:
     def _end_run(self, reason: str) -> Commands:
         self._state.over = reason
         self._state.round = None
+        self._state.late.clear()
+        self._state.late_updates.clear()
         workers = self._state.remove_all()
         return [Send(worker, RunOver(reason)) for worker in workers]
 
@@ -342,7 +357,9 @@ class CoordinatorMachine:
             return
         for worker in state.workers.values():
             worker.last_seen = state.now
-        for live in state.round.live.values() if state.round else ():
+        for live in [
+            live for current in state.rounds() for live in current.live.values()
+        ]:
             live.deadline = max(live.deadline + late, state.now + grace_s)
             if live.warn_at is not None:
                 live.warn_at = max(live.warn_at + late, state.now + grace_s)

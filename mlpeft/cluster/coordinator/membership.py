@@ -81,16 +81,19 @@ class Membership:
 
     def _forgive(self, process_id: str) -> None:
         """A process that rejoins did not crash: only its connection broke."""
-        if self._state.round is not None:
-            self._state.round.forgive(process_id)
+        for current in self._state.rounds():
+            current.forgive(process_id)
 
     def left(self, worker_id: WorkerId, reason: str) -> Commands:
         """A worker's stream ended: end its leases."""
         worker = self._state.workers.get(worker_id)
         if worker is None:
             return []
-        current = self._state.round
-        lost = current.live_of(worker_id) if current else []
+        lost = [
+            key
+            for current in self._state.rounds()
+            for key in current.live_of(worker_id)
+        ]
         for key in lost:
             if worker.draining:  # a lease granted while it said goodbye: no failure
                 self._leases.drop(key)
@@ -109,20 +112,21 @@ class Membership:
 
     def _successor_text(self, key: LeaseKey) -> str:
         """Who computes a shard whose worker left, for the log."""
-        current = self._state.round
+        current = self._state.round_of(key)
         others = current.live_for(key.shard) if current else []
         if not others:
+            if current is not self._state.round:
+                return f"of the closed round {key.round_id} is dropped"
             return "is leased again"
         return f"continues on {self._state.workers[others[0].worker].info.name}"
 
     def heartbeat(self, worker: WorkerRecord, heartbeat: Heartbeat) -> Commands:
         """A worker is alive and reports its progress."""
         worker.last_seen = self._state.now
-        current = self._state.round
         for key, tasks in heartbeat.progress:
             if key not in worker.held:
                 continue
-            live = current.live.get(key) if current else None
+            live = self._state.live_lease(key)
             if live is not None and tasks > worker.progress.get(key, 0):
                 live.progress_at = self._state.now
             worker.progress[key] = tasks

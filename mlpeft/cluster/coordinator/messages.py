@@ -135,12 +135,14 @@ class RoundOpened:
             leaves.
         carried: Leaves of `meta` that are no part of theta but carried state of the
             inner optimiser: they may move as they like.
+        need: Updates with which the round may close; None: all of its shards.
     """
 
     version: int
     shards: tuple[Shard, ...]
     meta: ParamTree
     carried: frozenset[str] = frozenset()
+    need: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,6 +91,8 @@ class OpenRound:
         audited: Shards that two identities must agree on.
         opinions: What identities found for audited shards that are not in.
         disputed: Those for which two found something else.
+        need: Updates with which it may close; as many as shards: all.
+        enough_at: When it had as many; None: not yet.
     """
 
     round_id: int
@@ -105,6 +107,8 @@ class OpenRound:
     slow_leases: SlowLeases
     max_attempts: int
     most_share: float
+    need: int
+    enough_at: float | None = None
     counted_for: dict[int, str] = field(default_factory=dict)
     attempts: dict[int, int] = field(default_factory=dict)
     granted: dict[LeaseKey, str] = field(default_factory=dict)
@@ -123,6 +127,11 @@ class OpenRound:
 
     def __post_init__(self) -> None:
         self.waits = WaitingShards(len(self.shards))
+
+    @property
+    def closes_early(self) -> bool:
+        """Whether it may close without some of its shards."""
+        return self.need < len(self.shards)
 
     def waiting(self) -> list[int]:
         """Shards that are not in and that nobody holds, in order."""

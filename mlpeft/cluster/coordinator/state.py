@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from mlpeft.cluster.coordinator.durations import Usual
     from mlpeft.cluster.coordinator.free_workers import Rank
     from mlpeft.cluster.coordinator.messages import WorkerJoined
-    from mlpeft.cluster.coordinator.open_round import OpenRound
+    from mlpeft.cluster.coordinator.open_round import LiveLease, OpenRound
     from mlpeft.cluster.coordinator.quarantine import Quarantine
     from mlpeft.cluster.policy import Cause, Failure
     from mlpeft.cluster.protocol import LeaseKey, WorkerId
-    from mlpeft.work import Kind
+    from mlpeft.work import Kind, LateUpdate
 
 
 class HeldLease(NamedTuple):
@@ -136,6 +136,9 @@ class ClusterState:
         held_back: Those whose stream is not read.
         expected: Worker processes that get ready, by process_id.
         round: The open round.
+        late: Closed rounds of which shards are still computed and would count, by
+            their id.
+        late_updates: Updates of such rounds that count in the next to close.
         rounds_opened: Rounds so far.
         version: Version of theta in the newest round.
         over: Why the run ended; None while it has not.
@@ -165,6 +168,8 @@ class ClusterState:
     held_back: set[WorkerId] = field(default_factory=set)
     expected: dict[str, Expected] = field(default_factory=dict)
     round: OpenRound | None = None
+    late: dict[int, OpenRound] = field(default_factory=dict)
+    late_updates: list[LateUpdate] = field(default_factory=list)
     rounds_opened: int = 0
     version: int | None = None
     over: str | None = None
@@ -186,6 +191,24 @@ class ClusterState:
     def expecting(self) -> list[str]:
         """Names of the workers that get ready, in the order in which they came."""
         return [one.name for one in self.expected.values() if one.until > self.now]
+
+    def rounds(self) -> list[OpenRound]:
+        """Rounds whose leases count: the open one, and those that closed early."""
+        current = [] if self.round is None else [self.round]
+        return [*current, *self.late.values()]
+
+    def round_of(self, key: LeaseKey) -> OpenRound | None:
+        """The round of a lease; None: nothing of it counts any more."""
+        if key.session != self.session:
+            return None
+        if self.round is not None and self.round.round_id == key.round_id:
+            return self.round
+        return self.late.get(key.round_id)
+
+    def live_lease(self, key: LeaseKey) -> LiveLease | None:
+        """What is known of a lease; None: it no longer counts."""
+        current = self.round_of(key)
+        return None if current is None else current.live.get(key)
 
     def named(self, worker: str) -> tuple[WorkerId, ...]:
         """Connections of the worker with this name or id."""
@@ -251,9 +274,8 @@ class ClusterState:
 
     def _is_stuck(self, worker: WorkerRecord) -> bool:
         """Whether revoked leases occupy all slots of a worker."""
-        live = self.round.live if self.round is not None else {}
         full = len(worker.held) >= worker.info.slots
-        return full and not any(key in live for key in worker.held)
+        return full and all(self.live_lease(key) is None for key in worker.held)
 
     # --- who gets a shard -------------------------------------------------------------
 

@@ -61,20 +61,27 @@ class Transfers:
 
     def _extend(self, worker: WorkerRecord, label: int | LeaseKey) -> None:
         """Give the leases that wait for a transfer their time."""
-        current, now = self._state.round, self._state.now
-        if current is None:
+        for current in self._state.rounds():
+            for key in current.live_of(worker.info.worker):
+                self._extend_lease(current, worker, key, label)
+
+    def _extend_lease(
+        self,
+        current: OpenRound,
+        worker: WorkerRecord,
+        key: LeaseKey,
+        label: int | LeaseKey,
+    ) -> None:
+        live, now = current.live[key], self._state.now
+        if label == current.version:
+            self._start_later(live, now)
+            if key in current.slow_leases:
+                self._watch_later(current, worker, key)
             return
-        for key in current.live_of(worker.info.worker):
-            live = current.live[key]
-            if label == current.version:
-                self._start_later(live, now)
-                if key in current.slow_leases:
-                    self._watch_later(current, worker, key)
-                continue
-            # Another lease's update may wait behind the one that moves.
-            live.deadline = max(live.deadline, now + self._policy.lost_after_s)
-            if label == key:
-                live.warn_at = None
+        # Another lease's update may wait behind the one that moves.
+        live.deadline = max(live.deadline, now + self._policy.lost_after_s)
+        if label == key:
+            live.warn_at = None
 
     def _start_later(self, live: LiveLease, now: float) -> None:
         """A lease whose theta is under way starts now at the earliest."""

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from mlpeft.cluster import validation
 from mlpeft.cluster.coordinator.audits import Auditor, Opinion
-from mlpeft.cluster.coordinator.messages import CompleteRound
 from mlpeft.cluster.coordinator.outliers import Verdict
 from mlpeft.cluster.messages import Announce, Level
 from mlpeft.cluster.policy import Cause
@@ -16,6 +15,7 @@ from mlpeft.work import Kind
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from mlpeft.cluster.coordinator.closing import Closing
     from mlpeft.cluster.coordinator.failures import Failures
     from mlpeft.cluster.coordinator.leases import Leases
     from mlpeft.cluster.coordinator.messages import Commands
@@ -79,15 +79,22 @@ class UpdateHandler:
         policy: The parameters of decisions.
         leases: Those that are answered.
         failures: Who is quarantined.
+        closing: Closes rounds.
     """
 
     def __init__(
-        self, state: ClusterState, policy: Policy, leases: Leases, failures: Failures
+        self,
+        state: ClusterState,
+        policy: Policy,
+        leases: Leases,
+        failures: Failures,
+        closing: Closing,
     ) -> None:
         self._state = state
         self._policy = policy
         self._leases = leases
         self._failures = failures
+        self._closing = closing
         self._auditor = Auditor(state, policy, leases, failures, self._accept)
 
     def update(self, worker: WorkerRecord, event: Update) -> Commands:
@@ -122,19 +129,15 @@ class UpdateHandler:
 
     def _accept(self, current: OpenRound, opinion: Opinion) -> Commands:
         """An update counts; it may complete the round."""
-        current.count(opinion.update, opinion.worker.identity)
         self._state.counted += 1
-        shard = opinion.key.shard
-        commands = self._leases.came_in(current, opinion.worker, shard)
+        if current is not self._state.round:
+            self._closing.accept_late(current, opinion.update)
+            return self._leases.came_in(current, opinion.worker, opinion.key.shard)
+        current.count(opinion.update, opinion.worker.identity)
+        commands = self._leases.came_in(current, opinion.worker, opinion.key.shard)
         if len(current.updates) < len(current.shards):
             return commands
-        self._state.round = None
-        round_s = self._state.now - current.opened_at
-        self._state.round_times.add(current.shards[0].kind, round_s)
-        if current.outliers is not None:
-            norms = current.outliers.norms(current.counted_for)
-            self._state.norms.add(norms)
-        return [*commands, CompleteRound(current.round_id, current.updates.result())]
+        return commands + self._closing.close(current)
 
     def turn(self, worker_id: WorkerId, key: LeaseKey, room_bytes: int) -> Turn:
         """Whether an update whose head has come is to be read now.
@@ -149,6 +152,8 @@ class UpdateHandler:
             return Turn.NEVER
         if current.granted.get(key) != worker.info.process_id:
             return Turn.NEVER
+        if current.closes_early:  # nobody waits for those before it
+            return Turn.NOW
         held_back = self._state.held_back
 
         def is_read(other: WorkerId) -> bool:
@@ -184,12 +189,16 @@ class UpdateHandler:
         ]
 
     def _wanting(self, key: LeaseKey) -> OpenRound | None:
-        """The open round, if an update of this shard would still be of use to it."""
-        current = self._state.round
-        if current is None or key[:2] != (self._state.session, current.round_id):
+        """The round to which an update of this shard would still be of use.
+
+        To one that has closed it is while a lease of the shard goes on.
+        """
+        current = self._state.round_of(key)
+        if current is None or not 0 <= key.shard < len(current.shards):
             return None
-        known = 0 <= key.shard < len(current.shards)
-        return current if known and key.shard not in current.updates else None
+        if current is not self._state.round:
+            return current if current.keys_for(key.shard) else None
+        return None if key.shard in current.updates else current
 
     def _refuse(self, worker: WorkerRecord, key: LeaseKey, refused: str) -> Commands:
         self._state.refused += 1

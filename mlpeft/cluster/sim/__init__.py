@@ -19,10 +19,18 @@ schedule can be replayed:
 """
 
 from mlpeft.cluster.sim.fault_injector import Faults
-from mlpeft.cluster.sim.schedules import Schedule, any_schedule, check
+from mlpeft.cluster.sim.schedules import (
+    Schedule,
+    any_schedule,
+    check,
+    check_loose,
+)
 from mlpeft.cluster.sim.simulation import Simulation
 from mlpeft.cluster.sim.toy import (
     TOY_SIZE,
+    ToyWork,
+    Work,
+    replayed,
     serial_result,
     toy_shards,
     toy_step,
@@ -34,8 +42,12 @@ __all__ = [
     "Faults",
     "Schedule",
     "Simulation",
+    "ToyWork",
+    "Work",
     "any_schedule",
     "check",
+    "check_loose",
+    "replayed",
     "serial_result",
     "toy_shards",
     "toy_step",

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, assert_never
 
-import numpy as np
-
 from mlpeft.cluster.coordinator.machine import CoordinatorMachine
 from mlpeft.cluster.coordinator.messages import (
     CompleteRound,
@@ -23,13 +21,16 @@ from mlpeft.cluster.coordinator.updates import Turn
 from mlpeft.cluster.messages import Announce, TimePassed
 from mlpeft.cluster.protocol import Theta, Update
 from mlpeft.cluster.sim.network import Network
-from mlpeft.cluster.sim.toy import TOY_SIZE, Vector, toy_shards, toy_step
+from mlpeft.cluster.sim.toy import Accepted
 
 if TYPE_CHECKING:
     from mlpeft.cluster.coordinator.messages import CoordinatorCommand, CoordinatorEvent
     from mlpeft.cluster.policy import Policy
     from mlpeft.cluster.sim.event_queue import EventQueue
     from mlpeft.cluster.sim.fault_injector import FaultInjector
+    from mlpeft.cluster.sim.toy import Work
+    from mlpeft.params import ParamTree
+    from mlpeft.work import RoundResult
 
 HOLD_S = 0.3
 """Seconds after which an update that was kept waiting asks again."""
@@ -42,28 +43,35 @@ class Head:
     process has of the one before.
 
     Args:
-        rounds: Rounds of the toy run.
-        shards: Shards of each.
+        rounds: Rounds of the run.
+        work: What is computed.
         policy: The coordinator's.
         agenda: Virtual time.
         chance: For the network, and jitter.
+        need: Updates with which a round may close; None: all.
     """
 
     def __init__(
         self,
         rounds: int,
-        shards: int,
+        work: Work,
         policy: Policy,
         agenda: EventQueue,
         chance: FaultInjector,
+        need: int | None = None,
     ) -> None:
-        self.theta: Vector = np.ones(TOY_SIZE, dtype=np.float32)
+        self.accepted: list[Accepted] = []
+        """What counted, by round: a part of the checkpoint."""
+        self.completed_at: list[float] = []
+        self.metas: dict[int, ParamTree] = {0: work.start()}
+        """Theta by its version."""
+        self._need = need
+        self._work = work
         self.finished = False
         self.announced: list[str] = []
         self.shards_done: dict[str, int] = {}
         self.network = Network(agenda, chance, self)
         self._rounds = rounds
-        self._shards = shards
         self._done = 0
         self._policy = policy
         self._agenda = agenda
@@ -89,8 +97,9 @@ class Head:
         return self._counted >= LEAST_NORMS
 
     def _open_round(self) -> None:
-        shards = toy_shards(self._done, self._shards)
-        self.take(RoundOpened(self._done, shards, {"w": self.theta}), self.state)
+        number = self._done
+        shards, meta = self._work.shards(number), self.metas[number]
+        self.take(RoundOpened(number, shards, meta, need=self._need), self.state)
 
     def take(self, event: CoordinatorEvent, state: CoordinatorMachine) -> None:
         """Take in an event, if the process that it was meant for lives."""
@@ -128,6 +137,23 @@ class Head:
         self._agenda.after(HOLD_S, again)
         return UploadHeld(worker, update.key)
 
+    def _note(self, result: RoundResult) -> None:
+        """What counted; a shard must not count twice, nor too late."""
+        late = tuple(each.place for each in result.late)
+        self.accepted.append(Accepted(result.shards, late))
+        self.completed_at.append(self._agenda.now)
+        places = [
+            place
+            for number, each in enumerate(self.accepted)
+            for place in [*((number, index) for index in each.shards), *each.late]
+        ]
+        assert len({*places}) == len(places), "a shard counted twice"  # noqa: S101
+        most = self._policy.max_staleness
+        assert all(self._done - number <= most for number, _ in late)  # noqa: S101
+        have = len(result.shards) + (len(late) if self._policy.late_counts else 0)
+        need = self._need or len(self._work.shards(self._done))
+        assert have >= need, "closed too early"  # noqa: S101
+
     def _wake(self, state: CoordinatorMachine, at: float) -> None:
         if self._wakeup == at:
             self._wakeup = None
@@ -139,13 +165,15 @@ class Head:
             case Send(worker, message):
                 self.network.down(worker, message)
             case SendTheta(worker, version):
-                self.network.down(worker, Theta(version, {"w": self.theta}))
+                self.network.down(worker, Theta(version, self.metas[version]))
             case DismissWorker(worker, reason):
                 self.network.break_by_id(worker, reason)
             case CompleteRound(_, result):
-                self.theta = toy_step(self.theta, result)
+                self._note(result)
+                meta = self._work.step(self.metas, self._done, result)
                 self._done += 1
-                self._counted += self._shards
+                self.metas[self._done] = meta
+                self._counted += len(result.shards)
                 if self._done < self._rounds:
                     self._open_round()
                 else:

@@ -15,7 +15,7 @@ import numpy as np
 
 from mlpeft.cluster.sim.fault_injector import Faults
 from mlpeft.cluster.sim.simulation import PATIENT, Simulation
-from mlpeft.cluster.sim.toy import Vector, serial_result
+from mlpeft.cluster.sim.toy import Vector, replayed, serial_result
 
 MOST_WORKERS = 5
 MOST_ROUNDS = 5
@@ -139,6 +139,67 @@ def _anything(seed: int, rng: np.random.Generator) -> Schedule:
         policy=policy,
     )
     return Schedule(simulation, serial_result(rounds, shards=shards))
+
+
+def loose_schedule(seed: int) -> tuple[Simulation, int]:
+    """A schedule of rounds that need not wait, and the shards of each round."""
+    rng = np.random.default_rng([seed, 2])
+    buffered = bool(rng.random() < 0.5)
+    need = int(rng.integers(1, MOST_SHARDS + 1))
+    shards = 2 * need if buffered else int(rng.integers(need, MOST_SHARDS + 2))
+    workers = int(rng.integers(1, MOST_WORKERS + 1))
+    stragglers = int(rng.integers(0, 2)) if workers > 1 else 0
+    policy = replace(
+        PATIENT,
+        ordered_sum=bool(rng.random() < 0.5),
+        room_bytes=0 if rng.random() < 0.5 else PATIENT.room_bytes,
+        backup_factor=0.0 if rng.random() < 0.3 else PATIENT.backup_factor,
+        # A straggler must be able to finish.
+        lease_s=float(rng.uniform(1.0, 20.0)) if not stragglers else 120.0,
+        audit=float(rng.choice([0.0, 0.3], p=[0.8, 0.2])),
+        audit_seed=str(seed),
+        grace_s=0.0 if buffered else float(rng.choice([0.0, 0.2, 2.0])),
+        max_staleness=int(rng.integers(1 if buffered else 0, 5)),
+        late_counts=buffered,
+    )
+    faults = Faults(
+        delay_s=float(rng.choice([0.001, 0.05, 0.3])),
+        lie=float(rng.choice([0.0, 0.1, 0.3])),
+        drops=int(rng.integers(0, 8)),
+        crashes=int(rng.integers(0, 5)),
+        restarts=int(rng.integers(0, 3)),
+        stragglers=stragglers,
+        horizon_s=HORIZON_S,
+        bytes_per_s=_bytes_per_s(rng),
+    )
+    simulation = Simulation(
+        seed,
+        workers=workers,
+        rounds=int(rng.integers(3, 2 * MOST_ROUNDS)),
+        shards=shards,
+        faults=faults,
+        policy=policy,
+        need=need,
+    )
+    return simulation, shards
+
+
+def check_loose(seed: int) -> Simulation:
+    """Run a schedule of rounds that need not wait, and compute it again; the run.
+
+    Raises:
+        AssertionError: If it does not end, breaks an invariant, or what counted leads
+            to other bytes; naming the seed.
+    """
+    simulation, shards = loose_schedule(seed)
+    again = f"replay with mlpeft.cluster.sim.check_loose({seed})"
+    try:
+        theta = simulation.run()
+    except Exception as error:
+        raise AssertionError(f"{again}: {error!r}") from error
+    if theta.tobytes() != replayed(simulation.accepted, shards).tobytes():
+        raise AssertionError(f"{again}: theta differs from the replay's")
+    return simulation
 
 
 def check(seed: int) -> None:

@@ -15,6 +15,7 @@ from mlpeft.cluster.policy import Policy
 from mlpeft.cluster.sim.coordinator import Head
 from mlpeft.cluster.sim.event_queue import EventQueue
 from mlpeft.cluster.sim.fault_injector import FaultInjector, Faults
+from mlpeft.cluster.sim.toy import ToyWork
 from mlpeft.cluster.sim.worker import Process
 from mlpeft.cluster.worker.messages import Started, StopRequested
 from mlpeft.config import ClusterSection
@@ -23,7 +24,8 @@ from mlpeft.work import Displacement
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from mlpeft.cluster.sim.toy import Vector
+    from mlpeft.cluster.sim.toy import Accepted, Vector, Work
+    from mlpeft.params import ParamTree
 
 PATIENT = replace(
     Policy.from_config(
@@ -46,7 +48,8 @@ schedules takes."""
 DEVICES = 2
 """Kinds of devices; workers on the same are compared by their bits."""
 MOST_EVENTS = 50_000
-"""Events that a run may take, should time stand still."""
+"""Events that a run may take, should time stand still; and as many more a round:"""
+EVENTS_A_ROUND = 500
 
 
 class Simulation:
@@ -59,6 +62,8 @@ class Simulation:
         shards: Shards of each.
         faults: What goes wrong.
         policy: The coordinator's; None: a patient one.
+        need: Updates with which a round may close; None: all.
+        work: What is computed; None: the toy run.
     """
 
     def __init__(
@@ -70,12 +75,21 @@ class Simulation:
         shards: int = 3,
         faults: Faults | None = None,
         policy: Policy | None = None,
+        need: int | None = None,
+        work: Work | None = None,
     ) -> None:
         self.seed = seed
         self._faults = faults or Faults()
         self._chance = FaultInjector(seed, self._faults)
         self._agenda = EventQueue()
-        self._head = Head(rounds, shards, policy or PATIENT, self._agenda, self._chance)
+        self._most_events = MOST_EVENTS + EVENTS_A_ROUND * rounds
+        self._work = work or ToyWork(shards)
+        self.took_s: dict[tuple[int, int], float] = {}
+        """Seconds of computing of whoever was the first to be done, by round and
+        shard."""
+        self._head = Head(
+            rounds, self._work, policy or PATIENT, self._agenda, self._chance, need
+        )
         self._ids = itertools.count(1)
         self._processes = [self._process(f"w{slot}", slot) for slot in range(workers)]
 
@@ -83,6 +97,32 @@ class Simulation:
     def announced(self) -> list[str]:
         """What the coordinator told the people, each line with its time."""
         return self._head.announced
+
+    @property
+    def accepted(self) -> list[Accepted]:
+        """What counted, by round."""
+        return self._head.accepted
+
+    @property
+    def metas(self) -> dict[int, ParamTree]:
+        """Theta by the number of rounds that are done."""
+        return self._head.metas
+
+    @property
+    def goodput(self) -> float:
+        """Seconds of computing that counted, of all that the workers had."""
+        places = [
+            place
+            for number, each in enumerate(self.accepted)
+            for place in [*((number, index) for index in each.shards), *each.late]
+        ]
+        useful_s = sum(self.took_s[place] for place in places)
+        return useful_s / (len(self._processes) * self.seconds)
+
+    @property
+    def completed_at(self) -> list[float]:
+        """Virtual seconds at which rounds were done."""
+        return self._head.completed_at
 
     @property
     def seconds(self) -> float:
@@ -100,7 +140,7 @@ class Simulation:
         return self._head.shards_done
 
     def run(self, most_s: float = MOST_S) -> Vector:
-        """Run to the end of training; theta.
+        """Run to the end of training; the leaf "w" of theta.
 
         Args:
             most_s: Virtual seconds after which it counts as hanging.
@@ -112,9 +152,10 @@ class Simulation:
         for process in self._processes:
             process.take(Started())
         self._plan_faults()
-        for _ in range(MOST_EVENTS):
+        for _ in range(self._most_events):
             if self._head.finished:
-                return self._head.theta
+                theta: Vector = self.metas[max(self.metas)]["w"]
+                return theta
             if self._agenda.now > most_s:
                 break
             self._agenda.step()
@@ -132,6 +173,8 @@ class Simulation:
             self._agenda,
             self._chance,
             self._head.network,
+            self._work,
+            self.took_s,
             liar=slot < self._faults.liars,
             straggler=slot < self._faults.stragglers,
             can_tell=self._head.can_tell,

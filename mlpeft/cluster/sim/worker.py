@@ -6,11 +6,8 @@ from collections import deque
 from dataclasses import replace
 from typing import TYPE_CHECKING, assert_never
 
-import numpy as np
-
 from mlpeft.cluster.messages import Announce, TimePassed
 from mlpeft.cluster.protocol import Theta, Update
-from mlpeft.cluster.sim.toy import toy_update
 from mlpeft.cluster.worker.machine import WorkerMachine, WorkerPolicy
 from mlpeft.cluster.worker.messages import (
     CancelShard,
@@ -31,8 +28,9 @@ if TYPE_CHECKING:
     from mlpeft.cluster.sim.event_queue import EventQueue
     from mlpeft.cluster.sim.fault_injector import FaultInjector
     from mlpeft.cluster.sim.network import Line, Network
-    from mlpeft.cluster.sim.toy import Vector
+    from mlpeft.cluster.sim.toy import Work
     from mlpeft.cluster.worker.messages import WorkerCommand, WorkerEvent
+    from mlpeft.params import ParamTree
 
 
 class Process:
@@ -46,6 +44,8 @@ class Process:
         agenda: Virtual time.
         chance: How long tasks take, and what fails.
         network: The way to the coordinator.
+        work: What it computes.
+        took_s: Takes note of how long a shard took, by round and index.
         liar: Whether all its updates are spoiled.
         straggler: Whether all its tasks take ten times as long.
         can_tell: Says whether the coordinator would know an outlier by now.
@@ -61,6 +61,8 @@ class Process:
         agenda: EventQueue,
         chance: FaultInjector,
         network: Network,
+        work: Work,
+        took_s: dict[tuple[int, int], float],
         *,
         liar: bool,
         straggler: bool,
@@ -75,7 +77,9 @@ class Process:
         self.line: Line | None = None
         self.frozen_until = 0.0
         self.hung_until = 0.0
-        self._thetas: dict[int, Vector] = {}
+        self._work = work
+        self._took_s = took_s
+        self._thetas: dict[int, ParamTree] = {}
         self._agenda = agenda
         self._chance = chance
         self._network = network
@@ -87,9 +91,10 @@ class Process:
         self._wakeup: float | None = None  # the newest that is on the agenda
         # Counts dials, so that an answer to an old one is not taken for the newest's.
         self._dialled = 0
-        self._jobs: deque[tuple[Lease, Vector]] = deque()
+        self._jobs: deque[tuple[Lease, ParamTree]] = deque()
         self._cancelled: set[LeaseKey] = set()
         self._busy = False
+        self._spent_s = 0.0  # on the shard in hand
 
     # --- events in, commands out ------------------------------------------------------
 
@@ -107,7 +112,7 @@ class Process:
             self._agenda.after(self.frozen_until - now, lambda: self.take(event, line))
             return
         if isinstance(event, Theta):
-            self._thetas[event.version] = np.asarray(event.meta["w"])
+            self._thetas[event.version] = event.meta
         commands = self._state.handle(event, now)
         self._state.check_invariants()
         wakeup = self._state.next_wakeup()
@@ -181,11 +186,15 @@ class Process:
         elif tasks_done < len(lease.shard.tasks):
             self.take(ProgressMade(lease.key, tasks_done))
             task_s = self._chance.task_s(straggler=self._straggler)
+            self._spent_s = task_s + (self._spent_s if tasks_done else 0.0)
             self._agenda.after(task_s, lambda: self._compute(tasks_done + 1))
         elif self._chance.happens(self._chance.faults.fail):
             self._finish(ShardFailed(lease.key, "out of luck"))
         else:
-            self._finish(ShardComputed(lease.key, toy_update(theta, lease.shard)))
+            place = lease.shard.round, lease.shard.index
+            self._took_s.setdefault(place, self._spent_s)
+            update = self._work.update(theta, lease.shard)
+            self._finish(ShardComputed(lease.key, update))
 
     def _finish(self, event: WorkerEvent) -> None:
         self._jobs.popleft()

@@ -17,7 +17,7 @@ from mlpeft.cluster import messages as m
 from mlpeft.cluster.coordinator import messages as cm
 from mlpeft.cluster.coordinator.machine import CoordinatorMachine
 from mlpeft.cluster.messages import about
-from mlpeft.cluster.policy import Policy
+from mlpeft.cluster.policy import Policy, shards_needed
 from mlpeft.cluster.protocol import (
     Draining,
     Heartbeat,
@@ -138,6 +138,8 @@ class CoordinatorDriver:
         """Of all peers together; a peer's own is a part of it."""
         self._names: dict[WorkerId, str] = {}
         self._theta: EncodedTheta | None = None
+        self._thetas: dict[int, ParamTree] = {}
+        """Those that updates may have started from."""
         self._steps = RecentSteps()
         self._compression = Compression.from_config(config)
         self._held: list[asyncio.Future[None]] = []  # updates that wait for a turn
@@ -145,6 +147,7 @@ class CoordinatorDriver:
         self._opened: cm.RoundOpened | None = None  # as it was asked for
         self._restarts = 0
         self._limit_bytes = SLACK_BYTES
+        self._max_staleness = policy.max_staleness
 
     def invite(self, command: str) -> None:
         """Say how a worker is started, for what people are told while none is there."""
@@ -165,9 +168,14 @@ class CoordinatorDriver:
             size = self._theta.size_bytes
             self._theta.steps = self._steps.to(version, size)
             self._limit_bytes = size + SLACK_BYTES
+            oldest = version - self._max_staleness
+            self._thetas = {
+                old: kept for old, kept in self._thetas.items() if old >= oldest
+            } | {version: meta}
         self._round, self._restarts = result, 0
         carried = state.carried(meta)
-        self._opened = cm.RoundOpened(version, tuple(shards), meta, carried)
+        need = shards_needed(self.config.cluster, shards)
+        self._opened = cm.RoundOpened(version, tuple(shards), meta, carried, need)
         self._handle(self._opened)
 
     def note_step(self, version: int, step: ParamTree) -> None:
@@ -311,13 +319,13 @@ class CoordinatorDriver:
 
     def _restored(self, message: Update) -> Update:
         """An update with its sum, made of what was sent in its place."""
-        update, theta = message.update, self._theta
-        if self._compression is None or update is None or theta is None:
+        update, meta = message.update, self._thetas.get(message.version)
+        if self._compression is None or update is None or meta is None:
             return message
-        if not update.total or message.version != theta.message.version:
-            return message  # it has no sum, or will not count
+        if not update.total:  # of a validation
+            return message
         try:
-            update = self._compression.restore(theta.message.meta, update)
+            update = self._compression.restore(meta, update)
         except ParamMismatch as error:
             return replace(message, update=None, fault=str(error))
         return replace(message, update=update)

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from mlpeft.cluster.status import ClusterStatus
     from mlpeft.cluster.validation import Versions
     from mlpeft.config import RunConfig
+    from mlpeft.config.cluster import ModeName
     from mlpeft.params import ParamTree
     from mlpeft.runtime.compute import Prepared
     from mlpeft.runtime.coordinator.driver import Observer
@@ -166,6 +167,11 @@ class Runtime:
             )
         finally:
             self._end_loop()
+
+    @property
+    def mode(self) -> ModeName:
+        """When its rounds end."""
+        return self._config.cluster.mode
 
     def overview(self) -> Overview:
         """All that there is to tell of run, cluster and connections."""
@@ -358,6 +364,9 @@ class ClusterExecutor:
     ) -> None:
         self._runtime = runtime
         self._should_stop = should_stop
+        self.closes_early = runtime.mode != "sync"
+        """See `mlpeft.work.ClosesEarly`."""
+        self.spare_shards = runtime.mode == "async"
 
     def run(
         self, version: int, meta: ParamTree, shards: Sequence[Shard]
