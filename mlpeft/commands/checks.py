@@ -190,7 +190,7 @@ def check_training_step() -> Check:
     from mlpeft.tasks.episode import TaskConfig
 
     tasks = TaskDistribution([TaskConfig("check", "linear_classification")], seed=0)
-    learner = ReptileLearner(SimpleClassifier(2, 8, 2), num_inner_steps=2)
+    learner = ReptileLearner(SimpleClassifier(2, 8, 2), outer_lr=1.0, num_inner_steps=2)
     metrics = learner.meta_train_step([tasks.sample_episode()[1:]], cross_entropy_loss)
     loss = float(metrics["support_loss"])
     if not np.isfinite(loss) or not metrics["param_diff"] > 0:

@@ -24,6 +24,11 @@ def test_here_everything_works() -> None:
     assert {"device", "BLAS", "training step", "model", "disk", "mlx"} <= set(found)
 
 
+def test_the_training_step_of_the_checks_warns_of_nothing(caplog) -> None:
+    assert checks.check_training_step().status is Status.OK
+    assert caplog.records == []
+
+
 def test_a_wrong_configuration_fails_with_its_problems_and_ends_there(
     tmp_path: Path,
 ) -> None:
