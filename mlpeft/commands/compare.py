@@ -129,7 +129,7 @@ def compare(
     for path in (file, file.with_suffix(".png")):
         unlink_link(path)
     file.write_text(text, encoding="utf-8")
-    picture = _draw(record, file.with_suffix(".png"))
+    picture = _draw(record, file.with_suffix(".png"), trained.config)
     if json_output:
         typer.echo(json.dumps(record))
         return
@@ -272,14 +272,18 @@ def _signed(gain: float, half_width: float) -> str:
     return "+" * (gain >= 0) + number(gain, half_width, digits=1)
 
 
-def _draw(record: dict[str, Any], path: Path) -> str:
+def _draw(record: dict[str, Any], path: Path, config: RunConfig) -> str:
     """Draw the K-shot curves; what came of it, in a sentence."""
     try:
         from mlpeft.evaluation import plots
     except ImportError:
         return "No picture: it needs the extra plots (pip install 'mlpeft[plots]')"
-    from mlpeft.commands.plot import compared
+    from mlpeft.commands.plot import compared, tasks_named
 
-    figure = plots.kshot_curve(compared(record), per_class=record["k_per_class"])
+    figure = plots.kshot_curve(
+        compared(record),
+        per_class=record["k_per_class"],
+        subject=tasks_named(config, shots=False),
+    )
     figure.savefig(path)
     return f"Drawn in {path}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -188,11 +187,13 @@ def _figures(run: Path, allow_modules: Collection[str]) -> Iterator[tuple[str, F
     if curves:
         what = subject(run, shots=evaluation.is_file())
         yield "adaptation.png", plots.adaptation_curve(curves, subject=what)
-    fit = _fit(run, allow_modules)
-    if fit is not None:
-        yield "sinusoid_fit.png", plots.sinusoid_fit(**asdict(fit))
+    fits = _fits(run, allow_modules)
+    if fits:
+        yield "sinusoid_fit.png", plots.sinusoid_fits(fits)
 
 
+FITTED = 3
+"""Tasks whose fit is drawn."""
 MOST_TASKS = 200
 """Tasks on a map."""
 
@@ -226,10 +227,13 @@ def _task_map(run: Path, method: str, allow_modules: Collection[str]) -> Figure:
 
 
 def subject(run: Path, *, shots: bool) -> str:
-    """What a run learns, for titles: `digits, 3-way 1-shot`; "" if it is not known."""
+    """What a run learns, for titles; "" if it is not known."""
     config = _config(run)
-    if config is None:
-        return ""
+    return "" if config is None else tasks_named(config, shots=shots)
+
+
+def tasks_named(config: RunConfig, *, shots: bool) -> str:
+    """A run's tasks, for titles: `digits, 3-way 1-shot`."""
     tasks = config.task_distribution
     name = tasks.task_params.get("dataset") or ", ".join(tasks.task_families)
     return f"{name}, {tasks.num_classes}-way" + f" {tasks.k_shot}-shot" * shots
@@ -292,21 +296,22 @@ def _evaluated(path: Path) -> EvalResult:
         ) from error
 
 
-def _fit(run: Path, allow_modules: Collection[str]) -> Fit | None:
-    """A fitted test task of a run on sinusoids that has a checkpoint."""
+def _fits(run: Path, allow_modules: Collection[str]) -> list[Fit]:
+    """Fitted test tasks of a run on sinusoids that has a checkpoint."""
     from mlpeft.config import RunConfig
     from mlpeft.training import checkpoint
 
     file = run / "config.yaml"
     if not file.is_file() or checkpoint.best(run) is None:
-        return None
+        return []
     tasks = RunConfig.load(file).task_distribution
     if tasks.task_families != ["sinusoid"] or tasks.num_classes != 1:
-        return None
+        return []
     from mlpeft.evaluation.sinusoid_fit import fit_sinusoid
     from mlpeft.training.trained import load_trained
 
-    return fit_sinusoid(load_trained(run, allow_modules=allow_modules))
+    trained = load_trained(run, allow_modules=allow_modules)
+    return [fit_sinusoid(trained, number) for number in range(FITTED)]
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -165,7 +165,7 @@ def compare(
         runner = ShardRunner.from_config(config)
         if not comparisons:
             _warn_if_data_changed(runner, trained)
-        start = _fresh_start(runner)
+        start = fresh_start(runner)
         shards = test_shards(runner.config, runner.tasks, number)
         meta = _score(runner, _checked_meta(runner, trained), shards, advance)
         fresh = _score(runner, start, shards, advance)
@@ -228,7 +228,7 @@ def comparison_size(
     return len(k_shots) * of_k
 
 
-def _fresh_start(runner: ShardRunner) -> ParamTree:
+def fresh_start(runner: ShardRunner) -> ParamTree:
     """The meta-state of a fresh initialisation, other than that of training."""
     config = runner.config
     model = build_model(

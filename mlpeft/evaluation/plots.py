@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from matplotlib.axes import Axes
 
+    from mlpeft.evaluation.sinusoid_fit import Fit
+
 
 class PlotsMissing(MlpeftError, ImportError):  # noqa: N818 - a state, not an error
     """matplotlib (extra `plots`) is not installed."""
@@ -161,43 +163,39 @@ def kshot_curve(
     return figure
 
 
-def sinusoid_fit(
-    x: np.ndarray,
-    truth: np.ndarray,
-    before: np.ndarray,
-    after: np.ndarray,
-    support_x: np.ndarray,
-    support_y: np.ndarray,
-) -> Figure:
-    """A regression task before and after adaptation.
+def sinusoid_fits(fits: Sequence[Fit]) -> Figure:
+    """Regression tasks side by side, before and after adaptation.
 
     Args:
-        x: (n,) or (n, 1) inputs, in drawing order.
-        truth: The true function at x.
-        before: The meta-learned start's prediction at x.
-        after: The prediction after adapting to the support set.
-        support_x: (k,) or (k, 1) inputs of the examples.
-        support_y: Targets of the examples.
+        fits: One for each task.
+
+    Raises:
+        DataError: If there are none.
     """
+    if not fits:
+        raise DataError("nothing to draw: expected at least one fit")
     figure = new_figure()
-    axes = figure.subplots()
-    x = np.ravel(x)
-    axes.plot(x, np.ravel(truth), color=GREY, lw=2, label="truth")
-    axes.plot(x, np.ravel(before), color=ORANGE, ls="--", label="before adaptation")
-    axes.plot(x, np.ravel(after), color=BLUE, lw=2, label="after adaptation")
-    count = np.size(support_x)
-    axes.scatter(
-        np.ravel(support_x),
-        np.ravel(support_y),
-        color="black",
-        zorder=3,
-        label=f"{count} support examples",
-    )
-    axes.set_xlabel("x")
-    axes.set_ylabel("y")
-    style_axes(axes)
-    axes.set_title(f"Fit of a new sinusoid from {count} examples")
-    axes.legend()
+    figure.set_size_inches(1.5 + 3.2 * len(fits), 4.2)
+    row = figure.subplots(1, len(fits), sharex=True, sharey=True, squeeze=False)[0]
+    for axes, fit in zip(row, fits, strict=True):
+        axes.plot(fit.x, fit.truth, color=GREY, lw=4, alpha=0.4, label="truth")
+        axes.plot(fit.x, fit.before, color=ORANGE, ls="--", label="meta-learned start")
+        axes.plot(fit.x, fit.after, color=BLUE, lw=2, label="the start, adapted")
+        axes.plot(fit.x, fit.fresh, color=GREEN, ls=":", lw=2, label="fresh, adapted")
+        axes.scatter(
+            *(fit.support_x, fit.support_y),
+            color="black",
+            s=18,
+            zorder=3,
+            label="support examples",
+        )
+        axes.set_xlabel("x")
+        style_axes(axes)
+    row[0].set_ylabel("y")
+    count = fits[0].support_x.size
+    figure.suptitle(f"Fits of new sinusoids from {count} examples each")
+    handles, labels = row[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
     return figure
 
 

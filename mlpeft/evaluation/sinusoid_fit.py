@@ -1,4 +1,4 @@
-"""One regression task, before and after adaptation, for a picture of it."""
+"""Regression tasks before and after adaptation, for a picture of them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import mlx.core as mx
 import numpy as np
 
 from mlpeft.errors import ConfigError
+from mlpeft.evaluation.evaluate import fresh_start
 from mlpeft.meta import state
 from mlpeft.meta.functional import Functional
 from mlpeft.meta.inner import InnerLoop, inner_loop, last
@@ -36,6 +37,7 @@ class Fit:
         truth: (n,) targets.
         before: (n,) predictions of the meta-learned start.
         after: (n,) predictions after the inner loop on the support set.
+        fresh: (n,) predictions of a fresh initialisation after the same inner loop.
         support_x: (k,) inputs of the examples.
         support_y: (k,) targets of the examples.
     """
@@ -44,6 +46,7 @@ class Fit:
     truth: np.ndarray
     before: np.ndarray
     after: np.ndarray
+    fresh: np.ndarray
     support_x: np.ndarray
     support_y: np.ndarray
 
@@ -69,12 +72,14 @@ def fit_sinusoid(trained: Trained, number: int = 0) -> Fit:
     seed = seed_word(config.run.seed, Purpose.SAMPLE, number)
     episode = tasks.episode(task, seed)
     before, after = _predict(runner, trained.meta, episode, seed)
+    _, fresh = _predict(runner, fresh_start(runner), episode, seed)
     order = np.argsort(episode.query_x[:, 0])
     return Fit(
         x=episode.query_x[order, 0],
         truth=episode.query_y[order, 0],
         before=before[order, 0],
         after=after[order, 0],
+        fresh=fresh[order, 0],
         support_x=episode.support_x[:, 0],
         support_y=episode.support_y[:, 0],
     )

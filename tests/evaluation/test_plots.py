@@ -12,6 +12,7 @@ import pytest
 
 from mlpeft.errors import DataError
 from mlpeft.evaluation import plots
+from mlpeft.evaluation.sinusoid_fit import Fit
 from mlpeft.results import EvalResult
 
 
@@ -132,12 +133,19 @@ def test_nothing_to_draw_is_an_error_and_no_empty_picture() -> None:
         plots.kshot_curve({"meta-learned": {}})
 
 
-def test_a_sinusoid_fit_shows_truth_both_predictions_and_the_examples() -> None:
-    x = np.linspace(-5, 5, 20)[:, None]
-    figure = plots.sinusoid_fit(x, np.sin(x), 0 * x, 0.9 * np.sin(x), x[:5], x[:5])
-    (axes,) = figure.axes
-    assert set(lines_of(axes)) == {"truth", "before adaptation", "after adaptation"}
-    assert len(axes.collections[0].get_offsets()) == 5
+def test_sinusoid_fits_show_truth_start_fresh_baseline_and_examples() -> None:
+    x = np.linspace(-5, 5, 20)
+    fit = Fit(x, np.sin(x), 0 * x, 0.9 * np.sin(x), 0.1 * x, x[:5], x[:5])
+    figure = plots.sinusoid_fits([fit, fit, fit])
+    assert len(figure.axes) == 3
+    for axes in figure.axes:
+        starts = {"meta-learned start", "the start, adapted", "fresh, adapted"}
+        assert set(lines_of(axes)) == {"truth", *starts}
+        assert len(axes.collections[0].get_offsets()) == 5
+    (legend,) = figure.legends
+    assert len(legend.get_texts()) == 5
+    with pytest.raises(DataError, match="nothing to draw"):
+        plots.sinusoid_fits([])
 
 
 def test_without_matplotlib_the_extra_is_named() -> None:

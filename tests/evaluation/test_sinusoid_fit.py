@@ -108,6 +108,14 @@ def test_a_fit_ends_where_evaluation_does(tmp_path: Path) -> None:
     assert np.mean((fit.after - fit.truth) ** 2) == pytest.approx(after, rel=1e-4)
 
 
+def test_the_fresh_baseline_takes_the_same_steps_from_another_start(run: Path) -> None:
+    fit = fit_sinusoid(load_trained(run))
+    assert not np.allclose(fit.fresh, fit.after)
+    at_support = np.interp(fit.support_x, fit.x, fit.fresh)
+    flat = np.mean((fit.support_y - fit.support_y.mean()) ** 2)
+    assert np.mean((at_support - fit.support_y) ** 2) < 2 * flat
+
+
 def test_only_sinusoids_of_one_output_are_curves(run: Path) -> None:
     trained = load_trained(
         run, overrides=["task_distribution.task_families=[linear_classification]"]
