@@ -8,7 +8,7 @@ ROW :=
 SEEDS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test setup lint format bench reproduce chaos proto picture lock clean
+.PHONY: help demo test setup lint format docs dist bench reproduce chaos proto picture lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' \
@@ -46,6 +46,12 @@ format: $(STAMP) ## Fix layout, imports and simple findings
 	$(BIN)/ruff check --fix-only --quiet
 	$(BIN)/ruff format --quiet
 
+docs: $(STAMP) ## Build the docs site in build/site
+	@$(BIN)/python -m tools.site
+
+dist: $(STAMP) ## Build wheel and sdist in dist
+	@$(BIN)/python -m hatchling build --clean -d dist
+
 bench: $(STAMP) ## Measure speed; ARGS goes to the benchmarks
 	$(BIN)/python -m benchmarks $(ARGS)
 
@@ -70,7 +76,7 @@ lock: ## Update all pins in constraints.txt (needs uv)
 	@mv $@.tmp constraints.txt
 
 clean: ## Remove .venv and the tools' caches
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv build dist .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 $(STAMP): pyproject.toml constraints.txt models.txt tools/setup_env.sh
 	@tools/setup_env.sh

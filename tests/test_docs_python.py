@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import mlx.nn  # noqa: F401 - it compiles what it defines, which a test changes
 import pytest
 
-from tests.adapters.runs import EXAMPLES, write_run
+from tests.adapters.runs import EXAMPLES, write_base, write_run
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[1]
 ELSEWHERE = {
     "docs/coming_from_learn2learn.md": "tests/test_coming_from_learn2learn.py",
-    "README.md, Python": "tests/test_readme.py",
+    "docs/python.md": "tests/test_python_page.py",
 }
 """Pages, or sections of one, whose blocks another test runs."""
 SMALLER = {r"range\((40|50|100|500)\)": "range(2)"}
@@ -77,11 +77,16 @@ def adapter_of_ones_own() -> Session:
     return {}
 
 
-def readme_example() -> Session:
-    """What the README's first example leaves: `tasks` and `learner`."""
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+def first_example() -> Session:
+    """What the first example of docs/python.md leaves: `tasks` and `learner`."""
+    text = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
     first = re.findall(r"```python\n(.*?)```", text, re.DOTALL)[0]
-    return paste("README.md", first, {"__name__": "__main__"})
+    return paste("docs/python.md", first, {"__name__": "__main__"})
+
+
+def encoder() -> Session:
+    """`encoder`, the folder of a tiny one."""
+    return {"encoder": str(write_base(Path("encoder")))}
 
 
 def own_model() -> Session:
@@ -94,8 +99,10 @@ def own_model() -> Session:
 
 
 GIVEN: dict[str, Callable[[], Session]] = {
-    "README.md": intents_run,
-    "docs/algorithms.md": readme_example,
+    "docs/algorithms.md": first_example,
+    "docs/coming_from_setfit.md": encoder,
+    "docs/encoders.md": intents_run,
+    "docs/files.md": intents_run,
     "docs/own_model.md": own_model,
     "docs/tutorial_intents.md": adapter_of_ones_own,
 }

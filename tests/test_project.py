@@ -39,7 +39,8 @@ def wanted() -> list[Requirement]:
     lines = [*PROJECT["project"]["dependencies"]]
     for extra in ("plots", "digits", "images", "text", "hub", "lm", "blas"):
         lines += extras[extra]
-    lines += PROJECT["dependency-groups"]["dev"]
+    for group in PROJECT["dependency-groups"].values():
+        lines += [line for line in group if isinstance(line, str)]
     requirements = [Requirement(line) for line in lines]
     return [r for r in requirements if r.name != "mlpeft"]
 

@@ -1,4 +1,4 @@
-"""The Python of the README works as pasted."""
+"""The blocks of docs/python.md work as pasted."""
 
 from __future__ import annotations
 
@@ -20,10 +20,9 @@ TINY = {
 
 
 def blocks() -> list[str]:
-    """The Python blocks of the section "Python"."""
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    section = text.partition("\n## Python\n")[2].partition("\n## ")[0]
-    return re.findall(r"```python\n(.*?)```", section, re.DOTALL)
+    """The Python blocks of the page."""
+    text = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
+    return re.findall(r"```python\n(.*?)```", text, re.DOTALL)
 
 
 def block(word: str, **changes: str) -> str:
@@ -37,7 +36,7 @@ def block(word: str, **changes: str) -> str:
 
 def pasted(code: str) -> dict[str, object]:
     session: dict[str, object] = {"__name__": "__main__"}
-    exec(compile(code, "README.md", "exec"), session)  # noqa: S102 - that is the test
+    exec(compile(code, "docs/python.md", "exec"), session)  # noqa: S102 - that is the test
     return session
 
 

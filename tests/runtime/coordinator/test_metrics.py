@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 from mlpeft.cluster.sim import TOY_SIZE, toy_shards
 from mlpeft.errors import MlpeftError
@@ -68,6 +69,30 @@ def test_the_page_lists_what_is_served_and_nothing_else(runtime):
                 and (found := re.search(rf'{label}="(\w+)"', sample))
             }
             assert served == set(re.findall(r"\w+", values)), name
+
+
+@pytest.mark.parametrize("file", ["grafana.json", "alerts.yml"])
+def test_dashboard_and_alerts_name_only_what_is_served(runtime, file):
+    """Metrics, and the values of labels that they select."""
+    text = (PAGE.parent / "monitoring" / file).read_text("utf-8")
+    asked = set(re.findall(r"\bmlpeft_\w+", text))
+    samples = scrape(runtime)[1]
+    served = {sample.partition("{")[0] for sample in samples}
+    assert asked <= served
+    assert len(asked) > 3
+    selected = re.findall(r'(state|cause|result)=~?\\?"([\w|]+)\\?"', text)
+    values = {value for _, group in selected for value in group.split("|")}
+    labels = " ".join(samples)
+    assert [value for value in values if f'"{value}"' not in labels] == []
+
+
+def test_every_alert_has_a_remedy_on_the_page_of_the_weekend():
+    rules = yaml.safe_load((PAGE.parent / "monitoring" / "alerts.yml").read_text())
+    (group,) = rules["groups"]
+    page = (PAGE.parent / "weekend.md").read_text("utf-8")
+    for rule in group["rules"]:
+        assert f"| {rule['alert']} |" in page
+        assert rule["annotations"]["summary"]
 
 
 def test_rounds_shards_and_the_version_are_counted(runtime):
