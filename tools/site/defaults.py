@@ -20,7 +20,10 @@ class Defaults(Extension):
         looked_up = [each for each in func.parameters if "." in str(each.default)]
         if not looked_up:
             return
-        target: Any = importlib.import_module(func.module.path)
+        try:
+            target: Any = importlib.import_module(func.module.path)
+        except ImportError:  # of an extra that is not installed
+            return
         for name in func.path.removeprefix(f"{func.module.path}.").split("."):
             target = inspect.getattr_static(target, name)
         known = inspect.signature(getattr(target, "__func__", target)).parameters
