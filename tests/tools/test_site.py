@@ -151,11 +151,16 @@ def f(path):
         raise DataError(f"no file at {path}; give the path of one")
     raise AssertionError("this is our own mistake")
 
+def g(worker):
+    log.warning("worker %s is slow; look at it", worker)
+    log.info("worker %s has joined this run", worker)
+
 def write_problem(n):
     return f"{n} files cannot be written; free some space" if n else None
 """
     assert set(sentences(ast.parse(code))) == {
         "no file at …; give the path of one",
+        "worker … is slow; look at it",
         "… files cannot be written; free some space",
     }
 

@@ -40,6 +40,10 @@ TITLES: Final = {
 OTHERS: Final = "Files and parameters"
 INSIDE: Final = {"AssertionError", "LocalProtocolError", "AttributeError", "Exit"}
 """Errors that report a bug here, or end a command."""
+LOGGED: Final = {"log.warning", "log.error", "warnings.warn"}
+SAYS: Final = re.compile(r"(problem|reason|text|hint|remedy|error)s?$")
+FORMAT: Final = re.compile(r"%(?:\.\d+)?[sdgfr]\b")
+"""What a log line fills in."""
 LEAST_WORDS: Final = 4
 GAP: Final = "…"
 
@@ -64,26 +68,27 @@ def messages(root: Path) -> str:
 def sentences(tree: ast.AST) -> Iterator[str]:
     """The messages of a module that are of several words.
 
-    These are what is raised and warned of, and what a function whose name ends in
-    `problem`, `reason`, `text`, `hint` or `remedy` returns.
+    These are what is raised or logged as a warning or an error, and what a function
+    returns whose name ends in `problem`, `reason`, `text`, `hint`, `remedy` or `error`.
     """
     for node in ast.walk(tree):
-        values: list[ast.expr] = []
-        if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
-            name = ast.unparse(node.exc.func).rpartition(".")[2]
-            values = [] if name in INSIDE else list(node.exc.args[:1])
-        elif isinstance(node, ast.FunctionDef) and re.search(
-            r"(problem|reason|text|hint|remedy|error)s?$", node.name
-        ):
-            values = [
-                each.value
-                for each in ast.walk(node)
-                if isinstance(each, ast.Return) and each.value is not None
-            ]
-        for value in values:
+        for value in _messages_of(node):
             for text in _texts(value):
                 if len(re.findall(r"[a-z]{2,}", text)) >= LEAST_WORDS:
                     yield text
+
+
+def _messages_of(node: ast.AST) -> list[ast.expr]:
+    """The expressions that a statement or call makes a message of."""
+    if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
+        name = ast.unparse(node.exc.func).rpartition(".")[2]
+        return [] if name in INSIDE else node.exc.args[:1]
+    if isinstance(node, ast.Call) and ast.unparse(node.func) in LOGGED:
+        return node.args[:1]
+    if isinstance(node, ast.FunctionDef) and SAYS.search(node.name):
+        returns = [each for each in ast.walk(node) if isinstance(each, ast.Return)]
+        return [each.value for each in returns if each.value is not None]
+    return []
 
 
 def _texts(node: ast.expr) -> Iterator[str]:
@@ -103,7 +108,7 @@ def _texts(node: ast.expr) -> Iterator[str]:
 
 def _text(node: ast.expr) -> str | None:
     if isinstance(node, ast.Constant):
-        return node.value if isinstance(node.value, str) else None
+        return FORMAT.sub(GAP, node.value) if isinstance(node.value, str) else None
     if isinstance(node, ast.JoinedStr):
         return "".join(_text(each) or GAP for each in node.values)
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
