@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import mlx.core as mx
 from mlx.utils import tree_flatten
 
+from mlpeft.errors import ConfigError
 from mlpeft.meta import state
 from mlpeft.meta.functional import Functional, set_params
 from mlpeft.meta.inner import inner_loop, last
@@ -48,6 +49,12 @@ def adapted_model(
     Raises:
         ConfigError: If an adapted model consists of more than leaves.
     """
+    if inner.batch_norm != "batch":
+        raise ConfigError(
+            f"meta_learning.batch_norm: {inner.batch_norm} averages are no part of an "
+            "adapted copy, which normalises by the batch that it is called with; set "
+            "batch, or score with evaluate"
+        )
     theta, inner_state = (
         {name: mx.array(leaf) for name, leaf in tree.items()}
         for tree in state.split(meta)

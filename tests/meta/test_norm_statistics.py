@@ -180,6 +180,27 @@ def test_a_query_is_scored_whatever_the_others_are():
     assert engine.predictions(meta, one, lambda: order(0), 2) == together[4]
 
 
+def test_a_head_on_embeddings_sees_them_normalised_by_the_first_stage():
+    """The query alone would be normalised to 0 by its own batch."""
+    model = Conv4(2, 8, filters=2)
+    draw = np.random.default_rng(0).normal
+    task = Episode(
+        draw(size=(4, 8, 8, 1)).astype(np.float32),
+        np.array([0, 1, 0, 1], np.int32),
+        draw(size=(6, 8, 8, 1)).astype(np.float32),
+        np.array([0, 1] * 3, np.int32),
+    )
+    inner = InnerLoop(batch_norm="running")
+    meta = state.initial(get_params(model), inner, model)
+    engine = Engine(model, cross_entropy_loss, inner, "loop", head="ridge")
+    whole = engine.evaluate(meta, [task], order, [0]).loss
+    halves = [
+        engine.evaluate(meta, [Episode(*task[:2], x, y)], order, [0]).loss
+        for x, y in zip(np.split(task[2], 3), np.split(task[3], 3), strict=True)
+    ]
+    np.testing.assert_allclose(whole, np.mean(halves, axis=0), rtol=1e-4)
+
+
 @pytest.mark.parametrize("make", [NormedLine, lambda: Conv4(2, 8, filters=2)])
 def test_a_model_is_afterwards_what_it_was(make):
     model = make()
@@ -219,11 +240,14 @@ def test_learners_learn_save_and_load_them(tmp_path):
         longer.load(tmp_path / "start.npz")
 
 
-def test_a_model_without_batch_norms_is_refused():
+def test_what_does_not_go_together_is_refused():
     with pytest.raises(
         ConfigError, match=r"batch_norm: running keeps.*Linear has none"
     ):
         ReptileLearner(nn.Linear(1, 1), batch_norm="running")
+    keeping = ReptileLearner(NormedLine(), batch_norm="running")
+    with pytest.raises(ConfigError, match=r"averages are no part of an adapted copy"):
+        keeping.adapt(*TASKS[0][:2], mse_loss)
     with pytest.raises(ConfigError, match=r"joint takes no inner steps.*set running"):
         RunConfig.from_dict(
             {"meta_learning": {"algorithm": "joint", "batch_norm": "per-step"}}
