@@ -9,6 +9,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from copy import copy
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlpeft.adapters.classifier import NONE_OF_THESE, Classifier
@@ -21,7 +22,6 @@ from mlpeft.serving.encoders import EncoderPool, QueuedEmbedder
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from concurrent.futures import Future
-    from pathlib import Path
 
     from mlpeft.serving.compute import ComputeThread
     from mlpeft.serving.limits import Limits
@@ -92,7 +92,13 @@ class Library:
     ) -> None:
         self._pool = EncoderPool(compute)
         self._limits = limits
+        self._sources = {name: name for name in (*starts(), FROZEN)}
         self._start = start or FROZEN
+        if self._start not in self._sources:
+            # Callers see the name of a folder, not where it is.
+            source, name = self._start, Path(self._start).resolve().name
+            self._start = f"{name}-run" if name in self._sources else name
+            self._sources[self._start] = source
         self._base = base
         self._store = store
         self._entries: dict[str, Entry] = {}
@@ -104,7 +110,7 @@ class Library:
     @property
     def start_names(self) -> list[str]:
         """What adapters may start from, the default first."""
-        return list(dict.fromkeys([self._start, *starts(), FROZEN]))
+        return list(dict.fromkeys([self._start, *self._sources]))
 
     # --- what there is ----------------------------------------------------------------
 
@@ -174,16 +180,16 @@ class Library:
             name: One of `start_names`; None: the default.
 
         Raises:
-            UnknownAdapterError: If there is no such start.
-            DataError: If its base is missing.
+            ConflictError: If there is no such start.
+            ConfigError, DataError: If it cannot be read, or its base is missing.
         """
         name = self._start if name is None else name
-        if name not in self.start_names:
+        if name not in self._sources:
             raise ConflictError(
                 f"start: got {name!r}, expected one of {', '.join(self.start_names)}"
             )
         if name not in self._starts:
-            found = find_start(name, self._base)
+            found = find_start(self._sources[name], self._base)
             adapter = Classifier(
                 config=found.config, leaves=found.leaves, history=found.history
             )

@@ -84,7 +84,7 @@ def serving(base) -> Iterator[Callable[..., Caller]]:
     def start(
         limits: Limits | None = None, folders: Any = None, **options: Any
     ) -> Caller:
-        own = {key: options.pop(key) for key in ("store",) if key in options}
+        own = {key: options.pop(key) for key in ("store", "start") if key in options}
         server = ClassifierServer(limits or Limits(), grace_s=10, base=str(base), **own)
         servers.append(server)
         for id_, folder in (folders or {}).items():

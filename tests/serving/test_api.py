@@ -102,6 +102,16 @@ def test_adapters_of_one_start_share_an_encoder(served):
     assert first.embedder.encoder is second.embedder.encoder
 
 
+def test_a_run_is_a_start_whose_place_callers_do_not_see(serving, base, tmp_path):
+    served = serving(start=str(write_run(tmp_path, base)))
+    health = served.json("GET", "/health")[1]
+    assert health["starts"] == ["run", "intents", "none"]
+    served.teach()
+    served.teach(id="frozen", start="none")
+    leaves = [entry.adapter.leaves for entry in served.server.library.entries()]
+    assert ["lora" in " ".join(one) for one in leaves] == [True, False]
+
+
 def test_what_is_stored_outlives_the_server_until_it_is_deleted(serving, tmp_path):
     first = serving(store=tmp_path / "store")
     first.teach()
@@ -152,7 +162,7 @@ def test_a_request_that_is_wrong_is_told_what_was_expected(serving, body, where,
     [
         ({"examples": [{"text": "a"}]}, "one of label and labels"),
         ({"examples": [{"text": "a", "label": "b"}]}, "at least two labels"),
-        ({"start": "/etc"}, "expected one of none"),
+        ({"start": "/etc"}, "expected one of none, intents"),
         ({"id": "Not An Id"}, "match pattern"),
         ({"head": "ridgy"}, "did you mean 'ridge'"),
         ({"examples": [{"text": "a", "label": "b"}] * 7}, "got 7 texts"),
