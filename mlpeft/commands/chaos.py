@@ -43,7 +43,8 @@ def chaos(
     A coordinator and its workers are started on loopback, in a private folder. From a
     seeded schedule they are killed, frozen, slowed and restarted, their connections are
     cut and the coordinator's disk is filled. Then the same run is computed in one
-    process, without faults. Exit code 0 if it has the same bytes and no process is
+    process, without faults; with --set cluster.mode=quorum or async it is computed
+    again from what counted. Exit code 0 if it has the same bytes and no process is
     left; the folder is then removed.
     """
     from mlpeft.commands.progress import progress_bar
@@ -83,6 +84,15 @@ def _config(file: Path | None, overrides: list[str]) -> RunConfig:
     return RunConfig.from_dict(parse_yaml(text.read_text("utf-8")), overrides)
 
 
+def _goodput(verdict: Verdict) -> str:
+    if verdict.goodput is None:
+        return ""
+    return (
+        f"goodput (seconds of tasks that counted / seconds of workers): "
+        f"{verdict.goodput:.0%}\n"
+    )
+
+
 def _show(verdict: Verdict) -> None:
     from rich.markup import escape
 
@@ -95,8 +105,9 @@ def _show(verdict: Verdict) -> None:
     same = "the same bytes as" if verdict.same_bytes else "[red]other bytes than[/red]"
     console.print(
         f"{verdict.rounds} rounds in {verdict.runs} runs with {verdict.workers} "
-        f"workers in {verdict.seconds:.0f} s; {same} without faults\n"
+        f"workers in {verdict.seconds:.0f} s; {same} {verdict.compared_with}\n"
         f"longest time without a finished round: {verdict.longest_stall_s:.1f} s\n"
+        f"{_goodput(verdict)}"
         f"processes left: {verdict.orphans}",
         soft_wrap=True,
     )

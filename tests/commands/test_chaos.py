@@ -48,6 +48,7 @@ def verdict(**changes):
         "survived": dict.fromkeys(Fault, 2),
         "impossible": {},
         "longest_stall_s": 4.25,
+        "goodput": 0.5,
         "same_bytes": True,
         "orphans": 0,
     }
@@ -70,5 +71,7 @@ def test_the_verdict_says_what_happened_and_what_could_not(capsys):
     assert "worker killed            2" in text
     assert "disk filled              not on this system" in text
     assert "240 rounds in 2 runs with 3 workers in 60 s; the same bytes as" in text
+    assert "the same bytes as the run without faults" in text
     assert "longest time without a finished round: 4.2 s" in text
+    assert "goodput (seconds of tasks that counted / seconds of workers): 50%" in text
     assert "problem a [bad] thing" in text

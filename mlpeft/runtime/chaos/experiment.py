@@ -6,19 +6,18 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from mlpeft.config import RunConfig
 from mlpeft.runtime.chaos import striker
 from mlpeft.runtime.chaos.observer import Observer
 from mlpeft.runtime.chaos.processes import ChildProcess, private_environment
 from mlpeft.runtime.chaos.schedule import Fault, schedule
 from mlpeft.runtime.chaos.striker import Striker
 from mlpeft.runtime.chaos.training import Training
-from mlpeft.training import checkpoint
+from mlpeft.training import accepted, checkpoint
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
-
-    from mlpeft.config import RunConfig
 
 TICK_S: Final = 0.02
 FIRST_ROUND_S: Final = 120.0
@@ -39,8 +38,12 @@ class Verdict:
         survived: Faults, by kind.
         impossible: Kinds of fault that this system cannot produce, and why.
         longest_stall_s: Longest time without a finished round.
+        goodput: Seconds of the tasks that theta has at the end, each as long as it
+            usually took, of all seconds of the workers; None: no task was timed.
         same_bytes: Whether theta and the optimiser's state are those of the run without
-            faults, at the end of every run.
+            faults, at the end of every run; of rounds that do not wait, whether they
+            are those of the replay.
+        compared_with: Which of the two.
         orphans: Processes that were left.
         problems: What else went wrong.
     """
@@ -53,8 +56,10 @@ class Verdict:
     survived: dict[str, int]
     impossible: dict[str, str]
     longest_stall_s: float
+    goodput: float | None
     same_bytes: bool
     orphans: int
+    compared_with: str = "the run without faults"
     problems: list[str] = field(default_factory=list)
 
     @property
@@ -117,7 +122,13 @@ class Experiment:
         finally:
             training.close()
         stops = self._ends(training)
-        same = self._compare(training, stops)
+        waits = self._config.cluster.mode == "sync"
+        same = (self._compare if waits else self._replay)(training, stops)
+        task_s = observer.task_s()
+        goodput = None
+        if task_s is not None and clock.lasted_s:
+            useful_s = task_s * self._tasks(training, stops)
+            goodput = round(useful_s / (self._workers * clock.lasted_s), 3)
         return Verdict(
             seed=self._seed,
             seconds=self._seconds,
@@ -129,7 +140,9 @@ class Experiment:
                 fault.value: why for fault, why in striker.impossible().items()
             },
             longest_stall_s=round(clock.longest_s, 2),
+            goodput=goodput,
             same_bytes=same,
+            compared_with="the run without faults" if waits else "the replay",
             orphans=orphans,
             problems=training.problems,
         )
@@ -171,6 +184,44 @@ class Experiment:
             else:
                 training.problems.append(f"run {name} has no checkpoint")
         return stops
+
+    def _tasks(self, training: Training, stops: dict[str, int]) -> int:
+        """Tasks that the newest checkpoints have learned from."""
+        tasks = 0
+        for name, iterations in stops.items():
+            run_dir = training.run_dir(name)
+            resolved = RunConfig.load(run_dir / "config.yaml")
+            batch = resolved.meta_learning.meta_batch_size
+            size = resolved.compute.shard_size or batch
+            log = accepted.read(run_dir, torn=True)
+            for iteration in range(iterations):
+                counted = log.get(iteration)
+                tasks += (
+                    batch
+                    if counted is None
+                    else size * (len(counted.shards) + len(counted.late))
+                )
+        return tasks
+
+    def _replay(self, training: Training, stops: dict[str, int]) -> bool:
+        """Whether each run has the bytes that are computed from what counted."""
+        same = bool(stops)
+        for name in stops:
+            process = ChildProcess(
+                f"replay of {name}",
+                "mlpeft",
+                ["replay", str(training.run_dir(name)), "--json"],
+                private_environment(self._folder),
+            )
+            try:
+                _until(lambda p=process: p.exit_code is not None, float("inf"))  # type: ignore[misc]
+            finally:
+                if process.exit_code is None:
+                    process.kill()
+            if process.exit_code != 0:
+                same = False
+                training.problems.append(process.story())
+        return same
 
     def _compare(self, training: Training, stops: dict[str, int]) -> bool:
         """Whether each run ended in the bytes of the one without faults."""

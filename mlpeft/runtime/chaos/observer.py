@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import threading
 import time
 from typing import TYPE_CHECKING, Final
@@ -28,11 +29,14 @@ class StallClock:
     Attributes:
         rounds: Rounds that were seen to be finished.
         longest_s: The longest stall so far.
+        lasted_s: From the first round that was seen to be finished to the end.
     """
 
     def __init__(self) -> None:
         self.rounds = 0
         self.longest_s = 0.0
+        self.lasted_s = 0.0
+        self._first: float | None = None
         self._session = ""
         self._iteration = 0
         self._since: float | None = None
@@ -49,6 +53,7 @@ class StallClock:
         self._session, self._iteration = session, iteration
         if done > 0:
             self.rounds += done
+            self._first = now if self._first is None else self._first
             self._note(now)
             self._since = now
 
@@ -56,6 +61,8 @@ class StallClock:
         """Nothing more is expected; a stall that lasts until now counts."""
         if self._since is not None:
             self._note(now)
+        if self._first is not None:
+            self.lasted_s = now - self._first
         self._since = None
 
     def _note(self, now: float) -> None:
@@ -75,6 +82,7 @@ class Observer:
         self._stop = threading.Event()
         self._lock = threading.Lock()
         self._clock = StallClock()
+        self._task_s: list[float] = []
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def start(self) -> None:
@@ -87,6 +95,10 @@ class Observer:
         with self._lock:
             return self._clock.rounds
 
+    def task_s(self) -> float | None:
+        """Seconds that a training task usually took; None: no worker had done one."""
+        return statistics.median(self._task_s) if self._task_s else None
+
     def stop(self) -> StallClock:
         """Ask no more; what was seen."""
         self._stop.set()
@@ -98,6 +110,8 @@ class Observer:
         while not self._stop.wait(ASK_S):
             overview = _ask(self._address())
             if overview is not None:
+                workers = overview.cluster.workers
+                self._task_s += [each.task_s for each in workers if each.task_s]
                 with self._lock:
                     self._clock.see(
                         overview.session,
