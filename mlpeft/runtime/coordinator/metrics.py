@@ -155,7 +155,14 @@ def _run_metrics(overview: Overview) -> Iterator[Metric]:
 
 def _shard_metrics(overview: Overview) -> Iterator[Metric]:
     cluster = overview.cluster
-    leased = len({lease.key.shard for lease in cluster.leases})
+    newest = cluster.rounds_opened  # leases of earlier rounds may go on
+    leased = len(
+        {
+            lease.key.shard
+            for lease in cluster.leases
+            if lease.key.round_id == newest and cluster.shards
+        }
+    )
     shards = GaugeMetricFamily(
         "mlpeft_round_shards", "Shards of the open round", labels=["state"]
     )
