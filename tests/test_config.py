@@ -121,6 +121,25 @@ def test_keys_that_do_not_fit_together_are_an_error():
         RunConfig.from_dict({"compute": {"shard_size": 9}})
 
 
+@pytest.mark.parametrize(
+    ("keys", "says"),
+    [
+        ({"cluster": {"mode": "async", "max_staleness": 0}}, "mode async lives on it"),
+        (
+            {
+                "cluster": {"mode": "quorum"},
+                "meta_learning": {"aggregation": "coordinate_median"},
+                "compute": {"shard_size": 1},
+            },
+            "coordinate_median outvotes; set mode: sync",
+        ),
+    ],
+)
+def test_rounds_that_do_not_wait_go_with_some_keys_only(keys, says):
+    with pytest.raises(ConfigError, match=says):
+        RunConfig.from_dict(keys)
+
+
 def test_yaml_cannot_make_objects():
     with pytest.raises(ConfigError, match="not valid YAML"):
         parse_yaml("a: !!python/object/apply:os.getcwd []")

@@ -69,6 +69,12 @@ class RunConfig(Section):
         problem = aggregation.problem(meta, shard or 1)
         if problem is not None:
             raise ValueError(problem)
+        if self.cluster.mode != "sync" and meta.aggregation != "mean":
+            raise ValueError(
+                f"cluster.mode: {self.cluster.mode} may leave out so many shards that "
+                f"a machine has more of the others than meta_learning.aggregation: "
+                f"{meta.aggregation} outvotes; set mode: sync, or aggregation: mean"
+            )
         if self.cluster.mode == "async" and self.cluster.max_staleness == 0:
             raise ValueError(
                 "cluster.max_staleness: 0 drops what is late, and mode async lives on "
