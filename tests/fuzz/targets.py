@@ -59,7 +59,7 @@ from mlpeft.reporting.log_lines import read_log
 from mlpeft.tasks.assets import Asset, AssetKind
 from mlpeft.tasks.distribution import TaskDistribution
 from mlpeft.tasks.episode import TaskConfig
-from mlpeft.training import checkpoint
+from mlpeft.training import accepted, checkpoint
 from mlpeft.transport.blobs import manifest
 from mlpeft.transport.blobs.manifest import OfferedAsset
 from mlpeft.transport.rpc import (
@@ -596,6 +596,14 @@ def _gguf(data: bytes) -> None:
 
 
 # --- what we wrote ourselves ----------------------------------------------------------
+
+
+@_target(
+    b'{"iteration": 3, "shards": [0, 2], "late": [[1, 4]]}\n',
+    found=(b"[" * 100_000, b'{"iteration": 1, "shards": [[]], "late": 3}'),
+)
+def _accepted(data: bytes) -> None:
+    accepted.read(_file("log/accepted.jsonl", data).parent)
 
 
 @_target(b'{"event": "round", "iteration": 3, "time": 1.0}\n{"event": "x"}\nhalf')
