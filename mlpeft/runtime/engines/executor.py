@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from mlpeft.cluster.policy import Cause, Failure
-from mlpeft.errors import counted
+from mlpeft.errors import ParamMismatch, counted
 from mlpeft.runtime.engines.engine import Broken, EngineError, Lost, NoWorkerError
 from mlpeft.runtime.engines.gate import Gate
 from mlpeft.runtime.engines.patience import Patience
@@ -198,9 +198,15 @@ class _Round:
     def _judge(self, shard: Shard, worker: str, update: ShardUpdate) -> bool:
         able = self._placement.able()
         failures = self._failures.get(shard.index, [])
-        refusal = self._gate.refusal(
-            shard, update, len(failures), worker, alone=len(able) <= 1
-        )
+        refusal: str | None
+        try:
+            update = self._gate.restored(shard, update)
+        except ParamMismatch as error:
+            refusal = str(error)
+        else:
+            refusal = self._gate.refusal(
+                shard, update, len(failures), worker, alone=len(able) <= 1
+            )
         if refusal is None:
             self._updates.add(update)
             return True

@@ -9,6 +9,7 @@ from mlpeft.cluster import validation
 from mlpeft.cluster.coordinator.norm_history import Limit, NormHistory
 from mlpeft.cluster.coordinator.outliers import OutlierCheck
 from mlpeft.meta.algorithms import ALGORITHMS
+from mlpeft.meta.compression import Compression
 from mlpeft.training.runner import result_schema
 from mlpeft.work import Kind
 
@@ -31,6 +32,7 @@ class Gate:
         self._results = result_schema(config)
         self._factor = config.cluster.norm_factor
         self._displacement = ALGORITHMS[config.meta_learning.algorithm].displacement
+        self._compression = Compression.from_config(config)
         self._history = NormHistory()
 
     def open(self, meta: ParamTree) -> OpenGate:
@@ -40,7 +42,7 @@ class Gate:
             limit = self._history.limit(self._factor)
             limit = limit or Limit.early(params.global_norm(meta))
         outliers = OutlierCheck(limit, meta, self._displacement)
-        return OpenGate(self._results, params.schema(meta), outliers)
+        return OpenGate(self._results, meta, outliers, self._compression)
 
     def close(self, gate: OpenGate) -> None:
         """A round is complete: from now on its updates say what is usual."""
@@ -64,20 +66,34 @@ class OpenGate:
 
     Args:
         results: The per-task results that shards must have.
-        schema: The leaves that the sum of a training shard must have.
+        meta: Theta, whose leaves the sum of a training shard must have.
         outliers: Norms of the round.
+        compression: Of the run; None: sums come as they are.
     """
 
     def __init__(
         self,
         results: ResultSchema,
-        schema: params.Schema,
+        meta: ParamTree,
         outliers: OutlierCheck,
+        compression: Compression | None,
     ) -> None:
         self._results = results
-        self._schema = schema
+        self._meta = meta
+        self._schema = params.schema(meta)
         self._outliers = outliers
+        self._compression = compression
         self._counted_for: dict[int, str] = {}
+
+    def restored(self, shard: Shard, update: ShardUpdate) -> ShardUpdate:
+        """An update as its worker computed it, of what was sent.
+
+        Raises:
+            ParamMismatch: If that is not what the run's compression makes.
+        """
+        if self._compression is None or shard.kind is not Kind.TRAIN:
+            return update
+        return self._compression.restore(self._meta, update)
 
     def refusal(
         self,

@@ -72,7 +72,8 @@ class Reply:
 
     Attributes:
         worker: Who computed, as its engine names it.
-        update: The update; None: this worker may not compute for the run.
+        update: The update, with what was packed for its sum, if the run compresses;
+            None: this worker may not compute for the run.
         refusal: Why not, and what mends it.
     """
 
@@ -132,7 +133,8 @@ def compute_shard(
 
     def work() -> ShardUpdate:
         progress(0)
-        return _prepared_for(run).runner.run(meta, shard, progress)
+        update = _prepared_for(run).runner.run(meta, shard, progress)
+        return replace(update, total=update.packed or update.total, packed={})
 
     future = _thread().submit(work)
     try:

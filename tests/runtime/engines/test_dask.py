@@ -32,7 +32,7 @@ def cluster():
 
 
 def test_a_training_on_dask_has_the_bytes_of_one_process(cluster, tmp_path):
-    """Stopped after two meta-iterations, and resumed."""
+    """Stopped after two meta-iterations, and resumed; updates are compressed."""
 
     def config(name):
         return CONFIG.with_changes(
@@ -42,6 +42,7 @@ def test_a_training_on_dask_has_the_bytes_of_one_process(cluster, tmp_path):
             compute={"strategy": "loop", "shard_size": 1},
             evaluation={"num_val_episodes": 2},
             paths={"checkpoint_dir": str(tmp_path)},
+            cluster={"compression": "int8"},
         )
 
     class StopsAtTwo:
