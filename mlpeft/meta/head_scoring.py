@@ -14,6 +14,7 @@ import numpy as np
 from mlpeft.errors import ConfigError
 from mlpeft.heads.auto import fit_head
 from mlpeft.heads.examples import Examples
+from mlpeft.meta import norm_statistics
 from mlpeft.meta.functional import set_params
 from mlpeft.models.losses import (
     accuracy,
@@ -98,7 +99,7 @@ class HeadScorer:
         """Loss and accuracy (tasks, 1), and calibration sums if asked for."""
         rows: list[list[np.ndarray]] = []
         for episode in episodes:
-            logits = mx.array(self._logits(theta, episode))
+            logits = mx.array(self._logits(theta, state, episode))
             y = mx.array(np.asarray(episode.query_y))
             scores = [cross_entropy_loss(logits, y), accuracy(logits, y)]
             if self.calibrated:
@@ -117,28 +118,30 @@ class HeadScorer:
         steps: int,
     ) -> np.ndarray:
         """The class of each query of an episode, (queries,)."""
-        classes: np.ndarray = self._logits(theta, episode).argmax(axis=1)
+        classes: np.ndarray = self._logits(theta, state, episode).argmax(axis=1)
         return classes
 
-    def _logits(self, theta: MlxTree, episode: Episode) -> np.ndarray:
+    def _logits(self, theta: MlxTree, state: ParamTree, episode: Episode) -> np.ndarray:
         """(queries, classes) calibrated logits."""
         support_y = np.asarray(episode.support_y)
         classes = int(max(support_y.max(), np.max(episode.query_y))) + 1
-        support, query = self._embeddings(theta, episode)
+        support, query = self._embeddings(theta, state, episode)
         names = len(np.unique(support_y)) if self.label_names else 0
         examples = Examples.of(support, support_y, classes, names=names)
         return fit_head(examples, self.kind).head(query)
 
     def _embeddings(
-        self, theta: MlxTree, episode: Episode
+        self, theta: MlxTree, state: ParamTree, episode: Episode
     ) -> tuple[np.ndarray, np.ndarray]:
         """Unit vectors of the support set and of the queries."""
-        adaptation, model = self.functional.adaptation, self.functional.model
+        functional = self.functional
+        adaptation, model = functional.adaptation, functional.model
+        norms = norm_statistics.at_step(norm_statistics.split(state)[1], 0)
         support_x, query_x = np.asarray(episode.support_x), np.asarray(episode.query_x)
-        with self.functional.installed():
+        with functional.installed(), functional.norms.normalising(norms):
             set_params(model, adaptation.model_leaves(adaptation.begin(theta)))
             support = self._embed(support_x)
-            if not self.alone:
+            if norms or not self.alone:
                 return support, self._embed(query_x)
             beside = (np.concatenate([support_x, query[None]]) for query in query_x)
             return support, np.stack([self._embed(batch)[-1] for batch in beside])
