@@ -81,21 +81,33 @@ def test_the_sdist_has_what_the_wheel_is_built_from_and_the_tests(dist):
     assert not [name for name in names if name.startswith((".venv", "build", "dist"))]
 
 
-def test_the_first_commands_of_the_docs_work_far_from_the_checkout(installed, tmp_path):
-    """Those of docs/start.md, of a small recipe; the checkout is on no path."""
-    # -P and the paths: neither the tests' folder nor the editable install is found.
-    environment = {
-        **{name: value for name, value in os.environ.items() if "MLPEFT" not in name},
-        "PYTHONPATH": str(installed),
-        "MPLBACKEND": "Agg",
-    }
+SESSION = """
+import sys
+import mlpeft
+from mlpeft.cli import app
+print(mlpeft.__file__)
+for words in sys.stdin.read().splitlines():
+    app(words.split(), standalone_mode=False)
+"""
+COMMANDS = """
+train --config quickstart.yaml --set meta_learning.num_meta_iterations=4
+evaluate --checkpoint checkpoints/quickstart --episodes 4
+plot checkpoints/quickstart
+"""
 
-    def run(*words: str) -> str:
-        command = [sys.executable, str(installed / "bin" / "mlpeft"), *words]
+
+def test_the_first_commands_of_the_docs_work_far_from_the_checkout(installed, tmp_path):
+    """Those of docs/start.md, of a small recipe; one by its script, others in a row."""
+    pytest.importorskip("matplotlib")
+    own = {name: value for name, value in os.environ.items() if "MLPEFT" not in name}
+    environment = own | {"PYTHONPATH": str(installed), "MPLBACKEND": "Agg"}
+
+    def python(*words: str, given: str = "") -> str:
         done = subprocess.run(
-            command,
+            [sys.executable, *words],
             cwd=tmp_path,
             env=environment,
+            input=given,
             capture_output=True,
             text=True,
             check=False,
@@ -103,30 +115,11 @@ def test_the_first_commands_of_the_docs_work_far_from_the_checkout(installed, tm
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    where = "import mlpeft; print(mlpeft.__file__)"
-    found = subprocess.run(
-        [sys.executable, "-c", where],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert found.stdout.startswith(str(installed))
-    recipe = tmp_path / "quickstart.yaml"
-    recipe.write_text(run("config", "--example", "quickstart"))
-    small = ["num_meta_iterations=4", "eval_interval=2"]
-    sets = [word for key in small for word in ("--set", f"meta_learning.{key}")]
-    run(
-        "train",
-        "--config",
-        recipe.name,
-        *sets,
-        "--set",
-        "evaluation.num_val_episodes=2",
-    )
-    run("evaluate", "--checkpoint", "checkpoints/quickstart", "--episodes", "4")
-    pytest.importorskip("matplotlib")
-    assert "Drawn in" in run("plot", "checkpoints/quickstart")
+    script = installed / "bin" / "mlpeft"
+    recipe = python(str(script), "config", "--example", "quickstart")
+    (tmp_path / "quickstart.yaml").write_text(recipe, encoding="utf-8")
+    said = python("-c", SESSION, given=COMMANDS.strip())
+    assert said.startswith(str(installed))
+    assert "Drawn in checkpoints/quickstart/learning_curve.png" in said
     for program in PROGRAMS:
         assert (installed / "bin" / program).is_file()
