@@ -97,7 +97,8 @@ def test_every_command_and_option_is_on_its_page(pages):
             command = waiting.pop()
             waiting += getattr(command, "commands", {}).values()
             for parameter in () if command.hidden else command.params:
-                if parameter.name not in {"version", "help"} and parameter.help:
+                hidden = getattr(parameter, "hidden", False)
+                if parameter.name != "version" and parameter.help and not hidden:
                     assert re.split(r"[|<\[\n]", parameter.help)[0] in text
     assert "### `mlpeft data import`" in text
     assert "### `mlpeft-coordinator workers revoke`" in text
