@@ -109,9 +109,8 @@ def write(adapter: Adapter, folder: Path, *, int8: bool = False) -> None:
         "labels": list(adapter.labels),
         "multi_label": several,
         "reject_below": float(getattr(adapter, "reject_below", 0.0)),
-        "none_label": adapter.history.get("settings", {}).get(
-            "none_label", NONE_OF_THESE
-        ),
+        "none_label": getattr(adapter, "none_label", None)
+        or adapter.history.get("settings", {}).get("none_label", NONE_OF_THESE),
         "max_tokens": max_tokens(config),
         "pad_id": Tokeniser(tokenizer, 1 << 30).pad,
     }

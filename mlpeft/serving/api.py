@@ -311,6 +311,7 @@ def _info(entry: Entry) -> AdapterInfo:
         examples=adapter.history.get("examples"),
         head=adapter.history.get("head"),
         reject_below=adapter.reject_below,
+        none_label=adapter.none_label,
         multi_label=adapter.multi_label,
         base=str(adapter.config.model.weights),
         learns=entry.fitted is not None,
@@ -329,7 +330,8 @@ def _prediction(
         labels = [names[i] for i in order if row[i] >= MULTI_LABEL_FROM]
         rejected = False
     else:
-        rejected = confidence < reject_below
+        is_none = names[order[0]] == entry.adapter.none_label
+        rejected = is_none or confidence < reject_below
         labels = [] if rejected else [names[order[0]]]
     return Prediction(
         label=labels[0] if labels and not entry.adapter.multi_label else None,

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlpeft.adapters.classifier import NONE_OF_THESE, Classifier
+from mlpeft.adapters.classifier import Classifier
 from mlpeft.adapters.starts import FROZEN, find_start, starts
 from mlpeft.adapters.store import RECORD, load_adapter
 from mlpeft.adapters.text_classifier import TextClassifier
@@ -63,11 +63,6 @@ class Entry:
         embedder = self.adapter.embed
         assert isinstance(embedder, QueuedEmbedder)  # noqa: S101 - of the pool
         return embedder
-
-    @property
-    def none_label(self) -> str:
-        """The answer to a text that is of no label."""
-        return NONE_OF_THESE if self.fitted is None else self.fitted.none_label
 
 
 class Library:

@@ -47,7 +47,10 @@ class Prediction(BaseModel):
     )
     labels: list[str] = Field(description="All its labels: none, one, or several.")
     confidence: float = Field(description="Probability of the most likely label.")
-    rejected: bool = Field(description="Whether the confidence is below the threshold.")
+    rejected: bool = Field(
+        description="Whether it is none of the labels: `none_label` is most likely, or "
+        "the confidence is below the threshold."
+    )
     probabilities: dict[str, float] = Field(
         description="By label, the most likely first."
     )
@@ -100,7 +103,9 @@ class LearnRequest(_Request):
     )
     class_weight: Literal["balanced"] | None = None
     reject_below: Share | Literal["auto"] | None = Field(
-        None, description="Confidence below which a text has no label."
+        None,
+        description="Confidence below which a text has no label; auto: a label of its "
+        'own for "none of the others".',
     )
     unlabelled: list[Text] | None = Field(
         None,
@@ -122,6 +127,9 @@ class AdapterInfo(BaseModel):
     examples: int | None = Field(description="That it was fitted to; null if unknown.")
     head: str | None
     reject_below: float
+    none_label: str | None = Field(
+        description='The last label, if it stands for "none of the others".'
+    )
     multi_label: bool
     base: str
     learns: bool = Field(description="Whether it takes more examples.")

@@ -73,6 +73,16 @@ def test_below_the_threshold_a_text_is_rejected(served):
     assert found["label"] in {"delivery", "refund"}
 
 
+def test_a_label_for_none_of_the_others_rejects_too(served):
+    chatter = [{"text": text, "label": "chatter"} for text in ("is is", "is is is")]
+    examples = TEACHING["examples"] * 2 + chatter
+    made = served.teach(examples=examples, reject_below="auto")
+    assert (made["none_label"], made["labels"][-1]) == ("none of these",) * 2
+    (found,) = served.predict("please")
+    assert (found["label"], found["labels"], found["rejected"]) == (None, [], True)
+    assert next(iter(found["probabilities"])) == "none of these"
+
+
 def test_folders_of_every_kind_are_served_over_one_base(serving, base, tmp_path):
     run = write_run(tmp_path, base)
     adapt(run, EXAMPLES, tmp_path / "stepped", steps=2)
