@@ -157,8 +157,9 @@ def kshot_curve(
     _score_axis(axes, first)
     axes.set_xticks(sorted({k for by_k in results.values() for k in by_k}))
     axes.set_xlabel(f"K, support examples {'per class' if per_class else 'in total'}")
-    steps = first.steps[-1]
-    axes.set_title(f"K-shot learning of {subject or 'new tasks'}, {steps} inner steps")
+    taken = {row.steps[-1] for by_k in results.values() for row in by_k.values()}
+    steps = f"{'at most ' * (len(taken) > 1)}{max(taken)} inner steps"
+    axes.set_title(f"K-shot learning of {subject or 'new tasks'}, {steps}")
     axes.legend()
     return figure
 

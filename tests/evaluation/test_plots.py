@@ -126,6 +126,15 @@ def test_the_axis_of_k_says_what_k_counts(per_class, said) -> None:
     assert axes.get_xlabel() == f"K, support examples {said}"
 
 
+def test_the_title_says_so_if_starts_took_different_numbers_of_steps() -> None:
+    ten = EvalResult((0, 10), (1.0, 0.3), (0.1, 0.1), 9, (0.2, 0.9), (0.1, 0.1))
+    five = EvalResult((0, 5), (1.0, 0.3), (0.1, 0.1), 9, (0.2, 0.8), (0.1, 0.1))
+    (alike,) = plots.kshot_curve({"a": {1: ten}, "b": {1: ten}}).axes
+    assert alike.get_title() == "K-shot learning of new tasks, 10 inner steps"
+    (other,) = plots.kshot_curve({"a": {1: ten}, "b": {1: five}}).axes
+    assert other.get_title() == "K-shot learning of new tasks, at most 10 inner steps"
+
+
 def test_nothing_to_draw_is_an_error_and_no_empty_picture() -> None:
     with pytest.raises(DataError, match="nothing to draw"):
         plots.adaptation_curve({})
