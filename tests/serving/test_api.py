@@ -143,50 +143,52 @@ def test_a_folder_of_the_user_is_forgotten_and_not_deleted(serving, base, tmp_pa
     assert served.call("GET", "/adapters/mine")[0] == 404
 
 
-@pytest.mark.parametrize(
-    ("body", "where", "told"),
-    [
-        ('{"texts":["a"', "body", "no JSON"),
-        ({"texts": ["a", 3]}, "texts.1", "expected a valid string"),
-        ({"texts": []}, "texts", "at least 1 item"),
-        ({"texts": ["a", " "]}, "texts.1", "expected words"),
-        ({"texts": ["a"], "tpo": 1}, "tpo", "no such key"),
-        ({"texts": ["a"] * 9}, "texts", "got 9 texts, expected at most 8"),
-        ({"texts": ["a" * 51]}, "texts.0", "51 characters, expected at most 50"),
-        ({"texts": ["a"], "reject_below": 2}, "reject_below", "less than or equal to"),
-        ({"texts": ["a"], "adapter": "../x"}, "adapter", "match pattern"),
-        ({}, "texts", "got nothing"),
-    ],
-)
-def test_a_request_that_is_wrong_is_told_what_was_expected(serving, body, where, told):
+WRONG_REQUESTS = [
+    ('{"texts":["a"', "body", "no JSON"),
+    ({"texts": ["a", 3]}, "texts.1", "expected a valid string"),
+    ({"texts": []}, "texts", "at least 1 item"),
+    ({"texts": ["a", " "]}, "texts.1", "expected words"),
+    ({"texts": ["a"], "tpo": 1}, "tpo", "no such key"),
+    ({"texts": ["a"] * 9}, "texts", "got 9 texts, expected at most 8"),
+    ({"texts": ["a" * 51]}, "texts.0", "51 characters, expected at most 50"),
+    ({"texts": ["a"], "reject_below": 2}, "reject_below", "less than or equal to"),
+    ({"texts": ["a"], "adapter": "../x"}, "adapter", "match pattern"),
+    ({}, "texts", "got nothing"),
+]
+"""Body, where the problem is, and what is told."""
+
+
+def test_a_request_that_is_wrong_is_told_what_was_expected(serving):
     served = serving(Limits(batch=8, text_chars=50))
-    status, answer = served.json("POST", "/predict", body)
-    assert status == 422
-    assert told in answer["error"]
-    assert answer["problems"][0]["where"] == where
-    assert answer["do"]
+    for body, where, told in WRONG_REQUESTS:
+        status, answer = served.json("POST", "/predict", body)
+        assert status == 422
+        assert told in answer["error"]
+        assert answer["problems"][0]["where"] == where
+        assert answer["do"]
 
 
-@pytest.mark.parametrize(
-    ("body", "told"),
-    [
-        ({"examples": [{"text": "a"}]}, "one of label and labels"),
-        ({"examples": [{"text": "a", "label": "b"}]}, "at least two labels"),
-        ({"start": "/etc"}, "expected one of none, intents"),
-        ({"id": "Not An Id"}, "match pattern"),
-        ({"head": "ridgy"}, "did you mean 'ridge'"),
-        ({"examples": [{"text": "a", "label": "b"}] * 7}, "got 7 texts"),
-        (
-            {"examples": [{"text": "a", "label": f"l{n}"} for n in range(6)]},
-            "got 6 labels, expected at most 5",
-        ),
-    ],
-)
-def test_examples_that_are_wrong_are_told_what_was_expected(serving, body, told):
+WRONG_EXAMPLES = [
+    ({"examples": [{"text": "a"}]}, "one of label and labels"),
+    ({"examples": [{"text": "a", "label": "b"}]}, "at least two labels"),
+    ({"start": "/etc"}, "expected one of none, intents"),
+    ({"id": "Not An Id"}, "match pattern"),
+    ({"head": "ridgy"}, "did you mean 'ridge'"),
+    ({"examples": [{"text": "a", "label": "b"}] * 7}, "got 7 texts"),
+    (
+        {"examples": [{"text": "a", "label": f"l{n}"} for n in range(6)]},
+        "got 6 labels, expected at most 5",
+    ),
+]
+"""Changes to a right body, and what is told."""
+
+
+def test_examples_that_are_wrong_are_told_what_was_expected(serving):
     served = serving(Limits(examples=6, labels=5))
-    status, answer = served.json("POST", "/adapters", TEACHING | body)
-    assert status in (409, 422)
-    assert told in answer["error"]
+    for body, told in WRONG_EXAMPLES:
+        status, answer = served.json("POST", "/adapters", TEACHING | body)
+        assert status in (409, 422)
+        assert told in answer["error"]
     assert served.json("GET", "/adapters")[1] == {"adapters": []}
 
 
