@@ -23,6 +23,7 @@ from mlpeft.commands.options import (
 )
 from mlpeft.errors import ConfigError
 from mlpeft.platform.process import end_with_input
+from worker.owner import InHours, OnPower, WhenCool, WhenIdle, read_conditions
 from worker.service import AllowModule, AllowSleep, WorkerName, install, uninstall
 from worker.storage import cache
 
@@ -54,6 +55,10 @@ def worker(
     ] = False,
     allow_module: AllowModule = None,
     allow_sleep: AllowSleep = False,
+    when_idle: WhenIdle = None,
+    on_power: OnPower = False,
+    when_cool: WhenCool = False,
+    hours: InHours = None,
     tied: Annotated[
         bool,
         typer.Option(
@@ -90,6 +95,9 @@ def worker(
     Without --coordinator it dials the one that was joined, else this machine's; where
     nobody answers there, it looks for one on the local network (DNS-SD).
 
+    With --when-idle, --on-power, --when-cool or --hours the machine's owner comes
+    first: what the worker holds goes back at once, and `mlpeft status` says why.
+
     For a coordinator on another machine, join it once: `join TOKEN`.
     """
     if context.invoked_subcommand is not None:
@@ -120,6 +128,9 @@ def worker(
         once=once,
         allow_modules=tuple(allow_module or ()),
         allow_sleep=allow_sleep,
+        conditions=read_conditions(
+            when_idle, on_power=on_power, when_cool=when_cool, hours=hours
+        ),
     )
     # The reason may be the coordinator's words, whoever that is.
     typer.echo(f"worker ends: {printable(stop.reason)}", err=True)

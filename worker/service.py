@@ -19,6 +19,7 @@ from mlpeft.commands.options import (
 from mlpeft.errors import MlpeftError
 from mlpeft.platform import launchd, shell
 from mlpeft.platform.home import home
+from worker.owner import InHours, OnPower, WhenCool, WhenIdle, read_conditions
 
 LABEL = "org.mlpeft.worker"
 PASSED_ON = ("PYTHONPATH", "SSL_CERT_FILE")
@@ -35,6 +36,10 @@ def install(
     name: WorkerName = None,
     allow_module: AllowModule = None,
     allow_sleep: AllowSleep = False,
+    when_idle: WhenIdle = None,
+    on_power: OnPower = False,
+    when_cool: WhenCool = False,
+    hours: InHours = None,
     run_name: RunName = None,
     identity: IdentityFolder = None,
     insecure: Insecure = False,
@@ -57,6 +62,11 @@ def install(
     if identity is not None:
         arguments += ["--identity", str(identity.absolute())]
     arguments += ["--allow-sleep"] * allow_sleep + ["--insecure"] * insecure
+    # Read here: a mistake is to be told now, not to end up in a service's log.
+    read_conditions(when_idle, on_power=on_power, when_cool=when_cool, hours=hours)
+    arguments += ["--when-idle", when_idle] if when_idle else []
+    arguments += ["--on-power"] * on_power + ["--when-cool"] * when_cool
+    arguments += ["--hours", hours] if hours else []
     agent = _agent(arguments)
     if dry_run:
         typer.echo(agent.plist().decode())

@@ -14,10 +14,12 @@ from mlpeft.cluster.worker.machine import WorkerPolicy
 from mlpeft.launch import INTERRUPTED
 from mlpeft.platform import NoSleepGuard, wakefulness
 from mlpeft.platform.process import stop_signals
+from mlpeft.platform.sensors import sensors
 from mlpeft.runtime import fingerprint
 from mlpeft.runtime.compute import ComputeThread, prepare
 from mlpeft.runtime.worker.driver import WorkerDriver
 from mlpeft.runtime.worker.grpc_link import GrpcLink
+from mlpeft.runtime.worker.machine_watch import MachineWatch
 from mlpeft.runtime.worker.seeking_link import SeekingLink
 from mlpeft.transport.blobs.asset_fetcher import AssetFetcher
 
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType
 
+    from mlpeft.cluster.worker.conditions import Conditions
     from mlpeft.cluster.worker.messages import Stop, WorkerEvent
     from mlpeft.runtime.worker.link import Link
     from mlpeft.transport.blobs.cache import BlobCache
@@ -61,6 +64,7 @@ def work(
     once: bool,
     allow_modules: tuple[str, ...],
     allow_sleep: bool,
+    conditions: Conditions,
 ) -> Stop:
     """Work for a coordinator until the run, the user or an error ends it.
 
@@ -71,10 +75,15 @@ def work(
         once: Whether to end with the run.
         allow_modules: Modules of the user's own that a configuration may name.
         allow_sleep: Whether the machine may fall asleep while it computes.
+        conditions: When it may compute.
 
     Returns:
         Why it ended.
+
+    Raises:
+        ConditionError: If the machine does not say what a condition needs.
     """
+    watch = MachineWatch(conditions, sensors()) if conditions.any else None
 
     def make_compute(post: Callable[[WorkerEvent], None]) -> ComputeThread:
         return ComputeThread(partial(prepare, allow_modules=allow_modules), post)
@@ -88,6 +97,7 @@ def work(
             versions=fingerprint.own_versions(),
             fetch_assets=AssetFetcher(blobs).fetch_assets,
             wakefulness=NoSleepGuard() if allow_sleep else wakefulness(),
+            watch=watch,
         )
         _stop_on_signal(driver)
         return await driver.run()

@@ -195,8 +195,9 @@ class Candidate:
         name: The worker's name, for the reason.
         process_id: Its process.
         identity: As in WorkerJoined.
-        free: Free slots; 0 while it is busy, draining or quarantined.
+        free: Free slots; 0 while it is busy, draining, away or quarantined.
         draining: Whether it will accept no more shards.
+        away: Why it accepts none for now; "" if it does.
         quarantined: Whether it gets no shards because it failed at too many.
         stuck: Whether revoked leases occupy all its slots, so that no update is
             expected.
@@ -210,6 +211,7 @@ class Candidate:
     identity: str
     free: int
     draining: bool = False
+    away: str = ""
     quarantined: bool = False
     stuck: bool = False
     straggler: bool = False
@@ -218,7 +220,7 @@ class Candidate:
     @property
     def able(self) -> bool:
         """Whether it accepts shards, now or when a slot is free."""
-        return not self.draining and not self.quarantined
+        return not self.draining and not self.away and not self.quarantined
 
     def rank(self) -> tuple[bool, bool, int, bool]:
         """The best of equals, by failures and identity, has the highest."""
@@ -290,6 +292,14 @@ def _all_busy_text(names: str, *, retry: bool, stuck: bool) -> str:
 def _none_able_text(candidates: Sequence[Candidate]) -> str:
     """Why no connected worker accepts shards, and what to do."""
     names = ", ".join(each.name for each in candidates if each.quarantined)
+    away = ", ".join(
+        f"{each.name} ({each.away})"
+        for each in candidates
+        if each.away and not each.quarantined
+    )
+    if away:
+        others = f"; quarantined: {names}" if names else ""
+        return f"every connected worker is away: {away}{others}"
     if not names:
         return "no worker is connected"
     return (

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mlpeft.params import ParamTree
     from mlpeft.work import Shard, ShardUpdate
 
-PROTOCOL_VERSION = 3
+PROTOCOL_VERSION = 4
 """Changes whenever two versions of the contract cannot talk to each other."""
 
 WorkerId = NewType("WorkerId", str)
@@ -105,6 +105,20 @@ class LeaseReturn:
 @dataclass(frozen=True, slots=True)
 class Draining:
     """A worker finishes what it has and wants no more leases."""
+
+
+@dataclass(frozen=True, slots=True)
+class Away:
+    """A worker takes no leases while its machine is needed otherwise, or is back.
+
+    Attributes:
+        reason: Why, in the worker's words; "": it is back.
+        change: Grows with every one of a process, from 1: an older one that comes late
+            changes nothing.
+    """
+
+    reason: str
+    change: int
 
 
 # --- from the coordinator -------------------------------------------------------------
@@ -198,7 +212,7 @@ class Acknowledgement:
 
 # --- who says what --------------------------------------------------------------------
 
-Report: TypeAlias = Heartbeat | Update | LeaseReturn | Draining
+Report: TypeAlias = Heartbeat | Update | LeaseReturn | Draining | Away
 """What a worker sends once its stream is open."""
 Instruction: TypeAlias = Theta | Lease | LeaseRevocation | Drain | Notice | RunOver
 """What the coordinator sends once a stream is open."""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from mlpeft.cluster.coordinator.state import ClusterState, Transfer, WorkerRecord
     from mlpeft.cluster.protocol import LeaseKey, WorkerId
 
-WORKER_STATES: Final = ("working", "idle", "leaving", "quarantined")
+WORKER_STATES: Final = ("working", "idle", "away", "leaving", "quarantined")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +50,7 @@ class WorkerStatus:
         quarantined: Why it gets no shards; "" if it does.
         sending: How far theta is on its way to it; None: there, or it takes no time.
         receiving: How far its update is on its way; None as above.
+        away: Why its machine is needed otherwise; "" if it is not.
     """
 
     worker: WorkerId
@@ -65,6 +66,7 @@ class WorkerStatus:
     quarantined: str
     sending: TransferStatus | None = None
     receiving: TransferStatus | None = None
+    away: str = ""
 
     @property
     def state(self) -> str:
@@ -73,6 +75,8 @@ class WorkerStatus:
             return "quarantined"
         if self.draining:
             return "leaving"
+        if self.away:
+            return "away"
         return "working" if self.leases else "idle"
 
 
@@ -179,6 +183,7 @@ def picture(state: ClusterState, now: float) -> ClusterStatus:
             quarantined=state.quarantine.reason(*worker.info.suspects) or "",
             sending=_transfer(worker.sending),
             receiving=_transfer(worker.receiving),
+            away=worker.away,
         )
         for worker_id, worker in state.workers.items()
     )

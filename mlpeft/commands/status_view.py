@@ -100,6 +100,11 @@ def view(overview: Overview, width: int) -> RenderableType:
             for worker in overview.cluster.workers
             if worker.quarantined
         ]
+        parts += [
+            _text(f"{worker.name} is away: {worker.away}", "dim")
+            for worker in overview.cluster.workers
+            if worker.state == "away"
+        ]
     parts.append(_text(_sums(overview), "dim"))
     return Group(*parts)
 

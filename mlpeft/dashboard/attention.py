@@ -78,6 +78,8 @@ def _findings(
     if worker.draining:
         rest = "finishes its shard, then ends" if leases else "ends"
         yield Attention(Level.NOTICE, f"leaving: {rest}")
+    if worker.away:
+        yield Attention(Level.IDLE, f"away: {worker.away}")
     if worker.sending is not None:
         yield Attention(Level.NOTICE, waits.sending(worker.sending))
     if worker.receiving is not None:

@@ -119,7 +119,7 @@ class Queue:
         path = self.folder / "run.lock"
         try:
             with path.open("rb") as file:
-                return not _lock(file)
+                return not _lock(file, fcntl.LOCK_SH)
         except FileNotFoundError:
             return False
 
@@ -353,10 +353,10 @@ def _interrupted(run: QueuedRun) -> QueuedRun:
     return replace(run, state=State.INTERRUPTED, reason=reason)
 
 
-def _lock(file: IO[bytes]) -> bool:
+def _lock(file: IO[bytes], kind: int = fcntl.LOCK_EX) -> bool:
     """Lock a file, if nobody else has."""
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(file, kind | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True

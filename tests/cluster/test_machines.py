@@ -169,6 +169,15 @@ class CoordinatorRules(RuleBasedStateMachine):
         if name in self.ids:
             self.send(cm.WorkerLeft(self.ids.pop(name), "gone"))
 
+    @rule(
+        name=NAMES,
+        reason=st.sampled_from(["", "in use"]),
+        change=st.integers(1, 9),
+    )
+    def is_away(self, name, reason, change):
+        worker = self.ids.get(name, p.WorkerId("nobody"))
+        self.send(cm.MessageReceived(worker, p.Away(reason, change)))
+
     @rule(name=NAMES, held=st.lists(KEYS, max_size=2))
     def heartbeat(self, name, held):
         worker = self.ids.get(name, p.WorkerId("nobody"))
@@ -296,7 +305,7 @@ class WorkerRules(RuleBasedStateMachine):
                     self.cancelled.add(held_key)
                 case wm.Send(p.Update(held_key)) | wm.Send(p.LeaseReturn(held_key)):
                     assert self.state.phase in {Phase.WORKING, Phase.STOPPED}
-                    assert held_key not in self.computing
+                    assert held_key not in set(self.computing) - self.cancelled
 
     @rule(seconds=st.floats(0, 3))
     def time_passes(self, seconds):
@@ -332,6 +341,13 @@ class WorkerRules(RuleBasedStateMachine):
     def gets_a_lease(self, shard, attempt, version, session):
         self.send(lease(shard, attempt, version, session))
 
+    @precondition(lambda self: self.state.phase is Phase.WORKING)
+    @rule(shard=st.integers(0, 3), attempt=st.integers(1, 3))
+    def gets_a_lease_of_its_theta(self, shard, attempt):
+        """Any other lease is rarely one that it computes."""
+        self.send(theta(0))
+        self.send(lease(shard, attempt, self.state.version))
+
     @rule(lease_key=KEYS)
     def loses_a_lease(self, lease_key):
         self.send(p.LeaseRevocation(lease_key, "in"))
@@ -364,6 +380,10 @@ class WorkerRules(RuleBasedStateMachine):
         phase = self.state.phase
         self.send(p.Notice("quarantined"))
         assert self.state.phase is phase
+
+    @rule(earnest=st.integers(0, 4))
+    def is_needed_otherwise(self, earnest):
+        self.send(wm.MachineFree() if earnest else wm.MachineNeeded("in use"))
 
     @rule(earnest=st.integers(0, 3))
     def is_told_to_stop(self, earnest):

@@ -16,6 +16,7 @@ from mlpeft.cluster.sim import (
     toy_step,
     toy_update,
 )
+from mlpeft.cluster.sim.simulation import PATIENT
 from mlpeft.work import RoundResult
 from tests.cluster.builders import policy_with
 
@@ -285,3 +286,17 @@ def test_slow_lines_alone_cost_no_lease():
     assert simulation.run().tobytes() == serial_result(2).tobytes()
     status = simulation._head.state.status(1e9)
     assert not any(status.failures.values())
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_owners_who_need_their_machines_cost_no_bytes(seed):
+    """Messages are late, doubled and overtaken, and each of the faults happens, too."""
+    simulation = Simulation(
+        seed,
+        workers=1 + seed % 4,
+        rounds=4,
+        shards=3,
+        faults=Faults(absences=8, horizon_s=15.0),
+        policy=PATIENT,
+    )
+    assert simulation.run().tobytes() == serial_result(4, shards=3).tobytes()

@@ -31,6 +31,8 @@ UPDATE = toy_update(THETA, lease(0).shard)
 WORKER_EVENTS = [
     wm.Started(),
     wm.StopRequested("Ctrl-C"),
+    wm.MachineNeeded("in use"),
+    wm.MachineFree(),
     m.TimePassed(),
     wm.CoordinatorJoined("s", 1.0),
     wm.StreamLost("gone", 0.5),

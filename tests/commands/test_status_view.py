@@ -91,6 +91,13 @@ def test_a_quarantined_worker_is_shown_with_the_reason(overview):
     assert "ada is quarantined: 3 shards in a row failed" in text
 
 
+def test_a_worker_that_is_away_is_shown_with_the_reason(overview):
+    used = replace(overview.cluster.workers[0], away="in use", leases=0)
+    text = shown(replace(overview, cluster=replace(overview.cluster, workers=(used,))))
+    assert re.search(r"ada +M2 Ultra +away", text)
+    assert "ada is away: in use" in text
+
+
 def test_a_lease_is_shown_as_late_and_as_a_backup_beside_who_holds_it(overview):
     """Two processes on one Mac may have one name."""
     lease = LeaseStatus(

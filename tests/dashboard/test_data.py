@@ -172,6 +172,7 @@ def test_a_remote_coordinator_notes_who_left_and_that_it_restarted(monkeypatch):
         ({"silent_s": 6.0}, [], 4, "silent for 6 s"),
         ({"leases": 1}, [{"slow": True, "held_s": 9.0}], 3, "longer than usual: 9 s"),
         ({"draining": True}, [], 2, "leaving"),
+        ({"away": "in use"}, [], 0, "away: in use"),
         ({"sending": TransferStatus(1, 2)}, [], 2, "sending theta"),
         ({"leases": 1}, [{}], 1, "shard 0"),
         ({}, [], 0, "done for this round"),

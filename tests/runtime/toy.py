@@ -53,6 +53,7 @@ def toy_worker(
     fetch_assets=None,
     welcome_s=30.0,
     once=True,
+    watch=None,
 ):
     def make_runner(config):
         assert config.model_copy(update={"cluster": CONFIG.cluster}) == CONFIG
@@ -68,6 +69,7 @@ def toy_worker(
         versions=versions,
         fetch_assets=fetch_assets,
         wakefulness=wakefulness,
+        watch=watch,
     )
 
 

@@ -80,6 +80,7 @@ from mlpeft.cluster.coordinator.transitions import TRANSITIONS, Phase
 from mlpeft.cluster.coordinator.updates import UpdateHandler
 from mlpeft.cluster.messages import Announce, Level, TimePassed
 from mlpeft.cluster.protocol import (
+    Away,
     Draining,
     Heartbeat,
     LeaseReturn,
@@ -227,6 +228,8 @@ class CoordinatorMachine:
                 return self._updates.returned(worker, message)
             case Draining():
                 return self._membership.draining(worker)
+            case Away():
+                return self._membership.away(worker, message)
             case _:
                 assert_never(message)
 

@@ -21,11 +21,13 @@ if TYPE_CHECKING:
     from mlpeft.cluster.coordinator.messages import Commands
     from mlpeft.cluster.coordinator.state import ClusterState, WorkerRecord
     from mlpeft.cluster.policy import Policy
-    from mlpeft.cluster.protocol import Heartbeat, LeaseKey, WorkerId
+    from mlpeft.cluster.protocol import Away, Heartbeat, LeaseKey, WorkerId
 
 
 MOST_EXPECTED = 1000
 """Preparing workers that are remembered."""
+MOST_REASON = 200
+"""Characters of a worker's words that are kept and shown."""
 EXPECTED_FOR_S = 60.0
 """Seconds after its last call for which a preparing worker is expected."""
 
@@ -141,6 +143,21 @@ class Membership:
         self._state.refresh(worker.info.worker)
         name = worker.info.name
         return [Announce(Level.INFO, f"worker {name} takes no more shards", name)]
+
+    def away(self, worker: WorkerRecord, message: Away) -> Commands:
+        """A worker takes no leases for now, or takes them again."""
+        worker.last_seen = self._state.now
+        reason = message.reason[:MOST_REASON]
+        if message.change <= worker.away_change:
+            return []
+        worker.away_change = message.change
+        if worker.away == reason:
+            return []
+        worker.away = reason
+        self._state.refresh(worker.info.worker)
+        name = worker.info.name
+        text = f"is away: {worker.away}" if worker.away else "is back"
+        return [Announce(Level.INFO, f"worker {name} {text}", name)]
 
     def drain(self, worker_id: WorkerId) -> Commands:
         """Grant a worker no more leases, and tell it to end."""

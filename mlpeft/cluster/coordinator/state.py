@@ -76,6 +76,8 @@ class WorkerRecord:
         shards_done: Updates of it that counted.
         failures: Attempts of it that came to nothing.
         draining: Whether it takes no more shards.
+        away: Why it takes none for now; "" if it does.
+        away_change: The newest `Away` that it sent.
         held_back: The lease whose update waits for its turn, while its stream is not
             read; None: it is read.
         straggler: Whether its tasks take much longer than those of others, as of when
@@ -95,6 +97,8 @@ class WorkerRecord:
     shards_done: int = 0
     failures: int = 0
     draining: bool = False
+    away: str = ""
+    away_change: int = 0
     held_back: LeaseKey | None = None
     straggler: bool = False
     joined: int = 0
@@ -262,7 +266,8 @@ class ClusterState:
     def is_able(self, worker: WorkerRecord) -> bool:
         """Whether a worker accepts shards, now or when a slot is free."""
         suspects = worker.info.suspects
-        return not worker.draining and self.quarantine.reason(*suspects) is None
+        there = not worker.draining and not worker.away
+        return there and self.quarantine.reason(*suspects) is None
 
     def rank(self, worker: WorkerRecord) -> Rank:
         """A worker's place among those with a free slot."""
@@ -370,6 +375,7 @@ class ClusterState:
             identity=info.identity,
             free=info.slots - len(worker.held) if takes else 0,
             draining=worker.draining,
+            away=worker.away,
             quarantined=self.quarantine.reason(*info.suspects) is not None,
             stuck=self._is_stuck(worker),
             straggler=worker.straggler,

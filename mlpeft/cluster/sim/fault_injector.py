@@ -40,6 +40,7 @@ class Faults:
         drains: Workers that are told to finish and end, and are started again.
         pauses: Times that an operator lets nothing begin for a while.
         restarts: Times that the coordinator dies and starts again.
+        absences: Times that a worker's machine is needed otherwise for a while.
         horizon_s: All these times lie before this one.
         bytes_per_s: What a line carries in each direction.
         payload_bytes: Size of theta, and of each update, for the lines.
@@ -65,6 +66,7 @@ class Faults:
     drains: int = 2
     pauses: int = 1
     restarts: int = 1
+    absences: int = 0
     horizon_s: float = 20.0
     bytes_per_s: float = math.inf
     payload_bytes: int = 4_200_000

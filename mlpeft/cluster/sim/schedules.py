@@ -129,6 +129,7 @@ def _anything(seed: int, rng: np.random.Generator) -> Schedule:
         horizon_s=HORIZON_S,
         machines=int(rng.integers(1, workers + 1)) if chance(0.3) else 0,
         bytes_per_s=_bytes_per_s(rng),
+        absences=int(rng.integers(1, 6)) if chance(0.3) else 0,
     )
     simulation = Simulation(
         seed,

@@ -17,7 +17,12 @@ from mlpeft.cluster.sim.event_queue import EventQueue
 from mlpeft.cluster.sim.fault_injector import FaultInjector, Faults
 from mlpeft.cluster.sim.toy import ToyWork
 from mlpeft.cluster.sim.worker import Process
-from mlpeft.cluster.worker.messages import Started, StopRequested
+from mlpeft.cluster.worker.messages import (
+    MachineFree,
+    MachineNeeded,
+    Started,
+    StopRequested,
+)
 from mlpeft.config import ClusterSection
 from mlpeft.work import Displacement
 
@@ -45,6 +50,7 @@ PATIENT = replace(
 MOST_S = 900.0
 """Virtual seconds that a run may take: five times what the longest of the first 4,000
 schedules takes."""
+LONGEST_FREEZE_S = 15.0
 DEVICES = 2
 """Kinds of devices; workers on the same are compared by their bits."""
 MOST_EVENTS = 50_000
@@ -216,6 +222,10 @@ class Simulation:
                 slot = self._chance.below(len(self._processes))
                 # Whoever has the slot by then is the victim.
                 self._agenda.after(at, lambda f=fault, s=slot: f(self._processes[s]))  # type: ignore[misc]
+        for _ in range(faults.absences):
+            at = self._chance.between(0.0, faults.horizon_s)
+            slot = self._chance.below(len(self._processes))
+            self._agenda.after(at, lambda s=slot: self._need(self._processes[s]))  # type: ignore[misc]
         for place in range(1, faults.stuck + 1):
             at = self._chance.between(0.0, faults.horizon_s)
             self._agenda.after(at, lambda s=-place: self._stick(self._processes[s]))  # type: ignore[misc]
@@ -231,10 +241,19 @@ class Simulation:
         self._replace(process)
 
     def _freeze(self, process: Process) -> None:
-        process.frozen_until = self._agenda.now + self._chance.between(1.0, 15.0)
+        frozen_s = self._chance.between(1.0, LONGEST_FREEZE_S)
+        process.frozen_until = self._agenda.now + frozen_s
 
     def _hang(self, process: Process) -> None:
         process.hung_until = self._agenda.now + self._chance.between(5.0, 40.0)
+
+    def _need(self, process: Process) -> None:
+        """Somebody sits down at the machine, and goes away later."""
+        process.take(MachineNeeded("in use"))
+        back_s = self._chance.between(0.5, 15.0)
+        # Again, since a frozen process takes both in at its end, in any order.
+        for later_s in (back_s, back_s + 4 * LONGEST_FREEZE_S):
+            self._agenda.after(later_s, lambda: process.take(MachineFree()))
 
     def _stick(self, process: Process) -> None:
         process.hung_until = float("inf")

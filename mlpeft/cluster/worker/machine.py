@@ -17,6 +17,8 @@
 - A shard that was computed while the line was down is sent after rejoining the same
   session. What belongs to another session is dropped.
 - A worker that is to stop finishes the shard in hand, returns the others and leaves.
+- While its machine is needed otherwise, a worker holds no lease and does not dial; it
+  says why on the line that it has.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from typing import TYPE_CHECKING, assert_never
 
 from mlpeft.cluster.messages import Announce, Level, TimePassed
 from mlpeft.cluster.protocol import (
+    Away,
     Drain,
     Draining,
     Heartbeat,
@@ -43,6 +46,8 @@ from mlpeft.cluster.worker.messages import (
     CoordinatorJoined,
     DialCoordinator,
     JoinRefused,
+    MachineFree,
+    MachineNeeded,
     ProgressMade,
     Send,
     ShardCancelled,
@@ -123,6 +128,10 @@ class WorkerMachine:
         self._announced_at = float("-inf")
         self._announce_gap_s = 0.0
         self._stopping: str | None = None  # why it is to stop
+        self._away = ""  # why the machine is needed otherwise
+        self._away_changes = 0
+        self._dropped: set[LeaseKey] = set()  # given back, and still with the thread
+        self._hung_up = False  # whether no dial is under way, since it is away
         self._now = float("-inf")
 
     # --- the one door -----------------------------------------------------------------
@@ -159,7 +168,7 @@ class WorkerMachine:
         match event:
             case Started():
                 self.phase = Phase.DIALLING
-                return [DialCoordinator(0.0)]
+                return self._dial(0.0)
             case CoordinatorJoined():
                 return self._joined(event)
             case Theta():
@@ -190,6 +199,10 @@ class WorkerMachine:
                 return self._stop(event.reason, failed=True)
             case StopRequested():
                 return self._stop_requested(event.reason)
+            case MachineNeeded():
+                return self._machine_needed(event.reason)
+            case MachineFree():
+                return self._machine_free()
             case TimePassed():
                 return self._time_passed()
             case _:
@@ -225,7 +238,16 @@ class WorkerMachine:
             if key.session == event.session
         ]
         self._unsent.clear()
+        if self._away:
+            commands.append(self._tell_away())
         return commands
+
+    def _dial(self, delay_s: float) -> Commands:
+        """Try to join; once the machine is free, if it is not."""
+        if self._away:
+            self._hung_up = True
+            return []
+        return [DialCoordinator(delay_s)]
 
     def _stream_lost(self, reason: str, jitter: float) -> Commands:
         """The line is down: leases that have not begun go back by themselves."""
@@ -236,7 +258,8 @@ class WorkerMachine:
             commands.append(Announce(Level.WARNING, f"connection lost: {reason}"))
         self._hang_up()
         self._failures += 1
-        if self._now >= self._announced_at + self._announce_gap_s:
+        due = self._now >= self._announced_at + self._announce_gap_s
+        if due and not self._away:
             self._announced_at = self._now
             self._announce_gap_s = min(
                 max(self.policy.announce_s, 2 * self._announce_gap_s),
@@ -245,7 +268,7 @@ class WorkerMachine:
             text = f"waiting for the coordinator: {reason}"
             commands.append(Announce(Level.INFO, text))
         delay = self.policy.delay_s(self._failures, jitter)
-        return [*commands, DialCoordinator(delay)]
+        return commands + self._dial(delay)
 
     def _hang_up(self) -> None:
         """Nothing more comes over this line."""
@@ -291,6 +314,43 @@ class WorkerMachine:
         self._queued.clear()
         return [Stop(reason, failed)]
 
+    # --- a machine that is needed otherwise -------------------------------------------
+
+    def _machine_needed(self, reason: str) -> Commands:
+        if reason == self._away or self._stopping is not None:
+            return []
+        self._away = reason
+        # The computing thread drops a shard at its next task; what it says is ignored.
+        commands: Commands = [
+            Announce(Level.INFO, f"away: {reason}"),
+            *self._cancel_all(),
+        ]
+        if self.phase is Phase.WORKING:
+            commands.append(self._tell_away())
+            commands += [_back(key, reason) for key in (*self._queued, *self._running)]
+        self._queued.clear()
+        self._dropped |= self._running.keys()
+        for key in list(self._running):
+            self._finished(key)
+        return commands
+
+    def _machine_free(self) -> Commands:
+        if not self._away:
+            return []
+        self._away = ""
+        commands: Commands = [Announce(Level.INFO, "back: takes shards again")]
+        if self.phase is Phase.WORKING:
+            commands.append(self._tell_away())
+        if self._hung_up:
+            self._hung_up = False
+            self._failures = 0
+            commands += self._dial(0.0)
+        return commands
+
+    def _tell_away(self) -> Send:
+        self._away_changes += 1
+        return Send(Away(self._away, self._away_changes))
+
     # --- leases -----------------------------------------------------------------------
 
     def _theta(self, version: int) -> Commands:
@@ -312,6 +372,8 @@ class WorkerMachine:
             return []
         if self._stopping is not None:
             return [_back(lease.key, self._stopping)]
+        if self._away or lease.key in self._dropped:
+            return [_back(lease.key, self._away or "it was given back")]
         if self.version is None or lease.version > self.version:
             self._queued[lease.key] = lease
             return []
@@ -347,6 +409,7 @@ class WorkerMachine:
         return CancelShard(key)
 
     def _finished(self, key: LeaseKey) -> Lease | None:
+        """Forget a lease that the computing thread is done with, or is to drop."""
         self._cancelled.discard(key)
         self._progress.pop(key, None)
         self._unreported.discard(key)
@@ -354,6 +417,7 @@ class WorkerMachine:
 
     def _computed(self, key: LeaseKey, update: ShardUpdate) -> Commands:
         wanted = key not in self._cancelled
+        self._dropped.discard(key)
         lease = self._finished(key)
         if lease is None:
             return []
@@ -368,6 +432,7 @@ class WorkerMachine:
         return [back, *self._stop_if_idle()]
 
     def _given_up(self, key: LeaseKey, *, failed: bool, reason: str) -> Commands:
+        self._dropped.discard(key)
         if self._finished(key) is None or self.phase is not Phase.WORKING:
             return []
         commands: Commands = [Send(LeaseReturn(key, failed, reason))]
@@ -407,6 +472,9 @@ class WorkerMachine:
             "it is to stop, and dials": (
                 self.phase is Phase.DIALLING and self._stopping is not None
             ),
+            "it is away, and holds a lease": self._away and self.working,
+            "a dropped lease runs": self._dropped & self._running.keys(),
+            "it has hung up, and is not away": self._hung_up and not self._away,
             "a lease waits for a theta that is here": [
                 key for key, lease in self._queued.items() if lease.version <= newest
             ],

@@ -97,6 +97,22 @@ class StopRequested:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class MachineNeeded:
+    """The machine is needed otherwise: take no leases, and give back what there is.
+
+    Attributes:
+        reason: Why, for people.
+    """
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class MachineFree:
+    """The machine may compute again."""
+
+
 WorkerEvent: TypeAlias = (
     Started
     | CoordinatorJoined
@@ -108,6 +124,8 @@ WorkerEvent: TypeAlias = (
     | StreamLost
     | JoinRefused
     | StopRequested
+    | MachineNeeded
+    | MachineFree
     | TimePassed
 )
 

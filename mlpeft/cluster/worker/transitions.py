@@ -2,7 +2,8 @@
 
 - IDLE: the process is not up yet. Only a signal can come before `Started`.
 - DIALLING: one dial is under way, and ends with CoordinatorJoined, StreamLost or
-  JoinRefused. A message that comes now is of a stream that is gone.
+  JoinRefused; none while the machine is needed otherwise. A message that comes now is
+  of a stream that is gone.
 - WORKING: the stream is open; it ends with one StreamLost or JoinRefused.
 - STOPPED: for ever. What comes was under way, and is ignored.
 
@@ -20,6 +21,8 @@ from mlpeft.cluster.transitions import IGNORED, Table, Transitions, to
 from mlpeft.cluster.worker.messages import (
     CoordinatorJoined,
     JoinRefused,
+    MachineFree,
+    MachineNeeded,
     ProgressMade,
     ShardCancelled,
     ShardComputed,
@@ -57,6 +60,18 @@ TABLE: Table[Phase] = {
         Phase.IDLE: to(Phase.STOPPED),
         Phase.DIALLING: to(Phase.STOPPED),
         Phase.WORKING: to(Phase.WORKING, Phase.STOPPED),
+        Phase.STOPPED: IGNORED,
+    },
+    MachineNeeded: {
+        Phase.IDLE: to(Phase.IDLE),
+        Phase.DIALLING: to(Phase.DIALLING),
+        Phase.WORKING: to(Phase.WORKING),
+        Phase.STOPPED: IGNORED,
+    },
+    MachineFree: {
+        Phase.IDLE: to(Phase.IDLE),
+        Phase.DIALLING: to(Phase.DIALLING),
+        Phase.WORKING: to(Phase.WORKING),
         Phase.STOPPED: IGNORED,
     },
     TimePassed: {

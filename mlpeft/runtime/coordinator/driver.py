@@ -19,6 +19,7 @@ from mlpeft.cluster.coordinator.machine import CoordinatorMachine
 from mlpeft.cluster.messages import about
 from mlpeft.cluster.policy import Policy, shards_needed
 from mlpeft.cluster.protocol import (
+    Away,
     Draining,
     Heartbeat,
     Hello,
@@ -304,7 +305,7 @@ class CoordinatorDriver:
             RemoteProtocolError: If it may not come now, or cannot be handled.
         """
         match message:
-            case Heartbeat() | Update() | LeaseReturn() | Draining():
+            case Heartbeat() | Update() | LeaseReturn() | Draining() | Away():
                 if isinstance(message, Update):
                     message = self._restored(message)
                 error = self._handle(cm.MessageReceived(worker, message))

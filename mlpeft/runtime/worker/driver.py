@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from mlpeft.platform import SleepGuard
     from mlpeft.runtime.compute import ComputeThread
     from mlpeft.runtime.worker.link import Link, Stream
+    from mlpeft.runtime.worker.machine_watch import MachineWatch
     from mlpeft.runtime.worker.preparation import FetchAssets
 
 log = logging.getLogger("mlpeft.worker")
@@ -68,6 +69,7 @@ class WorkerDriver:
         versions: Of this process.
         fetch_assets: Brings the files of a run to this machine; None: they are here.
         wakefulness: Keeps the machine awake while there is work; None: nothing does.
+        watch: Says when the machine is needed otherwise; None: it never is.
     """
 
     def __init__(
@@ -80,7 +82,9 @@ class WorkerDriver:
         versions: Versions,
         fetch_assets: FetchAssets | None = None,
         wakefulness: SleepGuard | None = None,
+        watch: MachineWatch | None = None,
     ) -> None:
+        self._watch = watch
         self._awake = Awake(wakefulness or NoSleepGuard())
         self._link = link
         self._make_compute = make_compute
@@ -108,6 +112,9 @@ class WorkerDriver:
         self._stopped: asyncio.Future[wm.Stop] = self._loop.create_future()
         self._compute = self._make_compute(self._post)
         try:
+            if self._watch is not None:
+                self._watch.start(self._post)
+                await asyncio.sleep(0)  # what it found comes before the first dial
             self._handle(wm.Started())
             return await self._stopped
         finally:
@@ -122,6 +129,8 @@ class WorkerDriver:
 
     async def _release(self) -> None:
         self._timer.cancel()
+        if self._watch is not None:
+            await asyncio.to_thread(self._watch.close)
         if self._stream is not None:
             await self._stream.finish()
         if self._connection is not None:

@@ -91,13 +91,14 @@ class FetchBlobResponse(_message.Message):
     def __init__(self, data: _Optional[bytes] = ...) -> None: ...
 
 class WorkerMessage(_message.Message):
-    __slots__ = ("hello", "heartbeat", "update", "chunk", "lease_return", "draining", "marked_chunk", "acknowledgement")
+    __slots__ = ("hello", "heartbeat", "update", "chunk", "lease_return", "draining", "away", "marked_chunk", "acknowledgement")
     HELLO_FIELD_NUMBER: _ClassVar[int]
     HEARTBEAT_FIELD_NUMBER: _ClassVar[int]
     UPDATE_FIELD_NUMBER: _ClassVar[int]
     CHUNK_FIELD_NUMBER: _ClassVar[int]
     LEASE_RETURN_FIELD_NUMBER: _ClassVar[int]
     DRAINING_FIELD_NUMBER: _ClassVar[int]
+    AWAY_FIELD_NUMBER: _ClassVar[int]
     MARKED_CHUNK_FIELD_NUMBER: _ClassVar[int]
     ACKNOWLEDGEMENT_FIELD_NUMBER: _ClassVar[int]
     hello: Hello
@@ -106,9 +107,10 @@ class WorkerMessage(_message.Message):
     chunk: bytes
     lease_return: LeaseReturn
     draining: Draining
+    away: Away
     marked_chunk: bytes
     acknowledgement: Acknowledgement
-    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., update: _Optional[_Union[Update, _Mapping]] = ..., chunk: _Optional[bytes] = ..., lease_return: _Optional[_Union[LeaseReturn, _Mapping]] = ..., draining: _Optional[_Union[Draining, _Mapping]] = ..., marked_chunk: _Optional[bytes] = ..., acknowledgement: _Optional[_Union[Acknowledgement, _Mapping]] = ...) -> None: ...
+    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., update: _Optional[_Union[Update, _Mapping]] = ..., chunk: _Optional[bytes] = ..., lease_return: _Optional[_Union[LeaseReturn, _Mapping]] = ..., draining: _Optional[_Union[Draining, _Mapping]] = ..., away: _Optional[_Union[Away, _Mapping]] = ..., marked_chunk: _Optional[bytes] = ..., acknowledgement: _Optional[_Union[Acknowledgement, _Mapping]] = ...) -> None: ...
 
 class Hello(_message.Message):
     __slots__ = ("worker_id", "device", "fingerprint")
@@ -161,6 +163,14 @@ class LeaseReturn(_message.Message):
 class Draining(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
+
+class Away(_message.Message):
+    __slots__ = ("reason", "change")
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    CHANGE_FIELD_NUMBER: _ClassVar[int]
+    reason: str
+    change: int
+    def __init__(self, reason: _Optional[str] = ..., change: _Optional[int] = ...) -> None: ...
 
 class CoordinatorMessage(_message.Message):
     __slots__ = ("welcome", "theta", "lease", "chunk", "lease_revocation", "run_over", "drain", "notice", "marked_chunk", "acknowledgement")
@@ -381,7 +391,7 @@ class BytesMoved(_message.Message):
     def __init__(self, up: _Optional[int] = ..., down: _Optional[int] = ...) -> None: ...
 
 class WorkerStatus(_message.Message):
-    __slots__ = ("worker_id", "name", "device", "slots", "leases", "shards_done", "failures", "silent_s", "draining", "bytes_moved", "quarantined", "task_s", "sending", "receiving")
+    __slots__ = ("worker_id", "name", "device", "slots", "leases", "shards_done", "failures", "silent_s", "draining", "bytes_moved", "quarantined", "task_s", "away", "sending", "receiving")
     WORKER_ID_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     DEVICE_FIELD_NUMBER: _ClassVar[int]
@@ -394,6 +404,7 @@ class WorkerStatus(_message.Message):
     BYTES_MOVED_FIELD_NUMBER: _ClassVar[int]
     QUARANTINED_FIELD_NUMBER: _ClassVar[int]
     TASK_S_FIELD_NUMBER: _ClassVar[int]
+    AWAY_FIELD_NUMBER: _ClassVar[int]
     SENDING_FIELD_NUMBER: _ClassVar[int]
     RECEIVING_FIELD_NUMBER: _ClassVar[int]
     worker_id: str
@@ -408,9 +419,10 @@ class WorkerStatus(_message.Message):
     bytes_moved: BytesMoved
     quarantined: str
     task_s: float
+    away: str
     sending: TransferStatus
     receiving: TransferStatus
-    def __init__(self, worker_id: _Optional[str] = ..., name: _Optional[str] = ..., device: _Optional[str] = ..., slots: _Optional[int] = ..., leases: _Optional[int] = ..., shards_done: _Optional[int] = ..., failures: _Optional[int] = ..., silent_s: _Optional[float] = ..., draining: _Optional[bool] = ..., bytes_moved: _Optional[_Union[BytesMoved, _Mapping]] = ..., quarantined: _Optional[str] = ..., task_s: _Optional[float] = ..., sending: _Optional[_Union[TransferStatus, _Mapping]] = ..., receiving: _Optional[_Union[TransferStatus, _Mapping]] = ...) -> None: ...
+    def __init__(self, worker_id: _Optional[str] = ..., name: _Optional[str] = ..., device: _Optional[str] = ..., slots: _Optional[int] = ..., leases: _Optional[int] = ..., shards_done: _Optional[int] = ..., failures: _Optional[int] = ..., silent_s: _Optional[float] = ..., draining: _Optional[bool] = ..., bytes_moved: _Optional[_Union[BytesMoved, _Mapping]] = ..., quarantined: _Optional[str] = ..., task_s: _Optional[float] = ..., away: _Optional[str] = ..., sending: _Optional[_Union[TransferStatus, _Mapping]] = ..., receiving: _Optional[_Union[TransferStatus, _Mapping]] = ...) -> None: ...
 
 class TransferStatus(_message.Message):
     __slots__ = ("done_bytes", "total_bytes")

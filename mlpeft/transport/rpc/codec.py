@@ -49,7 +49,7 @@ MOST_NOTICE = 2000
 # --- frames to send -------------------------------------------------------------------
 
 
-def encode_up(
+def encode_up(  # noqa: C901 - one exhaustive match
     message: protocol.WorkerMessage | protocol.Acknowledgement,
 ) -> Iterator[bytes]:
     """The frames of a worker's message."""
@@ -78,6 +78,9 @@ def encode_up(
             out.lease_return.reason = reason
         case protocol.Draining():
             out.draining.SetInParent()
+        case protocol.Away(reason, change):
+            out.away.reason = reason
+            out.away.change = change
         case protocol.Acknowledgement(read_bytes):
             out.acknowledgement.read_bytes = read_bytes
         case _:
@@ -200,6 +203,8 @@ class UpDecoder(ChunkReader):
                 )
             case "draining":
                 return protocol.Draining()
+            case "away":
+                return protocol.Away(message.away.reason, message.away.change)
             case "acknowledgement":
                 return protocol.Acknowledgement(message.acknowledgement.read_bytes)
             case other:

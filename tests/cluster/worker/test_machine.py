@@ -242,3 +242,73 @@ def test_what_the_coordinator_has_to_say_is_shown_to_the_people_here(hand):
     hand.join()
     (said,) = hand(p.Notice("quarantined, no shards for now: ..."))
     assert said.text == "the coordinator says: quarantined, no shards for now: ..."
+
+
+def test_an_owner_who_returns_gets_the_machine_and_every_lease_goes_back(hand):
+    """One shard is computed, one waits behind it, one waits for its theta."""
+    hand.join()
+    hand(theta(0))
+    hand(lease(0))
+    hand(lease(1))
+    hand(lease(2, version=1))
+    commands = hand(wm.MachineNeeded("in use"))
+    assert commands[0] == m.Announce(m.Level.INFO, "away: in use")
+    assert of_type(commands, p.Away) == [wm.Send(p.Away("in use", 1))]
+    assert of_type(commands, p.LeaseReturn) == [
+        wm.Send(p.LeaseReturn(key(shard), failed=False, reason="in use"))
+        for shard in (2, 0, 1)
+    ]
+    cancels = of_type(commands, wm.CancelShard)
+    assert cancels == [wm.CancelShard(key(0)), wm.CancelShard(key(1))]
+    assert not hand.state.working
+    assert hand(wm.MachineNeeded("in use")) == []
+    # What the computing thread says of them now changes nothing.
+    assert hand(wm.ProgressMade(key(0), 1)) == []
+    assert hand(wm.ShardComputed(key(0), UPDATE)) == []
+    assert hand(wm.ShardCancelled(key(1))) == []
+    # A lease that crossed the message goes back as well.
+    assert hand(lease(0, attempt=2)) == [
+        wm.Send(p.LeaseReturn(key(0, attempt=2), failed=False, reason="in use"))
+    ]
+    back = hand(wm.MachineFree())
+    assert of_type(back, p.Away) == [wm.Send(p.Away("", 2))]
+    assert hand(lease(0, attempt=3)) == [wm.ComputeShard(lease(0, attempt=3))]
+
+
+def test_a_machine_in_use_is_not_dialled_from_until_it_is_free(hand):
+    hand(wm.MachineNeeded("in use"))
+    assert hand(wm.Started()) == []
+    assert of_type(hand(wm.MachineFree()), wm.DialCoordinator) == [
+        wm.DialCoordinator(0.0)
+    ]
+
+
+def test_a_dial_under_way_is_finished_and_the_coordinator_told(hand):
+    hand(wm.Started())
+    hand(wm.MachineNeeded("on battery"))
+    assert hand.join() == [wm.Send(p.Away("on battery", 1))]
+
+
+def test_a_line_that_breaks_while_away_is_not_dialled_again_at_once(hand):
+    hand.join()
+    hand(wm.MachineNeeded("in use"))
+    assert not of_type(hand(wm.StreamLost("gone", 0.5)), wm.DialCoordinator)
+    assert of_type(hand(wm.MachineFree()), wm.DialCoordinator)
+
+
+def test_a_run_that_ends_while_away_is_left_and_the_next_joined_when_free(hand):
+    hand.join()
+    hand(wm.MachineNeeded("in use"))
+    hand(p.RunOver("run a: done; run b follows"))
+    assert not of_type(hand(wm.StreamLost("no run yet", 0.5)), wm.DialCoordinator)
+    assert of_type(hand(wm.MachineFree()), wm.DialCoordinator)
+
+
+def test_a_worker_that_is_away_stops_at_once(hand):
+    hand.join()
+    hand(theta(0))
+    hand(lease(0))
+    hand(wm.MachineNeeded("in use"))
+    assert wm.Stop("stopped by SIGTERM", failed=False) in hand(
+        wm.StopRequested("stopped by SIGTERM")
+    )

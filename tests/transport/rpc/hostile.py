@@ -41,6 +41,7 @@ def good_frames(key, version=0):
         *codec.encode_up(p.Heartbeat(((key, 3),))),
         *codec.encode_up(p.LeaseReturn(key, True, "no memory")),
         *codec.encode_up(p.Draining()),
+        *codec.encode_up(p.Away("in use", 1)),
         *update_frames(key, version),
         *update_frames(key, version, size=1 << 17),  # with a chunk
     ]

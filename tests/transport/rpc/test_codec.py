@@ -77,6 +77,8 @@ def same_tree(left, right):
         p.Heartbeat(((KEY, 3), (KEY._replace(shard=0), 0))),
         p.LeaseReturn(KEY, True, "no memory"),
         p.Draining(),
+        p.Away("in use", 1),
+        p.Away("", 2),
     ],
 )
 def test_what_a_worker_says_comes_through(message):
@@ -356,6 +358,7 @@ def test_a_status_comes_through(version):
                 *(WorkerId("j"), "bob", "cpu", 2, 1, 7, 1, None, 0.5, True, ""),
                 sending=TransferStatus(0, 4_200_000),
                 receiving=TransferStatus(1, 2),
+                away="in use",
             ),
         ),
         leases=(
