@@ -11,7 +11,7 @@ import typer
 
 from coordinator.security_commands import check_entry, init, token, workers
 from mlpeft.commands.entry import again, run
-from mlpeft.commands.options import DASHBOARD, Json, Overrides
+from mlpeft.commands.options import DASHBOARD, Json, Notify, Overrides, with_notify
 from mlpeft.commands.train import tell_end
 from mlpeft.config import RunConfig
 from mlpeft.launch import INTERRUPTED
@@ -91,6 +91,7 @@ def coordinator(
             show_default=False,
         ),
     ] = None,
+    notify: Notify = None,
     queued: Annotated[
         bool, typer.Option("--queued", help="For mlpeft queue run.", hidden=True)
     ] = False,
@@ -120,7 +121,7 @@ def coordinator(
         f"--dashboard {dashboard}": dashboard is not None,
     }
     words = ["mlpeft-coordinator", *(text for text, given in options.items() if given)]
-    changes = _with_discovery(overrides, discovery)
+    changes = with_notify(_with_discovery(overrides, discovery), notify)
     turn = _turn(config) if queued else None
     go_on = turn.again if turn else again(" ".join(words), config, changes)
     from coordinator.session import Endpoint, run_on_cluster

@@ -37,6 +37,16 @@ Overrides = Annotated[
         show_default=False,
     ),
 ]
+Notify = Annotated[
+    str | None,
+    typer.Option(
+        "--notify",
+        metavar="URL|env:NAME|macos|COMMAND",
+        help="Who is told when it ends or fails: as notify.webhook, notify.macos or "
+        "notify.command.",
+        show_default=False,
+    ),
+]
 Checkpoint = Annotated[
     Path,
     typer.Option(
@@ -107,3 +117,12 @@ CacheGb = Annotated[
         help="Gigabytes that the cache may hold; what was used least recently goes.",
     ),
 ]
+
+
+def with_notify(overrides: list[str] | None, notify: str | None) -> list[str]:
+    """The overrides, and what --notify says as one more."""
+    from mlpeft.config.notify import notify_override
+
+    if notify is None:
+        return overrides or []
+    return [*(overrides or ()), notify_override(notify)]

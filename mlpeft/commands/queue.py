@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mlpeft.commands.options import DASHBOARD, Json, Overrides
+from mlpeft.commands.options import DASHBOARD, Json, Notify, Overrides
+from mlpeft.errors import counted
 from mlpeft.launch import INTERRUPTED
 
 if TYPE_CHECKING:
@@ -192,6 +193,7 @@ def run(
         bool,
         typer.Option("--keep", help="Wait for more runs when none is left."),
     ] = False,
+    notify: Notify = None,
     json_output: Json = False,
 ) -> None:
     """Run what waits, one run after the other, on the workers that come.
@@ -202,6 +204,8 @@ def run(
 
     Exit code 1 if a run failed or was stopped.
     """
+    from mlpeft.config import RunConfig
+    from mlpeft.config.notify import notify_override
     from mlpeft.platform.process import asked_to_stop
     from mlpeft.queue.entry import State
     from mlpeft.queue.runner import Host, run_queue
@@ -209,6 +213,8 @@ def run(
 
     if processes and not local_workers:
         raise typer.BadParameter("needs --local-workers N", param_hint="--processes")
+    if notify is not None:  # now, not when the night is over
+        RunConfig.from_dict({}, [notify_override(notify)], "--notify")
     store = Queue(queue)
     with store.held(), asked_to_stop() as should_stop:
         address = _address(store, listen)
@@ -226,6 +232,8 @@ def run(
             keep=keep,
         )
         stopped = should_stop()
+    if notify is not None and ended:
+        _tell(notify, queue, ended)
     if json_output:
         typer.echo(json.dumps([_record(run) for run in ended]))
     elif ended:
@@ -237,6 +245,21 @@ def run(
         raise typer.Exit(INTERRUPTED)
     if any(run.state in {State.FAILED, State.STOPPED} for run in ended):
         raise typer.Exit(1)
+
+
+def _tell(target: str, queue: Path, ended: Sequence[QueuedRun]) -> None:
+    """Tell somebody how the queue ended."""
+    from mlpeft.config import RunConfig
+    from mlpeft.config.notify import notify_override
+    from mlpeft.reporting.notify import Notice, send
+
+    section = RunConfig.from_dict({}, [notify_override(target)]).notify
+    failed = [run.name for run in ended if run.state == "failed"]
+    count = len(ended) - len(failed)
+    text = f"mlpeft queue {queue}: {counted(count, 'run')} ended, {len(failed)} failed"
+    text += f" ({', '.join(failed)})" if failed else ""
+    reason = "failed" if failed else "done"
+    send(section, Notice.of(queue.name, reason, text, queue.absolute()))
 
 
 def _chosen(

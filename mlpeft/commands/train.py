@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mlpeft.commands.entry import again, say_last
-from mlpeft.commands.options import Config, Json, Overrides
+from mlpeft.commands.options import Config, Json, Notify, Overrides, with_notify
 from mlpeft.launch import INTERRUPTED
 from mlpeft.platform.process import asked_to_stop
 from mlpeft.runtime.engines.kinds import EngineKind
@@ -50,6 +50,7 @@ def train(
             show_default="engine.workers",
         ),
     ] = None,
+    notify: Notify = None,
     json_output: Json = False,
 ) -> None:
     """Meta-train on this machine, or on an engine's workers, as configured.
@@ -63,7 +64,7 @@ def train(
     from mlpeft.reporting import build_reporters, setup_logger
 
     _check_engine(engine, address, workers)
-    changes = [*(overrides or ())]
+    changes = [*with_notify(overrides, notify)]
     if workers is not None:
         changes.append(f"engine.workers={workers}")
     run_config = RunConfig.load(config, changes)

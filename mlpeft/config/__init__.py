@@ -22,6 +22,7 @@ from mlpeft.config.learning import (
 )
 from mlpeft.config.machine import ComputeSection, LoggingSection, PathsSection
 from mlpeft.config.model import ModelSection
+from mlpeft.config.notify import NotifySection
 from mlpeft.config.peft import PeftSection
 from mlpeft.config.reading import describe, parse_yaml
 from mlpeft.config.run import RunConfig
@@ -35,6 +36,7 @@ __all__ = [
     "LoggingSection",
     "MetaLearningSection",
     "ModelSection",
+    "NotifySection",
     "PathsSection",
     "PeftSection",
     "RunConfig",

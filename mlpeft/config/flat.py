@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _SECTIONS = ("meta_learning", "task_distribution", "model", "logging", "paths")
-_LATER_SECTIONS = ("run", "peft", "evaluation", "compute", "cluster")
+_LATER_SECTIONS = ("run", "peft", "evaluation", "compute", "cluster", "notify")
 
 
 def _map_keys() -> dict[str, str]:

@@ -21,6 +21,7 @@ from mlpeft.config.learning import (
 )
 from mlpeft.config.machine import ComputeSection, LoggingSection, PathsSection
 from mlpeft.config.model import ModelSection
+from mlpeft.config.notify import NotifySection
 from mlpeft.config.peft import PeftSection
 from mlpeft.config.reading import describe, override, parse_yaml
 from mlpeft.errors import ConfigError
@@ -40,6 +41,7 @@ class RunConfig(Section):
     evaluation: EvaluationSection = EvaluationSection()
     compute: ComputeSection = ComputeSection()
     logging: LoggingSection = LoggingSection()
+    notify: NotifySection = NotifySection()
     paths: PathsSection = PathsSection()
     cluster: ClusterSection = ClusterSection()
     engine: EngineSection = EngineSection()
@@ -163,6 +165,13 @@ class RunConfig(Section):
         for section, changes in sections.items():
             tree[section] = tree[section] | dict(changes)
         return RunConfig.from_dict(tree)
+
+    def for_others(self) -> RunConfig:
+        """A copy without whom the user wants told: for run folders and machines.
+
+        A webhook's URL, or a command, may hold a secret.
+        """
+        return self.model_copy(update={"notify": NotifySection()})
 
     def to_dict(self) -> dict[str, Any]:
         """Convert to a nested dict of plain values, as in a YAML file."""

@@ -19,6 +19,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from mlpeft.config.notify import without_targets
 from mlpeft.platform.machine import describe_machine, source_commit
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ def _command() -> str:
         program = [Path(sys.argv[0]).name]
     else:
         program = ["python", "-m", module.name.removesuffix(".__main__")]
-    return shlex.join([*program, *sys.argv[1:]])
+    return shlex.join([*program, *without_targets(sys.argv[1:])])
 
 
 def _version(package: str) -> str | None:

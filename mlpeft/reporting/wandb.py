@@ -48,7 +48,7 @@ class WandbReporter(ScalarReporter):
             id=id_file.read_text(encoding="utf-8").strip(),
             resume="allow",
             name=config.run.name,
-            config=config.to_dict(),
+            config=config.for_others().to_dict(),
             dir=str(run_dir),
             **settings,
         )

@@ -19,6 +19,7 @@ from mlpeft import params
 from mlpeft.errors import CheckpointError, MlpeftError
 from mlpeft.meta.aggregate import combine
 from mlpeft.reporting import JsonlReporter
+from mlpeft.reporting.notify import Notice, send
 from mlpeft.reporting.pace import SlowRounds
 from mlpeft.results import EvalResult
 from mlpeft.training.accepted import Accepted
@@ -138,7 +139,8 @@ def train_run(
         MlpeftError: If theta or the loss is no longer finite, or a round fails; what
             was done before is saved.
     """
-    reporter.start(run.config, run.run_dir, run.progress.iteration)
+    begun_at = run.progress.iteration
+    reporter.start(run.config, run.run_dir, begun_at)
     try:
         for note in run.notes:
             reporter.message(note)
@@ -146,14 +148,18 @@ def train_run(
             reason = _loop(run, runner, executor, reporter, should_stop)
         except RoundInterruptedError:
             reason = "stopped"
-        except Exception:
+        except Exception as error:
             with contextlib.suppress(CheckpointError):
                 run.save(reporter)
+            _notify(run, "failed", f"{error}")
             raise
         _save_end(run, reporter, should_stop)
     finally:
         reporter.close()
     best = EvalResult.from_dict(run.progress.best) if run.progress.best else None
+    if begun_at != run.progress.iteration and reason != "stopped":
+        score = "not validated" if best is None else f"best validation {best.headline}"
+        _notify(run, reason, score)
     return TrainResult(
         run_dir=run.run_dir,
         iteration=run.progress.iteration,
@@ -161,6 +167,20 @@ def train_run(
         best=best,
         reason=reason,
     )
+
+
+def _notify(run: Run, reason: str, text: str) -> None:
+    """Tell whom the user wants told, if anybody, how the run ended."""
+    name, settings = run.config.run.name, run.config.meta_learning
+    ended = "failed" if reason == "failed" else "is done"
+    done = f"{run.progress.iteration} of {settings.num_meta_iterations}"
+    notice = Notice.of(
+        name,
+        reason,
+        f"mlpeft run {name} {ended} after {done} meta-iterations: {text}",
+        run.run_dir.absolute(),
+    )
+    send(run.config.notify, notice)
 
 
 def _loop(

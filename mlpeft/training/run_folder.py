@@ -202,7 +202,7 @@ def create_run(config: RunConfig, meta: ParamTree) -> Path:
     run_dir = run_folder(config)
     checkpoint.clear_partial(run_dir)
     _check_no_run(run_dir, *checkpoint.newest(run_dir))
-    write_whole(run_dir / "config.yaml", config.to_yaml())
+    write_whole(run_dir / "config.yaml", config.for_others().to_yaml())
     checkpoint.save(run_dir, meta, {}, _first_progress(config))
     return run_dir
 
@@ -241,7 +241,7 @@ def identity(config: RunConfig) -> dict[str, Any]:
 
 def _create(config: RunConfig, runner: ShardRunner, run_dir: Path) -> Run:
     meta = starts.initial_meta(runner, run_dir)
-    write_whole(run_dir / "config.yaml", config.to_yaml())
+    write_whole(run_dir / "config.yaml", config.for_others().to_yaml())
     run_data.record(run_dir, runner)
     return Run(
         config=config,
@@ -288,7 +288,8 @@ def _resume(
     _check_same_data(run_dir, runner)
     params.check_schema(runner.schema, newest.meta, f"checkpoint {newest.path}")
     checkpoint.set_aside_after(run_dir, newest.path)
-    write_whole(run_dir / "config.yaml", config.to_yaml())  # it may be extended
+    # It may be extended.
+    write_whole(run_dir / "config.yaml", config.for_others().to_yaml())
     best = checkpoint.step_folder(run_dir, newest.progress.best_iteration)
     if best.is_dir() and best != checkpoint.best(run_dir):
         # The process died after writing the step and before marking it as best.

@@ -121,7 +121,7 @@ class CoordinatorDriver:
         self.versions = versions
         self.joins = Joins(
             self.session,
-            config.to_yaml(),
+            config.for_others().to_yaml(),
             fingerprint,
             versions,
             offer or Offer(),

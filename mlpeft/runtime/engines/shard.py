@@ -59,7 +59,7 @@ class RunSpec:
     def of(cls, runner: ShardRunner) -> Self:
         """The run of this process's runner."""
         return cls(
-            runner.config.to_yaml(),
+            runner.config.for_others().to_yaml(),
             versions_with_blas(),
             fingerprint.run_fingerprint(runner),
             _files(runner.config),
