@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from mlpeft.charts import notebook
 from mlpeft.errors import DataError, ShapeError, counted
 
 if TYPE_CHECKING:
@@ -157,15 +158,32 @@ class EvalResult:
         """A table for rich with one row per step."""
         from rich.table import Table
 
-        table = Table(title=title or None, caption=f"{self.episodes} episodes, ± 95 %")
-        table.add_column("inner steps", justify="right")
-        if self.acc is not None:
-            table.add_column("accuracy", justify="right")
-        table.add_column("loss", justify="right")
-        if self.exact is not None:
-            table.add_column("exact match", justify="right")
-        if self.ece is not None:
-            table.add_column("ECE", justify="right")
+        table = Table(title=title or None, caption=self._caption())
+        header, *rows = self._rows()
+        for name in header:
+            table.add_column(name, justify="right")
+        for row in rows:
+            table.add_row(*row)
+        return table
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        header, *rows = self._rows()
+        return notebook.table(self.headline, header, rows, self._caption())
+
+    def _caption(self) -> str:
+        return f"{counted(self.episodes, 'episode')}, ± 95 %"
+
+    def _rows(self) -> list[list[str]]:
+        """The names of the columns, and one row per step."""
+        header = {
+            "inner steps": True,
+            "accuracy": self.acc is not None,
+            "loss": True,
+            "exact match": self.exact is not None,
+            "ECE": self.ece is not None,
+        }
+        rows = [[name for name, known in header.items() if known]]
         for i, step in enumerate(self.steps):
             cells = [number(self.loss[i], self.loss_ci95[i])]
             if self.acc is not None and self.acc_ci95 is not None:
@@ -174,8 +192,8 @@ class EvalResult:
                 cells.append(percent(self.exact[i], self.exact_ci95[i]))
             if self.ece is not None:
                 cells.append(percent(self.ece[i], math.nan))
-            table.add_row(str(step), *cells)
-        return table
+            rows.append([str(step), *cells])
+        return rows
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; NaN and infinity become None."""

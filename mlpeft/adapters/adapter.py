@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import mlx.core as mx
 
+from mlpeft.charts import notebook
 from mlpeft.errors import counted
 from mlpeft.meta.functional import set_params
 from mlpeft.models.build import build_model
@@ -14,6 +15,9 @@ from mlpeft.models.pretrained.source import model_file
 from mlpeft.models.pretrained.tokenizers import TOKENIZER, Tokeniser
 from mlpeft.params import summary
 from mlpeft.tasks.families.intents.family import MAX_TOKENS
+
+MOST_LABELS = 20
+"""Labels that a notebook shows."""
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,6 +50,18 @@ class Adapter:
         labels = f"{counted(len(self.labels), 'label')}; " if self.labels else ""
         base = self.config.model.weights or self.config.model.backbone
         return f"{type(self).__name__}({labels}{summary(self.leaves)} on {base})"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        shown = ", ".join(self.labels[:MOST_LABELS])
+        rest = len(self.labels) - MOST_LABELS
+        values = {
+            "base": self.config.model.weights or self.config.model.backbone,
+            "method": self.config.peft.method,
+            "leaves": summary(self.leaves),
+            "labels": (f"{shown} and {rest} more" if rest > 0 else shown) or None,
+        }
+        return notebook.facts(type(self).__name__, values)
 
     @property
     def model(self) -> nn.Module:

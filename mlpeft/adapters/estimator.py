@@ -6,6 +6,7 @@ import functools
 from inspect import signature
 from typing import TYPE_CHECKING, Any, Self
 
+from mlpeft.charts import notebook
 from mlpeft.errors import ConfigError, nearest
 
 if TYPE_CHECKING:
@@ -67,6 +68,12 @@ class TextEstimator:
         labels = getattr(self, "classes_", None)
         fitted = "" if labels is None else f"  # fitted, {len(labels)} labels"
         return f"{type(self).__name__}({changed}){fitted}"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        labels = getattr(self, "classes_", None)
+        fitted = "not fitted" if labels is None else f"{len(labels)} labels"
+        return notebook.facts(f"{type(self).__name__}, {fitted}", self.get_params())
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "classes_")

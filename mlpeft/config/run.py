@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self, get_args
 import yaml
 from pydantic import ValidationError, model_validator
 
+from mlpeft.charts import notebook
 from mlpeft.config import aggregation, algorithms
 from mlpeft.config.base import Section
 from mlpeft.config.cluster import ClusterSection
@@ -52,6 +53,17 @@ class RunConfig(Section):
         return f"RunConfig({self.run.name!r}: {algorithm} on {families})"
 
     __str__ = __repr__
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the keys that are no defaults."""
+        defaults = RunConfig().to_dict()
+        changed = {
+            f"{section}.{key}": value
+            for section, keys in self.to_dict().items()
+            for key, value in keys.items()
+            if value != defaults[section][key]
+        }
+        return notebook.facts(f"Configuration of {self.run.name}", changed)
 
     @model_validator(mode="after")
     def _check_related_keys(self) -> Self:

@@ -8,10 +8,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from mlpeft import params
+from mlpeft.charts import notebook
 from mlpeft.config.learning import INNER_STEPS
+from mlpeft.errors import counted
 from mlpeft.meta import state
 from mlpeft.meta.meta_sgd import RATE
 from mlpeft.models.build import build_model
+from mlpeft.reporting.notebook import notebook_progress
 from mlpeft.results import EvalResult, half_width, jsonable, number
 from mlpeft.seeds import Purpose
 from mlpeft.training import run_data
@@ -55,6 +58,9 @@ def evaluate(
         ParamMismatch: If the checkpoint does not fit the configured model.
     """
     runner = runner or ShardRunner.from_config(trained.config)
+    if progress is None:
+        count = episodes or trained.config.evaluation.num_test_episodes
+        progress = notebook_progress("Evaluating, episodes", count)
     result = score_episodes(trained, runner, episodes, executor, progress)
     return EvalResult.from_round(runner.steps, result)
 
@@ -114,6 +120,23 @@ class Comparison:
             f"fresh {self.fresh.final}; gain {number(self.gain, self.gain_ci95)})"
         )
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        gain = number(self.gain, self.gain_ci95)
+        rows = [("meta-learned", self.meta.final, self.meta.steps[-1], "")]
+        if self.joint is not None:
+            over = number(self.over_joint, self.over_joint_ci95)
+            rows.append(("joint", self.joint.final, self.joint.steps[-1], over))
+        rows += [
+            ("fresh, tuned", self.tuned.final, self.tuned.steps[-1], gain),
+            ("fresh", self.fresh.final, self.fresh.steps[-1], ""),
+        ]
+        header = ("start", "loss" if self.meta.acc is None else "accuracy", "steps")
+        caption = f"{counted(self.meta.episodes, 'episode')}, ± 95 %"
+        return notebook.table(
+            "Comparison", (*header, "meta-learned gains"), rows, caption
+        )
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
         record = {
@@ -159,6 +182,9 @@ def compare(
     """
     number = episodes or trained.config.evaluation.num_test_episodes
     comparisons: dict[int, Comparison] = {}
+    if progress is None:
+        size = comparison_size(trained.config, k_shots, number, joint=joint is not None)
+        progress = notebook_progress("Comparing, episodes", size)
     advance = _episode_counter(progress)
     for k in k_shots:
         config = trained.config.with_changes(task_distribution={"k_shot": k})

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import mlx.core as mx
 
 from mlpeft import params
+from mlpeft.charts import notebook
 from mlpeft.config import (
     ComputeSection,
     EvaluationSection,
@@ -142,6 +143,18 @@ class ReptileLearner:
             f"inner_lr={self.inner_lr:g}, outer_lr={self.outer_lr:g}, "
             f"num_inner_steps={self.num_inner_steps}, iteration={self.iteration})"
         )
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        values = {
+            "model": f"{type(self.model).__name__}: "
+            f"{params.summary(get_params(self.model))}",
+            "inner_lr": f"{self.inner_lr:g}",
+            "outer_lr": f"{self.outer_lr:g}",
+            "num_inner_steps": self.num_inner_steps,
+            "iteration": f"{self.iteration:,}",
+        }
+        return notebook.facts(type(self).__name__, values)
 
     @property
     def meta(self) -> NumpyTree:

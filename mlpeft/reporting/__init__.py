@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mlpeft.reporting.base import Reporter, Reporters, build_reporters
+from mlpeft.reporting.base import Reporter, Reporters, build_reporters, usual_reporter
 from mlpeft.reporting.console import ConsoleReporter
 from mlpeft.reporting.jsonl import JsonlReporter, read_records, truncate_after
 from mlpeft.reporting.logs import setup_logger
@@ -16,4 +16,5 @@ __all__ = [
     "read_records",
     "setup_logger",
     "truncate_after",
+    "usual_reporter",
 ]

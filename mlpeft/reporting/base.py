@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 from mlpeft.reporting.console import ConsoleReporter
 from mlpeft.reporting.jsonl import JsonlReporter
 from mlpeft.reporting.log_file import LogReporter
+from mlpeft.reporting.notebook import NotebookReporter, in_notebook
 from mlpeft.reporting.sessions import SessionReporter
 
 if TYPE_CHECKING:
@@ -117,7 +118,7 @@ def build_reporters(config: RunConfig, *, console: bool = True) -> Reporters:
         LogReporter(config),
     ]
     if console:
-        reporters.append(ConsoleReporter())
+        reporters.append(NotebookReporter() if in_notebook() else ConsoleReporter())
     if config.logging.wandb_enabled:
         from mlpeft.reporting.wandb import WandbReporter
 
@@ -127,3 +128,10 @@ def build_reporters(config: RunConfig, *, console: bool = True) -> Reporters:
 
         reporters.append(TensorBoardReporter())
     return Reporters(reporters)
+
+
+def usual_reporter() -> Reporter:
+    """What a training from Python reports to: metrics.jsonl, and a notebook's bar."""
+    if not in_notebook():
+        return JsonlReporter()
+    return Reporters([JsonlReporter(), NotebookReporter()])

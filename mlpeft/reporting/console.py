@@ -61,10 +61,7 @@ class ConsoleReporter:
 
     def start(self, config: RunConfig, run_dir: Path, first_iteration: int) -> None:
         """Print the start of the run."""
-        now = self._clock()
-        self._total = config.meta_learning.num_meta_iterations
-        self._iteration = first_iteration
-        self._pace = Pace(first_iteration, now)
+        self._begin(config, first_iteration)
         name, total = config.run.name, f"{self._total} meta-iterations, in {run_dir}"
         if first_iteration:
             self.message(f"{name} resumes after {first_iteration} of {total}")
@@ -76,7 +73,12 @@ class ConsoleReporter:
                 config.run.name, total=self._total, completed=first_iteration, tail=""
             )
             self._progress.start()
-        self._mark_shown(now)
+        self._mark_shown(self._clock())
+
+    def _begin(self, config: RunConfig, first_iteration: int) -> None:
+        self._total = config.meta_learning.num_meta_iterations
+        self._iteration = first_iteration
+        self._pace = Pace(first_iteration, self._clock())
 
     def iteration(self, iteration: int, metrics: Mapping[str, float]) -> None:
         """Record the metrics; show them when a line is due."""
@@ -114,6 +116,11 @@ class ConsoleReporter:
     def _show(self) -> None:
         now = self._clock()
         self._pace.mark(self._iteration, now)
+        self._draw()
+        self._mark_shown(now)
+
+    def _draw(self) -> None:
+        """Show the last state."""
         if self._progress is None:
             count = f"{self._iteration:>{len(str(self._total))}}/{self._total}"
             self.message(f"{count}  {self._details()}")
@@ -122,12 +129,15 @@ class ConsoleReporter:
             self._progress.update(
                 task, completed=self._iteration, tail=escape(self._details())
             )
-        self._mark_shown(now)
+
+    def _gap_s(self) -> float:
+        """Seconds until the state is shown again."""
+        return PLAIN_LINE_S if self._progress is None else REDRAW_S
 
     def _mark_shown(self, now: float) -> None:
         self._pending = False
         self._last_shown = now
-        self._next_show = now + (PLAIN_LINE_S if self._progress is None else REDRAW_S)
+        self._next_show = now + self._gap_s()
 
     def _details(self) -> str:
         """Speed, loss, validation and time left, for the end of the line."""

@@ -7,6 +7,7 @@ from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 from mlpeft import seeds
+from mlpeft.charts import notebook
 from mlpeft.errors import ConfigError, TaskSamplingError, counted, nearest
 from mlpeft.file_caches import forget_changed_files
 from mlpeft.seeds import Purpose
@@ -78,6 +79,22 @@ class TaskDistribution:
         families = ", ".join(sorted({config.task_family for config in self}))
         count = counted(len(self), "task")
         return f"TaskDistribution({count} of {families}, seed={self.seed})"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        header = ("task", "family", "classes", "support", "query")
+        rows = [
+            (
+                config.task_id,
+                config.task_family,
+                config.num_classes,
+                config.support_size,
+                config.query_size,
+            )
+            for config in self
+        ]
+        title = f"{counted(len(rows), 'task')}, seed {self.seed}"
+        return notebook.table(title, header, rows)
 
     def sample_episode(self, task_id: str | None = None) -> Sample:
         """The next episode of the stream.

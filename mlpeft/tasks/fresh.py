@@ -10,6 +10,7 @@ import dataclasses
 import re
 from typing import TYPE_CHECKING
 
+from mlpeft.charts import notebook
 from mlpeft.errors import ConfigError, TaskSamplingError
 from mlpeft.tasks import source
 from mlpeft.tasks.families import get_family
@@ -42,6 +43,21 @@ class FreshTasks:
     def __repr__(self) -> str:
         families = sorted({task.task_family for task in self._templates.values()})
         return f"FreshTasks(of {', '.join(families)}, seed={self.seed})"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        header = ("template", "family", "classes", "support", "query")
+        rows = [
+            (
+                name,
+                task.task_family,
+                task.num_classes,
+                task.support_size,
+                task.query_size,
+            )
+            for name, task in self._templates.items()
+        ]
+        return notebook.table(f"A new task per episode, seed {self.seed}", header, rows)
 
     def __init__(
         self,

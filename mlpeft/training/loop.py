@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mlpeft import params
+from mlpeft.charts import notebook
 from mlpeft.errors import CheckpointError, MlpeftError
 from mlpeft.meta.aggregate import combine
-from mlpeft.reporting import JsonlReporter
+from mlpeft.reporting import usual_reporter
 from mlpeft.reporting.notify import Notice, send
 from mlpeft.reporting.pace import SlowRounds
 from mlpeft.results import EvalResult
@@ -77,6 +78,16 @@ class TrainResult:
             f"{self.reason}, {best}; meta: {params.summary(self.meta)})"
         )
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        values = {
+            "meta-iterations": f"{self.iteration:,} ({self.reason})",
+            "best validation": "none" if self.best is None else self.best.headline,
+            "meta": params.summary(self.meta),
+            "folder": self.run_dir,
+        }
+        return notebook.facts(f"Run {self.run_dir.name}", values)
+
 
 def train(
     config: RunConfig,
@@ -93,7 +104,7 @@ def train(
         config: The configuration.
         runner: Tasks and model; None: built from the configuration.
         executor: Who computes; None: this process. Not closed here.
-        reporter: Who is told; None: `metrics.jsonl` alone.
+        reporter: Who is told; None: `metrics.jsonl`, and in a notebook a bar.
         resume: Go on from the newest sound checkpoint of the run's folder; None: if
             there is one.
         should_stop: Asked after every meta-iteration; True: save and return.
@@ -112,7 +123,7 @@ def train(
             run,
             runner,
             executor=executor or LocalExecutor(runner, SlowRounds()),
-            reporter=reporter or JsonlReporter(),
+            reporter=reporter or usual_reporter(),
             should_stop=should_stop,
         )
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from mlpeft.charts import notebook
 from mlpeft.config import RunConfig
 from mlpeft.errors import CheckpointError, ConfigError
 from mlpeft.params import read_npz, summary
@@ -37,6 +38,19 @@ class Trained:
 
     def __repr__(self) -> str:
         return f"Trained({_described(self)})"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        config = self.config
+        values = {
+            "algorithm": config.meta_learning.algorithm,
+            "tasks": ", ".join(config.task_distribution.task_families),
+            "model": config.model.weights or config.model.backbone,
+            "meta-iterations": None if self.iteration < 0 else f"{self.iteration:,}",
+            "meta": summary(self.meta),
+            "folder": self.path,
+        }
+        return notebook.facts(f"Run {config.run.name}", values)
 
 
 class SavedMeta(NamedTuple):
