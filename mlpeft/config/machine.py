@@ -47,6 +47,10 @@ class LoggingSection(Section):
     wandb_enabled: bool = Field(
         default=False, description="Report to Weights & Biases (extra: wandb)"
     )
+    trackio_enabled: bool = Field(
+        default=False,
+        description="Report to trackio, on this machine (extra: trackio)",
+    )
     tensorboard_enabled: bool = Field(
         default=False, description="Write TensorBoard events (extra: tensorboard)"
     )

@@ -1,4 +1,4 @@
-"""Reports a run: terminal, metrics.jsonl, log file, W&B, TensorBoard."""
+"""Reports a run: terminal, metrics.jsonl, log file, W&B, trackio, TensorBoard."""
 
 from __future__ import annotations
 

@@ -123,6 +123,10 @@ def build_reporters(config: RunConfig, *, console: bool = True) -> Reporters:
         from mlpeft.reporting.wandb import WandbReporter
 
         reporters.append(WandbReporter())
+    if config.logging.trackio_enabled:
+        from mlpeft.reporting.trackio import TrackioReporter
+
+        reporters.append(TrackioReporter())
     if config.logging.tensorboard_enabled:
         from mlpeft.reporting.tensorboard import TensorBoardReporter
 

@@ -14,6 +14,7 @@ from mlpeft.reporting import ConsoleReporter, JsonlReporter, build_reporters
 from mlpeft.reporting.log_file import LogReporter
 from mlpeft.reporting.sessions import SessionReporter
 from mlpeft.reporting.tensorboard import TensorBoardReporter
+from mlpeft.reporting.trackio import TrackioReporter
 from mlpeft.reporting.wandb import WandbReporter
 
 
@@ -87,7 +88,7 @@ def test_by_default_there_are_three_files_and_the_terminal(config: RunConfig) ->
     assert kinds == files
 
 
-@pytest.mark.parametrize("package", ["wandb", "tensorboard"])
+@pytest.mark.parametrize("package", ["wandb", "tensorboard", "trackio"])
 def test_a_missing_extra_is_told_with_the_command_that_installs_it(
     monkeypatch: pytest.MonkeyPatch, package: str
 ) -> None:
@@ -113,6 +114,59 @@ def test_wandb_gets_curves_over_iterations(
     assert wandb.logged[1]["validation/acc_step_5"] == 0.9
     assert len(wandb.logged) == 2
     assert wandb.finished == 1
+
+
+class FakeTrackio(types.ModuleType):
+    """Notes what runs were opened and what was logged to them."""
+
+    def __init__(self) -> None:
+        super().__init__("trackio")
+        self.opened: list[dict] = []
+        self.logged: list[tuple[dict, int]] = []
+        self.finished = 0
+
+    def init(self, **settings) -> FakeTrackio:
+        self.opened.append(settings)
+        return self
+
+    def log(self, metrics: dict, step: int) -> None:
+        self.logged.append((metrics, step))
+
+    def finish(self) -> None:
+        self.finished += 1
+
+
+@pytest.fixture
+def trackio(monkeypatch: pytest.MonkeyPatch) -> FakeTrackio:
+    fake = FakeTrackio()
+    monkeypatch.setitem(sys.modules, "trackio", fake)
+    return fake
+
+
+def test_trackio_gets_curves_over_iterations_and_a_resumed_run_goes_on(
+    trackio: FakeTrackio, tmp_path: Path, config: RunConfig, result
+) -> None:
+    for first_iteration in (0, 2):
+        reporters = build_reporters(switched("trackio_enabled"), console=False)
+        reporters.start(config, tmp_path, first_iteration)
+        reporters.iteration(first_iteration + 1, {"support_loss": 0.5})
+        reporters.validation(first_iteration + 1, result)
+        reporters.close()
+    assert [opened["resume"] for opened in trackio.opened] == ["never", "allow"]
+    assert {opened["name"] for opened in trackio.opened} == {config.run.name}
+    assert trackio.logged[0] == ({"train/support_loss": 0.5}, 1)
+    assert trackio.logged[1][0]["validation/acc_step_5"] == 0.9
+    assert [step for _, step in trackio.logged] == [1, 1, 3, 3]
+    assert trackio.finished == 2
+
+
+def test_no_tracker_learns_whom_the_user_wants_told(
+    wandb: FakeWandb, trackio: FakeTrackio, tmp_path: Path
+) -> None:
+    told = RunConfig.from_dict({"notify": {"webhook": "https://hook.example/5ecret"}})
+    for reporter in (WandbReporter(), TrackioReporter()):
+        reporter.start(told, tmp_path, 0)
+    assert "5ecret" not in f"{wandb.opened}{trackio.opened}"
 
 
 def test_a_resumed_run_goes_on_in_the_same_wandb_run_and_a_fresh_one_does_not(

@@ -98,6 +98,7 @@ class Experiment:
                 "log_dir": folder / "logs",
                 "wandb_enabled": False,
                 "tensorboard_enabled": False,
+                "trackio_enabled": False,
             },
             cluster={"min_workers": 1},
         )
