@@ -126,7 +126,7 @@ class Sinusoids:
     """
 
     def __init__(self, run: RunConfig) -> None:
-        self.runner = ShardRunner(run, *_parts(run))
+        self.runner = ShardRunner.from_config(run)
         self._config = self.runner.config
         self._outer = outer_step(self._config)
         self._spare = run.cluster.mode == "async"
@@ -161,11 +161,6 @@ class Sinusoids:
         return EvalResult.from_round(self.runner.steps, done).loss[-1]
 
 
-def _parts(run: RunConfig):  # noqa: ANN202 - tasks and model, as `ShardRunner` takes
-    runner = ShardRunner.from_config(run)
-    return runner.tasks, runner.model
-
-
 def simulated(
     mode: str, seed: int, rounds: int, faults: Faults, work: Sinusoids | None = None
 ) -> Simulation:
@@ -185,16 +180,16 @@ def simulated(
         need=shards_needed(run.cluster, toy_shards(0, offered)),
         work=work,
     )
-    simulation.run(most_s=1e5)
+    simulation.finish(most_s=1e5)
     return simulation
 
 
-def stragglers(seeds: int, slow: int) -> None:
+def stragglers(modes: list[str], seeds: int, slow: int) -> None:
     """The table of losses by time."""
     heads = " | ".join(f"loss at {at} s" for at in TIMES_S)
     print(f"| mode | stragglers of {WORKERS} | s a round | goodput | late | {heads} |")
     print("| --- " * (5 + len(TIMES_S)) + "|")
-    for mode in MODES:
+    for mode in modes:
         losses: list[list[float]] = [[] for _ in TIMES_S]
         round_s, goodputs, late, counted = [], [], 0, 0
         for seed in range(seeds):
@@ -223,11 +218,11 @@ def stragglers(seeds: int, slow: int) -> None:
         )
 
 
-def goodput(seeds: int) -> None:
+def goodput(modes: list[str], seeds: int) -> None:
     """The table of goodput under faults."""
     print("| mode | goodput | s a round | counted late |")
     print("| --- " * 4 + "|")
-    for mode in MODES:
+    for mode in modes:
         runs = [simulated(mode, seed, 150, ROUGH) for seed in range(seeds)]
         mean, half = seed_interval([100 * run.goodput for run in runs])
         accepted = [each for run in runs for each in run.accepted]
@@ -247,11 +242,13 @@ def main() -> None:
     parser.add_argument("table", choices=("stragglers", "goodput"))
     parser.add_argument("--seeds", type=int)
     parser.add_argument("--slow", type=int, default=1, help="stragglers of four")
+    parser.add_argument("--mode", choices=MODES, help="a single row")
     arguments = parser.parse_args()
+    modes = [arguments.mode] if arguments.mode else list(MODES)
     if arguments.table == "goodput":
-        goodput(arguments.seeds or 10)
+        goodput(modes, arguments.seeds or 10)
     else:
-        stragglers(arguments.seeds or SEEDS, arguments.slow)
+        stragglers(modes, arguments.seeds or SEEDS, arguments.slow)
 
 
 if __name__ == "__main__":

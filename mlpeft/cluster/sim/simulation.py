@@ -146,7 +146,7 @@ class Simulation:
         return self._head.shards_done
 
     def run(self, most_s: float = MOST_S) -> Vector:
-        """Run to the end of training; the leaf "w" of theta.
+        """Run the toy run to the end of training; theta.
 
         Args:
             most_s: Virtual seconds after which it counts as hanging.
@@ -154,14 +154,19 @@ class Simulation:
         Raises:
             AssertionError: If an invariant breaks, or it does not come to an end.
         """
+        self.finish(most_s)
+        theta: Vector = self.metas[max(self.metas)]["w"]
+        return theta
+
+    def finish(self, most_s: float = MOST_S) -> None:
+        """As `run`, whatever is computed; `metas` has it then."""
         self._head.start()
         for process in self._processes:
             process.take(Started())
         self._plan_faults()
         for _ in range(self._most_events):
             if self._head.finished:
-                theta: Vector = self.metas[max(self.metas)]["w"]
-                return theta
+                return
             if self._agenda.now > most_s:
                 break
             self._agenda.step()
