@@ -1,5 +1,7 @@
 """Decisions and their reasons."""
 
+from dataclasses import replace
+
 import pytest
 
 from mlpeft.cluster.coordinator.waits import round_wait, shards_named
@@ -8,9 +10,13 @@ from mlpeft.cluster.policy import (
     Cause,
     Failure,
     choose_worker,
+    shards_needed,
 )
 from mlpeft.cluster.protocol import WorkerId
+from mlpeft.cluster.sim import toy_shards
 from mlpeft.cluster.validation import Versions, version_refusal, view_refusal
+from mlpeft.config import ClusterSection
+from mlpeft.work import Kind
 
 
 def candidate(name, free, **changes):
@@ -146,3 +152,23 @@ def test_a_shard_that_failed_on_a_machine_goes_to_another_before_its_siblings():
     assert choose_worker(workers, twice)[0] == "b", "who of a machine has not failed"
     alone = workers[:2]
     assert choose_worker(alone, [failed("a", "studio")])[0] == "b"
+
+
+@pytest.mark.parametrize(
+    ("keys", "shards", "needed"),
+    [
+        ({}, 8, None),
+        ({"mode": "quorum", "quorum": 0.75}, 8, 6),
+        ({"mode": "quorum", "quorum": 0.7}, 10, 7),
+        ({"mode": "quorum", "quorum": 0.01}, 3, 1),
+        ({"mode": "quorum", "quorum": 1.0}, 3, 3),
+        ({"mode": "async"}, 16, 8),
+        ({"mode": "async"}, 2, 1),
+    ],
+)
+def test_a_training_round_needs_the_updates_of_its_mode(keys, shards, needed):
+    """0.7 * 10 is a little more than 7 to a computer."""
+    made = toy_shards(0, shards)
+    assert shards_needed(ClusterSection(**keys), made) == needed
+    validation = [replace(shard, kind=Kind.VALIDATE) for shard in made]
+    assert shards_needed(ClusterSection(**keys), validation) is None
