@@ -43,6 +43,7 @@ def wait(state: ClusterState) -> str:
         )
         spare = spare_workers(len(state.workers), current.shards)
         reason += f"; {spare}" if spare else ""
+        reason += f"; {current.need} are enough" if current.closes_early else ""
         late = sum(len(each.live) for each in state.late.values())
         reason += f"; {late} of earlier rounds go on" if late else ""
     if state.paused is not None:

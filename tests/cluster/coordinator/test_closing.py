@@ -192,7 +192,7 @@ def test_the_status_counts_what_is_late():
     made.update("bob", 1)
     opened(made, version=1)
     status = made.state.status(made.now)
-    assert "1 of earlier rounds go on" in status.wait
+    assert "; 2 are enough; 1 of earlier rounds go on" in status.wait
     assert key(2) in [lease.key for lease in status.leases]
 
 
