@@ -63,6 +63,9 @@ if TYPE_CHECKING:
     from mlpeft.params import NumpyTree, ParamTree, Schema
     from mlpeft.work import Shard, ShardUpdate
 
+NAME_SHOWN = 80
+"""Characters of a name from the network that a refusal shows."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compression:
@@ -127,7 +130,13 @@ class Compression:
                 may hold any numbers, NaN among them.
         """
         packed = update.total
-        params.check_schema(self.schema(params.schema(meta)), packed, "its packed sum")
+        expected = self.schema(params.schema(meta))
+        unexpected = sorted(packed.keys() - expected.keys())
+        if unexpected:  # `check_schema` would look for the nearest of ours, for long
+            raise ParamMismatch(
+                f"its packed sum: leaf {unexpected[0][:NAME_SHOWN]!r} is not expected"
+            )
+        params.check_schema(expected, packed, "its packed sum")
         if update.count < 1:
             raise ParamMismatch(f"it counts {update.count} tasks, expected 1 or more")
         if self.name == "topk":

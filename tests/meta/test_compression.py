@@ -164,6 +164,13 @@ def test_what_is_not_packed_as_agreed_is_refused(tree):
         Compression(name="int8").restore(META, ShardUpdate(1, 2, tree))
 
 
+def test_a_long_name_is_cut_in_the_refusal():
+    tree = {"x" * 1000: np.zeros(1, np.float32)}
+    with pytest.raises(ParamMismatch) as refused:
+        Compression(name="int8").restore(META, ShardUpdate(1, 2, tree))
+    assert len(str(refused.value)) < 150
+
+
 @pytest.mark.parametrize("kept", [0, 60, 62, 608])
 def test_topk_refuses_another_count_of_numbers(kept):
     mask = np.zeros(608, np.bool_)
