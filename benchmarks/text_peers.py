@@ -36,7 +36,7 @@ PEERS = {
     "setfit": "SetFit",
 }
 TASKS = ("banking77-5way-5shot", "banking77-77way-5shot", "curekart-subset")
-ITERATIONS = {TASKS[0]: 20, TASKS[1]: 1, TASKS[2]: 1}
+ITERATIONS = {TASKS[0]: 5, TASKS[1]: 1, TASKS[2]: 1}
 """SetFit's pairs of each text, of each kind: 20 is its default; fewer where it would
 take an hour."""
 
