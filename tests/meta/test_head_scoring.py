@@ -82,10 +82,12 @@ def test_names_of_classes_are_never_held_out(tmp_path):
     y = np.array([0, 1, 2] * 3, np.int32)
     episode = Episode(x, y, x[:3], y[:3])
     scorer = HeadScorer(functional, "ridge", transductive=True, label_names=True)
-    support, query = scorer._embeddings(meta, episode)
+    support, query = scorer._embeddings(meta, {}, episode)
     by_hand = fit_head(Examples.of(support, y, 3, names=3), "ridge")
     assert sorted(by_hand.rows) == list(range(6))
-    np.testing.assert_array_equal(scorer._logits(meta, episode), by_hand.head(query))
+    np.testing.assert_array_equal(
+        scorer._logits(meta, {}, episode), by_hand.head(query)
+    )
 
 
 def test_queries_put_alone_do_not_see_each_other(tmp_path):
@@ -106,7 +108,7 @@ def test_queries_put_alone_do_not_see_each_other(tmp_path):
     episode = runner.tasks.val.episode(spec.task_id, spec.seed)
     fewer = episode._replace(query_x=episode.query_x[:2], query_y=episode.query_y[:2])
     scorer, meta = runner._engine._scorer, runner._engine._as_mlx(trained.meta)[0]
-    few, many = (scorer._logits(meta, e) for e in (fewer, episode))
+    few, many = (scorer._logits(meta, {}, e) for e in (fewer, episode))
     np.testing.assert_allclose(few, many[:2], atol=1e-4)
 
 
