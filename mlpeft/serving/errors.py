@@ -6,10 +6,10 @@ import json
 import logging
 from typing import TYPE_CHECKING, Any
 
-from starlette.responses import JSONResponse
+from starlette.responses import Response
 
 from mlpeft.errors import MlpeftError
-from mlpeft.serving.schemas import ErrorAnswer, Problem
+from mlpeft.serving.schemas import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -23,6 +23,14 @@ _LOG = logging.getLogger(__name__)
 _SHOWN = 100
 """Characters of what was given in an answer."""
 _MOST_PROBLEMS = 10
+_WORDS = {
+    "Value error, ": "",
+    "Input should be ": "",
+    "String should match pattern": "a match of",
+    "String should have": "a string of",
+    "List should have": "a list of",
+}
+"""Beginnings of pydantic's messages, and how they go on after "expected"."""
 
 
 class ApiError(Exception):
@@ -46,12 +54,18 @@ class ApiError(Exception):
     ) -> None:
         super().__init__(error)
         self.status = status
-        self.answer = ErrorAnswer(error=error, do=do, problems=list(problems))
+        self._answer = {
+            "error": error,
+            "problems": [problem.model_dump() for problem in problems],
+            "do": do,
+        }
         self.headers = headers
 
-    def response(self) -> JSONResponse:
+    def response(self) -> Response:
         """The answer."""
-        return JSONResponse(self.answer.model_dump(), self.status, self.headers)
+        # Escaped, since what was given may be no Unicode: half of a surrogate pair.
+        text = json.dumps(self._answer)
+        return Response(text, self.status, self.headers, "application/json")
 
 
 def busy(error: str) -> ApiError:
@@ -79,18 +93,18 @@ def handle_errors(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _unexpected)
 
 
-def _api_error(_: Request, error: Exception) -> JSONResponse:
+def _api_error(_: Request, error: Exception) -> Response:
     assert isinstance(error, ApiError)  # noqa: S101 - registered for it
     return error.response()
 
 
-def _mlpeft_error(_: Request, error: Exception) -> JSONResponse:
+def _mlpeft_error(_: Request, error: Exception) -> Response:
     """Our messages say what was given, what was expected, and what to do."""
     text = " ".join(str(error).split())
     return ApiError(422, text, "change the request as the error says").response()
 
 
-def _invalid(_: Request, error: RequestValidationError) -> JSONResponse:
+def _invalid(_: Request, error: RequestValidationError) -> Response:
     problems = [_problem(found) for found in error.errors()]
     shown = problems[:_MOST_PROBLEMS]
     first = shown[0]
@@ -110,14 +124,19 @@ def _problem(found: Mapping[str, Any]) -> Problem:
     if isinstance(found["input"], bytes):
         given, expected = "a body of another type", "content-type: application/json"
         return Problem(where="body", given=given, expected=expected)
-    expected = str(found["msg"]).removeprefix("Value error, ")
+    expected = str(found["msg"])
+    for words, ours in _WORDS.items():
+        if expected.startswith(words):
+            expected = ours + expected.removeprefix(words)
+    if not path:
+        given = "nothing" if found["type"] == "missing" else _shown(found["input"])
+        return Problem(where="body", given=given, expected="a JSON object")
     if found["type"] == "missing":
-        return Problem(where=".".join(path) or "body", given="nothing", expected="it")
+        return Problem(where=".".join(path), given="nothing", expected="it")
     if found["type"] == "extra_forbidden":
         expected = "no such key; see /docs for those that there are"
-    expected = expected.removeprefix("Input should be ")
     return Problem(
-        where=".".join(path) or "body", given=_shown(found["input"]), expected=expected
+        where=".".join(path), given=_shown(found["input"]), expected=expected
     )
 
 
@@ -126,10 +145,13 @@ def _shown(value: Any) -> str:
     return text if len(text) <= _SHOWN else text[:_SHOWN] + "..."
 
 
-def _http_error(request: Request, error: HTTPException) -> JSONResponse:
+def _http_error(request: Request, error: HTTPException) -> Response:
     status = error.status_code
     asked = f"{request.method} {request.url.path[:_SHOWN]}"
-    if status in (404, 405):
+    if status == 400:  # FastAPI's, of a body that Python's parser gives up on
+        text = "body: got JSON that cannot be read, expected less nesting"
+        do = "send the objects that /docs shows"
+    elif status in (404, 405):
         text = f"there is no {asked}"
         do = "take a path and a method of /docs"
     else:
@@ -137,7 +159,7 @@ def _http_error(request: Request, error: HTTPException) -> JSONResponse:
     return ApiError(status, text, do, headers=error.headers).response()
 
 
-def _unexpected(request: Request, error: Exception) -> JSONResponse:
+def _unexpected(request: Request, error: Exception) -> Response:
     _LOG.error("%s %s failed", request.method, request.url.path, exc_info=error)
     do = "look at the server's log, and report it if the request was right"
     return ApiError(

@@ -144,6 +144,9 @@ def test_a_folder_of_the_user_is_forgotten_and_not_deleted(serving, base, tmp_pa
 
 
 WRONG_REQUESTS = [
+    ("null", "body", "got null, expected a JSON object"),
+    ("", "body", "got nothing, expected a JSON object"),
+    ('{"texts":["\\ud800"]}', "texts.0", "expected a valid string"),
     ('{"texts":["a"', "body", "no JSON"),
     ({"texts": ["a", 3]}, "texts.1", "expected a valid string"),
     ({"texts": []}, "texts", "at least 1 item"),
@@ -152,7 +155,7 @@ WRONG_REQUESTS = [
     ({"texts": ["a"] * 9}, "texts", "got 9 texts, expected at most 8"),
     ({"texts": ["a" * 51]}, "texts.0", "51 characters, expected at most 50"),
     ({"texts": ["a"], "reject_below": 2}, "reject_below", "less than or equal to"),
-    ({"texts": ["a"], "adapter": "../x"}, "adapter", "match pattern"),
+    ({"texts": ["a"], "adapter": "../x"}, "adapter", "expected a match of"),
     ({}, "texts", "got nothing"),
 ]
 """Body, where the problem is, and what is told."""
@@ -166,13 +169,15 @@ def test_a_request_that_is_wrong_is_told_what_was_expected(serving):
         assert told in answer["error"]
         assert answer["problems"][0]["where"] == where
         assert answer["do"]
+    status, answer = served.json("POST", "/predict", "[" * 100_000)
+    assert (status, "less nesting" in answer["error"]) == (400, True)
 
 
 WRONG_EXAMPLES = [
     ({"examples": [{"text": "a"}]}, "one of label and labels"),
     ({"examples": [{"text": "a", "label": "b"}]}, "at least two labels"),
     ({"start": "/etc"}, "expected one of none, intents"),
-    ({"id": "Not An Id"}, "match pattern"),
+    ({"id": "Not An Id"}, "expected a match of"),
     ({"head": "ridgy"}, "did you mean 'ridge'"),
     ({"examples": [{"text": "a", "label": "b"}] * 7}, "got 7 texts"),
     (
