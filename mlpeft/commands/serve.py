@@ -17,7 +17,7 @@ def serve(
     adapters: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[ADAPTER]...",
+            metavar="ADAPTER",
             help="Folders that `mlpeft adapt` wrote. Their ids are their names, or "
             "give ID=FOLDER.",
             show_default="none: adapters are made by POST /adapters",
