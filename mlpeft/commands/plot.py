@@ -188,8 +188,8 @@ def _figures(run: Path, allow_modules: Collection[str]) -> Iterator[tuple[str, F
         what = subject(run, shots=evaluation.is_file())
         yield "adaptation.png", plots.adaptation_curve(curves, subject=what)
     fits = _fits(run, allow_modules)
-    if fits:
-        yield "sinusoid_fit.png", plots.sinusoid_fits(fits)
+    if fits is not None:
+        yield "sinusoid_fit.png", plots.sinusoid_fits(*fits)
 
 
 FITTED = 3
@@ -296,22 +296,27 @@ def _evaluated(path: Path) -> EvalResult:
         ) from error
 
 
-def _fits(run: Path, allow_modules: Collection[str]) -> list[Fit]:
-    """Fitted test tasks of a run on sinusoids that has a checkpoint."""
+def _fits(
+    run: Path, allow_modules: Collection[str]
+) -> tuple[list[Fit], list[Fit]] | None:
+    """Fits of a run on sinusoids that has a checkpoint, and those of a fresh start."""
     from mlpeft.config import RunConfig
     from mlpeft.training import checkpoint
 
     file = run / "config.yaml"
     if not file.is_file() or checkpoint.best(run) is None:
-        return []
+        return None
     tasks = RunConfig.load(file).task_distribution
     if tasks.task_families != ["sinusoid"] or tasks.num_classes != 1:
-        return []
+        return None
     from mlpeft.evaluation.sinusoid_fit import fit_sinusoid
     from mlpeft.training.trained import load_trained
 
     trained = load_trained(run, allow_modules=allow_modules)
-    return [fit_sinusoid(trained, number) for number in range(FITTED)]
+    return (
+        [fit_sinusoid(trained, number) for number in range(FITTED)],
+        [fit_sinusoid(trained, number, fresh=True) for number in range(FITTED)],
+    )
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -164,11 +164,12 @@ def kshot_curve(
     return figure
 
 
-def sinusoid_fits(fits: Sequence[Fit]) -> Figure:
+def sinusoid_fits(fits: Sequence[Fit], fresh: Sequence[Fit]) -> Figure:
     """Regression tasks side by side, before and after adaptation.
 
     Args:
-        fits: One for each task.
+        fits: One for each task, from the meta-learned start.
+        fresh: Those of the same tasks from a fresh initialisation.
 
     Raises:
         DataError: If there are none.
@@ -178,11 +179,11 @@ def sinusoid_fits(fits: Sequence[Fit]) -> Figure:
     figure = new_figure()
     figure.set_size_inches(1.5 + 3.2 * len(fits), 4.2)
     row = figure.subplots(1, len(fits), sharex=True, sharey=True, squeeze=False)[0]
-    for axes, fit in zip(row, fits, strict=True):
+    for axes, fit, other in zip(row, fits, fresh, strict=True):
         axes.plot(fit.x, fit.truth, color=GREY, lw=4, alpha=0.4, label="truth")
         axes.plot(fit.x, fit.before, color=ORANGE, ls="--", label="meta-learned start")
         axes.plot(fit.x, fit.after, color=BLUE, lw=2, label="the start, adapted")
-        axes.plot(fit.x, fit.fresh, color=GREEN, ls=":", lw=2, label="fresh, adapted")
+        axes.plot(fit.x, other.after, color=GREEN, ls=":", lw=2, label="fresh, adapted")
         axes.scatter(
             *(fit.support_x, fit.support_y),
             color="black",

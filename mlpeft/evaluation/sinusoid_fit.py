@@ -35,9 +35,8 @@ class Fit:
     Attributes:
         x: (n,) inputs, ascending.
         truth: (n,) targets.
-        before: (n,) predictions of the meta-learned start.
+        before: (n,) predictions of the start.
         after: (n,) predictions after the inner loop on the support set.
-        fresh: (n,) predictions of a fresh initialisation after the same inner loop.
         support_x: (k,) inputs of the examples.
         support_y: (k,) targets of the examples.
     """
@@ -46,17 +45,17 @@ class Fit:
     truth: np.ndarray
     before: np.ndarray
     after: np.ndarray
-    fresh: np.ndarray
     support_x: np.ndarray
     support_y: np.ndarray
 
 
-def fit_sinusoid(trained: Trained, number: int = 0) -> Fit:
+def fit_sinusoid(trained: Trained, number: int = 0, *, fresh: bool = False) -> Fit:
     """Adapt to one test sinusoid, as `evaluate` does, and predict it all along.
 
     Args:
         trained: What to start from, and how.
         number: Which of the run's test tasks, in a fixed order of chance.
+        fresh: Start from a fresh initialisation instead, with the same inner loop.
 
     Raises:
         ConfigError: If the run's tasks are not sinusoids of one input and one output.
@@ -71,15 +70,14 @@ def fit_sinusoid(trained: Trained, number: int = 0) -> Fit:
     task = tasks.sample_task(generator(config.run.seed, Purpose.TEST, number))
     seed = seed_word(config.run.seed, Purpose.SAMPLE, number)
     episode = tasks.episode(task, seed)
-    before, after = _predict(runner, trained.meta, episode, seed)
-    _, fresh = _predict(runner, fresh_start(runner), episode, seed)
+    meta = fresh_start(runner) if fresh else trained.meta
+    before, after = _predict(runner, meta, episode, seed)
     order = np.argsort(episode.query_x[:, 0])
     return Fit(
         x=episode.query_x[order, 0],
         truth=episode.query_y[order, 0],
         before=before[order, 0],
         after=after[order, 0],
-        fresh=fresh[order, 0],
         support_x=episode.support_x[:, 0],
         support_y=episode.support_y[:, 0],
     )

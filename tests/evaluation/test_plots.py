@@ -144,8 +144,8 @@ def test_nothing_to_draw_is_an_error_and_no_empty_picture() -> None:
 
 def test_sinusoid_fits_show_truth_start_fresh_baseline_and_examples() -> None:
     x = np.linspace(-5, 5, 20)
-    fit = Fit(x, np.sin(x), 0 * x, 0.9 * np.sin(x), 0.1 * x, x[:5], x[:5])
-    figure = plots.sinusoid_fits([fit, fit, fit])
+    fit = Fit(x, np.sin(x), 0 * x, 0.9 * np.sin(x), x[:5], x[:5])
+    figure = plots.sinusoid_fits([fit, fit, fit], [fit, fit, fit])
     assert len(figure.axes) == 3
     for axes in figure.axes:
         starts = {"meta-learned start", "the start, adapted", "fresh, adapted"}
@@ -154,7 +154,7 @@ def test_sinusoid_fits_show_truth_start_fresh_baseline_and_examples() -> None:
     (legend,) = figure.legends
     assert len(legend.get_texts()) == 5
     with pytest.raises(DataError, match="nothing to draw"):
-        plots.sinusoid_fits([])
+        plots.sinusoid_fits([], [])
 
 
 def test_without_matplotlib_the_extra_is_named() -> None:
