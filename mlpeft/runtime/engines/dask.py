@@ -98,6 +98,7 @@ class DaskEngine:
         """
         try:
             check_reachable(address)
+            logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
             client = Client(address, timeout=CONNECT_S, set_as_default=False)
         except (OSError, TimeoutError, ValueError) as error:
             raise EngineError(

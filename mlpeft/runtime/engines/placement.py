@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
+import math
+import time
+from typing import TYPE_CHECKING, Any, Final
 
 from mlpeft import params
 from mlpeft.runtime.engines.engine import EngineError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from mlpeft.params import ParamTree
     from mlpeft.runtime.engines.engine import Engine
@@ -18,21 +20,30 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("mlpeft.engine")
 
+LOOK_S: Final = 1.0
+"""Seconds that a list of workers is good for."""
+
 
 class Placement:
     """Gives an engine one theta at a time, and shards for it.
 
     Args:
         engine: The engine.
+        clock: Monotonic time in seconds.
     """
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(
+        self, engine: Engine, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._engine = engine
         self._meta: ParamTree = {}
         self._digest = ""
         self._theta: Any = None  # as the engine knows it; None: it has none
         self._given = 0  # how often theta was given to the engine
         self._unlike: set[str] = set()  # workers that may not compute
+        self._clock = clock
+        self._there: Sequence[str] = ()
+        self._looked_at = -math.inf
 
     def use(self, meta: ParamTree) -> None:
         """Another theta; the one before is released, unless it is the same."""
@@ -81,5 +92,8 @@ class Placement:
             )
 
     def able(self) -> list[str]:
-        """Workers that may compute."""
-        return [name for name in self._engine.workers() if name not in self._unlike]
+        """Workers that may compute, as seen a moment ago: asking takes a message."""
+        now = self._clock()
+        if now - self._looked_at > LOOK_S:
+            self._looked_at, self._there = now, self._engine.workers()
+        return [name for name in self._there if name not in self._unlike]

@@ -5,6 +5,9 @@ their model for the next ones, and runs those of a worker that died again. Theta
 object of its store, which this process owns, so no worker's death loses it.
 
 Workers are named by their node: a task can keep away from a node, not from a process.
+
+If the node that this process is on leaves the cluster, Ray ends the process after half
+a minute, whatever it is at; what was saved before stands.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ import contextlib
 import logging
 import os
 import signal
+import tempfile
 import threading
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -40,6 +44,9 @@ if TYPE_CHECKING:
 
 QUIET: Final = {"RAY_USAGE_STATS_ENABLED": "0"}
 """Environment for Ray: it sends nothing home."""
+SHORT: Final = "/tmp"  # noqa: S108 - Ray makes a folder of its own in it
+MOST_LETTERS: Final = 30
+"""Longest name of a folder in which Ray's sockets have room (107 bytes on Linux)."""
 AUTO: Final = "auto"
 """The address of the cluster that this machine is a node of."""
 NODE_LABEL: Final = "ray.io/node-id"
@@ -234,7 +241,9 @@ def _init(**options: Any) -> None:
     Ray takes SIGTERM for itself, which is how this process is asked to stop.
     """
     before = {number: signal.getsignal(number) for number in stop_signals()}
-    with _environment(QUIET):
+    base = tempfile.gettempdir()
+    place = {"RAY_TMPDIR": base if len(base) <= MOST_LETTERS else SHORT}
+    with _environment(QUIET | place):
         ray.init(log_to_driver=False, logging_level=logging.ERROR, **options)
     if threading.current_thread() is threading.main_thread():
         for number, handler in before.items():
