@@ -36,7 +36,7 @@ from mlpeft.training.executor import LocalExecutor
 from mlpeft.training.loop import moved_by
 from mlpeft.training.plan import train_shards, validation_shards
 from mlpeft.training.run_folder import outer_step
-from mlpeft.training.runner import ShardRunner
+from mlpeft.training.runner import ShardRunner, result_schema
 from mlpeft.work import Displacement
 
 if TYPE_CHECKING:
@@ -170,7 +170,10 @@ def simulated(
     """A run of a mode to its end."""
     run = config(mode, seed)
     policy = Policy.from_config(
-        run.cluster, displacement=Displacement.AS_IT_IS, ordered_sum=True
+        run.cluster,
+        displacement=Displacement.AS_IT_IS,
+        ordered_sum=True,
+        results=None if work is None else result_schema(run),
     )
     offered = 2 * SHARDS if run.cluster.mode == "async" else SHARDS
     simulation = Simulation(
