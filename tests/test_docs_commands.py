@@ -82,7 +82,7 @@ evaluation.num_inner_steps=1 evaluation.steps=[0,1] compute.strategy=loop
 LESS = {
     "default": "",
     "digits": "",
-    "images": "model.hidden_dim=4",
+    "images": "model.hidden_dim=4 model.transductive=true",
     "intents": "model.weights={encoder} task_distribution.input_dim=8",
     "maml": "model.hidden_dim=4",
     "protonet": "model.hidden_dim=4",
