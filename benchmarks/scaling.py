@@ -106,7 +106,7 @@ def measure(
                     worker.wait()
         if run.returncode:
             sys.exit("the coordinator failed; run it by hand to see why")
-        return _rate(Path(folder) / "scaling" / "metrics.jsonl")
+        return rate(Path(folder) / "scaling" / "metrics.jsonl")
 
 
 def _address(run: subprocess.Popen[str]) -> str:
@@ -117,7 +117,7 @@ def _address(run: subprocess.Popen[str]) -> str:
     sys.exit("the coordinator did not start; is Omniglot there (mlpeft data list)?")
 
 
-def _rate(metrics: Path) -> float:
+def rate(metrics: Path) -> float:
     """Iterations a second in the second half of a run."""
     lines = [json.loads(line) for line in metrics.read_text().splitlines()]
     times = [line["time"] for line in lines if line["kind"] == "train"]

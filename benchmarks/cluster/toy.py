@@ -167,3 +167,8 @@ def toy_cluster(
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+
+
+def prepare_no_op(_config: RunConfig) -> Prepared:
+    """What a worker of an engine gets ready for a round that computes nothing."""
+    return Prepared(SleepingRunner(0.0), "none", VIEW)
