@@ -18,7 +18,7 @@ from mlpeft.config import RunConfig
 from tools.site import __main__ as site
 from tools.site.api import public_names
 from tools.site.messages import GAP, sentences
-from tools.site.pages import filled, linked, write_pages
+from tools.site.pages import barred, filled, linked, write_pages
 
 ROOT = Path(__file__).resolve().parents[2]
 TAG = re.compile(r"<(?:script|link|img|iframe)\b[^>]*>")
@@ -78,6 +78,14 @@ def test_names_of_pages_become_links_with_their_titles_outside_of_code():
     assert linked("see docs/when.md", "docs/when.md", links) == "see docs/when.md"
     picture = "![p](docs/images/demo.png) [w](docs/when.md)"
     assert linked(picture, "README.md", links) == "![p](images/demo.png) [w](when.md)"
+
+
+def test_a_bar_in_the_code_of_a_table_is_a_bar():
+    row = r"| `dask\|ray` | `a < b \| c` |"
+    assert barred(row) == (
+        "| <code>dask&#124;ray</code> | <code>a &lt; b &#124; c</code> |"
+    )
+    assert barred(r"`grep a\|b`") == r"`grep a\|b`"
 
 
 def test_a_part_that_nothing_makes_is_an_error():

@@ -6,6 +6,7 @@ well in an editor. On the site the name becomes a link with the page's title.
 
 from __future__ import annotations
 
+import html
 import re
 import shutil
 from typing import TYPE_CHECKING, Final
@@ -35,6 +36,8 @@ PARTS: Final[dict[str, Callable[[Path], str]]] = {
 PART = re.compile(r"^<!-- made by make docs: (\w+) -->$", re.MULTILINE)
 FENCE = re.compile(r"^( *)(```|~~~).*?^\1\2 *$", re.MULTILINE | re.DOTALL)
 CODE_OR_LINK = re.compile(r"`[^`]+`|\[[^\]]*\]\([^)]*\)")
+BARRED = re.compile(r"(?<!`)`([^`\n]*\\\|[^`\n]*)`(?!`)")
+"""Code of a table that has a bar in it."""
 NAME = re.compile(
     r"(?<![\w./-])((?:docs/[\w-]+|README|CHANGELOG|benchmarks/README)\.md)(#[\w-]+)?"
 )
@@ -60,7 +63,7 @@ def write_pages(root: Path, folder: Path) -> None:
         source: (title(texts[source]), target) for source, target in sources.items()
     }
     for source, target in sources.items():
-        text = filled(linked(texts[source], source, links), root)
+        text = barred(filled(linked(texts[source], source, links), root))
         (folder / target).write_text(text, encoding="utf-8")
 
 
@@ -112,6 +115,17 @@ def _moved(target: str, links: Mapping[str, tuple[str, str]]) -> str:
     if path in links:
         return f"{links[path][1]}{hash_}{anchor}"
     return target.removeprefix("docs/")
+
+
+def barred(text: str) -> str:
+    """A page whose bars in code of tables are bars, without the backslash before."""
+
+    def code(match: re.Match[str]) -> str:
+        plain = html.escape(match[1].replace(r"\|", "|"), quote=False)
+        return f"<code>{plain.replace('|', '&#124;')}</code>"
+
+    rows = re.compile(r"^\|.*$", re.MULTILINE)
+    return rows.sub(lambda row: BARRED.sub(code, row[0]), text)
 
 
 def filled(text: str, root: Path) -> str:
