@@ -95,7 +95,9 @@ LESS = {
 """What makes a recipe fast, besides `TINY`."""
 PLACES = {
     "steps/00020000": "steps/00000002",
+    "steps/00000600": "steps/00000002",
     "--episodes 600": "--episodes 2",
+    "--episodes 200": "--episodes 2",
     "--episodes 10": "--episodes 2",
     "--seeds 3": "--seeds 2",
     "lr=0.03,0.1,0.3": "lr=0.03,0.1",

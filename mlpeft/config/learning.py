@@ -144,10 +144,11 @@ class MetaLearningSection(Section):
     )
     batch_norm: Literal["batch", "running", "per-step"] = Field(
         default="batch",
-        description="What batch norms normalise by at evaluation: the batch at hand "
-        "(batch), averages over training (running), or averages of each inner step by "
-        "itself, as in MAML++ (per-step). Training normalises by the batch, and keeps "
-        "the averages as part of the meta-state",
+        description="What batch norms of an adapted model normalise queries by at "
+        "evaluation: the batch at hand (batch), averages over training (running), or "
+        "averages of each inner step by itself, as in MAML++ (per-step). Training and "
+        "inner steps normalise by the batch, and training keeps the averages as part "
+        "of the meta-state",
     )
     inner_batch_size: PositiveInt | None = Field(
         default=None,

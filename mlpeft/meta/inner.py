@@ -172,13 +172,12 @@ class Iterate(NamedTuple):
 
 
 IterateT = TypeVar("IterateT")
-SeenT = TypeVar("SeenT")
 
 
 def inner_steps(
-    step: Callable[[IterateT, SeenT], IterateT],
+    step: Callable[[IterateT, Batch], IterateT],
     start: IterateT,
-    batches: Iterable[SeenT],
+    batches: Iterable[Batch],
 ) -> Iterator[IterateT]:
     """The start, then the iterate after each step; none is computed before its turn.
 

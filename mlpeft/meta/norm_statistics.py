@@ -1,4 +1,4 @@
-"""Running statistics of batch norms: collected in training, used at evaluation.
+"""Running statistics of batch norms: collected in training, used for predictions.
 
 Training normalises by the batch at hand, whatever the mode. With `batch_norm: running`
 or `per-step` it also keeps, for each batch norm, a moving average over meta-iterations
@@ -8,8 +8,10 @@ of what that norm saw:
 
 `per-step` keeps one for each stage of the inner loop: stage k < K is the support batch
 of step k + 1, stage K, after the last step, the queries; `running` averages all of
-them. An evaluation normalises by them, support and queries alike: after k steps by
-stage k, after more than K by the last. A query's class then depends on no other query.
+them. At evaluation an adapted model predicts with them: after k steps with stage k,
+after more than K with the last. Its inner steps normalise by their batch, as those of
+training: step sizes that suit these diverge with others. A query's class then depends
+on no other query. What takes no inner step embeds the support set with them, too.
 
 The averages are carried state (`inner_state/statistics/...`): they travel, are averaged
 over tasks, checked and saved as the moments of an inner Adam.

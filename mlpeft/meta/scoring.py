@@ -40,7 +40,7 @@ class _Functions(NamedTuple):
     Attributes:
         axis: Which of the two.
         begin: `(theta, x, y, norms) -> leaves` that episodes start with beside theta.
-        step: `(params, state, batch, norms) -> (params, state)` after one inner step.
+        step: `(params, state, batch) -> (params, state)` after one inner step.
         score: `(params, norms, support_x, query_x, query_y) -> (loss,)`, `(loss, acc)`
             or `(loss, acc, calibration)`. Here as above, `norms` are the statistics
             that batch norms take in place of the batch's; {}: none.
@@ -48,7 +48,7 @@ class _Functions(NamedTuple):
 
     axis: TaskAxis
     begin: Callable[..., MlxTree]
-    step: Callable[[MlxTree, ParamTree, Batch, MlxTree], Point]
+    step: Callable[[MlxTree, ParamTree, Batch], Point]
     score: Callable[..., tuple[mx.array, ...]]
 
 
@@ -159,12 +159,11 @@ class Scorer:
         moments, statistics = norm_statistics.split(state)
         norms = [norm_statistics.at_step(statistics, k) for k in range(max(steps) + 1)]
 
-        def step(point: Point, seen: tuple[Batch, MlxTree]) -> Point:
-            return functions.step(*point, *seen)
+        def step(point: Point, batch: Batch) -> Point:
+            return functions.step(*point, batch)
 
         start = self._start(functions, theta, moments, support.whole, norms[0])
-        batches = zip(support.steps(max(steps)), norms[:-1], strict=True)
-        points = inner_steps(step, start, batches)
+        points = inner_steps(step, start, support.steps(max(steps)))
         scored = []
         for number, (params, inner_state) in enumerate(points):
             mx.async_eval(params, inner_state)
@@ -222,11 +221,9 @@ class Scorer:
             with functional.installed(), functional.norms.normalising(norms):
                 return axis.map(functional.episode_leaves)(theta, x, y)
 
-        def step(
-            params: MlxTree, state: ParamTree, batch: Batch, norms: MlxTree
-        ) -> Point:
+        def step(params: MlxTree, state: ParamTree, batch: Batch) -> Point:
             start = Iterate(params, state, mx.array(0.0))
-            with functional.installed(), functional.norms.normalising(norms):
+            with functional.installed():
                 return grad_step(gradients, optimizer, start, batch)[:2]
 
         def score(
@@ -295,8 +292,8 @@ class Scorer:
         moments, statistics = norm_statistics.split(state)
         norms = [norm_statistics.at_step(statistics, k) for k in range(steps + 1)]
         point = self._start(self._one, theta, moments, support.whole, norms[0])
-        for batch, seen_by in zip(support.steps(steps), norms, strict=False):
-            point = self._one.step(*point, batch, seen_by)
+        for batch in support.steps(steps):
+            point = self._one.step(*point, batch)
         alone = self.alone and not statistics
         functional = self.functional
         with functional.installed(), functional.norms.normalising(norms[-1]):

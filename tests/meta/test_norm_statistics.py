@@ -149,11 +149,11 @@ def test_an_evaluation_normalises_by_the_stage_of_its_step(strategy):
     np.testing.assert_allclose(scores.loss, [[1, 4, 4]] * 2, rtol=1e-4)
 
 
-def test_inner_steps_of_an_evaluation_normalise_by_them_too():
-    """One step of 0.5 on x = 5, y = 0: z = 1, so w = 1 - 0.5 * 2 = 0."""
+def test_inner_steps_of_an_evaluation_normalise_by_their_batch_as_in_training():
+    """One step of 0.5 on z = -1, 1 with targets 0: w = 1 - 0.5 * 2 = 0."""
     engine, meta = engine_of("running", lr=0.5)
     meta |= {MEAN: np.float32([[3]]), VAR: np.float32([[4]])}
-    task = Episode(column(5), column(0), column(7), column(0))
+    task = Episode(column(1, 3), column(0, 0), column(7), column(0))
     scores = engine.evaluate(meta, [task], order, [0, 1])
     np.testing.assert_allclose(scores.loss, [[4, 0]], atol=1e-4)
 
