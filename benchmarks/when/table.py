@@ -115,7 +115,8 @@ def _line(method: Method, row: Row, joint: Row | None, *, classes: bool) -> str:
     against = ["", "", ""]
     if joint is not None and row is not joint:
         against = [_against(row, joint, k, factor, digits) for k in (1, 2, 3)]
-    seeds = "" if len(row.scores) == len(SEEDS) else f" ({len(row.scores)} seeds)"
+    count = len(row.scores)
+    seeds = "" if count == len(SEEDS) else f" ({count} seed{'s' * (count > 1)})"
     return (
         f"| {method.about}{seeds} | {row.gradients:,} | {row.seconds:.0f} | "
         + " | ".join([*cells, *against])
