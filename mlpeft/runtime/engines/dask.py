@@ -122,8 +122,6 @@ class DaskEngine:
             "distributed.worker.preload": [__name__],
             "distributed.nanny.pre-spawn-environ": worker_environment(),
             "distributed.scheduler.allowed-failures": attempts - 1,
-            # A machine that slept has not lost its workers.
-            "distributed.scheduler.worker-ttl": None,
         }
         with dask.config.set(settings):
             cluster = LocalCluster(

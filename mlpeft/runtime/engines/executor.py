@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from mlpeft.cluster.policy import Cause, Failure
 from mlpeft.errors import ParamMismatch, counted
+from mlpeft.runtime.engines import patience
 from mlpeft.runtime.engines.engine import Broken, EngineError, Lost, NoWorkerError
 from mlpeft.runtime.engines.gate import Gate
 from mlpeft.runtime.engines.patience import Patience
@@ -124,6 +125,7 @@ class _Round:
         self._engine = engine
         self._watch = watch
         self._patience = Patience(engine, config.engine.wait_s)
+        self._say_at = time.monotonic() + patience.SAY_S
         self._placement = placement
         self._gate = gate
         self._config = config
@@ -144,12 +146,28 @@ class _Round:
             self._check_wanted()
             done = engine.next_done(ASK_S)
             if done is None:
-                self._patience.check()
+                if self._patience.check():
+                    self._say()
                 continue
             self._patience.over()
+            self._say_at = time.monotonic() + patience.SAY_S
             if self._take(done, engine.name):
                 watch.progress(kind, self._tasks_done(), total)
         return self._updates.result()
+
+    def _say(self) -> None:
+        """Log from time to time what the round waits for."""
+        now = time.monotonic()
+        if now < self._say_at:
+            return
+        self._say_at = now + patience.SAY_S
+        log.info(
+            "%d of %s done on %s, which has %s",
+            len(self._updates),
+            counted(len(self._shards), "shard"),
+            self._engine.name,
+            counted(len(self._placement.able()), "worker"),
+        )
 
     def _take(self, done: Done, engine: str) -> bool:
         """A shard has ended; whether it counts. If not, it is asked for again."""

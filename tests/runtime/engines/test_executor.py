@@ -173,6 +173,20 @@ def test_a_round_waits_for_the_first_worker():
     assert total(run(engine, should_stop=should_stop)) == serial_total(META, SHARDS)
 
 
+def test_a_round_says_what_it_waits_for(monkeypatch, caplog):
+    """The first shard takes long: nothing comes at the first look."""
+    monkeypatch.setattr("mlpeft.runtime.engines.patience.SAY_S", 0.0)
+    caplog.set_level("INFO")
+    engine = Scripted(lambda shard, _: GOOD[shard])
+    looks = [None]
+    next_done = engine.next_done
+    monkeypatch.setattr(
+        engine, "next_done", lambda s: looks.pop() if looks else next_done(s)
+    )
+    run(engine)
+    assert "0 of 3 shards done on Toy, which has 2 workers" in caplog.text
+
+
 def test_patience_is_bounded_and_never_silent(caplog):
     """Nobody at 0 s; a line every SAY_S; at 25 s the end, unless somebody came."""
     engine = Scripted(None, names=())
