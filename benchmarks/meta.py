@@ -7,6 +7,7 @@ peers' `common.py`, so that the figures can be held side by side; ours go throug
     python -m benchmarks.meta --peers DIR W1 --hidden 64 --iters 2000
     python -m benchmarks.meta --peers DIR W2 --threads 2 --iters 60
     python -m benchmarks.meta --peers DIR W3 --meta-batch 32 --check 1
+    python -m benchmarks.meta --peers DIR W1 --chunk 50 --strategy fused
 """
 
 from __future__ import annotations
@@ -42,6 +43,8 @@ LEARNERS: dict[str, dict[str, Any]] = {
 def main() -> None:
     own = argparse.ArgumentParser(add_help=False)
     own.add_argument("--peers", type=Path, required=True)
+    own.add_argument("--strategy", help="compute.strategy; left out: auto")
+    own.add_argument("--chunk", type=int, default=1, help="meta-iterations a call")
     given, sys.argv[1:] = own.parse_known_args()
     sys.path.insert(0, str(given.peers))
     common = importlib.import_module("common")
@@ -53,17 +56,25 @@ def main() -> None:
 
     set_blas_threads(args.threads)
     model, theta = _model(args, common)
-    learner = mlpeft.ReptileLearner(model, **LEARNERS[args.workload])
+    learner = mlpeft.ReptileLearner(
+        model, **LEARNERS[args.workload], strategy=given.strategy
+    )
     loss_fn = mlpeft.mse_loss if args.workload == "W3" else mlpeft.cross_entropy_loss
     episodes = _batched_episodes if args.workload == "W2" else _episodes
     meta_batches = common.pool(args)
 
     def step(iteration: int) -> float:
-        meta_batch = meta_batches[iteration % len(meta_batches)]
-        losses = learner.meta_train_step(episodes(learner, meta_batch), loss_fn)
+        turns = range(iteration, iteration + given.chunk)
+        drawn = [meta_batches[turn % len(meta_batches)] for turn in turns]
+        made = [one for meta_batch in drawn for one in episodes(learner, meta_batch)]
+        if given.chunk == 1:
+            losses = learner.meta_train_step(made, loss_fn)
+        else:
+            losses = learner.meta_train_steps(made, loss_fn, given.chunk)
         return losses["support_loss" if args.workload == "W2" else "query_loss"]
 
-    common.drive("mlpeft", args, step, theta, extra={"blas": load_blas().name})
+    extra = {"blas": load_blas().name, "strategy": given.strategy or "auto"}
+    common.drive("mlpeft", args, step, theta, chunk=given.chunk, extra=extra)
 
 
 def _model(args: argparse.Namespace, common: Any) -> tuple[Any, Callable[[], Any]]:

@@ -18,7 +18,7 @@ from mlpeft.runtime.coordinator.executor import LATECOMERS_S, ClusterExecutor, R
 from mlpeft.runtime.coordinator.norms_file import NormsFile
 from mlpeft.training.loop import train_run
 from mlpeft.training.run_files import locked
-from mlpeft.training.run_folder import open_run, run_folder
+from mlpeft.training.run_folder import as_begun, open_run, run_folder
 from mlpeft.training.runner import ShardRunner
 from mlpeft.transport.blobs.offer import Offer
 
@@ -89,7 +89,7 @@ def run_on_cluster(
     with locked(run_folder(config)):
         with _of_endpoint():
             page = None if place.dashboard is None else _page(place)
-        runner = ShardRunner.from_config(config)
+        runner = ShardRunner.from_config(as_begun(config))
         run = open_run(runner, resume=True if resume else None)
         finished = run.finished
         if finished:  # nothing to compute: only workers that do not know it yet

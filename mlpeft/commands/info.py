@@ -66,10 +66,21 @@ def gather() -> dict[str, Any]:
             "threads": platform.blas_threads(),
             "remedy": blas.remedy,
         },
+        "fused": _fused_facts(),
         "base_dtype": asdict(platform.best_base_dtype()),
         "kernel_cache": None if cache is None else str(cache),
         "extras": {extra: version(package) for extra, package in EXTRAS.items()},
     }
+
+
+def _fused_facts() -> dict[str, str | None]:
+    """What compiles inner loops into native code, or why nothing does."""
+    from mlpeft.fused import NoCompiler, find_compiler
+
+    found = find_compiler()
+    if isinstance(found, NoCompiler):
+        return {"compiler": None, "version": None, "reason": found.reason}
+    return {"compiler": found.path, "version": found.version, "reason": None}
 
 
 def version(package: str) -> str | None:
@@ -88,6 +99,9 @@ def _rows(facts: dict[str, Any]) -> list[tuple[str, str]]:
     rows.append(("device", facts["device"]))
     rows.append(("Metal", facts["explanation"] or "available"))
     rows.append(("BLAS", _blas(facts["blas"])))
+    fused = facts["fused"]
+    compiler = f"{fused['version']} ({fused['compiler']})"
+    rows.append(("fused inner loops", fused["reason"] or compiler))
     base = facts["base_dtype"]
     rows.append(("frozen base", f"{base['dtype']}: {base['reason']}"))
     memory = f"{facts['memory_bytes'] / 1e9:.1f} GB"

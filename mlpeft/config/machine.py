@@ -13,11 +13,12 @@ from mlpeft.config.base import Section
 class ComputeSection(Section):
     """How results are computed. Part of a run's identity: it affects the bits."""
 
-    strategy: Literal["auto", "loop", "compiled", "vmap"] = Field(
+    strategy: Literal["auto", "loop", "compiled", "vmap", "fused"] = Field(
         default="auto",
-        description="Inner loops as a Python loop (loop), compiled (compiled), or "
-        "compiled and vectorised over tasks (vmap); auto: vmap for plain MLPs, else "
-        "compiled",
+        description="Inner loops as a Python loop (loop), compiled (compiled), "
+        "compiled and vectorised over tasks (vmap), or all tasks as one native call on "
+        "the CPU (fused, needs a C compiler); auto: fused for plain MLPs, or vmap "
+        "without a compiler or with dropout, else compiled",
     )
     threads: PositiveInt = Field(
         default=1, description="BLAS threads per process (Linux)"
@@ -25,8 +26,8 @@ class ComputeSection(Section):
     shard_size: PositiveInt | None = Field(
         default=None,
         description="Tasks computed as one unit, by one worker of a cluster; null: the "
-        "meta-batch with vmap, else 1. A meta-iteration keeps meta_batch_size / "
-        "shard_size workers busy",
+        "meta-batch with fused and vmap, else 1. A meta-iteration keeps "
+        "meta_batch_size / shard_size workers busy",
     )
     gradient_checkpointing: bool = Field(
         default=False,

@@ -12,13 +12,21 @@ import numpy as np
 
 from mlpeft.config.learning import INNER_STEPS
 from mlpeft.errors import ConfigError, MlpeftError, ShapeError
+from mlpeft.fused import CompilerFailed, Unsupported
 from mlpeft.meta.algorithms import ALGORITHMS
 from mlpeft.meta.head_scoring import HeadScorer
 from mlpeft.meta.missing_gradients import without_gradient
 from mlpeft.meta.scoring import Scorer
 from mlpeft.meta.state import join, split, without_head
-from mlpeft.meta.strategies import Course, InnerLoops, TaskData, choose_strategy
+from mlpeft.meta.strategies import (
+    Course,
+    InnerLoops,
+    choose_strategy,
+    fused_problem,
+    without_fused,
+)
 from mlpeft.meta.support import SupportPlan
+from mlpeft.meta.task_programs import TaskData
 from mlpeft.models.losses import mse_loss
 
 if TYPE_CHECKING:
@@ -31,6 +39,7 @@ if TYPE_CHECKING:
     from mlpeft.meta.functional import LossFn
     from mlpeft.meta.inner import InnerLoop
     from mlpeft.meta.strategies import StrategyName
+    from mlpeft.meta.task_programs import Iterated
     from mlpeft.params import Array, MlxTree, NumpyTree
     from mlpeft.tasks.episode import Episode
 
@@ -116,9 +125,12 @@ class Engine:
             "compute.gradient_checkpointing": gradient_checkpointing,
             "meta_learning.inner_micro_batch": inner.micro_batch is not None,
         }
-        self.strategy: StrategyName = strategy or choose_strategy(
-            model, plain=not any(sparing.values())
-        )
+        plain = not any(sparing.values())
+        self.strategy: StrategyName = strategy or choose_strategy(model, plain=plain)
+        self._otherwise = without_fused(model, plain=plain)
+        if self.strategy == "fused" and (problem := fused_problem()):
+            self._warn_not_fused(problem)
+            self.strategy = self._otherwise
         for name, on in sparing.items():
             if on and self.strategy == "vmap":
                 raise ConfigError(
@@ -193,11 +205,12 @@ class Engine:
                 once); it may raise to drop the rest.
             course: What follows the meta-iteration.
         """
-        theta, state = self._as_mlx(meta)
+        fused = self._loops.strategy == "fused"
+        theta, state = split(meta) if fused else self._as_mlx(meta)
         tasks = self._planned(episodes, rng)
         try:
             result = self._loops(theta, state, tasks, progress, course)
-        except (ValueError, RuntimeError) as error:
+        except (ValueError, RuntimeError, Unsupported, CompilerFailed) as error:
             self._recover(self._loops, error)
             self.strategy = self._loops.strategy
             return self.train(meta, episodes, rng, progress, course)
@@ -209,6 +222,35 @@ class Engine:
             np.asarray(result.support_loss),
             None if tasks[0].query is None else np.asarray(result.query_loss),
         )
+
+    def iterate(
+        self,
+        theta: NumpyTree,
+        episodes: Sequence[Episode],
+        rng: RngOf,
+        lrs: Sequence[float],
+    ) -> Iterated | None:
+        """Several meta-iterations of gradient descent in one native call.
+
+        Args:
+            theta: Meta-parameters to begin with.
+            episodes: Those of all meta-iterations, as many of each.
+            rng: As in `train`, by the index among all of them.
+            lrs: Outer step sizes.
+
+        Returns:
+            The losses of support and queries are its `each`. None: it has to be done
+            step by step.
+        """
+        if self._loops.strategy != "fused":
+            return None
+        tasks = self._planned(episodes, rng)
+        try:
+            return self._loops.iterate(theta, tasks, np.array(lrs, np.float32))
+        except (ValueError, RuntimeError, Unsupported, CompilerFailed) as error:
+            self._recover(self._loops, error)
+            self.strategy = self._loops.strategy
+            return None
 
     def evaluate(
         self,
@@ -229,7 +271,8 @@ class Engine:
                 the inner loop's are taken too.
             progress: As in `train`.
         """
-        theta, state = self._as_mlx(meta)
+        fused = self._scorer.strategy == "fused"
+        theta, state = split(meta) if fused else self._as_mlx(meta)
         theta = without_head(theta)
         for episode in episodes:
             if len(episode.query_x) == 0:
@@ -239,7 +282,7 @@ class Engine:
         make_rngs = [partial(rng, index) for index in range(len(episodes))]
         try:
             scores = self._scorer(theta, state, episodes, make_rngs, steps, progress)
-        except (ValueError, RuntimeError) as error:
+        except (ValueError, RuntimeError, Unsupported, CompilerFailed) as error:
             # Training keeps its own strategy: its bits must not depend on whether this
             # process happened to evaluate before.
             self._recover(self._scorer, error)
@@ -274,6 +317,16 @@ class Engine:
             MlpeftError: If kernels fail to compile again and again.
         """
         text = str(error)
+        if isinstance(error, CompilerFailed):
+            # Others may have compiled it, and another strategy has other bits.
+            raise MlpeftError(
+                f"compute.strategy fused: {text}; mend that, or set compute.strategy: "
+                f"{self._otherwise}"
+            ) from error
+        if isinstance(error, Unsupported):
+            runner.strategy = self._otherwise
+            self._warn_not_fused(text)
+            return
         if "vjp" in text.lower() and runner.takes_second_derivatives:
             raise ConfigError(
                 "meta_learning.algorithm: this model has an operation without a second "
@@ -297,6 +350,13 @@ class Engine:
             if explained is not None:
                 raise explained from error
             raise error
+
+    def _warn_not_fused(self, reason: str) -> None:
+        logger.warning(
+            "compute.strategy fused cannot be had here: %s; %s instead",
+            reason,
+            self._otherwise,
+        )
 
     def _planned(self, episodes: Sequence[Episode], rng: RngOf) -> list[TaskData]:
         """What the inner loops of training see of each episode."""

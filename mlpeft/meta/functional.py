@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager, nullcontext
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import mlx.core as mx
 import mlx.nn as nn
@@ -42,6 +42,16 @@ def get_params(model: nn.Module) -> MlxTree:
 def set_params(model: nn.Module, params: MlxTree) -> None:
     """Put leaves into a module."""
     model.update(tree_unflatten(list(params.items())))
+
+
+def put_leaves(model: nn.Module, params: MlxTree) -> None:
+    """`set_params` for leaves that the module has, faster."""
+    for name, leaf in params.items():
+        *path, key = name.split(".")
+        place: Any = model
+        for part in path:
+            place = place[int(part)] if isinstance(place, list) else place[part]
+        place[key] = leaf
 
 
 class Functional:

@@ -11,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import mlx.core as mx
+import numpy as np
 
 from mlpeft import params
 from mlpeft.charts import notebook
@@ -26,7 +27,7 @@ from mlpeft.meta import state
 from mlpeft.meta.adapted_model import adapted_model
 from mlpeft.meta.aggregate import combine
 from mlpeft.meta.engine import Engine
-from mlpeft.meta.functional import get_params, set_params
+from mlpeft.meta.functional import get_params, put_leaves
 from mlpeft.meta.inner import InnerLoop
 from mlpeft.meta.outer import OuterStep
 from mlpeft.meta.strategies import Course
@@ -41,12 +42,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import mlx.nn as nn
-    import numpy as np
 
     from mlpeft.config.algorithms import AlgorithmName
     from mlpeft.meta.functional import LossFn
     from mlpeft.meta.strategies import StrategyName
-    from mlpeft.params import Array, NumpyTree
+    from mlpeft.params import Array, MlxTree, NumpyTree
     from mlpeft.tasks.episode import Episode
 
 STANDARD_STEPS = tuple(EvaluationSection().steps)
@@ -75,7 +75,8 @@ class ReptileLearner:
         inner_batch_size: Support examples a step; None: all.
         inner_state: Adam's moments: "reset" for each task, or "carry" from round to
             round, averaged over tasks.
-        strategy: How inner loops run: "loop", "compiled", "vmap"; None: by the model.
+        strategy: How inner loops run: "loop", "compiled", "vmap", "fused"; None: by the
+            model.
         transductive: Whether the queries of an episode share a batch at evaluation.
         seed: Seeds the order of inner batches, and what is learned beside the model
             and starts at random.
@@ -134,6 +135,8 @@ class ReptileLearner:
         self._beside_model: NumpyTree = {
             name: leaf for name, leaf in meta.items() if name not in get_params(model)
         }
+        # The leaves that the model was given last, and the meta-state that they are of.
+        self._last_put: tuple[MlxTree, NumpyTree] = ({}, {})
         self._engines: dict[int, tuple[LossFn, Engine]] = {}
 
     def __repr__(self) -> str:
@@ -159,16 +162,27 @@ class ReptileLearner:
     @property
     def meta(self) -> NumpyTree:
         """Theta (and carried inner state), float32: the model's leaves and others."""
-        adaptation = self.inner.adaptation.bound(self.model)
-        theta = adaptation.theta(params.to_numpy(get_params(self.model)))
-        return dict(sorted((theta | self._beside_model).items()))
+        return dict(self._meta_of(get_params(self.model)))
 
     @meta.setter
     def meta(self, meta: NumpyTree) -> None:
-        own = get_params(self.model)
+        self._put(meta, get_params(self.model))
+
+    def _meta_of(self, own: MlxTree) -> NumpyTree:
+        """The meta-state of a model with these leaves."""
+        put, meta = self._last_put
+        if own.keys() == put.keys() and all(own[k] is leaf for k, leaf in put.items()):
+            return meta
+        adaptation = self.inner.adaptation.bound(self.model)
+        theta = adaptation.theta(params.to_numpy(own))
+        return dict(sorted((theta | self._beside_model).items()))
+
+    def _put(self, meta: NumpyTree, own: MlxTree) -> None:
+        """Move the model from its leaves to a meta-state."""
         theta = {name: mx.array(leaf) for name, leaf in meta.items() if name in own}
-        set_params(self.model, theta)
+        put_leaves(self.model, theta)
         self._beside_model = {k: leaf for k, leaf in meta.items() if k not in own}
+        self._last_put = theta, meta
 
     @property
     def outer_lr(self) -> float:
@@ -212,7 +226,87 @@ class ReptileLearner:
                 "meta_train_step got no episodes; sample at least one: "
                 "[dist.sample_episode()[1:] for _ in range(4)]"
             )
-        meta = self.meta
+        return self._iterated(episodes, loss_fn, 1) or self._stepped(episodes, loss_fn)
+
+    def meta_train_steps(
+        self, episodes: Sequence[Sequence[Array]], loss_fn: LossFn, n: int
+    ) -> dict[str, float]:
+        """Several meta-iterations, the same as that many calls of `meta_train_step`.
+
+        Faster where the strategy is fused: they are one native call then, if the outer
+        step is plain gradient descent (`outer_optimizer` sgd, no `update_clip`).
+
+        Args:
+            episodes: The meta-batches one after the other: n times as many as one has.
+            loss_fn: `(outputs, targets) -> scalar`.
+            n: Meta-iterations.
+
+        Returns:
+            As `meta_train_step`, means over the meta-iterations.
+
+        Raises:
+            ValueError: If the episodes are not n meta-batches of one size, or as
+                `meta_train_step`.
+        """
+        if n < 1 or not episodes or len(episodes) % n:
+            raise ValueError(
+                f"meta_train_steps got {len(episodes)} episodes for {n} "
+                "meta-iterations; give n meta-batches of one size, one after the other"
+            )
+        done = self._iterated(episodes, loss_fn, n)
+        if done is not None:
+            return done
+        size = len(episodes) // n
+        metrics = [
+            self.meta_train_step(episodes[start : start + size], loss_fn)
+            for start in range(0, len(episodes), size)
+        ]
+        return {
+            key: float(np.mean([one[key] for one in metrics])) for key in metrics[0]
+        }
+
+    def _iterated(
+        self, episodes: Sequence[Sequence[Array]], loss_fn: LossFn, n: int
+    ) -> dict[str, float] | None:
+        """Meta-iterations in one native call; None: they have to be done one by one."""
+        engine, first, size = self._engine(loss_fn), self.iteration, len(episodes) // n
+        turns = range(first, first + n)
+        adaptation, steps = self.inner.adaptation, self.num_inner_steps
+        plain = self.outer.optimizer == "sgd" and self.outer.clip is None
+        if engine.strategy != "fused" or not plain:
+            return None
+        if any(adaptation.loss_weights(steps, turn) is not None for turn in turns):
+            return None
+        own = get_params(self.model)
+        meta = self._meta_of(own)
+        if state.carried(meta):
+            return None
+
+        def rng(index: int) -> np.random.Generator:
+            turn, place = divmod(index, size)
+            return generator(self.seed, Purpose.BATCH, first + turn, place)
+
+        made = self._training(as_episodes(episodes, loss_fn, engine.outputs))
+        lrs = [self.outer.lr_at(turn) for turn in turns]
+        done = engine.iterate(meta, made, rng, lrs)
+        if done is None:
+            return None
+        self._put(done.theta, own)
+        self._moved(done.theta, float(done.moved[0]), n)
+        support_loss, query_loss = done.each
+        queries = len(made[0].query_x) > 0
+        return {
+            "query_loss": float(query_loss.mean()) if queries else float("nan"),
+            "support_loss": float(support_loss.mean()),
+            "param_diff": float(done.moved.mean()),
+        }
+
+    def _stepped(
+        self, episodes: Sequence[Sequence[Array]], loss_fn: LossFn
+    ) -> dict[str, float]:
+        """One meta-iteration."""
+        own = get_params(self.model)
+        meta = self._meta_of(own)
         engine = self._engine(loss_fn)
         adaptation, steps = self.inner.adaptation, self.num_inner_steps
         course = Course(
@@ -227,11 +321,8 @@ class ReptileLearner:
         )
         mean = combine(SummedTotals(result.total, len(episodes)))
         moved = self.outer.step(meta, mean, self.iteration)
-        self.meta = moved.meta
-        if self.iteration == 0 and self.outer.algorithm == "reptile":
-            theta, _ = state.split(moved.meta)
-            _warn_if_still(params.global_norm(theta), moved.param_diff, self.outer_lr)
-        self.iteration += 1
+        self._put(moved.meta, own)
+        self._moved(moved.meta, moved.param_diff, 1)
         query_loss = result.query_loss
         return {
             "query_loss": float("nan")
@@ -240,6 +331,13 @@ class ReptileLearner:
             "support_loss": result.support_loss.mean().item(),
             "param_diff": moved.param_diff,
         }
+
+    def _moved(self, meta: NumpyTree, param_diff: float, n: int) -> None:
+        """Count meta-iterations; after the first, say so if theta hardly moved."""
+        if self.iteration == 0 and self.outer.algorithm == "reptile":
+            theta, _ = state.split(meta)
+            _warn_if_still(params.global_norm(theta), param_diff, self.outer_lr)
+        self.iteration += n
 
     def adapt(
         self,

@@ -13,6 +13,7 @@ from mlpeft.meta import norm_statistics
 from mlpeft.meta.inner import Iterate, batch_gradients, grad_step, inner_steps
 from mlpeft.meta.support import Examples, PreparedSupport, SupportPlan, as_arrays
 from mlpeft.meta.task_axis import AllTasks, OneTask
+from mlpeft.meta.task_programs import TaskData, TaskPrograms, TaskResult
 from mlpeft.models.losses import accuracy, calibration_sums
 from mlpeft.models.pretrained.loss_positions import at_loss_positions
 
@@ -61,7 +62,8 @@ class Scorer:
     Args:
         functional: The model and its loss.
         inner: Settings of the inner loop at evaluation.
-        strategy: "loop" leaves it uncompiled; "vmap" takes all episodes at once.
+        strategy: "loop" leaves it uncompiled; "vmap" takes all episodes at once, and
+            "fused" has each episode's loop with its scorings in one native call.
         transductive: Whether the queries of an episode share a batch. If not, each
             query is classified alone, in a batch with the support set. It matters only
             where the state has no statistics of batch norms.
@@ -82,16 +84,19 @@ class Scorer:
         self.strategy: StrategyName = strategy
         self.alone = functional.uses_batch_statistics and not transductive
         self.calibrated = False
+        self._prepare()
+
+    def _prepare(self) -> None:
+        """Nothing is compiled yet."""
         self._one = self._functions(OneTask())
         self._all = self._functions(AllTasks())
+        self._programs: dict[tuple[int, ...], TaskPrograms] = {}
 
     def calibrate(self) -> None:
         """From now on, sum up the calibration of classifications as well."""
         if not self.calibrated:
             self.calibrated = True
-            # What was compiled before returns less.
-            self._one = self._functions(OneTask())
-            self._all = self._functions(AllTasks())
+            self._prepare()  # what was compiled before returns less
 
     def __call__(
         self,
@@ -115,6 +120,10 @@ class Scorer:
             SupportPlan.draw(inner, *episode[:2], make_rng, dropout=dropout)
             for episode, make_rng in zip(episodes, make_rngs, strict=True)
         ]
+        if self.strategy == "fused":
+            queries = [(np.asarray(e.query_x), np.asarray(e.query_y)) for e in episodes]
+            tasks = [TaskData(*pair) for pair in zip(plans, queries, strict=True)]
+            return self._natively(theta, state, tasks, tuple(steps), progress)
         shapes = {tuple(np.shape(part) for part in episode) for episode in episodes}
         if self.strategy == "vmap" and len(shapes) == 1:
             support = PreparedSupport.of(SupportPlan.stack(plans), as_arrays)
@@ -138,6 +147,38 @@ class Scorer:
         ]
         return cast("Scores", tuple(stacked))
 
+    def _natively(
+        self,
+        theta: MlxTree,
+        state: ParamTree,
+        tasks: Sequence[TaskData],
+        steps: tuple[int, ...],
+        progress: Callable[[int], None],
+    ) -> Scores:
+        """All episodes in native calls, see `TaskPrograms`."""
+        programs = self._programs.get(steps)
+        if programs is None:
+            along = partial(self._along, self._functions(OneTask(), plain=True), steps)
+            programs = TaskPrograms(self.functional, self.inner, along)
+            self._programs[steps] = programs
+        found = programs(theta, state, tasks, (), progress).each
+        kinds = len(found) // len(steps)
+        columns = [np.stack(found[kind::kinds], axis=1) for kind in range(kinds)]
+        return cast("Scores", (*columns, *[None] * (3 - kinds)))
+
+    def _along(
+        self,
+        functions: _Functions,
+        steps: tuple[int, ...],
+        theta: MlxTree,
+        state: ParamTree,
+        support: PreparedSupport,
+        query: Examples,
+    ) -> TaskResult:
+        """One episode's scores after each of some steps, one after the other."""
+        scored = self._scored(functions, theta, state, support, query, steps)
+        return TaskResult({}, tuple(part for scores in scored for part in scores))
+
     def _prepared(
         self, plan: SupportPlan, query_x: np.ndarray, query_y: np.ndarray
     ) -> tuple[PreparedSupport, Examples]:
@@ -156,6 +197,27 @@ class Scorer:
         steps: Sequence[int],
     ) -> Scores:
         """As in `__call__`, (steps, ...) or with a second axis of tasks."""
+        scored = self._scored(
+            functions, theta, state, support, query, steps, mx.async_eval
+        )
+        columns = [
+            np.stack([np.asarray(part) for part in column])
+            for column in zip(*scored, strict=True)
+        ]
+        missing = [None] * (3 - len(columns))
+        return cast("Scores", (*columns, *missing))
+
+    def _scored(
+        self,
+        functions: _Functions,
+        theta: MlxTree,
+        state: ParamTree,
+        support: PreparedSupport,
+        query: Examples,
+        steps: Sequence[int],
+        found: Callable[..., None] = lambda *_: None,
+    ) -> list[tuple[mx.array, ...]]:
+        """Scores after each of some steps; `found` is told what there is so far."""
         moments, statistics = norm_statistics.split(state)
         norms = [norm_statistics.at_step(statistics, k) for k in range(max(steps) + 1)]
 
@@ -166,18 +228,13 @@ class Scorer:
         points = inner_steps(step, start, support.steps(max(steps)))
         scored = []
         for number, (params, inner_state) in enumerate(points):
-            mx.async_eval(params, inner_state)
+            found(params, inner_state)
             if number in steps:
                 support_x = support.whole.x
-                found = functions.score(params, norms[number], support_x, *query)
-                scored.append(found)
-                mx.async_eval(scored[-1])
-        columns = [
-            np.stack([np.asarray(part) for part in column])
-            for column in zip(*scored, strict=True)
-        ]
-        missing = [None] * (3 - len(columns))
-        return cast("Scores", (*columns, *missing))
+                one = functions.score(params, norms[number], support_x, *query)
+                scored.append(one)
+                found(one)
+        return scored
 
     def _start(
         self,
@@ -209,8 +266,13 @@ class Scorer:
         plain = self.inner.make_optimizer()
         return self.functional.adaptation.optimizer(plain)
 
-    def _functions(self, axis: TaskAxis) -> _Functions:
-        """The functions for one task's arrays, or for all tasks' at once."""
+    def _functions(self, axis: TaskAxis, *, plain: bool = False) -> _Functions:
+        """The functions for one task's arrays, or for all tasks' at once.
+
+        Args:
+            axis: Which of the two.
+            plain: Whether to leave them uncompiled.
+        """
         functional = self.functional
         optimizer = self._optimizer()
         gradients = axis.gradients(partial(batch_gradients, functional, self.inner), {})
@@ -233,7 +295,7 @@ class Scorer:
             with functional.installed(), functional.norms.normalising(norms):
                 return axis.map(score_one)(params, support_x, *query)
 
-        if self.strategy == "loop":
+        if plain or self.strategy == "loop":
             return _Functions(axis, begin, step, score)
         return _Functions(axis, mx.compile(begin), mx.compile(step), mx.compile(score))
 

@@ -1,31 +1,37 @@
-"""Three ways to run the inner loops of a shard, with one result.
+"""Four ways to run the inner loops of a shard, with one result.
 
 loop      each operation is dispatched as Python meets it: slow, easy to debug
 compiled  one compiled inner loop, called task by task
 vmap      one compiled call for all tasks of the shard, vectorised over them
+fused     one native call for all tasks, see `mlpeft.fused`; on the CPU
 
 vmap pays for small multilayer perceptrons, where an operation costs more to start than
-to compute; convolutions and transformers gain nothing from it. The results agree to
-float32 rounding, and each strategy repeats its own bits.
+to compute, and fused pays more; convolutions and transformers gain nothing from vmap.
+The results agree to float32 rounding, and each strategy repeats its own bits.
 """
 
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 import mlx.core as mx
 import mlx.nn as nn
 import numpy as np
 
 from mlpeft.errors import ShapeError
+from mlpeft.fused import NoCompiler, find_compiler
 from mlpeft.meta import norm_statistics
+from mlpeft.meta.dropout import Dropouts
 from mlpeft.meta.imaml import Proximal
 from mlpeft.meta.inner import batch_gradients, inner_loop, last
 from mlpeft.meta.maml import meta_gradient
 from mlpeft.meta.reptile_serial import after_task
+from mlpeft.meta.state import join, split
 from mlpeft.meta.support import Examples, PreparedSupport, SupportPlan, as_arrays
 from mlpeft.meta.task_axis import AllTasks, OneTask
+from mlpeft.meta.task_programs import TaskPrograms, TaskResult
+from mlpeft.work import Displacement
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -34,21 +40,10 @@ if TYPE_CHECKING:
     from mlpeft.meta.functional import Functional
     from mlpeft.meta.inner import InnerLoop
     from mlpeft.meta.task_axis import TaskAxis
-    from mlpeft.params import MlxTree, ParamTree
+    from mlpeft.meta.task_programs import Iterated, TaskData
+    from mlpeft.params import Array, MlxTree, ParamTree
 
-StrategyName: TypeAlias = Literal["loop", "compiled", "vmap"]
-
-
-class TaskData(NamedTuple):
-    """One task, before anything is computed.
-
-    Attributes:
-        support: What its inner steps see.
-        query: Inputs and labels of the queries, NumPy; None: there are none.
-    """
-
-    support: SupportPlan
-    query: tuple[np.ndarray, np.ndarray] | None
+StrategyName: TypeAlias = Literal["loop", "compiled", "vmap", "fused"]
 
 
 class Course(NamedTuple):
@@ -80,10 +75,10 @@ class LoopResult(NamedTuple):
         query_loss: (tasks,) loss of the queries after adaptation; zeros without.
     """
 
-    total: MlxTree
+    total: ParamTree
     state: ParamTree
-    support_loss: mx.array
-    query_loss: mx.array
+    support_loss: Array
+    query_loss: Array
 
 
 if TYPE_CHECKING:
@@ -93,18 +88,32 @@ if TYPE_CHECKING:
 
 
 def choose_strategy(model: nn.Module, *, plain: bool = True) -> StrategyName:
-    """Vmap where every parameter belongs to a linear layer, else compiled.
+    """Fused or vmap where every parameter belongs to a linear layer, else compiled.
 
     A rule and not a measurement, so that a run makes the same choice, and with it the
-    same bits, each time.
+    same bits, each time. Fused needs a C compiler.
 
     Args:
         model: Any module.
         plain: Whether its gradients are computed without what cannot be vectorised.
     """
+    otherwise = without_fused(model, plain=plain)
+    dropout = bool(Dropouts(model))
+    fused = otherwise == "vmap" and not dropout and fused_problem() is None
+    return "fused" if fused else otherwise
+
+
+def without_fused(model: nn.Module, *, plain: bool = True) -> StrategyName:
+    """As `choose_strategy`, where fused cannot be had."""
     owners = [module for module in model.modules() if _own_arrays(module)]
     linear = all(isinstance(module, nn.Linear) for module in owners)
     return "vmap" if plain and owners and linear else "compiled"
+
+
+def fused_problem() -> str | None:
+    """Why this machine cannot run the strategy fused; None: it can."""
+    compiler = find_compiler()
+    return compiler.reason if isinstance(compiler, NoCompiler) else None
 
 
 def _own_arrays(module: nn.Module) -> bool:
@@ -134,8 +143,12 @@ class InnerLoops:
         self.algorithm = algorithm
         self.strategy = strategy
         build = self._build_gradient if algorithm.only_gradient else self._build
-        self._one = build(OneTask())
+        one = build(OneTask())
+        self._fused = TaskPrograms(functional, inner, partial(_task_result, one))
+        self._one = one if strategy == "loop" else mx.compile(one)
         self._all = build(AllTasks())
+        if strategy != "loop":
+            self._all = mx.compile(self._all)
 
     @property
     def takes_second_derivatives(self) -> bool:
@@ -166,6 +179,8 @@ class InnerLoops:
                 "this algorithm learns from queries, and the episodes have none; set "
                 "task_distribution.train_query_size, or take algorithm reptile"
             )
+        if self.strategy == "fused":
+            return self._natively(theta, state, tasks, progress, course)
         together = self.strategy == "vmap" and not self.algorithm.serial
         if together and _same_shapes(tasks):
             result = self._all(theta, state, *_stacked(tasks), *course.arguments())
@@ -195,6 +210,46 @@ class InnerLoops:
         return LoopResult(
             total, carried, mx.stack(list(support)), mx.stack(list(query_losses))
         )
+
+    def iterate(
+        self, theta: ParamTree, tasks: Sequence[TaskData], lrs: np.ndarray
+    ) -> Iterated | None:
+        """Several meta-iterations in one native call, see `TaskPrograms.iterate`.
+
+        None: not with this strategy or algorithm.
+        """
+        algorithm = self.algorithm
+        if self.strategy != "fused" or algorithm.serial or self.inner.carries:
+            return None
+        from_theta = algorithm.displacement is Displacement.FROM_THETA
+        return self._fused.iterate(theta, tasks, lrs, from_theta=from_theta)
+
+    def _natively(
+        self,
+        theta: MlxTree,
+        state: ParamTree,
+        tasks: Sequence[TaskData],
+        progress: Callable[[int], None],
+        course: Course,
+    ) -> LoopResult:
+        """The tasks in one native call, or one by one where each moves theta."""
+        weights = [] if course.loss_weights is None else [course.loss_weights]
+        if not self.algorithm.serial:
+            found = self._fused(theta, state, tasks, weights, progress)
+            return LoopResult(*split(found.summed), *found.each)
+        many, losses = len(tasks), []
+        for number, task in enumerate(tasks, 1):
+            found = self._fused(theta, state, [task], weights)
+            adapted, state = split(found.summed)
+            theta = after_task(theta, adapted, course.outer_lr)
+            losses.append(found.each)
+            progress(number)
+        support, query = (np.concatenate(part) for part in zip(*losses, strict=True))
+        theta, state = (
+            {name: leaf * many for name, leaf in tree.items()}
+            for tree in (theta, state)
+        )
+        return LoopResult(theta, state, support, query)
 
     def _prepared(self, task: TaskData) -> tuple[PreparedSupport, Examples | None]:
         """One task as the model takes it."""
@@ -250,9 +305,7 @@ class InnerLoops:
                 losses["query"],
             )
 
-        if self.algorithm.through_steps:
-            run = self._build_through(axis)
-        return run if self.strategy == "loop" else mx.compile(run)
+        return self._build_through(axis) if self.algorithm.through_steps else run
 
     def _build_gradient(self, axis: TaskAxis) -> InnerLoopFunction:
         """Likewise, where a task takes no step: the gradient of its batch at theta."""
@@ -280,7 +333,7 @@ class InnerLoops:
                 mx.zeros_like(loss),
             )
 
-        return run if self.strategy == "loop" else mx.compile(run)
+        return run
 
     def _build_through(self, axis: TaskAxis) -> InnerLoopFunction:
         """Likewise, where a task returns the gradient through its steps."""
@@ -311,6 +364,13 @@ class InnerLoops:
             )
 
         return run
+
+
+def _task_result(run: InnerLoopFunction, *arguments: Any) -> TaskResult:
+    """What an inner loop gives, for `TaskPrograms`."""
+    found = run(*arguments)
+    summed = join(found.total, found.state)
+    return TaskResult(summed, (found.support_loss, found.query_loss))
 
 
 def _stacked(tasks: Sequence[TaskData]) -> tuple[PreparedSupport, Examples | None]:

@@ -120,6 +120,14 @@ class SupportPlan:
         places = np.arange(order.size).reshape(order.shape)
         return SupportPlan(self.x[seen], self.y[seen], places, self.keys)
 
+    @property
+    def in_order(self) -> bool:
+        """Whether the steps see the support set of one task from first to last."""
+        order = self.order
+        if order is None or order.size != len(self.x):
+            return False
+        return bool((order.ravel() == np.arange(order.size)).all())
+
     def seen_by(self, step: int) -> tuple[np.ndarray, np.ndarray]:
         """Inputs and labels that a step sees."""
         if self.order is None:

@@ -27,7 +27,7 @@ from mlpeft.training.accepted import Accepted
 from mlpeft.training.executor import LocalExecutor
 from mlpeft.training.plan import train_shards, validation_shards
 from mlpeft.training.run_files import locked
-from mlpeft.training.run_folder import open_run, run_folder
+from mlpeft.training.run_folder import as_begun, open_run, run_folder
 from mlpeft.training.runner import ShardRunner
 from mlpeft.training.staleness import ThetaHistory
 from mlpeft.work import ClosesEarly, RoundInterruptedError, TakesSteps
@@ -117,7 +117,7 @@ def train(
     """
     # The folder comes first: building tasks and model can take long, for nothing.
     with locked(run_folder(config)):
-        runner = runner or ShardRunner.from_config(config)
+        runner = runner or ShardRunner.from_config(as_begun(config))
         run = open_run(runner, resume=resume)
         return train_run(
             run,

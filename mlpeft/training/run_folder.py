@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlpeft import params
 from mlpeft.config import RunConfig, parse_yaml
-from mlpeft.errors import CheckpointError
+from mlpeft.errors import CheckpointError, MlpeftError
 from mlpeft.meta.compression import Compression
 from mlpeft.meta.outer import OuterStep
 from mlpeft.platform.home import expanded
@@ -155,6 +155,26 @@ class Run:
 def run_folder(config: RunConfig) -> Path:
     """The folder of a run: `paths.checkpoint_dir / run.name`."""
     return expanded(config.paths.checkpoint_dir) / config.run.name
+
+
+def as_begun(config: RunConfig) -> RunConfig:
+    """The configuration, with what it leaves open as it was when its run began.
+
+    A newer mlpeft, or this machine, may choose another strategy, which has other bits.
+
+    Args:
+        config: Before `auto` is resolved.
+    """
+    file = run_folder(config) / "config.yaml"
+    if config.compute.strategy != "auto" or not file.is_file():
+        return config
+    try:
+        begun = RunConfig.from_dict(parse_yaml(file.read_text(encoding="utf-8")))
+    except (MlpeftError, OSError, UnicodeError):
+        return config  # opening the run tells what is wrong
+    strategy = begun.compute.strategy
+    compute = config.compute.model_copy(update={"strategy": strategy})
+    return config.model_copy(update={"compute": compute})
 
 
 def open_run(runner: ShardRunner, *, resume: bool | None) -> Run:

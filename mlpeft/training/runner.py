@@ -6,6 +6,7 @@ the same bits.
 
 from __future__ import annotations
 
+import logging
 from functools import partial
 from typing import TYPE_CHECKING, Self
 
@@ -18,7 +19,12 @@ from mlpeft.meta.compression import Compression
 from mlpeft.meta.engine import Engine
 from mlpeft.meta.inner import InnerLoop, eval_steps
 from mlpeft.meta.outer import OuterStep
-from mlpeft.meta.strategies import Course, choose_strategy
+from mlpeft.meta.strategies import (
+    Course,
+    choose_strategy,
+    fused_problem,
+    without_fused,
+)
 from mlpeft.models.build import base_dtype, build_model
 from mlpeft.models.losses import cross_entropy_loss, mse_loss
 from mlpeft.platform import compile_notice, set_blas_threads
@@ -38,6 +44,8 @@ if TYPE_CHECKING:
     from mlpeft.tasks.build import Tasks, TaskSplits
     from mlpeft.tasks.episode import Episode
     from mlpeft.work import Shard
+
+log = logging.getLogger("mlpeft.train")
 
 
 def result_schema(config: RunConfig) -> ResultSchema:
@@ -258,13 +266,22 @@ def resolved(config: RunConfig, model: nn.Module) -> RunConfig:
     """
     compute = config.compute
     strategy = compute.strategy
+    whole = config.meta_learning.inner_micro_batch is None
+    plain = whole and not compute.gradient_checkpointing
     if strategy == "auto":
-        whole = config.meta_learning.inner_micro_batch is None
-        plain = whole and not compute.gradient_checkpointing
         strategy = choose_strategy(model, plain=plain)
+    elif strategy == "fused" and (problem := fused_problem()):
+        strategy = without_fused(model, plain=plain)
+        log.warning(
+            "compute.strategy fused cannot be had here: %s; %s instead",
+            problem,
+            strategy,
+        )
     size = compute.shard_size
     if size is None:
-        vectorised = strategy == "vmap" and config.meta_learning.aggregation == "mean"
+        vectorised = (
+            strategy in {"vmap", "fused"} and config.meta_learning.aggregation == "mean"
+        )
         serial = ALGORITHMS[config.meta_learning.algorithm].serial
         together = vectorised or serial
         size = config.meta_learning.meta_batch_size if together else 1

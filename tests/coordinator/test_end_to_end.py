@@ -23,6 +23,13 @@ def test_two_in_process_workers_end_in_the_bytes_of_one_process(cluster, serial_
     assert cluster.theta() == serial_theta()
 
 
+def test_native_code_gives_the_bytes_of_one_process(cluster, serial_theta):
+    fused = "--set=compute.strategy=fused"
+    coordinator = cluster.coordinator(fused, "--local-workers", "2")
+    assert coordinator.end() == 0, coordinator.text
+    assert cluster.theta() == serial_theta(fused)
+
+
 def test_a_robust_rule_gives_the_bytes_of_one_process(cluster, serial_theta):
     median = "--set=meta_learning.aggregation=coordinate_median"
     coordinator = cluster.coordinator(median, "--local-workers", "2")

@@ -154,7 +154,7 @@ def config(folder=".", rule="coordinate_median", **changes):
 def test_a_shard_has_one_task_under_a_robust_rule_unless_told_otherwise():
     runner = ShardRunner.from_config(config())
     assert (runner.config.compute.strategy, runner.config.compute.shard_size) == (
-        "vmap",
+        "fused",
         1,
     )
     assert ShardRunner.from_config(config(rule="mean")).config.compute.shard_size == 4

@@ -179,8 +179,11 @@ def test_a_model_that_does_not_vmap_falls_back_to_the_compiled_loop(caplog):
 
 
 def test_the_strategy_follows_from_the_layers():
-    assert choose_strategy(SimpleClassifier()) == "vmap"
-    assert choose_strategy(LinearClassifier()) == "vmap"
+    assert choose_strategy(SimpleClassifier()) == "fused"
+    assert choose_strategy(LinearClassifier()) == "fused"
+    assert choose_strategy(SimpleClassifier(), plain=False) == "compiled"
+    dropout = nn.Sequential(nn.Linear(2, 2), nn.Dropout(0.5))
+    assert choose_strategy(dropout) == "vmap"  # masks are not in its table
     assert choose_strategy(Conv4(image_size=8, filters=4)) == "compiled"
     assert choose_strategy(nn.Sequential(nn.Linear(2, 2), nn.LayerNorm(2))) == (
         "compiled"

@@ -140,7 +140,7 @@ def test_the_last_meta_state_is_saved_and_the_best_is_named(tmp_path):
     assert params.digest(found.meta) == params.digest(result.meta)
     assert checkpoint.best(result.run_dir) is not None
     kept = RunConfig.load(result.run_dir / "config.yaml")
-    assert kept.compute.strategy == "vmap"
+    assert kept.compute.strategy == "fused"
     assert kept.compute.shard_size == 4
 
 

@@ -59,12 +59,16 @@ def _tanh(x: mx.array) -> mx.array:
     return x * top / bottom
 
 
+def _plain_tanh(x: mx.array) -> mx.array:
+    return mx.tanh(x)
+
+
 def _tanh_vjp(_: Sequence[mx.array], dy: mx.array, y: mx.array) -> mx.array:
     return dy * (1.0 - mx.square(y))
 
 
 _RELU = batched(_relu, _relu_vjp)
-_TANH = batched(_tanh, _tanh_vjp)
+_TANH = batched(_tanh, _tanh_vjp, _plain_tanh)
 
 
 Coefficients: TypeAlias = tuple[float, float, float, float, float, float]
@@ -141,9 +145,13 @@ def gelu(x: mx.array) -> mx.array:
 
 def _gelu(x: mx.array) -> mx.array:
     if has_vector_functions():
-        output: mx.array = nn.gelu(x)
-        return output
+        return _plain_gelu(x)
     return x * (0.5 + odd_ratio(x, _PHI_END, _PHI_TOP, _PHI_BOTTOM))
+
+
+def _plain_gelu(x: mx.array) -> mx.array:
+    output: mx.array = nn.gelu(x)
+    return output
 
 
 def _gelu_vjp(primals: mx.array, dy: mx.array, _: mx.array) -> mx.array:
@@ -160,7 +168,7 @@ def _slope(x: mx.array) -> mx.array:
     return 0.5 + odd_ratio(x, _SLOPE_END, _SLOPE_TOP, _SLOPE_BOTTOM)
 
 
-_GELU = batched(_gelu, _gelu_vjp)
+_GELU = batched(_gelu, _gelu_vjp, _plain_gelu)
 
 gelu_forward: Final[Callable[[mx.array], mx.array]] = mx.compile(_gelu)
 """`gelu` where no gradient is asked for: one pass over memory in place of thirty.

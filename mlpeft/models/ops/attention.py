@@ -80,5 +80,9 @@ def _exp(x: mx.array) -> mx.array:
     return mx.maximum(1.0 + d, 0.0)
 
 
-_SOFTMAX = differentiable(_softmax, _softmax_vjp)
+def _plain_softmax(scores: mx.array, mask: mx.array) -> mx.array:
+    return mx.softmax(mx.where(mask, scores, _MASKED), axis=-1)
+
+
+_SOFTMAX = differentiable(_softmax, _softmax_vjp, _plain_softmax)
 _SOFTMAX_FORWARD = mx.compile(_softmax)

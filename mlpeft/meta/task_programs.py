@@ -1,0 +1,320 @@
+"""Inner loops as native code: one program for all tasks of a shard.
+
+The strategy `fused`. A function of one task's arrays is compiled once for each shape;
+all of its steps, queries and the algorithm's own part are then one call for all tasks.
+Each task is computed by itself, and what is summed is summed in their order, so bits do
+not depend on which tasks are computed together.
+"""
+
+from __future__ import annotations
+
+from time import perf_counter
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+
+import mlx.core as mx
+import numpy as np
+
+from mlpeft.fused import Program, Unsupported
+from mlpeft.meta.support import Batch, Examples, PreparedSupport
+from mlpeft.models.ops.transforms import plain_forms
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from mlpeft.meta.functional import Functional
+    from mlpeft.meta.inner import InnerLoop
+    from mlpeft.meta.support import StepInput, SupportPlan
+    from mlpeft.params import Array, MlxTree, NumpyTree
+
+    TaskFunction: TypeAlias = Callable[..., "TaskResult"]
+    """`(theta, state, support, query, *others)` of one task's arrays."""
+
+_DOUBLE = np.dtype(np.float64)
+LONG_CALL_S = 0.2
+"""A call that takes longer is made task by task, so that it can be interrupted."""
+
+
+class TaskData(NamedTuple):
+    """One task, before anything is computed.
+
+    Attributes:
+        support: What its inner steps see.
+        query: Inputs and labels of the queries, NumPy; None: there are none.
+    """
+
+    support: SupportPlan
+    query: tuple[np.ndarray, np.ndarray] | None
+
+
+class TaskResult(NamedTuple):
+    """What a function gives for one task.
+
+    Attributes:
+        summed: Arrays that are summed over tasks, by name.
+        each: Arrays that every task has of its own.
+    """
+
+    summed: MlxTree
+    each: tuple[mx.array, ...]
+
+
+class ShardResult(NamedTuple):
+    """What it gives for a shard.
+
+    Attributes:
+        summed: Sums over tasks, in their order.
+        each: (tasks, ...) each.
+    """
+
+    summed: NumpyTree
+    each: list[np.ndarray]
+
+
+class Iterated(NamedTuple):
+    """What several meta-iterations came to.
+
+    Attributes:
+        theta: After the last.
+        each: (meta-iterations tasks, ...) each: arrays that every task has of its own.
+        moved: (meta-iterations,) Euclidean norms of theta's changes.
+    """
+
+    theta: NumpyTree
+    each: list[np.ndarray]
+    moved: np.ndarray
+
+
+class _Compiled(NamedTuple):
+    """A program, and the names of what it sums."""
+
+    program: Program
+    names: list[str]
+
+
+class TaskPrograms:
+    """A function of one task, compiled for each shape of its arguments.
+
+    Args:
+        functional: The model; what it prepares outside of the graph is not taken.
+        inner: Settings of the inner loop.
+        function: Of one task.
+    """
+
+    def __init__(
+        self, functional: Functional, inner: InnerLoop, function: TaskFunction
+    ) -> None:
+        self._functional = functional
+        self._inner = inner
+        self._function = function
+        self._compiled: dict[object, _Compiled] = {}
+        self._task_s = 0.0
+
+    def __call__(
+        self,
+        theta: Mapping[str, Array],
+        state: Mapping[str, Array],
+        tasks: Sequence[TaskData],
+        others: Sequence[Array] = (),
+        progress: Callable[[int], None] = lambda _: None,
+    ) -> ShardResult:
+        """Compute some tasks.
+
+        Args:
+            theta: Meta-parameters; the same for all.
+            state: Carried inner state; likewise.
+            tasks: At least one.
+            others: Further arguments; likewise.
+            progress: Called with the number of tasks done whenever some are; it may
+                raise to drop the rest.
+
+        Raises:
+            Unsupported: If the function cannot be compiled.
+        """
+        shared = [_native(a) for a in (*theta.values(), *state.values(), *others)]
+        own = [_arrays(task) for task in tasks]
+        together = self._task_s * len(tasks) < LONG_CALL_S and _alike(own)
+        groups = [own] if together else [[one] for one in own]
+        done, result = 0, None
+        for group in groups:
+            part = self._run(tuple(theta), tuple(state), shared, group, tasks[done])
+            result = part if result is None else _joined(result, part)
+            done += len(group)
+            progress(done)
+        if result is None:
+            raise AssertionError
+        return result
+
+    def iterate(
+        self,
+        theta: Mapping[str, Array],
+        tasks: Sequence[TaskData],
+        lrs: np.ndarray,
+        *,
+        from_theta: bool,
+    ) -> Iterated | None:
+        """Several meta-iterations of gradient descent in one call.
+
+        Args:
+            theta: Meta-parameters to begin with.
+            tasks: Those of all meta-iterations, as many of each.
+            lrs: (meta-iterations,) outer step sizes, float32.
+            from_theta: Whether the step is towards what the tasks give, as Reptile's,
+                in place of against it.
+
+        Returns:
+            None: the tasks are not alike, or more than theta is summed over them.
+
+        Raises:
+            Unsupported: If the function cannot be compiled.
+        """
+        shared = [_native(leaf) for leaf in theta.values()]
+        own = [_arrays(task) for task in tasks]
+        if not _alike(own):
+            return None
+        names = tuple(theta)
+        compiled = self._for(names, (), shared, own[0], tasks[0])
+        if tuple(compiled.names) != names:
+            return None
+        # Arrays of one shape and type: np.stack gives the same, slowly.
+        columns = map(np.array, zip(*own, strict=True))
+        flags = (True,) * len(shared) + (False,) * len(own[0])
+        leaves, each, moved = compiled.program.iterate(
+            [*shared, *columns], flags, lrs, from_theta=from_theta
+        )
+        return Iterated(dict(zip(names, leaves, strict=True)), each, moved)
+
+    def _run(
+        self,
+        theta: tuple[str, ...],
+        state: tuple[str, ...],
+        shared: list[np.ndarray],
+        group: list[list[np.ndarray]],
+        example: TaskData,
+    ) -> ShardResult:
+        """Compute tasks whose arrays are alike."""
+        first = group[0]
+        compiled = self._for(theta, state, shared, first, example)
+        # Arrays of one shape and type: np.stack gives the same, slowly.
+        columns = first if len(group) == 1 else map(np.array, zip(*group, strict=True))
+        flags = (True,) * len(shared) + (False,) * len(first)
+        begun = perf_counter()
+        outputs = compiled.program([*shared, *columns], flags, len(group))
+        self._task_s = (perf_counter() - begun) / len(group)
+        names = compiled.names
+        summed = dict(zip(names, outputs, strict=False))
+        return ShardResult(summed, outputs[len(names) :])
+
+    def _for(
+        self,
+        theta: tuple[str, ...],
+        state: tuple[str, ...],
+        shared: list[np.ndarray],
+        own: list[np.ndarray],
+        example: TaskData,
+    ) -> _Compiled:
+        """The program for arguments like these."""
+        key = (theta, state, _kinds(shared), _kinds(own), _steps(example.support))
+        found = self._compiled.get(key)
+        if found is None:
+            found = self._compiled[key] = self._compile(
+                theta, state, [*shared, *own], len(shared), example
+            )
+        return found
+
+    def _compile(
+        self,
+        theta: tuple[str, ...],
+        state: tuple[str, ...],
+        examples: list[np.ndarray],
+        shared: int,
+        task: TaskData,
+    ) -> _Compiled:
+        """Trace the function and compile it."""
+        if self._functional.prepares:
+            raise Unsupported("the model prepares its inputs outside of the graph")
+        names: list[str] = []
+        many = 0
+
+        def flat(*arrays: mx.array) -> tuple[mx.array, ...]:
+            nonlocal many
+            common, own = arrays[:shared], arrays[shared:]
+            trees = dict(zip(theta, common, strict=False))
+            carried = dict(zip(state, common[len(theta) :], strict=False))
+            others = common[len(theta) + len(state) :]
+            support, query = _rebuilt(own, task, self._inner)
+            result = self._function(trees, carried, support, query, *others)
+            names[:] = result.summed
+            many = len(names)
+            return (*result.summed.values(), *result.each)
+
+        with plain_forms():
+            examples_ = [mx.array(one) for one in examples]
+            program = Program(flat, examples_, summed=lambda: many)
+        return _Compiled(program, names)
+
+
+def _arrays(task: TaskData) -> list[np.ndarray]:
+    """A task's arrays, in the order of `_rebuilt`."""
+    plan = task.support
+    arrays = [plan.x, plan.y]
+    if plan.order is not None and not plan.in_order:
+        arrays += [plan.x[plan.order.ravel()], plan.y[plan.order.ravel()]]
+    if plan.keys is not None:
+        arrays.append(plan.keys)
+    arrays += task.query or ()
+    return [_native(one) for one in arrays]
+
+
+def _rebuilt(
+    arrays: Sequence[mx.array], task: TaskData, inner: InnerLoop
+) -> tuple[PreparedSupport, Examples | None]:
+    """What the arrays of a task like this one are of."""
+    plan, remaining = task.support, list(arrays)
+    whole = remaining.pop(0), remaining.pop(0)
+    seen = whole
+    steps, size = 1, len(plan.x)
+    if plan.order is not None:
+        steps, size = plan.order.shape
+        if not plan.in_order:
+            seen = remaining.pop(0), remaining.pop(0)
+    keys = None if plan.keys is None else remaining.pop(0)
+    batches = []
+    for start in range(0, steps * size, size):
+        x, y = (part[start : start + size] for part in seen)
+        batches.append(Batch(_parts(x, inner.micro_batch), y))
+    query = None if task.query is None else Examples(*remaining)
+    return PreparedSupport(Examples(*whole), batches, keys), query
+
+
+def _parts(x: mx.array, micro_batch: int | None) -> StepInput:
+    """The inputs of a step; a list of them if it has several micro-batches."""
+    if micro_batch is None or micro_batch >= len(x):
+        return x
+    return [x[i : i + micro_batch] for i in range(0, len(x), micro_batch)]
+
+
+def _steps(plan: SupportPlan) -> tuple[int, ...] | None:
+    return None if plan.order is None else plan.order.shape
+
+
+def _native(array: Array) -> np.ndarray:
+    """As MLX would take it, in C order."""
+    found: np.ndarray = np.asarray(array, order="C")
+    return found.astype(np.float32) if found.dtype == _DOUBLE else found
+
+
+def _kinds(arrays: Sequence[np.ndarray]) -> tuple[object, ...]:
+    return tuple((array.shape, array.dtype) for array in arrays)
+
+
+def _alike(own: Sequence[Sequence[np.ndarray]]) -> bool:
+    """Whether the tasks' arrays can be stacked."""
+    kinds = _kinds(own[0])
+    return all(_kinds(one) == kinds for one in own[1:])
+
+
+def _joined(first: ShardResult, second: ShardResult) -> ShardResult:
+    """The results of tasks and of those after them."""
+    summed = {name: leaf + second.summed[name] for name, leaf in first.summed.items()}
+    pairs = zip(first.each, second.each, strict=True)
+    return ShardResult(summed, [np.concatenate(pair) for pair in pairs])
