@@ -10,9 +10,13 @@ reason, and the caller goes another way, as everybody with the same function doe
 machine that cannot compile what others can raises `CompilerFailed`.
 """
 
-from mlpeft.fused.compiler import Compiler, NoCompiler, find_compiler
-from mlpeft.fused.graph import CompilerFailed, Unsupported
-from mlpeft.fused.program import Program
+from mlpeft.platform import prepare
+
+prepare()  # before any module in here imports mlx.core
+
+from mlpeft.fused.compiler import Compiler, NoCompiler, find_compiler  # noqa: E402
+from mlpeft.fused.graph import CompilerFailed, Unsupported  # noqa: E402
+from mlpeft.fused.program import Program  # noqa: E402
 
 __all__ = [
     "Compiler",
