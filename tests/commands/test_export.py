@@ -36,8 +36,8 @@ def test_a_start_goes_out_and_comes_back(tmp_path):
     ("words", "told"),
     [
         (
-            ["--format", "onnx", "--checkpoint", "x"],
-            "'onnx' is not one of mlx-lm",
+            ["--format", "pickle", "--checkpoint", "x"],
+            "'pickle' is not one of mlx-lm",
         ),
         (["--format", "peft"], "one of --checkpoint RUN and --adapter"),
         (

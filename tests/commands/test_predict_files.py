@@ -65,9 +65,7 @@ def test_what_does_not_go_together_is_told(adapter, table):
     assert "not both" in invoke(*same, "a text", code=2)
     words = ["adapt", "--support", table, "--output", "x"]
     assert "give one of the two" in invoke(*words, code=2)
-    assert "--steps, --config" in invoke(
-        *words, "--start", "none", "--steps", 3, code=2
-    )
+    assert "--config" in invoke(*words, "--start", "none", "--config", table, code=2)
 
 
 def test_the_starts_are_listed():
