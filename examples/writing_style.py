@@ -39,8 +39,9 @@ def main(run: str = RUN) -> None:
     known = people.examples[name][:MESSAGES]
     asked = people.examples[name][MESSAGES : MESSAGES + PROMPTS]
     inner = InnerLoop.from_config(trained.config.meta_learning)
+    model = bare_model(trained.config)
     random = dataclasses.replace(
-        trained, meta=state.initial(get_params(bare_model(trained.config)), inner)
+        trained, meta=state.initial(get_params(model), inner, model)
     )
     pairs = [(message.prompt, message.completion) for message in known]
     writers = {

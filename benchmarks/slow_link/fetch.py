@@ -23,7 +23,7 @@ BLOB = "0" * 64
 
 async def fetch(address: str, size_bytes: int) -> dict[str, float]:
     """Seconds until the file is there."""
-    protocol, mlpeft, mlx = dataclasses.astuple(fingerprint.own_versions())
+    protocol, mlpeft, mlx, *_ = dataclasses.astuple(fingerprint.own_versions())
     request = JoinRequest(protocol, mlpeft, mlx, "w0", "w0")
     link, got, breaks = GrpcLink(address), 0, 0
     start = time.perf_counter()
