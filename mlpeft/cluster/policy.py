@@ -135,7 +135,7 @@ def shards_needed(cluster: ClusterSection, shards: Sequence[Shard]) -> int | Non
         cluster: The run's `cluster` section.
         shards: Of the round; of mode async twice as many as it returns.
     """
-    if shards[0].kind is not Kind.TRAIN:
+    if not shards or shards[0].kind is not Kind.TRAIN:
         return None
     match cluster.mode:
         case "sync":
