@@ -15,6 +15,7 @@ from mlpeft.meta.support import Examples, PreparedSupport, SupportPlan, as_array
 from mlpeft.meta.task_axis import AllTasks, OneTask
 from mlpeft.meta.task_programs import TaskData, TaskPrograms, TaskResult
 from mlpeft.models.losses import accuracy, calibration_sums
+from mlpeft.models.ops.compiled import compiled
 from mlpeft.models.pretrained.loss_positions import at_loss_positions
 
 if TYPE_CHECKING:
@@ -297,7 +298,7 @@ class Scorer:
 
         if plain or self.strategy == "loop":
             return _Functions(axis, begin, step, score)
-        return _Functions(axis, mx.compile(begin), mx.compile(step), mx.compile(score))
+        return _Functions(axis, compiled(begin), compiled(step), compiled(score))
 
     def _score(
         self,

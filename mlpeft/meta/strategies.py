@@ -31,6 +31,7 @@ from mlpeft.meta.state import join, split
 from mlpeft.meta.support import Examples, PreparedSupport, SupportPlan, as_arrays
 from mlpeft.meta.task_axis import AllTasks, OneTask
 from mlpeft.meta.task_programs import TaskPrograms, TaskResult
+from mlpeft.models.ops.compiled import compiled
 from mlpeft.work import Displacement
 
 if TYPE_CHECKING:
@@ -145,10 +146,10 @@ class InnerLoops:
         build = self._build_gradient if algorithm.only_gradient else self._build
         one = build(OneTask())
         self._fused = TaskPrograms(functional, inner, partial(_task_result, one))
-        self._one = one if strategy == "loop" else mx.compile(one)
+        self._one = one if strategy == "loop" else compiled(one)
         self._all = build(AllTasks())
         if strategy != "loop":
-            self._all = mx.compile(self._all)
+            self._all = compiled(self._all)
 
     @property
     def takes_second_derivatives(self) -> bool:

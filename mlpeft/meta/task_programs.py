@@ -16,6 +16,7 @@ import numpy as np
 
 from mlpeft.fused import Program, Unsupported
 from mlpeft.meta.support import Batch, Examples, PreparedSupport
+from mlpeft.models.ops.compiled import MOST_SHAPES
 from mlpeft.models.ops.transforms import plain_forms
 
 if TYPE_CHECKING:
@@ -93,6 +94,8 @@ class _Compiled(NamedTuple):
 
 class TaskPrograms:
     """A function of one task, compiled for each shape of its arguments.
+
+    Of more than `MOST_SHAPES` programs those used longest ago are dropped.
 
     Args:
         functional: The model; what it prepares outside of the graph is not taken.
@@ -214,11 +217,12 @@ class TaskPrograms:
     ) -> _Compiled:
         """The program for arguments like these."""
         key = (theta, state, _kinds(shared), _kinds(own), _steps(example.support))
-        found = self._compiled.get(key)
+        found = self._compiled.pop(key, None)
         if found is None:
-            found = self._compiled[key] = self._compile(
-                theta, state, [*shared, *own], len(shared), example
-            )
+            found = self._compile(theta, state, [*shared, *own], len(shared), example)
+        self._compiled[key] = found  # the last one: used most recently
+        if len(self._compiled) > MOST_SHAPES:
+            self._compiled.pop(next(iter(self._compiled)), None)
         return found
 
     def _compile(

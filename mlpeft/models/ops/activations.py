@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 import mlx.core as mx
 import mlx.nn as nn
 
+from mlpeft.models.ops.compiled import compiled
 from mlpeft.models.ops.transforms import batched
 
 if TYPE_CHECKING:
@@ -170,7 +171,7 @@ def _slope(x: mx.array) -> mx.array:
 
 _GELU = batched(_gelu, _gelu_vjp, _plain_gelu)
 
-gelu_forward: Final[Callable[[mx.array], mx.array]] = mx.compile(_gelu)
+gelu_forward: Final[Callable[[mx.array], mx.array]] = compiled(_gelu)
 """`gelu` where no gradient is asked for: one pass over memory in place of thirty.
 
 Not shapeless: that kernel computes an index for each element, and is no faster.

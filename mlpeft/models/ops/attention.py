@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 import mlx.core as mx
 
 from mlpeft.models.ops.activations import has_vector_functions
+from mlpeft.models.ops.compiled import compiled
 from mlpeft.models.ops.transforms import differentiable
 
 if TYPE_CHECKING:
@@ -85,4 +86,4 @@ def _plain_softmax(scores: mx.array, mask: mx.array) -> mx.array:
 
 
 _SOFTMAX = differentiable(_softmax, _softmax_vjp, _plain_softmax)
-_SOFTMAX_FORWARD = mx.compile(_softmax)
+_SOFTMAX_FORWARD = compiled(_softmax)
