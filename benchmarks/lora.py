@@ -91,7 +91,7 @@ def _rows(
     args: argparse.Namespace, threads: int, layers: int, episodes: list[Written]
 ) -> None:
     """A row an episode, from processes that all of them share."""
-    given = {"threads": threads, "layers": layers}
+    given = told(threads, layers)
     own = Path(sys.executable)
     with ExitStack() as stack:
         sides = [
@@ -130,15 +130,25 @@ def _cells(
     return [*cells, f"{1e3 * flops(episode.tokens, layers) / fastest:.0f}", ratio]
 
 
+def told(threads: int, layers: int) -> dict[str, Any]:
+    """What a side is told when it starts."""
+    model = str(model_folder(WEIGHTS))
+    return {"threads": threads, "layers": layers, "model": model, "classes": CLASSES}
+
+
 class Peer:
     """A process that serves steps, see `step_server.py`.
+
+    Args:
+        python: The interpreter of its environment.
+        module: What it runs, of this folder.
+        given: What the module is told: `threads`, and what it asks for.
 
     Attributes:
         peak_mb: Its peak memory, as last told.
     """
 
     def __init__(self, python: Path, module: str, given: dict[str, Any]) -> None:
-        given = given | {"model": str(model_folder(WEIGHTS)), "classes": CLASSES}
         count = str(given["threads"])
         threads = {f"{name}_NUM_THREADS": count for name in ("OMP", "MKL", "OPENBLAS")}
         self.peak_mb = float("nan")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 # Before mlx.core: mlpeft loads a BLAS that MLX then uses.
@@ -24,7 +25,12 @@ from mlpeft.peft.wrap import wrap
 from mlpeft.platform import set_blas_threads
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from benchmarks.step_server import Step
+
+SHAPES = [(384, 384)] * 4 + [(384, 1536), (1536, 384)]
+"""Inputs and outputs of the linear layers in one of MiniLM's."""
 
 
 def main() -> None:
@@ -62,16 +68,16 @@ def main() -> None:
 
         return step
 
-    serve(make_step, product_speed)
+    serve(make_step, partial(product_speed, SHAPES))
 
 
-def product_speed(tokens: int) -> float:
-    """Floating point operations a second of the products of MiniLM's layers.
+def product_speed(shapes: Iterable[tuple[int, int]], tokens: int) -> float:
+    """Floating point operations a second of the products of linear layers.
 
     Args:
+        shapes: Their inputs and outputs.
         tokens: Rows of the products.
     """
-    shapes = [(384, 384)] * 4 + [(384, 1536), (1536, 384)]
     pairs = [
         (mx.random.normal((tokens, m)), mx.random.normal((m, n))) for m, n in shapes
     ]

@@ -1,11 +1,14 @@
-"""The process side of `lora.py`: times a step as often as it is asked to.
+"""A side of `lora.py` or `lora_mlx_lm.py`: times a step as often as it is asked to.
 
 One JSON line in, one out. Needs the standard library alone, so that a peer's
 environment can run it:
 
-    {"episode": "FILE"}  makes its step and takes two        {"loss": ...}
-    {"seconds": 0.5}     steps for that long, one at least   {"ms": [...], "mb": ...}
+    {"episode": "FILE"}  makes its step and takes two        {"loss": ..., "next": ...}
+    {"seconds": 0.5}     steps for that long, one at least   {"ms": [...], ...}
     {"products": 400}    ours alone: speed of products       {"flops_s": ...}
+
+Beside milliseconds by the clock, "ms", there are those of the process's CPU time,
+"cpu_ms", and its peak memory, "mb".
 """
 
 from __future__ import annotations
@@ -27,26 +30,28 @@ if TYPE_CHECKING:
 def serve(
     make_step: Callable[[str], Step],
     products: Callable[[int], float] | None = None,
+    peak: Callable[[], float] | None = None,
 ) -> None:
     """Answer until the input ends.
 
     Args:
         make_step: From the file of an episode to its step.
         products: From a number of tokens to floating point operations a second.
+        peak: Peak memory in MB; None: that of the process.
     """
-    say({"mb": peak_mb()})
+    peak = peak or peak_mb
+    say({"mb": peak()})
     step: Step | None = None
     for line in sys.stdin:
         asked = json.loads(line)
         if "episode" in asked:
             step = make_step(asked["episode"])
             loss = step()
-            step()
-            say({"loss": loss})
+            say({"loss": loss, "next": step()})
         elif "products" in asked and products is not None:
             say({"flops_s": products(asked["products"])})
         elif step is not None:
-            say({"ms": timed(step, asked["seconds"]), "mb": peak_mb()})
+            say(timed(step, asked["seconds"]) | {"mb": peak()})
 
 
 def say(answer: dict[str, Any]) -> None:
@@ -54,14 +59,16 @@ def say(answer: dict[str, Any]) -> None:
     print(json.dumps(answer), flush=True)
 
 
-def timed(step: Step, seconds: float) -> list[float]:
+def timed(step: Step, seconds: float) -> dict[str, list[float]]:
     """Milliseconds of each of the steps that fit into so many seconds, one at least."""
     times: list[float] = []
+    cpu_times: list[float] = []
     while not times or sum(times) < 1e3 * seconds:
-        start = time.perf_counter()
+        start, cpu_start = time.perf_counter(), time.process_time()
         step()
         times.append(1e3 * (time.perf_counter() - start))
-    return times
+        cpu_times.append(1e3 * (time.process_time() - cpu_start))
+    return {"ms": times, "cpu_ms": cpu_times}
 
 
 def peak_mb() -> float:

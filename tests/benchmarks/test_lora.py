@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from benchmarks import step_server
-from benchmarks.lora import CLASSES, Peer, flops
+from benchmarks.lora import CLASSES, Peer, flops, told
 
 
 def test_a_process_answers_each_question_in_a_line(monkeypatch, capsys):
@@ -18,8 +18,8 @@ def test_a_process_answers_each_question_in_a_line(monkeypatch, capsys):
     step_server.serve(lambda _: lambda: next(steps), lambda tokens: 10.0 * tokens)
     ready, made, timed, speed = map(json.loads, capsys.readouterr().out.splitlines())
     assert ready["mb"] > 0
-    assert made == {"loss": 2.5}
-    assert len(timed["ms"]) == 1
+    assert made == {"loss": 2.5, "next": 2.0}
+    assert len(timed["ms"]) == len(timed["cpu_ms"]) == 1
     assert speed == {"flops_s": 80.0}
 
 
@@ -41,7 +41,7 @@ def test_our_side_has_a_fast_blas_and_the_same_loss_packed_and_padded(
     np.savez(file, tokens=tokens.astype(np.int32), labels=np.arange(CLASSES))
     losses = []
     for packed in (True, False):
-        given = {"threads": 1, "layers": 1, "packed": packed}
+        given = told(threads=1, layers=1) | {"packed": packed}
         with Peer(Path(sys.executable), "lora_ours", given) as side:
             losses.append(side.ask(episode=str(file))["loss"])
             assert len(side.ask(seconds=0.0)["ms"]) == 1
