@@ -4,7 +4,7 @@
     python tools/fuzz.py                           # lists the targets
     python tools/fuzz.py join_token --seconds 300
 
-The targets and their samples are in tests/fuzz/targets.py. A finding ends the run with
+The targets and their samples are in tests/fuzz/of_*.py. A finding ends the run with
 its traceback and writes the bytes to crash-...; add them to a test. What comes after
 `--` goes to libFuzzer, such as a file to run again or a folder of samples to keep.
 """
