@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mlpeft.cluster.policy import Policy, shards_needed
-from mlpeft.cluster.sim import Faults, Simulation, toy_shards
+from mlpeft.cluster.sim import QUIET, Faults, Simulation, toy_shards
 from mlpeft.config import RunConfig
 from mlpeft.evaluation.over_seeds import seed_interval
 from mlpeft.late_updates import with_late
@@ -48,21 +48,6 @@ if TYPE_CHECKING:
 WORKERS, SHARDS, SEEDS = 4, 8, 3
 TIMES_S = (25, 50, 100, 200)
 """Virtual seconds at which losses are compared."""
-CALM = Faults(
-    delay_s=0.001,
-    duplicate=0,
-    lie=0,
-    fail=0,
-    slow=0,
-    drops=0,
-    crashes=0,
-    freezes=0,
-    hangs=0,
-    drains=0,
-    pauses=0,
-    restarts=0,
-    even=True,
-)
 ROUGH = Faults(
     lie=0,
     fail=0,
@@ -200,7 +185,7 @@ def stragglers(modes: list[str], seeds: int, slow: int) -> None:
         round_s, goodputs, late, counted = [], [], 0, 0
         for seed in range(seeds):
             work = Sinusoids(config(mode, seed))
-            faults = replace(CALM, stragglers=slow)
+            faults = replace(QUIET, stragglers=slow)
             pilot = simulated(mode, seed, 30, faults)
             rounds = int(1.1 * TIMES_S[-1] / (pilot.seconds / 30)) + 1
             simulation = simulated(mode, seed, rounds, faults, work)

@@ -11,26 +11,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from mlpeft.cluster.sim import Faults, Simulation
+from mlpeft.cluster.sim import QUIET, Simulation
 from mlpeft.cluster.sim.simulation import PATIENT
 
 ROUNDS, SHARDS, SEEDS = 30, 16, 3
 BOUNDS = (1.0, 0.75, 0.5, 0.25)
-CALM = Faults(
-    delay_s=0.001,
-    duplicate=0,
-    lie=0,
-    fail=0,
-    slow=0,
-    drops=0,
-    crashes=0,
-    freezes=0,
-    hangs=0,
-    drains=0,
-    pauses=0,
-    restarts=0,
-    even=True,
-)
 
 
 def measure(bound: float, slow: int) -> tuple[float, float]:
@@ -47,7 +32,7 @@ def measure(bound: float, slow: int) -> tuple[float, float]:
             workers=4,
             rounds=ROUNDS,
             shards=SHARDS,
-            faults=replace(CALM, stragglers=slow),
+            faults=replace(QUIET, stragglers=slow),
             policy=replace(PATIENT, most_share=bound, lease_s=600.0, min_workers=4),
         )
         simulation.run()

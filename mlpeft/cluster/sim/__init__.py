@@ -18,7 +18,7 @@ schedule can be replayed:
     schedules       a schedule of which the seed decides the cluster, too
 """
 
-from mlpeft.cluster.sim.fault_injector import Faults
+from mlpeft.cluster.sim.fault_injector import QUIET, Faults
 from mlpeft.cluster.sim.schedules import (
     Schedule,
     any_schedule,
@@ -38,6 +38,7 @@ from mlpeft.cluster.sim.toy import (
 )
 
 __all__ = [
+    "QUIET",
     "TOY_SIZE",
     "Faults",
     "Schedule",

@@ -72,6 +72,23 @@ class Faults:
     payload_bytes: int = 4_200_000
 
 
+CALM = Faults(
+    lie=0.0,
+    fail=0.0,
+    slow=0.0,
+    drops=0,
+    crashes=0,
+    freezes=0,
+    hangs=0,
+    drains=0,
+    pauses=0,
+    restarts=0,
+)
+"""Nobody is away or hangs, so that two honest identities can be asked at any time."""
+QUIET = replace(CALM, delay_s=0.001, duplicate=0.0, even=True)
+"""Nothing is left to chance but the order of messages: for measuring."""
+
+
 class FaultInjector:
     """Draws what happens.
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from mlpeft.cluster.sim.fault_injector import Faults
+from mlpeft.cluster.sim.fault_injector import CALM, Faults
 from mlpeft.cluster.sim.simulation import PATIENT, Simulation
 from mlpeft.cluster.sim.toy import Vector, replayed, serial_result
 
@@ -22,19 +22,6 @@ MOST_ROUNDS = 5
 MOST_SHARDS = 4
 HORIZON_S = 15.0
 """Short, so that faults meet the few rounds."""
-CALM = Faults(
-    lie=0.0,
-    fail=0.0,
-    slow=0.0,
-    drops=0,
-    crashes=0,
-    freezes=0,
-    hangs=0,
-    drains=0,
-    pauses=0,
-    restarts=0,
-)
-"""Nobody is away or hangs, so that two honest identities can be asked at any time."""
 
 
 @dataclass(frozen=True, slots=True)
