@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import signal
 import warnings
 from pathlib import Path
 
@@ -17,6 +18,9 @@ with warnings.catch_warnings():
     from mlpeft import platform
 
     platform.prepare()
+
+# A shell's background job ignores Ctrl-C, and so would all that a test starts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A busy machine is no reason for a property to fail.
 settings.register_profile("mlpeft", deadline=None)
