@@ -118,7 +118,7 @@ def test_a_comparison_leaves_out_what_there_are_too_few_examples_for(mlpeft, her
     ]
     trained = ["train", "--config", "tiny.yaml", *changes, "--json"]
     assert mlpeft(*trained, "--set=task_distribution.train_query_size=6")[0] == 0
-    command = ["compare", "--checkpoint", "checkpoints/tiny", "--episodes", "1"]
+    command = ["compare", "checkpoints/tiny", "--episodes", "1"]
     code, said, warned = mlpeft(*command, "--json")
     assert code == 0
     assert list(json.loads(said)["k_shots"]) == ["1", "5"]
@@ -224,9 +224,10 @@ def test_two_runs_are_compared_on_the_same_test_episodes(mlpeft, here):
     code, said, _ = mlpeft("compare", "checkpoints/r1", "checkpoints/r2")
     assert code == 0
     assert "on the same 2 test episodes" in said
-    code, _, told = mlpeft("compare", "checkpoints/r1")
-    assert code == 2
-    assert "two runs" in told
+    for wrong in ([], ["checkpoints/r1", "--checkpoint", "checkpoints/r2"]):
+        code, _, told = mlpeft("compare", *wrong)
+        assert code == 2
+        assert "two runs" in told
 
 
 def test_an_untrained_step_is_scored_aloud_and_overrides_get_their_own_file(

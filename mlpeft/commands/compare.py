@@ -34,8 +34,8 @@ def compare(
     runs: Annotated[
         list[Path] | None,
         typer.Argument(
-            help="Two evaluated runs (or their evaluation files) to compare with each "
-            "other, episode by episode.",
+            help="A run; or two evaluated runs (or their evaluation files) to compare "
+            "with each other, episode by episode.",
             show_default=False,
         ),
     ] = None,
@@ -84,15 +84,15 @@ def compare(
     table, and draws the K-shot curves (extra: plots). Ctrl-C stops joint training; the
     same command goes on with it.
 
-    With two runs in place of --checkpoint, or two files of a run scored with two heads,
-    it pairs what `mlpeft evaluate` wrote of each: the difference has a narrower
-    interval than the two means.
+    With two runs, or two files of a run scored with two heads, it pairs what `mlpeft
+    evaluate` wrote of each: the difference has a narrower interval than the two means.
     """
-    if runs:
-        _compare_two(runs, checkpoint, as_json=json_output)
+    given = [*(runs or ()), *([checkpoint] if checkpoint else ())]
+    if len(given) == 2 and checkpoint is None:
+        _compare_two(*given, as_json=json_output)
         return
-    if checkpoint is None:
-        raise typer.BadParameter("give --checkpoint RUN, or two runs to compare")
+    if len(given) != 1:
+        raise typer.BadParameter("give a run, or two runs to compare with each other")
     from mlpeft.commands.progress import progress_bar
     from mlpeft.evaluation.evaluate import compare as score
     from mlpeft.evaluation.evaluate import comparison_size
@@ -105,7 +105,7 @@ def compare(
     setup_logger("mlpeft")
     asked = numbers(k_shots, "--k-shots")
     changes = [*(overrides or ()), *([f"evaluation.head={head}"] if head else ())]
-    trained = load_trained(checkpoint, config, changes, allow_module or ())
+    trained = load_trained(given[0], config, changes, allow_module or ())
     shots = asked or _usual_shots(trained.config)
     number = episodes or trained.config.evaluation.num_test_episodes
     baseline = _joint(trained, quiet=json_output) if joint else None
@@ -138,23 +138,21 @@ def compare(
     typer.echo(picture)
 
 
-def _compare_two(runs: list[Path], checkpoint: Path | None, *, as_json: bool) -> None:
+def _compare_two(first: Path, second: Path, *, as_json: bool) -> None:
     """Print how much better the first of two runs is, episode by episode."""
     from dataclasses import asdict
 
     from mlpeft.evaluation.pairs import pair
     from mlpeft.results import jsonable
 
-    if len(runs) != 2 or checkpoint is not None:
-        raise typer.BadParameter("give either two runs, or one with --checkpoint")
-    paired = pair(*runs)
+    paired = pair(first, second)
     if as_json:
         record = asdict(paired) | {"gain_ci95": jsonable(paired.gain_ci95)}
         typer.echo(json.dumps(record))
         return
     of_loss = paired.score == "loss"
     factor, digits, unit = (1.0, 3, "") if of_loss else (100.0, 1, " %")
-    for run, mean in zip(runs, (paired.first, paired.second), strict=True):
+    for run, mean in zip((first, second), (paired.first, paired.second), strict=True):
         typer.echo(f"{paired.score} {factor * mean:.{digits}f}{unit}  {run}")
     gain = number(factor * paired.gain, factor * paired.gain_ci95, digits=digits)
     level = not abs(paired.gain) > paired.gain_ci95

@@ -115,7 +115,7 @@ class RunConfig(Section):
         if not path.is_file():
             raise FileNotFoundError(
                 f"no configuration file at {path.absolute()}; give the path of a YAML "
-                "file, such as configs/default.yaml"
+                "file; `mlpeft config --example digits > digits.yaml` writes one"
             )
         try:
             text = path.read_text(encoding="utf-8")
