@@ -40,6 +40,7 @@ ELSEWHERE = {
         "minutes; tests/tools/test_language_models.py"
     ),
     r"mlpeft sweep .*--search .*": "needs Optuna; tests/evaluation/test_sweep.py",
+    r"mlpeft queue add .*--search .*": "needs Optuna; tests/queue/test_searching.py",
     r"mlpeft evaluate --checkpoint checkpoints/reptile_omniglot_5way.*": (
         "of a run of hours; other runs are evaluated"
     ),

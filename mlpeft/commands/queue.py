@@ -60,6 +60,25 @@ def add(
             show_default=False,
         ),
     ] = None,
+    search: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Add N runs whose settings Optuna proposes when they start, from the "
+            "validation of those before (extra: search).",
+            show_default=False,
+        ),
+    ] = None,
+    ranges: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--range",
+            metavar="SECTION.KEY=LOW:HIGH[:log]",
+            help="Where a search may choose a key's number; may be given again.",
+            show_default=False,
+        ),
+    ] = None,
     resume: Annotated[
         bool,
         typer.Option("--resume", help="Go on with a run that its folder holds."),
@@ -67,18 +86,33 @@ def add(
     queue: QueueFolder = DEFAULT,
     json_output: Json = False,
 ) -> None:
-    """Add a run, or one for each seed and setting.
+    """Add a run, one for each seed and setting, or a search.
 
     The configuration is checked and copied, tasks and data are looked for: a later
     change of the file changes nothing. A queue that is being run takes what you add.
     """
-    from mlpeft.queue.plan import planned_runs
+    from mlpeft.queue.plan import planned_runs, planned_search
     from mlpeft.queue.store import Queue
 
-    configs = planned_runs(config, overrides or (), seeds=seeds, sweep=sweep or ())
+    changes, options = overrides or [], sweep or []
+    space = None
+    if search is None:
+        if ranges:
+            raise typer.BadParameter("a range needs --search N", param_hint="--range")
+        configs = planned_runs(config, changes, seeds=seeds, sweep=options)
+    elif seeds > 1:
+        raise typer.BadParameter(
+            "a search runs each setting once; give --seeds to the best one afterwards",
+            param_hint="--seeds",
+        )
+    else:
+        plan = planned_search(
+            config, changes, search, sweep=options, ranges=ranges or []
+        )
+        configs, space = plan.configs, (plan.values, plan.ranges)
     _check_tasks(configs)
     store = Queue(queue)
-    added = store.add(configs, Path.cwd(), resume=resume)
+    added = store.add(configs, Path.cwd(), resume=resume, space=space)
     if json_output:
         typer.echo(json.dumps([_record(run) for run in added]))
         return
@@ -328,7 +362,10 @@ def _show(runs: Sequence[QueuedRun]) -> None:
 
     from mlpeft.reporting.terminal import output_console
 
+    searched = any(run.search is not None for run in runs)
     table = Table("#", "run", "state", "saved", "time", "note")
+    if searched:
+        table.add_column("validation")
     table.columns[0].justify = table.columns[3].justify = "right"
     for run in runs:
         colour = _COLOURS.get(run.state, "default")
@@ -338,9 +375,17 @@ def _show(runs: Sequence[QueuedRun]) -> None:
             f"[{colour}]{run.state}[/]",
             f"{_iteration(run):,}/{run.iterations:,}",
             _time(run),
-            escape(shorten(run.reason, MOST_NOTE, placeholder=" ...")),
+            escape(shorten(run.reason or run.setting, MOST_NOTE, placeholder=" ...")),
+            *([_validation(run)] if searched else []),
         )
     output_console().print(table)
+
+
+def _validation(run: QueuedRun) -> str:
+    from mlpeft.queue.searching import best_validation
+
+    best = best_validation(run.run_dir)
+    return "" if best is None else best.final
 
 
 def _time(run: QueuedRun) -> str:

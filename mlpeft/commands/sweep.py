@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from mlpeft.config import RunConfig
-    from mlpeft.evaluation.search import Range, Space
+    from mlpeft.evaluation.search import Space
     from mlpeft.evaluation.sweep import Outcome, Setting, Sweep
     from mlpeft.reporting import Reporter
     from mlpeft.results import EvalResult
@@ -81,6 +81,7 @@ def sweep(
     Example: mlpeft sweep --config configs/digits.yaml
     --set meta_learning.inner_lr=0.01,0.03,0.1 --seeds 3
     """
+    from mlpeft.evaluation.search import Study, corners
     from mlpeft.evaluation.sweep import Sweep, check_settings, grid, split_values
     from mlpeft.evaluation.trials import StoppedError
     from mlpeft.platform.process import asked_to_stop
@@ -93,15 +94,15 @@ def sweep(
     )
     space = _space(varied, ranges or (), search)
     settings = [] if search else grid(varied)
-    check_settings(plan, settings or _corners(space))
+    check_settings(plan, settings or corners(space))
     runner = _Runner(plan, search or len(settings), quiet=json_output)
     try:
         with asked_to_stop() as runner.should_stop:
             if search:
-                from mlpeft.evaluation.search import search as propose
-
-                seed = plan.configs(_corners(space)[0])[0].run.seed
-                propose(space, search, seed, lambda it: runner.run(it).score)
+                seed = plan.configs(corners(space)[0])[0].run.seed
+                study = Study(space, seed)
+                for _ in range(search):
+                    study.tell(runner.run(study.ask()).score)
             for setting in settings:
                 runner.run(setting)
             outcomes, winner = runner.tested(test)
@@ -230,17 +231,14 @@ def _space(
     varied: Mapping[str, list[str]], ranges: list[str] | tuple[()], number: int | None
 ) -> Space:
     """What a search may choose."""
-    from mlpeft.evaluation.search import Range
+    from mlpeft.evaluation.search import parsed_space
 
     if ranges and number is None:
         raise typer.BadParameter(
             "a range is for a search; add --search N, or give values with --set",
             param_hint="--range",
         )
-    space: dict[str, Range | list[str]] = dict(varied)
-    for text in ranges:
-        key, _, value = text.partition("=")
-        space[key.strip()] = Range.parse(value)
+    space = parsed_space(varied, ranges)
     if number and not space:
         raise typer.BadParameter(
             "nothing to choose; give --range SECTION.KEY=LOW:HIGH, or several values "
@@ -248,23 +246,6 @@ def _space(
             param_hint="--search",
         )
     return space
-
-
-def _corners(space: Space) -> list[Setting]:
-    """Two settings at the ends of a space: if they are valid, so are its keys."""
-    from mlpeft.evaluation.search import Range
-    from mlpeft.evaluation.sweep import Setting
-
-    ends: list[list[tuple[str, str]]] = [[], []]
-    for key, choice in space.items():
-        for end, changes in enumerate(ends):
-            if isinstance(choice, Range):
-                bound = choice.high if end else choice.low
-                value = f"{bound:g}"
-            else:
-                value = choice[-end]
-            changes.append((key, value))
-    return list(dict.fromkeys(Setting(tuple(changes)) for changes in ends))
 
 
 def _name(config: Path, fixed: tuple[str, ...]) -> str:

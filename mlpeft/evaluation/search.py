@@ -14,7 +14,7 @@ from mlpeft.errors import ConfigError
 from mlpeft.evaluation.sweep import Setting
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,40 +60,71 @@ Space = dict[str, "Range | list[str]"]
 """What each varied key may be: a range, or one of several values."""
 
 
-def search(
-    space: Space,
-    number: int,
-    seed: int,
-    score: Callable[[Setting], float],
-) -> None:
-    """Ask for settings one after another, and answer each with its score.
+def parsed_space(
+    varied: Mapping[str, Sequence[str]], ranges: Iterable[str] = ()
+) -> Space:
+    """A space of keys with several values, and of `section.key=LOW:HIGH[:log]`.
+
+    Raises:
+        ConfigError: If a range is no range.
+    """
+    space: Space = {key: list(values) for key, values in varied.items()}
+    for text in ranges:
+        key, _, value = text.partition("=")
+        space[key.strip()] = Range.parse(value)
+    return space
+
+
+def corners(space: Space) -> list[Setting]:
+    """Two settings at the ends of a space: if they are valid, so are its keys."""
+    ends: list[list[tuple[str, str]]] = [[], []]
+    for key, choice in space.items():
+        for end, changes in enumerate(ends):
+            if isinstance(choice, Range):
+                bound = choice.high if end else choice.low
+                value = f"{bound:g}"
+            else:
+                value = choice[-end]
+            changes.append((key, value))
+    return list(dict.fromkeys(Setting(tuple(changes)) for changes in ends))
+
+
+class Study:
+    """Proposes one setting after another; each is answered before the next.
 
     Args:
         space: What is varied.
-        number: How many settings.
         seed: Of the sampler (Tree-structured Parzen Estimator).
-        score: Trains a setting; larger is better, NaN is a failure.
 
     Raises:
         ConfigError: If Optuna is not installed.
     """
-    try:
-        import optuna
-    except ImportError as error:
-        raise ConfigError(
-            "--search needs Optuna; run: pip install 'mlpeft[search]'"
-        ) from error
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = optuna.create_study(
-        direction="maximize", sampler=optuna.samplers.TPESampler(seed=seed)
-    )
-    for _ in range(number):
-        trial = study.ask()
-        value = score(_proposed(trial, space))
-        if math.isnan(value):
-            study.tell(trial, state=optuna.trial.TrialState.FAIL)
+
+    def __init__(self, space: Space, seed: int) -> None:
+        try:
+            import optuna
+        except ImportError as error:
+            raise ConfigError(
+                "--search needs Optuna; run: pip install 'mlpeft[search]'"
+            ) from error
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        self._space = space
+        self._failed = optuna.trial.TrialState.FAIL
+        sampler = optuna.samplers.TPESampler(seed=seed)
+        self._study = optuna.create_study(direction="maximize", sampler=sampler)
+        self._trial: Any = None
+
+    def ask(self) -> Setting:
+        """The next setting."""
+        self._trial = self._study.ask()
+        return _proposed(self._trial, self._space)
+
+    def tell(self, score: float) -> None:
+        """What it came to: larger is better, NaN is a failure."""
+        if math.isnan(score):
+            self._study.tell(self._trial, state=self._failed)
         else:
-            study.tell(trial, value)
+            self._study.tell(self._trial, score)
 
 
 def _proposed(trial: Any, space: Mapping[str, Range | Sequence[str]]) -> Setting:

@@ -26,6 +26,27 @@ TO_RUN = (State.INTERRUPTED, State.WAITING)
 """States of runs that `queue run` still starts, those it starts first in front."""
 
 
+_LATER = ("search", "setting")
+"""Fields that a queue of an earlier version has not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """The search that a run is of.
+
+    Attributes:
+        first: The number of its first run; the others follow.
+        values: Keys of the configuration, with what each may be.
+        ranges: `section.key=LOW:HIGH[:log]`.
+        seed: Of the sampler.
+    """
+
+    first: int
+    values: dict[str, list[str]]
+    ranges: list[str]
+    seed: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueuedRun:
     """A run of a queue.
@@ -41,6 +62,8 @@ class QueuedRun:
         reason: Why it is there, in words; "" if there is nothing to say.
         began: Unix time of its first start; None: not started yet.
         ended: Unix time of its end; None: it has not ended.
+        search: The search that it is of; its setting is proposed when it starts.
+        setting: What was proposed, for people; "" before, and without a search.
     """
 
     number: int
@@ -53,6 +76,8 @@ class QueuedRun:
     reason: str = ""
     began: float | None = None
     ended: float | None = None
+    search: Search | None = None
+    setting: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Convert to plain values."""
@@ -66,7 +91,10 @@ class QueuedRun:
         Raises:
             ValueError, TypeError, LookupError: If it is something else.
         """
-        known = {field.name: record[field.name] for field in fields(cls)}
+        names = [field.name for field in fields(cls)]
+        known = {name: record[name] for name in names if name not in _LATER}
+        known |= {name: record[name] for name in _LATER if name in record}
+        search = known.get("search")
         return cls(
             **known
             | {
@@ -74,5 +102,6 @@ class QueuedRun:
                 "run_dir": Path(known["run_dir"]),
                 "folder": Path(known["folder"]),
                 "state": State(known["state"]),
+                "search": None if search is None else Search(**search),
             }
         )

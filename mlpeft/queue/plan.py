@@ -1,11 +1,13 @@
-"""The runs that are added at once: every setting of a grid, with several seeds."""
+"""The runs that are added at once: a grid with several seeds, or a search."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mlpeft.config import RunConfig
 from mlpeft.errors import ConfigError
+from mlpeft.evaluation.search import Study, corners, parsed_space
 from mlpeft.evaluation.sweep import Setting, grid, split_values
 
 if TYPE_CHECKING:
@@ -48,6 +50,62 @@ def planned_runs(
     ]
     _check_names(configs)
     return configs
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedSearch:
+    """Runs whose settings are proposed one after another.
+
+    Attributes:
+        configs: The configuration of each, without its setting.
+        values: Keys, with what each may be.
+        ranges: `section.key=LOW:HIGH[:log]`.
+    """
+
+    configs: list[RunConfig]
+    values: dict[str, list[str]]
+    ranges: list[str]
+
+
+def planned_search(
+    file: Path,
+    overrides: Sequence[str],
+    number: int,
+    *,
+    sweep: Sequence[str] = (),
+    ranges: Sequence[str] = (),
+) -> PlannedSearch:
+    """A search of so many runs.
+
+    Args:
+        file: The YAML file.
+        overrides: `section.key=value` for all of them.
+        number: How many.
+        sweep: `section.key=value,value...` to choose from.
+        ranges: `section.key=LOW:HIGH[:log]` to choose from.
+
+    Raises:
+        ConfigError: If the ends of the ranges are invalid, there is nothing to choose,
+            or Optuna is not installed.
+    """
+    values = _varied(sweep)
+    space = parsed_space(values, ranges)
+    if not space:
+        raise ConfigError(
+            "--search: nothing to choose; give --range SECTION.KEY=LOW:HIGH, or "
+            "--sweep SECTION.KEY=VALUE,VALUE"
+        )
+    if number > MOST_PLANNED:
+        raise ConfigError(f"--search {number}: at most {MOST_PLANNED} are run")
+    for corner in corners(space):
+        _load(file, overrides, corner)
+    base = RunConfig.load(file, overrides)
+    Study(space, base.run.seed)
+    configs = [
+        base.with_changes(run={"name": f"{base.run.name}_search{turn}"})
+        for turn in range(1, number + 1)
+    ]
+    return PlannedSearch(configs, values, list(ranges))
 
 
 def _varied(sweep: Iterable[str]) -> dict[str, list[str]]:

@@ -14,9 +14,10 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from mlpeft.errors import counted
+from mlpeft.errors import ConfigError, counted
 from mlpeft.queue.ending import Ending
 from mlpeft.queue.entry import State
+from mlpeft.queue.searching import settle
 from mlpeft.queue.store import QueueError
 
 if TYPE_CHECKING:
@@ -100,6 +101,10 @@ def _run(
     queue: Queue, host: Host, run: QueuedRun, should_stop: Callable[[], bool]
 ) -> tuple[State, str]:
     """Bring one run to its end; its state, and why."""
+    try:
+        settle(queue, run)
+    except ConfigError as error:
+        return State.FAILED, str(error)
     said = ""
     for _ in range(TRIES):
         code, ending = _coordinate(queue, host, run, should_stop)

@@ -21,7 +21,7 @@ from typing import IO, TYPE_CHECKING, Any, Final
 
 from mlpeft.errors import MlpeftError
 from mlpeft.files import parse_json_object
-from mlpeft.queue.entry import TO_RUN, QueuedRun, State
+from mlpeft.queue.entry import TO_RUN, QueuedRun, Search, State
 from mlpeft.training.checkpoint import step_folders
 from mlpeft.training.run_files import explained, write_whole
 from mlpeft.training.run_folder import run_folder
@@ -131,7 +131,12 @@ class Queue:
     # --- changing ---------------------------------------------------------------------
 
     def add(
-        self, configs: Sequence[RunConfig], folder: Path, *, resume: bool = False
+        self,
+        configs: Sequence[RunConfig],
+        folder: Path,
+        *,
+        resume: bool = False,
+        space: tuple[dict[str, list[str]], list[str]] | None = None,
     ) -> tuple[QueuedRun, ...]:
         """Add runs, all or none.
 
@@ -139,6 +144,7 @@ class Queue:
             configs: Their configurations.
             folder: Where relative paths in them start from; the working folder.
             resume: Whether their folders may hold runs to go on with.
+            space: If they are a search: values and ranges, as `Search` has them.
 
         Raises:
             QueueError: If one has a folder that another run has.
@@ -156,6 +162,9 @@ class Queue:
             taken = {run.run_dir: run for run in runs}
             for number, config in enumerate(configs, following):
                 run = _new(number, config, folder)
+                if space is not None:
+                    search = Search(following, *space, config.run.seed)
+                    run = replace(run, search=search)
                 _check_free(run, taken.get(run.run_dir), resume=resume)
                 taken[run.run_dir] = run
                 added.append(run)
@@ -224,6 +233,13 @@ class Queue:
             for index, run in enumerate(runs):
                 if run.number == number:
                     runs[index] = replace(run, state=state, reason=reason, ended=ended)
+
+    def settled(self, number: int, setting: str) -> None:
+        """Write down which setting a run of a search has been given."""
+        with self._changing() as (runs, _):
+            for index, run in enumerate(runs):
+                if run.number == number:
+                    runs[index] = replace(run, setting=setting)
 
     @contextmanager
     def held(self) -> Iterator[None]:

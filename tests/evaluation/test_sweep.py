@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from mlpeft.errors import ConfigError
-from mlpeft.evaluation.search import Range, search
+from mlpeft.evaluation.search import Range, Study
 from mlpeft.evaluation.sweep import (
     Setting,
     Sweep,
@@ -151,13 +151,11 @@ def test_a_search_proposes_the_same_settings_again_and_keeps_to_the_space():
     space = {LR: Range.parse("1e-4:1:log"), STEPS: Range.parse("1:5"), "a.b": ["x"]}
     runs = []
     for _ in range(2):
+        study = Study(space, 0)
         asked: list[Setting] = []
-
-        def score(setting, asked=asked):
-            asked.append(setting)
-            return float("nan") if len(asked) == 2 else float(len(asked))
-
-        search(space, 4, 0, score)
+        for turn in range(4):
+            asked.append(study.ask())
+            study.tell(float("nan") if turn == 1 else float(turn))
         runs.append(asked)
     assert runs[0] == runs[1]
     assert len(set(runs[0])) == 4
