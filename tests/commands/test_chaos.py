@@ -1,4 +1,4 @@
-"""`mlpeft chaos`: half a minute of it, and how it tells what it found."""
+"""`mlpeft chaos`: a quarter of a minute of it, and how it tells what it found."""
 
 import json
 import subprocess
@@ -11,11 +11,11 @@ from mlpeft.runtime.chaos import Verdict
 from mlpeft.runtime.chaos.schedule import Fault
 
 SEED = 1
-SECONDS = 25
+SECONDS = 15
 
 
 @pytest.mark.timeout(400)
-def test_a_training_survives_what_half_a_minute_brings():
+def test_a_training_survives_what_some_seconds_bring():
     """Real processes; the seed says what happens to them, the machine how far they are.
 
     It ends with the bytes of the run without faults and with no process left.
@@ -34,7 +34,7 @@ def test_a_training_survives_what_half_a_minute_brings():
     assert verdict["same_bytes"]
     assert verdict["orphans"] == 0
     assert verdict["problems"] == []
-    assert sum(verdict["survived"].values()) >= 5
+    assert sum(verdict["survived"].values()) >= 3
     assert verdict["rounds"] > 0
 
 
