@@ -11,9 +11,10 @@ import numpy as np
 
 from mlpeft.errors import ConfigError
 from mlpeft.evaluation.evaluate import fresh_start
-from mlpeft.meta import state
+from mlpeft.meta import norm_statistics, state
 from mlpeft.meta.functional import Functional
 from mlpeft.meta.inner import InnerLoop, inner_loop, last
+from mlpeft.meta.norm_statistics import at_step
 from mlpeft.meta.support import PreparedSupport
 from mlpeft.models.losses import mse_loss
 from mlpeft.seeds import Purpose, generator, seed_word
@@ -21,7 +22,8 @@ from mlpeft.training.runner import ShardRunner
 
 if TYPE_CHECKING:
     from mlpeft.config import RunConfig
-    from mlpeft.params import ParamTree
+    from mlpeft.meta.functional import ModelInput
+    from mlpeft.params import MlxTree, ParamTree
     from mlpeft.tasks.episode import Episode
     from mlpeft.training.trained import Trained
 
@@ -92,11 +94,6 @@ def _check(config: RunConfig) -> None:
             f"{section.num_classes}"
         )
         raise ConfigError([problem])
-    if config.meta_learning.batch_norm != "batch":
-        raise ConfigError(
-            "meta_learning.batch_norm: a curve is drawn with the statistics of its "
-            f"batch, and this run has {config.meta_learning.batch_norm}; set batch"
-        )
 
 
 def _predict(
@@ -111,8 +108,19 @@ def _predict(
     make_rng = partial(generator, seed, Purpose.BATCH)
     support = PreparedSupport.of_task(functional, inner, *episode[:2], make_rng)
     query_x = functional.prepare(episode.query_x)
+    moments, statistics = norm_statistics.split(inner_state)
     with functional.installed():
-        adapted = last(inner_loop(functional, inner, theta, inner_state, support))
-        before = np.array(functional.predict(theta, query_x))
-        after = np.array(functional.predict(adapted.params, query_x))
+        adapted = last(inner_loop(functional, inner, theta, moments, support))
+        before, after = (
+            _curve(functional, params, query_x, at_step(statistics, step))
+            for params, step in ((theta, 0), (adapted.params, inner.num_steps))
+        )
     return before, after
+
+
+def _curve(
+    functional: Functional, params: MlxTree, x: ModelInput, norms: MlxTree
+) -> np.ndarray:
+    """Predictions as they are scored: batch norms take what was kept, if anything."""
+    with functional.norms.normalising(norms):
+        return np.array(functional.predict(params, x))

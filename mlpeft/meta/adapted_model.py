@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import mlx.core as mx
 from mlx.utils import tree_flatten
 
-from mlpeft.errors import ConfigError
-from mlpeft.meta import state
+from mlpeft.meta import norm_statistics, state
 from mlpeft.meta.functional import Functional, set_params
 from mlpeft.meta.inner import inner_loop, last
 from mlpeft.meta.support import PreparedSupport
+from mlpeft.models.batch_norms import BatchNorms
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,7 +36,8 @@ def adapted_model(
 ) -> nn.Module:
     """A copy of a model after the inner steps on an episode's support set.
 
-    Frozen leaves are the model's own arrays.
+    Frozen leaves are the model's own arrays. Where running statistics are kept, its
+    batch norms predict with them; else they normalise by the batch at hand.
 
     Args:
         model: Holds theta; it stays as it is.
@@ -47,27 +48,23 @@ def adapted_model(
         make_rng: Orders inner batches.
 
     Raises:
-        ConfigError: If an adapted model consists of more than leaves.
+        ConfigError: If an adapted model consists of more than leaves and statistics.
     """
-    if inner.batch_norm != "batch":
-        raise ConfigError(
-            f"meta_learning.batch_norm: {inner.batch_norm} averages are no part of an "
-            "adapted copy, which normalises by the batch that it is called with; set "
-            "batch, or score with evaluate"
-        )
     theta, inner_state = (
         {name: mx.array(leaf) for name, leaf in tree.items()}
         for tree in state.split(meta)
     )
+    moments, statistics = norm_statistics.split(inner_state)
     functional = Functional(model, loss_fn, adaptation=inner.adaptation)
     support = PreparedSupport.of_task(
         functional, inner, episode.support_x, episode.support_y, make_rng
     )
     with functional.installed():
-        end = last(inner_loop(functional, inner, theta, inner_state, support))
+        end = last(inner_loop(functional, inner, theta, moments, support))
         leaves = functional.adaptation.adapter_leaves(end.params)
         mx.eval(leaves)
     shared = {id(leaf): leaf for _, leaf in tree_flatten(model.parameters())}
     adapted = deepcopy(model, shared)
     set_params(adapted, leaves)
+    BatchNorms(adapted).keep(norm_statistics.at_step(statistics, inner.num_steps))
     return adapted

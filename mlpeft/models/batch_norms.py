@@ -129,6 +129,18 @@ class BatchNorms:
         with self._put(moments):
             yield
 
+    def keep(self, statistics: Mapping[str, mx.array]) -> None:
+        """Normalise by these from now on; {}: as before."""
+        if not statistics:
+            return
+        for path, layer in self._layers.items():
+            mean, var = statistics[path + MEAN], statistics[path + VAR]
+            if isinstance(layer, BatchNormed):
+                layer.moments = Moments(mean, var)
+            else:
+                layer.running_mean, layer.running_var = mean, var
+                layer.eval()
+
     @contextmanager
     def _put(self, moments: Mapping[str, Moments]) -> Iterator[None]:
         layers = {path: self._layers[path] for path in moments}

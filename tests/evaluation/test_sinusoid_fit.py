@@ -88,15 +88,32 @@ def test_inner_batches_are_honoured(run: Path) -> None:
     assert batched.after.tolist() != whole.after.tolist()
 
 
-def test_a_fit_ends_where_evaluation_does(tmp_path: Path) -> None:
-    """With dropout and inner batches: the loss of the curve, by both, is the same."""
+DROPOUT = {
+    "model": {"hidden_dim": 16},
+    "peft": {"method": "lora", "keys": ["0", "1"], "rank": 2, "dropout": 0.5},
+}
+NORMS = "tests.meta.test_norm_statistics"
+NORMED = {"model": {"backbone": f"{NORMS}:normed"}}
+
+
+@pytest.mark.parametrize(
+    ("parts", "batch_norm"),
+    [(DROPOUT, "batch"), (NORMED, "running"), (NORMED, "per-step")],
+)
+def test_a_fit_ends_where_evaluation_does(
+    tmp_path: Path, parts: dict[str, dict[str, object]], batch_norm: str
+) -> None:
+    """With inner batches: the loss of the curve, by both, is the same."""
     config = sinusoids(tmp_path).with_changes(
-        model={"hidden_dim": 16},
-        peft={"method": "lora", "keys": ["0", "1"], "rank": 2, "dropout": 0.5},
-        meta_learning={"inner_batch_size": 3, "num_inner_steps": 4},
+        **parts,
+        meta_learning={
+            "inner_batch_size": 3,
+            "num_inner_steps": 4,
+            "batch_norm": batch_norm,
+        },
         evaluation={"steps": [0, 4], "num_inner_steps": 4},
     )
-    trained = load_trained(train(config).run_dir)
+    trained = load_trained(train(config).run_dir, allow_modules=[NORMS])
     fit = fit_sinusoid(trained)
     config = config.with_changes(task_distribution={"query_size": len(fit.x)})
     runner = ShardRunner.from_config(config)
