@@ -17,8 +17,8 @@ class ComputeSection(Section):
         default="auto",
         description="Inner loops as a Python loop (loop), compiled (compiled), "
         "compiled and vectorised over tasks (vmap), or all tasks as one native call on "
-        "the CPU (fused, needs a C compiler); auto: fused for plain MLPs, or vmap "
-        "without a compiler or with dropout, else compiled",
+        "the CPU (fused, needs a C compiler); auto: fused for plain MLPs and Conv4; "
+        "without a compiler vmap for MLPs, as with dropout; else compiled",
     )
     threads: PositiveInt = Field(
         default=1, description="BLAS threads per process (Linux)"
@@ -26,7 +26,7 @@ class ComputeSection(Section):
     shard_size: PositiveInt | None = Field(
         default=None,
         description="Tasks computed as one unit, by one worker of a cluster; null: the "
-        "meta-batch with fused and vmap, else 1. A meta-iteration keeps "
+        "meta-batch with vmap, and with fused for MLPs, else 1. A meta-iteration keeps "
         "meta_batch_size / shard_size workers busy",
     )
     gradient_checkpointing: bool = Field(

@@ -6,7 +6,8 @@ vmap      one compiled call for all tasks of the shard, vectorised over them
 fused     one native call for all tasks, see `mlpeft.fused`; on the CPU
 
 vmap pays for small multilayer perceptrons, where an operation costs more to start than
-to compute, and fused pays more; convolutions and transformers gain nothing from vmap.
+to compute, and fused pays more; convolutions gain from fused alone, transformers from
+neither.
 The results agree to float32 rounding, and each strategy repeats its own bits.
 """
 
@@ -31,6 +32,7 @@ from mlpeft.meta.state import join, split
 from mlpeft.meta.support import Examples, PreparedSupport, SupportPlan, as_arrays
 from mlpeft.meta.task_axis import AllTasks, OneTask
 from mlpeft.meta.task_programs import TaskPrograms, TaskResult
+from mlpeft.models.batch_norms import BatchNormed
 from mlpeft.models.ops.compiled import compiled
 from mlpeft.work import Displacement
 
@@ -89,32 +91,46 @@ if TYPE_CHECKING:
 
 
 def choose_strategy(model: nn.Module, *, plain: bool = True) -> StrategyName:
-    """Fused or vmap where every parameter belongs to a linear layer, else compiled.
+    """Fused where every parameter belongs to a linear layer or to a block of Conv4.
 
-    A rule and not a measurement, so that a run makes the same choice, and with it the
-    same bits, each time. Fused needs a C compiler.
+    Where fused cannot be had, vmap for linear layers alone; else compiled. A rule and
+    not a measurement, so that a run makes the same choice, and with it the same bits,
+    each time. Fused needs a C compiler, and does not know the masks of dropout.
 
     Args:
         model: Any module.
         plain: Whether its gradients are computed without what cannot be vectorised.
     """
-    otherwise = without_fused(model, plain=plain)
-    dropout = bool(Dropouts(model))
-    fused = otherwise == "vmap" and not dropout and fused_problem() is None
-    return "fused" if fused else otherwise
+    small = plain and _consists_of(model, nn.Linear, BatchNormed)
+    if small and not Dropouts(model) and fused_problem() is None:
+        return "fused"
+    return without_fused(model, plain=plain)
 
 
 def without_fused(model: nn.Module, *, plain: bool = True) -> StrategyName:
     """As `choose_strategy`, where fused cannot be had."""
-    owners = [module for module in model.modules() if _own_arrays(module)]
-    linear = all(isinstance(module, nn.Linear) for module in owners)
-    return "vmap" if plain and owners and linear else "compiled"
+    return "vmap" if plain and is_linear(model) else "compiled"
+
+
+def is_linear(model: nn.Module) -> bool:
+    """Whether every parameter belongs to a linear layer.
+
+    A call for a task of such a model costs as much as what it computes, so tasks are
+    computed together where they can be.
+    """
+    return _consists_of(model, nn.Linear)
 
 
 def fused_problem() -> str | None:
     """Why this machine cannot run the strategy fused; None: it can."""
     compiler = find_compiler()
     return compiler.reason if isinstance(compiler, NoCompiler) else None
+
+
+def _consists_of(model: nn.Module, *kinds: type[nn.Module]) -> bool:
+    """Whether there are parameters, and all belong to layers of these kinds."""
+    owners = [module for module in model.modules() if _own_arrays(module)]
+    return bool(owners) and all(isinstance(module, kinds) for module in owners)
 
 
 def _own_arrays(module: nn.Module) -> bool:

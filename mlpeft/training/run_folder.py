@@ -166,15 +166,20 @@ def as_begun(config: RunConfig) -> RunConfig:
         config: Before `auto` is resolved.
     """
     file = run_folder(config) / "config.yaml"
-    if config.compute.strategy != "auto" or not file.is_file():
+    ours = config.compute
+    settled = ours.strategy != "auto" and ours.shard_size is not None
+    if settled or not file.is_file():
         return config
     try:
         begun = RunConfig.from_dict(parse_yaml(file.read_text(encoding="utf-8")))
     except (MlpeftError, OSError, UnicodeError):
         return config  # opening the run tells what is wrong
-    strategy = begun.compute.strategy
-    compute = config.compute.model_copy(update={"strategy": strategy})
-    return config.model_copy(update={"compute": compute})
+    recorded = {}
+    if ours.strategy == "auto":
+        recorded["strategy"] = begun.compute.strategy
+    if ours.shard_size is None:
+        recorded["shard_size"] = begun.compute.shard_size
+    return config.model_copy(update={"compute": ours.model_copy(update=recorded)})
 
 
 def open_run(runner: ShardRunner, *, resume: bool | None) -> Run:

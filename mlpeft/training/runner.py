@@ -23,6 +23,7 @@ from mlpeft.meta.strategies import (
     Course,
     choose_strategy,
     fused_problem,
+    is_linear,
     without_fused,
 )
 from mlpeft.models.build import base_dtype, build_model
@@ -279,11 +280,9 @@ def resolved(config: RunConfig, model: nn.Module) -> RunConfig:
         )
     size = compute.shard_size
     if size is None:
-        vectorised = (
-            strategy in {"vmap", "fused"} and config.meta_learning.aggregation == "mean"
-        )
+        vectorised = strategy == "vmap" or (strategy == "fused" and is_linear(model))
         serial = ALGORITHMS[config.meta_learning.algorithm].serial
-        together = vectorised or serial
+        together = serial or (vectorised and config.meta_learning.aggregation == "mean")
         size = config.meta_learning.meta_batch_size if together else 1
     settled = compute.model_copy(update={"strategy": strategy, "shard_size": size})
     base = config.model

@@ -184,7 +184,8 @@ def test_the_strategy_follows_from_the_layers():
     assert choose_strategy(SimpleClassifier(), plain=False) == "compiled"
     dropout = nn.Sequential(nn.Linear(2, 2), nn.Dropout(0.5))
     assert choose_strategy(dropout) == "vmap"  # masks are not in its table
-    assert choose_strategy(Conv4(image_size=8, filters=4)) == "compiled"
+    assert choose_strategy(Conv4(image_size=8, filters=4)) == "fused"
+    assert choose_strategy(Conv4(image_size=8, filters=4), plain=False) == "compiled"
     assert choose_strategy(nn.Sequential(nn.Linear(2, 2), nn.LayerNorm(2))) == (
         "compiled"
     )

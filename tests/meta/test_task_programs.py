@@ -9,7 +9,7 @@ import pytest
 
 from mlpeft import params
 from mlpeft.config import RunConfig
-from mlpeft.errors import MlpeftError
+from mlpeft.errors import ConfigError, MlpeftError
 from mlpeft.fused import compiler
 from mlpeft.meta.algorithms import ALGORITHMS
 from mlpeft.meta.engine import Engine
@@ -19,10 +19,10 @@ from mlpeft.meta.strategies import choose_strategy
 from mlpeft.models.build import seeded
 from mlpeft.models.conv4 import Conv4
 from mlpeft.models.losses import cross_entropy_loss
-from mlpeft.models.mlp import SimpleClassifier
+from mlpeft.models.mlp import LinearClassifier, SimpleClassifier
 from mlpeft.training.loop import train
 from mlpeft.training.run_folder import as_begun
-from mlpeft.training.runner import ShardRunner
+from mlpeft.training.runner import ShardRunner, resolved
 
 
 def episodes(number=3, shape=(3,), classes=2, seed=0):
@@ -52,26 +52,65 @@ def learner(model, strategy, algorithm="reptile", **settings):
 
 
 def trained(model, strategy, given, algorithm="reptile", steps=2, **settings):
-    """Theta and metrics after some meta-iterations."""
+    """Theta and metrics after some meta-iterations; a strategy of None: fused."""
     one = learner(model, strategy, algorithm, **settings)
     metrics = [one.meta_train_step(given, cross_entropy_loss) for _ in range(steps)]
     (engine,) = (engine for _, engine in one._engines.values())
-    assert engine.strategy == strategy
+    assert engine.strategy == (strategy or "fused")
     return one.meta, metrics[-1]
 
 
-def assert_close(mine, loops, atol=1e-6):
+def assert_close(mine, loops, atol=1e-6, rtol=0):
     theta, metrics = mine
     assert theta.keys() == loops[0].keys()
     for name, leaf in theta.items():
-        np.testing.assert_allclose(leaf, loops[0][name], rtol=0, atol=atol)
+        np.testing.assert_allclose(leaf, loops[0][name], rtol=rtol, atol=atol)
     assert metrics == pytest.approx(loops[1], rel=1e-4, abs=atol)
 
 
+SHIPPED = {
+    "linear": (mlp, (3,)),
+    "tanh": (lambda: mlp("tanh"), (3,)),
+    "logistic": (lambda: LinearClassifier(3, 2), (3,)),
+    "conv4": (conv, (8, 8, 1)),
+    "conv4_pool": (lambda: conv(pooled=True), (8, 8, 1)),
+}
+"""The small backbones, and the shape of what they are given."""
+
+
+@pytest.fixture
+def quickly_compiled(monkeypatch):
+    """Without optimisation, which decides no bits (tests/fused/test_compiler.py)."""
+    flags = tuple("-O0" if flag == "-O3" else flag for flag in compiler.FLAGS)
+    monkeypatch.setattr(compiler, "FLAGS", flags)
+
+
+def refused_or(compute):
+    """What it gives, or the sentence of its refusal."""
+    try:
+        return compute()
+    except ConfigError as error:
+        return str(error)
+
+
+@pytest.mark.usefixtures("quickly_compiled")
 @pytest.mark.parametrize("algorithm", sorted(ALGORITHMS))
-def test_every_algorithm_comes_to_what_the_loop_comes_to(algorithm):
-    run = {"algorithm": algorithm, "given": episodes()}
-    assert_close(trained(mlp(), "fused", **run), trained(mlp(), "loop", **run))
+@pytest.mark.parametrize("backbone", SHIPPED)
+def test_auto_comes_to_what_the_loop_comes_to(backbone, algorithm):
+    """Every shipped small model by every algorithm: fused, or refused by both."""
+    make, shape = SHIPPED[backbone]
+
+    def run(strategy):
+        return trained(make(), strategy, episodes(2, shape), algorithm, steps=1)
+
+    with seeded(2):
+        fused = refused_or(lambda: run(None))
+    with seeded(2):
+        loop = refused_or(lambda: run("loop"))
+    if isinstance(loop, str):
+        assert fused == loop
+    else:
+        assert_close(fused, loop, rtol=1e-5, atol=2e-5)
 
 
 @pytest.mark.parametrize(
@@ -89,28 +128,25 @@ def test_every_kind_of_inner_loop_comes_to_what_the_loop_comes_to(settings):
     assert_close(trained(mlp("relu"), "fused", given, **settings), loop)
 
 
-@pytest.mark.parametrize(
-    ("algorithm", "model"),
-    [("reptile", {}), ("fomaml", {"pooled": True})],
-    ids=["Conv4", "pooled, FOMAML"],
-)
-def test_convolutions_come_to_what_the_loop_comes_to(algorithm, model):
-    run = {"given": episodes(2, (8, 8, 1)), "algorithm": algorithm, "steps": 1}
-    fused = trained(conv(**model), "fused", **run)
-    assert_close(fused, trained(conv(**model), "loop", **run), atol=3e-6)
+def test_running_statistics_of_batch_norms_come_to_what_the_loop_comes_to():
+    run = {"given": episodes(2, (8, 8, 1)), "batch_norm": "running", "steps": 1}
+    fused = trained(conv(), "fused", **run)
+    assert_close(fused, trained(conv(), "loop", **run), atol=3e-6)
 
 
-def test_evaluation_comes_to_what_the_loop_comes_to():
-    given = episodes(2)
+@pytest.mark.parametrize("backbone", ["linear", "conv4"])
+def test_evaluation_comes_to_what_the_loop_comes_to(backbone):
+    make, shape = SHIPPED[backbone]
+    given = episodes(2, shape)
     scores = [
-        learner(mlp(), strategy).evaluate(given, cross_entropy_loss)
+        learner(make(), strategy).evaluate(given, cross_entropy_loss)
         for strategy in ("fused", "loop")
     ]
     assert scores[0] == pytest.approx(scores[1], rel=2e-4, abs=1e-5)
 
 
 def test_the_bits_do_not_depend_on_which_tasks_are_computed_together(monkeypatch):
-    """In one call, one by one because they take long, or because they differ."""
+    """In one call, or one by one because they take long."""
     given = episodes()
     theta, _ = trained(mlp(), "fused", given)
     monkeypatch.setattr("mlpeft.meta.task_programs.LONG_CALL_S", 0.0)
@@ -257,6 +293,8 @@ def test_a_new_run_is_fused_and_says_otherwise_where_there_is_no_compiler(
     made = ShardRunner.from_config(tiny(tmp_path))
     assert made.config.compute.strategy == "fused"
     assert made.config.compute.shard_size == 2
+    settled = resolved(tiny(tmp_path), conv()).compute
+    assert (settled.strategy, settled.shard_size) == ("fused", 1)
     monkeypatch.setenv("MLPEFT_CC", "none")
     other = ShardRunner.from_config(tiny(tmp_path, strategy="fused"))
     assert other.config.compute.strategy == "vmap"

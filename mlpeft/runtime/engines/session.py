@@ -16,7 +16,7 @@ from mlpeft.runtime.engines.shard import RunSpec
 from mlpeft.training.executor import LocalExecutor
 from mlpeft.training.loop import train_run
 from mlpeft.training.run_files import locked
-from mlpeft.training.run_folder import open_run, run_folder
+from mlpeft.training.run_folder import as_begun, open_run, run_folder
 from mlpeft.training.runner import ShardRunner
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def train_on_engine(
     """
     check_installed(kind)
     with locked(run_folder(config)):
-        runner = ShardRunner.from_config(config)
+        runner = ShardRunner.from_config(as_begun(config))
         run = open_run(runner, resume=resume)
         if run.finished:  # nothing to compute
             return train_run(
