@@ -123,11 +123,13 @@ PROTOTYPES: Tree = {
 }
 COMPILED: Tree = {"compute": {"strategy": "compiled"}}
 VMAP: Tree = {"compute": {"strategy": "vmap"}}
+FUSED: Tree = {"compute": {"strategy": "fused"}}
 
 CHANGES: dict[str, tuple[Tree, ...]] = {
     "reptile_loop": (),
     "reptile_compiled": (COMPILED,),
     "reptile_vmap": (VMAP,),
+    "reptile_fused": (FUSED,),
     "reptile_batches_loop": (BATCHES,),
     "reptile_batches_vmap": (BATCHES, VMAP),
     "reptile_carried_adam_compiled": (CARRY, COMPILED),
@@ -137,8 +139,10 @@ CHANGES: dict[str, tuple[Tree, ...]] = {
     "reptile_outer_adam": (OUTER_ADAM,),
     "fomaml_compiled": (FOMAML, COMPILED),
     "fomaml_vmap": (FOMAML, BATCHES, VMAP),
+    "fomaml_fused": (FOMAML, CARRY, FUSED),
     "conv4_compiled": (CONV, BATCHES, COMPILED),
     "conv4_inductive": (CONV, INDUCTIVE, COMPILED),
+    "conv4_fused": (CONV, BATCHES, FUSED),
     "encoder_lora_loop": (),
     "encoder_lora_fomaml_compiled": (FOMAML, COMPILED),
     "encoder_prototypes": (FOMAML, PROTOTYPES),
@@ -148,6 +152,10 @@ CHANGES: dict[str, tuple[Tree, ...]] = {
 """What each recorded run has beside `RUN` and its pretrained model."""
 
 NAMES = sorted(CHANGES)
+
+OURS = frozenset(name for name, changes in CHANGES.items() if FUSED in changes)
+"""Runs without a product that is large enough for the BLAS library: their bits do not
+depend on the processor, the compiler or the BLAS."""
 
 
 def configurations(folder: Path) -> dict[str, Tree]:
