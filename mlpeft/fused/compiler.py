@@ -38,6 +38,7 @@ FLAGS: Final = (
     "-ffp-contract=off",
     "-fno-math-errno",
     "-fno-trapping-math",
+    "-pthread",
     "-shared",
     "-fPIC",
     "-w",

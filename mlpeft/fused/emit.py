@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from mlpeft.fused.views import Buffer, View
 
 ALIGNMENT = 64
+MOST_THREADS = 64
+"""Of one call."""
 ITEM_BYTES = {"bool": 1, "uint8": 1, "int64": 8}
 
 OUTERMOST = re.compile(r"for \(long i0 = 0; i0 < (\d+); i0\+\+\)")
@@ -25,26 +27,79 @@ OUTERMOST = re.compile(r"for \(long i0 = 0; i0 < (\d+); i0\+\+\)")
 PREAMBLE = files("mlpeft.fused").joinpath("kernels.h").read_text(encoding="utf-8")
 
 RUN = """
+#include <pthread.h>
+
 void set_sgemm(void *library) { sgemm = (Sgemm *)library; }
 
-/* The function for each of some tasks. `in` and `out` are addresses for the first, and
-   `step` and `size` the bytes to the next; the first `summed` results are added up in
-   order, with `spare` as room for one of each. */
-void run(long tasks, char *const *in, const long *step, char *const *out,
-         const long *size, long summed, char *const *spare, char *scratch) {
+/* What the threads of a call share: the next task that nobody has, and the one whose
+   results are added up next. */
+struct shard {
+  char *const *in, *const *out;
+  const long *step, *size;
+  long summed, next, end, turn;
+  pthread_mutex_t lock;
+  pthread_cond_t moved;
+};
+struct worker {
+  struct shard *shard;
+  char *const *spare;
+  char *scratch;
+};
+
+static void *work(void *argument) {
+  const struct worker *own = argument;
+  struct shard *s = own->shard;
   const void *inputs[%(inputs)d];
   void *outputs[%(outputs)d];
-  for (long t = 0; t < tasks; t++) {
-    for (long i = 0; i < %(inputs)d; i++) inputs[i] = in[i] + t * step[i];
+  for (;;) {
+    const long t = __atomic_fetch_add(&s->next, 1, __ATOMIC_RELAXED);
+    if (t >= s->end) return 0;
+    for (long i = 0; i < %(inputs)d; i++) inputs[i] = s->in[i] + t * s->step[i];
     for (long o = 0; o < %(outputs)d; o++)
-      outputs[o] = o >= summed ? out[o] + t * size[o] : t ? spare[o] : out[o];
-    task(inputs, outputs, scratch);
-    for (long o = 0; t && o < summed; o++) {
-      float *total = (float *)out[o];
-      const float *one = (const float *)spare[o];
-      for (long i = 0; i < size[o] / 4; i++) total[i] += one[i];
+      outputs[o] = o >= s->summed ? s->out[o] + t * s->size[o]
+                   : t            ? own->spare[o]
+                                  : s->out[o];
+    task(inputs, outputs, own->scratch);
+    if (!s->summed) continue;
+    pthread_mutex_lock(&s->lock);
+    while (s->turn != t) pthread_cond_wait(&s->moved, &s->lock);
+    pthread_mutex_unlock(&s->lock);
+    for (long o = 0; t && o < s->summed; o++) {
+      float *total = (float *)s->out[o];
+      const float *one = (const float *)own->spare[o];
+      for (long i = 0; i < s->size[o] / 4; i++) total[i] += one[i];
     }
+    pthread_mutex_lock(&s->lock);
+    s->turn++;
+    pthread_cond_broadcast(&s->moved);
+    pthread_mutex_unlock(&s->lock);
   }
+}
+
+/* The function for the tasks from `first` to before `end`. `in` and `out` are addresses
+   for task 0, and `step` and `size` the bytes to the next; the first `summed` results
+   are added up in the tasks' order, to what is there of those before. Each thread has
+   room in `spare` for one of each, and `scratch` of its own. */
+void run(long first, long end, long threads, char *const *in, const long *step,
+         char *const *out, const long *size, long summed, char *const *spare,
+         char *scratch) {
+  struct shard shard = {in, out, step, size, summed, first, end, first};
+  pthread_mutex_init(&shard.lock, 0);
+  pthread_cond_init(&shard.moved, 0);
+  pthread_t started[%(threads)d];
+  struct worker workers[%(threads)d];
+  long many = 0;
+  for (long k = 0; k < threads; k++)
+    workers[k] =
+        (struct worker){&shard, spare + k * summed, scratch + k * %(scratch)dL};
+  /* Where the system gives fewer threads, these do all the work. */
+  while (many + 1 < threads &&
+         !pthread_create(&started[many], 0, work, &workers[many + 1]))
+    many++;
+  work(&workers[0]);
+  while (many > 0) pthread_join(started[--many], 0);
+  pthread_cond_destroy(&shard.moved);
+  pthread_mutex_destroy(&shard.lock);
 }
 
 /* One outer step in place: theta -= lr g, with g the mean of what the tasks gave, or
@@ -69,14 +124,14 @@ static double descend(long n, float *theta, float *total, long tasks, float lr,
 /* Several meta-iterations: `run` for the tasks of each, and a step of the first
    `summed` inputs, which are theta and are changed. */
 void iterate(long turns, const float *lr, long from_theta, double *moved, long tasks,
-             char *const *in, const long *step, char *const *out, const long *size,
-             long summed, char *const *spare, char *scratch) {
+             long threads, char *const *in, const long *step, char *const *out,
+             const long *size, long summed, char *const *spare, char *scratch) {
   char *inputs[%(inputs)d], *outputs[%(outputs)d];
   for (long t = 0; t < turns; t++) {
     for (long i = 0; i < %(inputs)d; i++) inputs[i] = in[i] + t * tasks * step[i];
     for (long o = 0; o < %(outputs)d; o++)
       outputs[o] = out[o] + (o < summed ? 0 : t * tasks * size[o]);
-    run(tasks, inputs, step, outputs, size, summed, spare, scratch);
+    run(0, tasks, threads, inputs, step, outputs, size, summed, spare, scratch);
     double squares = 0;
     for (long o = 0; o < summed; o++)
       squares += descend(size[o] / 4, (float *)in[o], (float *)out[o], tasks, lr[t],
@@ -92,11 +147,13 @@ class Source(NamedTuple):
 
     Attributes:
         text: All of it.
-        scratch_bytes: Room for what is neither argument nor result.
+        scratch_bytes: Room of a thread for what is neither argument nor result.
+        calls_blas: Whether a product is the BLAS library's.
     """
 
     text: str
     scratch_bytes: int
+    calls_blas: bool
 
 
 def emit(schedule: Schedule, inputs: int) -> Source:
@@ -127,9 +184,12 @@ def emit(schedule: Schedule, inputs: int) -> Source:
         % {
             "inputs": max(inputs + len(schedule.constants), 1),
             "outputs": max(len(schedule.outputs), 1),
+            "scratch": scratch_bytes,
+            "threads": MOST_THREADS,
         },
     ]
-    return Source("\n".join(parts), scratch_bytes)
+    calls_blas = any("sgemm(" in text for text in functions)
+    return Source("\n".join(parts), scratch_bytes, calls_blas)
 
 
 def _function(kernel: Kernel) -> list[str]:

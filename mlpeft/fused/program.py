@@ -6,16 +6,16 @@ import ctypes
 import functools
 import sys
 import threading
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from mlpeft.fused.compiler import load
-from mlpeft.fused.emit import ALIGNMENT, emit
+from mlpeft.fused.emit import ALIGNMENT, MOST_THREADS, emit
 from mlpeft.fused.graph import Unsupported, trace
 from mlpeft.fused.schedule import Schedule
 from mlpeft.fused.simplify import simplified
-from mlpeft.platform import load_blas
+from mlpeft.platform import load_blas, one_blas_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -39,11 +39,50 @@ class Argument(NamedTuple):
     dtype: np.dtype
 
 
+class Call(NamedTuple):
+    """A program that runs for some tasks.
+
+    Attributes:
+        run: `(first, end, threads)`: computes the tasks from `first` to before `end`,
+            which follow those before.
+        outputs: What it gives; whole when all have been computed.
+        inputs: Its arguments, which live as long.
+    """
+
+    run: Callable[..., None]
+    outputs: list[np.ndarray]
+    inputs: Sequence[np.ndarray]
+
+
+class _Room:
+    """Memory of some threads beside arguments and results.
+
+    Args:
+        threads: How many.
+        leaves: What is summed over tasks: a thread has one of each.
+        scratch_bytes: Of a thread, a multiple of `ALIGNMENT`.
+    """
+
+    def __init__(
+        self, threads: int, leaves: Sequence[Argument], scratch_bytes: int
+    ) -> None:
+        self.threads = threads
+        self._scratch = np.empty(threads * scratch_bytes + ALIGNMENT, np.uint8)
+        start = self._scratch.ctypes.data
+        self.scratch_at = ctypes.c_void_p(start + -start % ALIGNMENT)
+        self._spare = [
+            np.empty(leaf.shape, np.float32) for _ in range(threads) for leaf in leaves
+        ]
+        self.spare_at = _addresses(self._spare)
+
+
 class Program:
     """A compiled function of one task's arrays, for any number of tasks at once.
 
     A call releases the interpreter's lock, reads its arguments where they are and
-    writes results where they stay. Calls from several threads run one after the other.
+    writes results where they stay. It may compute tasks in several threads, which
+    changes no bits: what is summed is summed in the tasks' order, and a product of the
+    BLAS library has one thread. Calls from several threads run one after the other.
 
     Args:
         function: Takes arrays and returns a tuple of arrays.
@@ -78,12 +117,8 @@ class Program:
         self._run.restype = self._iterate.restype = None
         self._constants = schedule.constants
         self._lock = threading.Lock()
-        room = np.empty(source.scratch_bytes + ALIGNMENT, np.uint8)
-        self._scratch = room
-        start = room.ctypes.data
-        self._scratch_at = ctypes.c_void_p(start + -start % ALIGNMENT)
-        self._spare = [np.empty(one.shape, np.float32) for one in self.gives[:many]]
-        self._spare_at = _addresses(self._spare)
+        self._source = source._replace(text="")
+        self._room = _Room(0, [], source.scratch_bytes)
         sizes = [_bytes(one) for one in self.gives]
         self._sizes = (ctypes.c_long * max(len(sizes), 1))(*sizes)
         self._steps: dict[tuple[bool, ...], ctypes.Array[ctypes.c_long]] = {}
@@ -101,22 +136,58 @@ class Program:
         Returns:
             The results that are summed; of the others those of each task.
         """
+        call = self.begin(inputs, shared, tasks)
+        call.run(0, tasks)
+        return call.outputs
+
+    def begin(
+        self, inputs: Sequence[np.ndarray], shared: tuple[bool, ...], tasks: int
+    ) -> Call:
+        """Prepare to run it for some tasks, some of them at a time.
+
+        Args:
+            inputs: As in a call, like the others.
+            shared: Which of them.
+            tasks: How many in all.
+        """
         outputs = [
             np.empty(one.shape if n < self._summed else (tasks, *one.shape), one.dtype)
             for n, one in enumerate(self.gives)
         ]
-        with self._lock:
-            self._run(
-                ctypes.c_long(tasks),
-                _addresses([*inputs, *self._constants]),
-                self._bytes_to_next(shared),
-                _addresses(outputs),
+        arguments = (
+            _addresses([*inputs, *self._constants]),
+            self._bytes_to_next(shared),
+            _addresses(outputs),
+        )
+
+        def run(first: int, end: int, threads: int = 1) -> None:
+            self._native(self._run, (first, end), threads, arguments)
+
+        return Call(run, outputs, inputs)
+
+    def _native(
+        self,
+        function: Any,
+        first: Sequence[int | ctypes.c_void_p],
+        threads: int,
+        arguments: Sequence[object],
+    ) -> None:
+        """Call a function of the library: what is first, threads, arguments, room."""
+        threads = max(1, min(threads, MOST_THREADS))
+        numbers = [ctypes.c_long(n) if isinstance(n, int) else n for n in first]
+        with self._lock, one_blas_thread(needed=self._source.calls_blas):
+            if threads > self._room.threads:
+                leaves = self.gives[: self._summed]
+                self._room = _Room(threads, leaves, self._source.scratch_bytes)
+            function(
+                *numbers,
+                ctypes.c_long(threads),
+                *arguments,
                 self._sizes,
                 ctypes.c_long(self._summed),
-                self._spare_at,
-                self._scratch_at,
+                self._room.spare_at,
+                self._room.scratch_at,
             )
-        return outputs
 
     def iterate(
         self,
@@ -125,6 +196,7 @@ class Program:
         lrs: np.ndarray,
         *,
         from_theta: bool,
+        threads: int = 1,
     ) -> tuple[list[np.ndarray], list[np.ndarray], np.ndarray]:
         """Several outer steps, each with the results of the next tasks.
 
@@ -137,6 +209,7 @@ class Program:
             shared: As in a call.
             lrs: (meta-iterations,) step sizes, float32.
             from_theta: Which of the two.
+            threads: In which the tasks of a step are computed.
 
         Returns:
             Theta at the end, the other results for each task, and the Euclidean norm of
@@ -151,21 +224,13 @@ class Program:
             for one in self.gives[many:]
         ]
         moved = np.empty(turns, np.float64)
-        with self._lock:
-            self._iterate(
-                ctypes.c_long(turns),
-                _address(lrs),
-                ctypes.c_long(from_theta),
-                _address(moved),
-                ctypes.c_long(tasks),
-                _addresses([*theta, *inputs[many:], *self._constants]),
-                self._bytes_to_next(shared),
-                _addresses([*totals, *each]),
-                self._sizes,
-                ctypes.c_long(many),
-                self._spare_at,
-                self._scratch_at,
-            )
+        arguments = (
+            _addresses([*theta, *inputs[many:], *self._constants]),
+            self._bytes_to_next(shared),
+            _addresses([*totals, *each]),
+        )
+        first = (turns, _address(lrs), int(from_theta), _address(moved), tasks)
+        self._native(self._iterate, first, threads, arguments)
         return theta, each, moved
 
     def _bytes_to_next(self, shared: tuple[bool, ...]) -> ctypes.Array[ctypes.c_long]:

@@ -3,11 +3,12 @@
 The strategy `fused`. A function of one task's arrays is compiled once for each shape;
 all of its steps, queries and the algorithm's own part are then one call for all tasks.
 Each task is computed by itself, and what is summed is summed in their order, so bits do
-not depend on which tasks are computed together.
+not depend on which tasks are computed together, nor in how many threads.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from time import perf_counter
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
@@ -18,6 +19,7 @@ from mlpeft.fused import Program, Unsupported
 from mlpeft.meta.support import Batch, Examples, PreparedSupport
 from mlpeft.models.ops.compiled import MOST_SHAPES
 from mlpeft.models.ops.transforms import plain_forms
+from mlpeft.platform import compute_threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -32,7 +34,9 @@ if TYPE_CHECKING:
 
 _DOUBLE = np.dtype(np.float64)
 LONG_CALL_S = 0.2
-"""A call that takes longer is made task by task, so that it can be interrupted."""
+"""Seconds that a call should take at most, so that it can be interrupted."""
+THREADS_FROM_S = 0.0005
+"""Seconds of work from which a call starts threads, which costs some 0.00005 each."""
 
 
 class TaskData(NamedTuple):
@@ -85,11 +89,48 @@ class Iterated(NamedTuple):
     moved: np.ndarray
 
 
-class _Compiled(NamedTuple):
-    """A program, and the names of what it sums."""
+@dataclass(slots=True)
+class _Compiled:
+    """A program, the names of what it sums, and how long a task takes if it is known.
+
+    Attributes:
+        task_s: Seconds of a thread; it decides no bits.
+    """
 
     program: Program
     names: list[str]
+    task_s: float = 0.0
+
+    def threads(self, tasks: int) -> int:
+        """In how many threads to compute some tasks."""
+        worth = self.task_s * tasks >= THREADS_FROM_S
+        return min(compute_threads(), tasks) if worth else 1
+
+    def many(self, threads: int) -> int:
+        """Tasks of a call that is not too long; the first one takes the time of one."""
+        return max(threads, int(threads * LONG_CALL_S / self.task_s))
+
+    def run(
+        self,
+        inputs: Sequence[np.ndarray],
+        shared: tuple[bool, ...],
+        tasks: int,
+        progress: Callable[[int], None],
+    ) -> list[np.ndarray]:
+        """Compute some tasks; `progress` is told how many are done."""
+        call = self.program.begin(inputs, shared, tasks)
+        done = 0
+        while done < tasks:
+            threads, many = 1, 1
+            if self.task_s:
+                threads = self.threads(tasks - done)
+                many = min(self.many(threads), tasks - done)
+            begun = perf_counter()
+            call.run(done, done + many, threads)
+            self.task_s = max((perf_counter() - begun) * threads / many, 1e-9)
+            done += many
+            progress(done)
+        return call.outputs
 
 
 class TaskPrograms:
@@ -110,7 +151,6 @@ class TaskPrograms:
         self._inner = inner
         self._function = function
         self._compiled: dict[object, _Compiled] = {}
-        self._task_s = 0.0
 
     def __call__(
         self,
@@ -135,14 +175,18 @@ class TaskPrograms:
         """
         shared = [_native(a) for a in (*theta.values(), *state.values(), *others)]
         own = [_arrays(task) for task in tasks]
-        together = self._task_s * len(tasks) < LONG_CALL_S and _alike(own)
-        groups = [own] if together else [[one] for one in own]
+        groups = [own] if _alike(own) else [[one] for one in own]
         done, result = 0, None
         for group in groups:
-            part = self._run(tuple(theta), tuple(state), shared, group, tasks[done])
+            before = done
+
+            def tell(many: int, before: int = before) -> None:
+                progress(before + many)
+
+            example = tasks[done]
+            part = self._run(tuple(theta), tuple(state), shared, group, example, tell)
             result = part if result is None else _joined(result, part)
             done += len(group)
-            progress(done)
         if result is None:
             raise AssertionError
         return result
@@ -181,9 +225,13 @@ class TaskPrograms:
         # Arrays of one shape and type: np.stack gives the same, slowly.
         columns = map(np.array, zip(*own, strict=True))
         flags = (True,) * len(shared) + (False,) * len(own[0])
+        size = len(tasks) // len(lrs)
+        threads = compiled.threads(size)
+        begun = perf_counter()
         leaves, each, moved = compiled.program.iterate(
-            [*shared, *columns], flags, lrs, from_theta=from_theta
+            [*shared, *columns], flags, lrs, from_theta=from_theta, threads=threads
         )
+        compiled.task_s = (perf_counter() - begun) * threads / len(tasks)
         return Iterated(dict(zip(names, leaves, strict=True)), each, moved)
 
     def _run(
@@ -193,6 +241,7 @@ class TaskPrograms:
         shared: list[np.ndarray],
         group: list[list[np.ndarray]],
         example: TaskData,
+        progress: Callable[[int], None],
     ) -> ShardResult:
         """Compute tasks whose arrays are alike."""
         first = group[0]
@@ -200,9 +249,7 @@ class TaskPrograms:
         # Arrays of one shape and type: np.stack gives the same, slowly.
         columns = first if len(group) == 1 else map(np.array, zip(*group, strict=True))
         flags = (True,) * len(shared) + (False,) * len(first)
-        begun = perf_counter()
-        outputs = compiled.program([*shared, *columns], flags, len(group))
-        self._task_s = (perf_counter() - begun) / len(group)
+        outputs = compiled.run([*shared, *columns], flags, len(group), progress)
         names = compiled.names
         summed = dict(zip(names, outputs, strict=False))
         return ShardResult(summed, outputs[len(names) :])

@@ -14,7 +14,9 @@ from mlpeft.platform.blas import (
     BlasInfo,
     BlasWarning,
     blas_threads,
+    compute_threads,
     load_blas,
+    one_blas_thread,
     set_blas_threads,
 )
 from mlpeft.platform.compile_cache import (
@@ -52,9 +54,11 @@ __all__ = [
     "cache_folder",
     "compile_notice",
     "compiler_for_compile",
+    "compute_threads",
     "describe_machine",
     "keep_freed_memory",
     "load_blas",
+    "one_blas_thread",
     "peak_memory_bytes",
     "prepare",
     "private_compile_cache",

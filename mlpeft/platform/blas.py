@@ -15,7 +15,9 @@ import os
 import platform
 import site
 import sys
+import threading
 import warnings
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -24,7 +26,7 @@ from mlpeft.platform import numpy_blas
 from mlpeft.platform.compile_cache import private_compile_cache
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 VARIABLE: Final = "MLPEFT_BLAS"
 """A library to load; `numpy` is NumPy's own, `none` keeps MLX's without a warning."""
@@ -144,6 +146,49 @@ def set_blas_threads(threads: int) -> int | None:
     """
     if threads < 1:
         raise ValueError(f"BLAS threads should be at least 1, {threads} was given")
+    global _asked  # noqa: PLW0603 - one a process, as the BLAS
+    _asked = threads
+    return _set(threads)
+
+
+def compute_threads() -> int:
+    """Threads that computing may take: as many as were set, else as the BLAS takes."""
+    return _asked or blas_threads() or 1
+
+
+@contextmanager
+def one_blas_thread(*, needed: bool = True) -> Iterator[None]:
+    """Within the body a product has one thread: those around it compute side by side.
+
+    Args:
+        needed: False: the body calls no BLAS, and nothing is changed.
+    """
+    global _alone, _before  # noqa: PLW0603 - likewise
+    if not needed:
+        yield
+        return
+    with _LOCK:
+        if _alone == 0:
+            _before = blas_threads() or 1
+            if _before > 1:
+                _set(1)
+        _alone += 1
+    try:
+        yield
+    finally:
+        with _LOCK:
+            _alone -= 1
+            if _alone == 0 and _before > 1:
+                _set(_before)
+
+
+_asked = 0
+_alone = 0
+_before = 1
+_LOCK = threading.Lock()
+
+
+def _set(threads: int) -> int | None:
     library = load_blas().library
     vendor = _vendor(library)
     if library is None or vendor is None:

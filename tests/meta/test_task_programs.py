@@ -20,6 +20,7 @@ from mlpeft.models.build import seeded
 from mlpeft.models.conv4 import Conv4
 from mlpeft.models.losses import cross_entropy_loss
 from mlpeft.models.mlp import LinearClassifier, SimpleClassifier
+from mlpeft.tasks.episode import Episode
 from mlpeft.training.loop import train
 from mlpeft.training.run_folder import as_begun
 from mlpeft.training.runner import ShardRunner, resolved
@@ -152,6 +153,37 @@ def test_the_bits_do_not_depend_on_which_tasks_are_computed_together(monkeypatch
     monkeypatch.setattr("mlpeft.meta.task_programs.LONG_CALL_S", 0.0)
     again, _ = trained(mlp(), "fused", given, update_clip=1e9)
     assert params.digest(theta) == params.digest(again)
+
+
+@pytest.mark.parametrize("settings", [{}, {"update_clip": 1e9}], ids=["C", "NumPy"])
+def test_the_bits_do_not_depend_on_the_number_of_threads(monkeypatch, settings):
+    """The outer step in C or by NumPy; eight tasks in one thread, or in three."""
+    monkeypatch.setattr("mlpeft.meta.task_programs.THREADS_FROM_S", 0.0)
+    given = episodes(8)
+    results = {}
+    for threads in (1, 3):
+        monkeypatch.setattr(
+            "mlpeft.meta.task_programs.compute_threads", lambda many=threads: many
+        )
+        one = learner(mlp(), "fused", "fomaml", **settings)
+        for _ in range(4):
+            metrics = one.meta_train_step(given, cross_entropy_loss)
+        scores = one.evaluate(given, cross_entropy_loss)
+        (engine,) = (engine for _, engine in one._engines.values())
+        (compiled,) = engine._loops._fused._compiled.values()
+        assert compiled.program._room.threads == threads
+        results[threads] = params.digest(one.meta), metrics, scores
+    assert results[1] == results[3]
+
+
+def test_progress_is_told_of_every_call_of_a_long_shard(monkeypatch):
+    monkeypatch.setattr("mlpeft.meta.task_programs.LONG_CALL_S", 0.0)
+    engine = Engine(mlp(), cross_entropy_loss, learner(mlp(), "loop").inner, "fused")
+    seen = []
+    given = [Episode(*one) for one in episodes(3)]
+    meta = learner(mlp(), "loop").meta
+    engine.train(meta, given, np.random.default_rng, seen.append)
+    assert seen == [1, 2, 3]
 
 
 def test_tasks_of_several_sizes_come_to_what_the_loop_comes_to():
