@@ -368,6 +368,45 @@ class TakesSteps(Protocol):
         ...
 
 
+class RoundsResult(NamedTuple):
+    """What several meta-iterations of training came to, one after the other.
+
+    Attributes:
+        meta: The meta-state after the last.
+        per_task: `ShardUpdate.per_task` of each, over all tasks of its round.
+        moved: Euclidean norm of theta's change in each.
+    """
+
+    meta: ParamTree
+    per_task: list[ParamTree]
+    moved: np.ndarray
+
+
+@runtime_checkable
+class Iterates(Protocol):
+    """An executor that can take plain outer steps itself: `theta <- theta - lr g`."""
+
+    def iterate(
+        self,
+        version: int,
+        meta: ParamTree,
+        rounds: Sequence[Sequence[Shard]],
+        lrs: Sequence[float],
+    ) -> RoundsResult | None:
+        """Several meta-iterations, with the bits of that many rounds.
+
+        Args:
+            version: As for `Executor.run`, of the first.
+            meta: As for `Executor.run`.
+            rounds: The shards of each.
+            lrs: Step size of each.
+
+        Returns:
+            None: they have to be computed as rounds.
+        """
+        ...
+
+
 @runtime_checkable
 class ClosesEarly(Protocol):
     """An executor that may return a round before all its shards are in.

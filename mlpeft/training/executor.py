@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from mlpeft.params import ParamTree
     from mlpeft.training.runner import ShardRunner
-    from mlpeft.work import Kind, RoundResult, Shard
+    from mlpeft.work import Kind, RoundResult, RoundsResult, Shard
 
 
 class LocalExecutor:
@@ -58,3 +58,22 @@ class LocalExecutor:
 
     def close(self) -> None:
         """Nothing to release."""
+
+
+class IteratingExecutor(LocalExecutor):
+    """A `LocalExecutor` that computes several meta-iterations in one native call."""
+
+    def iterate(
+        self,
+        version: int,
+        meta: ParamTree,
+        rounds: Sequence[Sequence[Shard]],
+        lrs: Sequence[float],
+    ) -> RoundsResult | None:
+        """See `mlpeft.work.Iterates`."""
+        for number, shards in enumerate(rounds):
+            check_round(version + number, shards, self._version)
+        done = self.runner.iterate(meta, rounds, lrs)
+        if done is not None:
+            self._version = version + len(rounds) - 1
+        return done

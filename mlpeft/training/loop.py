@@ -24,12 +24,13 @@ from mlpeft.reporting.notify import Notice, send
 from mlpeft.reporting.pace import SlowRounds
 from mlpeft.results import EvalResult
 from mlpeft.training.accepted import Accepted
-from mlpeft.training.executor import LocalExecutor
+from mlpeft.training.executor import IteratingExecutor
 from mlpeft.training.plan import train_shards, validation_shards
 from mlpeft.training.run_files import locked
 from mlpeft.training.run_folder import as_begun, open_run, run_folder
 from mlpeft.training.runner import ShardRunner
 from mlpeft.training.staleness import ThetaHistory
+from mlpeft.training.strides import Strides, advance
 from mlpeft.work import ClosesEarly, RoundInterruptedError, TakesSteps
 
 if TYPE_CHECKING:
@@ -122,7 +123,7 @@ def train(
         return train_run(
             run,
             runner,
-            executor=executor or LocalExecutor(runner, SlowRounds()),
+            executor=executor or IteratingExecutor(runner, SlowRounds()),
             reporter=reporter or usual_reporter(),
             should_stop=should_stop,
         )
@@ -204,9 +205,8 @@ def _loop(
     """Meta-iterations until the end, and why it is the end."""
     settings = run.config.meta_learning
     progress = run.progress
-    early = isinstance(executor, ClosesEarly) and executor.closes_early
-    spare = isinstance(executor, ClosesEarly) and executor.spare_shards
     history = ThetaHistory.of(run.config)
+    strides = Strides(run, runner, executor)
     while True:
         better = progress.validation_due and _validate(run, runner, executor, reporter)
         due = progress.iteration % settings.save_interval == 0 or run.save_overdue
@@ -219,34 +219,44 @@ def _loop(
                 f"stopping early: no better validation in the last {progress.stale}"
             )
             return "patience"
-        if should_stop():
+        if strides.stopped or should_stop():
             return "stopped"
-        history.note(progress.iteration, run.meta)
-        shards = train_shards(run.config, runner.tasks, progress.iteration, spare=spare)
-        done = executor.run(progress.iteration, run.meta, shards)
-        with _usable(run):
-            accepted = Accepted.of(progress.iteration, done)
-            done = history.joined(done, progress.iteration)
-            moved = moved_by(run.outer, run.config, run.meta, done, progress.iteration)
-            metrics = _metrics(done) | {
-                "param_diff": moved.param_diff,
-                "outer_lr": moved.outer_lr,
-            }
-            if early:
-                metrics["shards_in_time"] = len(accepted.shards)
-                metrics["shards_late"] = len(accepted.late)
-            _check_finite(metrics, run, runner.initial_meta)
+        if not strides.take(reporter, should_stop):
+            _round(run, runner, executor, reporter, history)
+
+
+def _round(
+    run: Run,
+    runner: ShardRunner,
+    executor: Executor,
+    reporter: Reporter,
+    history: ThetaHistory,
+) -> None:
+    """One meta-iteration: a round, and the outer step."""
+    early = isinstance(executor, ClosesEarly) and executor.closes_early
+    spare = isinstance(executor, ClosesEarly) and executor.spare_shards
+    iteration = run.progress.iteration
+    history.note(iteration, run.meta)
+    shards = train_shards(run.config, runner.tasks, iteration, spare=spare)
+    done = executor.run(iteration, run.meta, shards)
+    with _usable(run):
+        accepted = Accepted.of(iteration, done)
+        done = history.joined(done, iteration)
+        moved = moved_by(run.outer, run.config, run.meta, done, iteration)
+        metrics = _metrics(done) | {
+            "param_diff": moved.param_diff,
+            "outer_lr": moved.outer_lr,
+        }
         if early:
-            run.accepted.note(accepted)
-        run.meta = moved.meta
-        progress.iteration += 1
-        if moved.step and isinstance(executor, TakesSteps):
-            executor.note_step(progress.iteration, moved.step)
-        last = progress.iteration == settings.num_meta_iterations
-        progress.validation_due = (
-            last or progress.iteration % settings.eval_interval == 0
-        )
-        reporter.iteration(progress.iteration, metrics)
+            metrics["shards_in_time"] = len(accepted.shards)
+            metrics["shards_late"] = len(accepted.late)
+        _check_finite(metrics, run, runner.initial_meta)
+    if early:
+        run.accepted.note(accepted)
+    advance(run, moved.meta, 1)
+    if moved.step and isinstance(executor, TakesSteps):
+        executor.note_step(run.progress.iteration, moved.step)
+    reporter.iteration(run.progress.iteration, metrics)
 
 
 def moved_by(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from functools import partial
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TypeVar
 
 import numpy as np
 
@@ -33,10 +33,10 @@ from mlpeft.seeds import Purpose, generator
 from mlpeft.tasks.build import build_tasks
 from mlpeft.tasks.families import get_family
 from mlpeft.tasks.pool_labels import PoolLabels
-from mlpeft.work import Kind, ResultSchema, ShardUpdate
+from mlpeft.work import Kind, ResultSchema, RoundsResult, ShardUpdate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container
+    from collections.abc import Callable, Container, Sequence
 
     import mlx.nn as nn
 
@@ -45,6 +45,8 @@ if TYPE_CHECKING:
     from mlpeft.tasks.build import Tasks, TaskSplits
     from mlpeft.tasks.episode import Episode
     from mlpeft.work import Shard
+
+ResultT = TypeVar("ResultT")
 
 log = logging.getLogger("mlpeft.train")
 
@@ -183,12 +185,45 @@ class ShardRunner:
                 computing thread; it may raise to drop the shard. Under vmap the shard
                 is one call, and all its tasks are done at once.
         """
-        if shard.kind in self._warm:
-            return self._compute(meta, shard, progress)
+        return self._warmed(shard.kind, partial(self._compute, meta, shard, progress))
+
+    def iterate(
+        self,
+        meta: ParamTree,
+        rounds: Sequence[Sequence[Shard]],
+        lrs: Sequence[float],
+    ) -> RoundsResult | None:
+        """Several meta-iterations in one native call; see `mlpeft.work.Iterates`."""
+        specs = [
+            (shard, index)
+            for shards in rounds
+            for shard in shards
+            for index in range(len(shard.tasks))
+        ]
+        drawn = [self._drawn(shard, index) for shard, index in specs]
+
+        def rng(number: int) -> np.random.Generator:
+            return _batch_rng(*specs[number])
+
+        call = partial(self._engine.iterate, meta, drawn, rng, lrs)
+        done = self._warmed(Kind.TRAIN, call)
+        if done is None:
+            return None
+        names = ["support_loss", *(["query_loss"] if len(drawn[0].query_x) else [])]
+        columns = [np.split(each, len(rounds)) for each in done.each[: len(names)]]
+        per_task = [
+            dict(zip(names, parts, strict=True)) for parts in zip(*columns, strict=True)
+        ]
+        return RoundsResult(done.theta, per_task, done.moved)
+
+    def _warmed(self, kind: Kind, compute: Callable[[], ResultT]) -> ResultT:
+        """What it computes; the first of a kind says that it compiles."""
+        if kind in self._warm:
+            return compute()
         with compile_notice():
-            update = self._compute(meta, shard, progress)
-        self._warm.add(shard.kind)
-        return update
+            result = compute()
+        self._warm.add(kind)
+        return result
 
     def predictions(self, meta: ParamTree, shard: Shard) -> list[np.ndarray]:
         """The classes of the queries of a test shard's episodes, after the last step.
@@ -211,16 +246,10 @@ class ShardRunner:
     def _compute(
         self, meta: ParamTree, shard: Shard, progress: Callable[[int], None]
     ) -> ShardUpdate:
-        episodes = self.tasks.train if shard.kind is Kind.TRAIN else self._scored(shard)
-        drawn = [episodes.episode(spec.task_id, spec.seed) for spec in shard.tasks]
+        drawn = [self._drawn(shard, index) for index in range(len(shard.tasks))]
         rng = partial(_batch_rng, shard)
         if shard.kind is Kind.TRAIN:
-            if self._joint:
-                drawn = [
-                    self._joined(spec.task_id, episode)
-                    for spec, episode in zip(shard.tasks, drawn, strict=True)
-                ]
-            course = self._course(shard.round)
+            course = self.course(shard.round)
             result = self._engine.train(meta, drawn, rng, progress, course)
             per_task: ParamTree = {"support_loss": result.support_loss}
             if result.query_loss is not None:
@@ -243,13 +272,21 @@ class ShardRunner:
             return update
         return self.compression.compress(meta, shard, update)
 
+    def _drawn(self, shard: Shard, index: int) -> Episode:
+        """The episode of one of a shard's tasks, as it is computed with."""
+        spec = shard.tasks[index]
+        if shard.kind is not Kind.TRAIN:
+            return self._scored(shard).episode(spec.task_id, spec.seed)
+        episode = self.tasks.train.episode(spec.task_id, spec.seed)
+        return self._joined(spec.task_id, episode) if self._joint else episode
+
     def _joined(self, task_id: str, episode: Episode) -> Episode:
         """An episode as joint training takes it."""
         if self._pool_labels is not None:
             episode = self._pool_labels.relabelled(task_id, episode)
         return joint.whole(episode)
 
-    def _course(self, iteration: int) -> Course:
+    def course(self, iteration: int) -> Course:
         """What of a task's work follows the meta-iteration."""
         outer = OuterStep.from_config(self.config.meta_learning)
         adaptation, steps = self.inner.adaptation, self.inner.num_steps

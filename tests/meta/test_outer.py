@@ -1,10 +1,12 @@
 """The outer step: from a round's updates to the next meta-state."""
 
+import mlx.core as mx
 import numpy as np
 import pytest
 
 from mlpeft import params
 from mlpeft.config import MetaLearningSection
+from mlpeft.fused import Program
 from mlpeft.meta.aggregate import combine
 from mlpeft.meta.outer import OuterStep, scheduled
 from mlpeft.work import SummedTotals
@@ -111,3 +113,19 @@ def test_the_cosine_schedule_stays_above_the_linear_one_at_first():
 
 def test_defaults_are_those_of_the_configuration():
     assert OuterStep(state={}) == OuterStep.from_config(MetaLearningSection())
+
+
+@pytest.mark.parametrize("size", [1, 15, 16, 37, 1000])
+def test_the_length_of_a_step_is_that_of_native_code(size):
+    """Bit for bit, so that reports do not depend on who takes the outer step."""
+    rng = np.random.default_rng(size)
+    theta = {"a": rng.normal(size=size).astype(np.float32)}
+    program = Program(lambda x, _: (x * 1.5,), [mx.zeros(size), mx.zeros(1)], lambda: 1)
+    _, _, moved = program.iterate(
+        [theta["a"], np.zeros((1, 1), np.float32)],
+        (True, False),
+        np.array([0.3], np.float32),
+        from_theta=False,
+    )
+    step = OuterStep(algorithm="fomaml", lr=0.3, state={})
+    assert step.step(theta, params.scale(theta, np.float32(1.5)), 0).param_diff == moved
