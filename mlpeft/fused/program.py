@@ -123,6 +123,21 @@ class Program:
         self._sizes = (ctypes.c_long * max(len(sizes), 1))(*sizes)
         self._steps: dict[tuple[bool, ...], ctypes.Array[ctypes.c_long]] = {}
 
+    @staticmethod
+    def check(
+        function: Callable[..., Sequence[mx.array]], examples: Sequence[mx.array]
+    ) -> None:
+        """Whether it could be compiled, without compiling it.
+
+        Args:
+            function: As above, like the other.
+            examples: Arguments of one task.
+
+        Raises:
+            Unsupported: If not.
+        """
+        emit(Schedule(simplified(trace(function, *examples))), len(examples))
+
     def __call__(
         self, inputs: Sequence[np.ndarray], shared: tuple[bool, ...], tasks: int = 1
     ) -> list[np.ndarray]:

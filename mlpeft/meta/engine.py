@@ -223,6 +223,30 @@ class Engine:
             None if tasks[0].query is None else np.asarray(result.query_loss),
         )
 
+    def settle(
+        self,
+        meta: Mapping[str, Array],
+        episode: Episode,
+        rng: RngOf,
+        course: Course = Course(),  # noqa: B008 - it is immutable
+    ) -> StrategyName:
+        """The strategy that training really takes: fused only if it can be.
+
+        Args:
+            meta: Theta, and the inner state where it is carried.
+            episode: As those to come.
+            rng: As in `train`.
+            course: Likewise.
+        """
+        if self.strategy == "fused":
+            (task,) = self._planned([episode], rng)
+            try:
+                self._loops.check_fused(*split(meta), task, course)
+            except Unsupported as error:
+                self._recover(self._loops, error)
+                self.strategy = self._loops.strategy
+        return self.strategy
+
     def iterate(
         self,
         theta: NumpyTree,

@@ -241,6 +241,17 @@ class InnerLoops:
         from_theta = algorithm.displacement is Displacement.FROM_THETA
         return self._fused.iterate(theta, tasks, lrs, from_theta=from_theta)
 
+    def check_fused(
+        self, theta: ParamTree, state: ParamTree, task: TaskData, course: Course
+    ) -> None:
+        """Whether a task's inner loop could be native code, see `TaskPrograms.check`.
+
+        Raises:
+            Unsupported: If not.
+        """
+        weights = [] if course.loss_weights is None else [course.loss_weights]
+        self._fused.check(theta, state, task, weights)
+
     def _natively(
         self,
         theta: MlxTree,

@@ -281,13 +281,49 @@ class TaskPrograms:
         task: TaskData,
     ) -> _Compiled:
         """Trace the function and compile it."""
+        names: list[str] = []
+        flat = self._flat(theta, state, shared, task, names)
+        with plain_forms():
+            examples_ = [mx.array(one) for one in examples]
+            program = Program(flat, examples_, summed=lambda: len(names))
+        return _Compiled(program, names)
+
+    def check(
+        self,
+        theta: Mapping[str, Array],
+        state: Mapping[str, Array],
+        task: TaskData,
+        others: Sequence[Array] = (),
+    ) -> None:
+        """Whether a task could be computed, without compiling anything.
+
+        Args:
+            theta: As in a call, like the others.
+            state: Carried inner state.
+            task: One of them.
+            others: Further arguments.
+
+        Raises:
+            Unsupported: If not.
+        """
+        shared = [_native(a) for a in (*theta.values(), *state.values(), *others)]
+        flat = self._flat(tuple(theta), tuple(state), len(shared), task, [])
+        with plain_forms():
+            Program.check(flat, [mx.array(one) for one in (*shared, *_arrays(task))])
+
+    def _flat(
+        self,
+        theta: tuple[str, ...],
+        state: tuple[str, ...],
+        shared: int,
+        task: TaskData,
+        names: list[str],
+    ) -> Callable[..., tuple[mx.array, ...]]:
+        """The function of flat arguments; tracing it puts what it sums into `names`."""
         if self._functional.prepares:
             raise Unsupported("the model prepares its inputs outside of the graph")
-        names: list[str] = []
-        many = 0
 
         def flat(*arrays: mx.array) -> tuple[mx.array, ...]:
-            nonlocal many
             common, own = arrays[:shared], arrays[shared:]
             trees = dict(zip(theta, common, strict=False))
             carried = dict(zip(state, common[len(theta) :], strict=False))
@@ -295,13 +331,9 @@ class TaskPrograms:
             support, query = _rebuilt(own, task, self._inner)
             result = self._function(trees, carried, support, query, *others)
             names[:] = result.summed
-            many = len(names)
             return (*result.summed.values(), *result.each)
 
-        with plain_forms():
-            examples_ = [mx.array(one) for one in examples]
-            program = Program(flat, examples_, summed=lambda: many)
-        return _Compiled(program, names)
+        return flat
 
 
 def _arrays(task: TaskData) -> list[np.ndarray]:

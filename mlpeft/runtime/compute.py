@@ -13,6 +13,7 @@ from mlpeft.cluster.worker.messages import (
     ShardComputed,
     ShardFailed,
 )
+from mlpeft.errors import ConfigError
 from mlpeft.files import override_assets
 from mlpeft.platform import describe_machine, wait_for_thread_end
 from mlpeft.runtime import fingerprint
@@ -159,11 +160,19 @@ def prepare(config: RunConfig, allow_modules: Container[str] | None = None) -> P
             configuration names them; None: any.
 
     Raises:
-        ConfigError: Listing every problem of tasks and model.
+        ConfigError: Listing every problem of tasks and model, or if the run's strategy
+            cannot be had here: another one has other bits.
         DataError: If a data set is missing, saying how to get it.
     """
+    from mlpeft.meta.strategies import fused_problem
     from mlpeft.training.runner import ShardRunner
 
+    if config.compute.strategy == "fused" and (problem := fused_problem()):
+        raise ConfigError(
+            "compute.strategy of this run is fused, which every machine compiles for "
+            f"itself, and here {problem}. Or start a run with compute.strategy vmap "
+            "(MLPs) or compiled"
+        )
     runner = ShardRunner.from_config(config, allow_modules)
     return Prepared(
         runner,

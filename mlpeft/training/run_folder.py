@@ -160,23 +160,28 @@ def run_folder(config: RunConfig) -> Path:
 def as_begun(config: RunConfig) -> RunConfig:
     """The configuration, with what it leaves open as it was when its run began.
 
-    A newer mlpeft, or this machine, may choose another strategy, which has other bits.
+    A newer mlpeft, or this machine, may choose another strategy, which has other bits;
+    and fused may have been asked for where it could not be had.
 
     Args:
         config: Before `auto` is resolved.
     """
     file = run_folder(config) / "config.yaml"
     ours = config.compute
-    settled = ours.strategy != "auto" and ours.shard_size is not None
-    if settled or not file.is_file():
+    is_open = ours.strategy in {"auto", "fused"} or ours.shard_size is None
+    if not is_open or not file.is_file():
         return config
     try:
         begun = RunConfig.from_dict(parse_yaml(file.read_text(encoding="utf-8")))
     except (MlpeftError, OSError, UnicodeError):
         return config  # opening the run tells what is wrong
-    recorded = {}
-    if ours.strategy == "auto":
-        recorded["strategy"] = begun.compute.strategy
+    recorded: dict[str, Any] = {}
+    if ours.strategy in {"auto", "fused"}:
+        recorded["strategy"] = strategy = begun.compute.strategy
+        if ours.strategy == "fused" and strategy != "fused":
+            log.warning(
+                "this run was begun with compute.strategy %s, and so goes on", strategy
+            )
     if ours.shard_size is None:
         recorded["shard_size"] = begun.compute.shard_size
     return config.model_copy(update={"compute": ours.model_copy(update=recorded)})
@@ -202,7 +207,8 @@ def open_run(runner: ShardRunner, *, resume: bool | None) -> Run:
         resume = newest is not None
     if not resume:
         _check_no_run(run_dir, newest, skipped)
-        return _create(config, runner, run_dir)
+        runner.settle_strategy()
+        return _create(runner.config, runner, run_dir)
     if newest is None:
         raise CheckpointError(
             f"nothing to resume in {run_dir}{_problems(skipped)}; start without "

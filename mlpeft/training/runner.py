@@ -33,6 +33,7 @@ from mlpeft.seeds import Purpose, generator
 from mlpeft.tasks.build import build_tasks
 from mlpeft.tasks.families import get_family
 from mlpeft.tasks.pool_labels import PoolLabels
+from mlpeft.training.plan import train_shards
 from mlpeft.work import Kind, ResultSchema, RoundsResult, ShardUpdate
 
 if TYPE_CHECKING:
@@ -82,7 +83,6 @@ class ShardRunner:
         self.steps = eval_steps(config)
         self.inner = InnerLoop.from_config(config.meta_learning)
         self.eval_inner = InnerLoop.for_evaluation(config)
-        strategy = self.config.compute.strategy
         self._joint = config.meta_learning.algorithm == "joint"
         self._pool_labels = PoolLabels.of(tasks.train) if self._joint else None
         if self._pool_labels is not None:
@@ -91,9 +91,14 @@ class ShardRunner:
         self._schema: Schema | None = None
         self._warm: set[Kind] = set()  # kinds whose kernels there are
         set_blas_threads(config.compute.threads)
-        self._engine = Engine(
-            model,
-            mse_loss if tasks.regression else cross_entropy_loss,
+        self._engine = self._new_engine()
+
+    def _new_engine(self) -> Engine:
+        config = self.config
+        strategy = config.compute.strategy
+        return Engine(
+            self.model,
+            mse_loss if self.tasks.regression else cross_entropy_loss,
             self.inner,
             None if strategy == "auto" else strategy,
             config.meta_learning.algorithm,
@@ -136,6 +141,22 @@ class ShardRunner:
     def uses_batch_statistics(self) -> bool:
         """Whether the model's outputs depend on the rest of a batch."""
         return self._engine.uses_batch_statistics
+
+    def settle_strategy(self) -> None:
+        """Have the configuration of a new run name what will be computed.
+
+        Whether inner loops can be native code follows from the model's operations,
+        which `resolved` does not know.
+        """
+        shard = train_shards(self.config, self.tasks, 0)[0]
+        rng = partial(_batch_rng, shard)
+        strategy = self._engine.settle(
+            self.initial_meta(), self._drawn(shard, 0), rng, self.course(0)
+        )
+        if strategy != self.config.compute.strategy:
+            compute = self.config.compute.model_copy(update={"strategy": strategy})
+            self.config = self.config.model_copy(update={"compute": compute})
+            self._engine = self._new_engine()
 
     def calibrate(self) -> None:
         """From now on, results of validation and test have `calibration` as well.

@@ -30,6 +30,16 @@ def test_native_code_gives_the_bytes_of_one_process(cluster, serial_theta):
     assert cluster.theta() == serial_theta(fused)
 
 
+def test_a_worker_that_cannot_compile_native_code_does_not_join(cluster):
+    """Another strategy would have other bits, so it does not go on with one."""
+    cluster.coordinator("--set=compute.strategy=fused")
+    worker = cluster.worker("eve", MLPEFT_CC="none")
+    assert worker.end() == 2
+    assert "compute.strategy of this run is fused" in worker.text
+    assert "here MLPEFT_CC=none says so; unset it" in worker.text
+    assert "Traceback" not in worker.text
+
+
 def test_a_robust_rule_gives_the_bytes_of_one_process(cluster, serial_theta):
     median = "--set=meta_learning.aggregation=coordinate_median"
     coordinator = cluster.coordinator(median, "--local-workers", "2")

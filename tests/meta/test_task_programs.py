@@ -1,6 +1,7 @@
 """The strategy fused: the same results as the loop, and what happens without it."""
 
 import logging
+import shutil
 
 import mlx.core as mx
 import mlx.nn as nn
@@ -20,6 +21,7 @@ from mlpeft.models.build import seeded
 from mlpeft.models.conv4 import Conv4
 from mlpeft.models.losses import cross_entropy_loss
 from mlpeft.models.mlp import LinearClassifier, SimpleClassifier
+from mlpeft.tasks.build import build_tasks
 from mlpeft.tasks.episode import Episode
 from mlpeft.training.loop import train
 from mlpeft.training.run_folder import as_begun
@@ -242,9 +244,9 @@ def test_what_a_user_puts_into_the_model_between_steps_counts():
 class Sorting(nn.Module):
     """Has a primitive that is not known."""
 
-    def __init__(self):
+    def __init__(self, inputs=3):
         super().__init__()
-        self.layer = nn.Linear(3, 2)
+        self.layer = nn.Linear(inputs, 2)
 
     def __call__(self, x):
         return self.layer(mx.sort(x, axis=-1))
@@ -256,6 +258,31 @@ def test_what_cannot_be_fused_is_computed_otherwise_and_the_reason_logged(caplog
     (engine,) = (engine for _, engine in one._engines.values())
     assert engine.strategy == "vmap"
     assert "the primitive Sort is not in its table; vmap instead" in caplog.text
+
+
+def test_a_run_records_what_it_computed_where_it_cannot_be_fused(tmp_path, caplog):
+    """Both in its folder and for workers; asked for again, it goes on likewise."""
+
+    def computed(compute, iterations, **keys):
+        config = tiny(tmp_path, **compute)
+        section = config.meta_learning.model_copy(
+            update={"num_meta_iterations": iterations}
+        )
+        config = as_begun(config.model_copy(update={"meta_learning": section}))
+        runner = ShardRunner(config, build_tasks(config), Sorting(2))
+        return train(config, runner=runner, **keys), runner
+
+    for compute in ({}, {"strategy": "fused", "shard_size": 2}):
+        with seeded(3):
+            first, runner = computed(compute, 2)
+        recorded = RunConfig.load(first.run_dir / "config.yaml").compute
+        assert recorded.strategy == runner.config.compute.strategy == "vmap"
+        assert caplog.text.count("the primitive Sort is not in its table") == 1
+        with seeded(3):
+            second, _ = computed(compute, 4, resume=True)
+        assert second.iteration == 4
+        shutil.rmtree(first.run_dir)
+        caplog.clear()
 
 
 def test_without_a_compiler_it_is_computed_otherwise_and_the_reason_logged(
