@@ -6,6 +6,8 @@ import ctypes
 import functools
 import sys
 import threading
+import weakref
+from _ctypes import dlclose
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -110,10 +112,11 @@ class Program:
         self.gives = [Argument(v.shape, _numpy(v.dtype)) for v in graph.outputs]
         if any(one.dtype != np.float32 for one in self.gives[:many]):
             raise Unsupported("what is summed over tasks is not float32")
-        self._library = load(source.text)
-        self._library.set_sgemm(ctypes.c_void_p(sgemm_address()))
-        self._run = self._library.run
-        self._iterate = self._library.iterate
+        library = load(source.text)
+        # ctypes never unloads one, and a run may meet thousands of shapes.
+        weakref.finalize(self, dlclose, library._handle).atexit = False  # noqa: SLF001
+        library.set_sgemm(ctypes.c_void_p(sgemm_address()))
+        self._run, self._iterate = library.run, library.iterate
         self._run.restype = self._iterate.restype = None
         self._constants = schedule.constants
         self._lock = threading.Lock()

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
+import sys
+from pathlib import Path
 
+import mlx.core as mx
 import numpy as np
 import pytest
 
@@ -161,3 +165,20 @@ def test_a_compiler_that_hangs_is_given_up(cache, monkeypatch):
     monkeypatch.setattr(compiler.subprocess, "run", run)
     with pytest.raises(CompilerFailed, match="did not end"):
         compiler.load(ANSWER % 6)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_a_program_that_is_dropped_is_unloaded(cache):
+    """Or a run that meets thousands of shapes would keep them all."""
+
+    def loaded():
+        lines = Path("/proc/self/maps").read_text().splitlines()
+        return {line.split()[-1] for line in lines if str(cache) in line}
+
+    gc.collect()
+    before = loaded()
+    program = Program(lambda x: (x * 3.25,), [mx.zeros(7)])
+    assert len(loaded() - before) == 1
+    del program
+    gc.collect()
+    assert loaded() == before

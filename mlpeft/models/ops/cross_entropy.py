@@ -37,7 +37,10 @@ def _cross_entropy_vjp(
 @batched
 def _gradient(logits: mx.array, labels: mx.array, dy: mx.array) -> mx.array:
     """`(softmax(logits) - one_hot(labels)) dy / n`, without a scatter."""
-    factor = dy[..., None, None] * (1.0 / logits.shape[-2])
+    # A slice of an array: as a number, 1 / n would be a part of the compiled kernel,
+    # and each n would have one of its own, which is never unloaded.
+    share = mx.array([1.0 / logits.shape[-2]] * 2)[0]
+    factor = dy[..., None, None] * share
     return (mx.softmax(logits, axis=-1) - _one_hot(logits, labels)) * factor
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
+
 import mlx.core as mx
 import mlx.nn as nn
 import numpy as np
 import pytest
 
+from mlpeft.fused.graph import trace
 from mlpeft.models import ops
 from mlpeft.models.ops.linear import Linear
 
@@ -212,3 +215,14 @@ def test_a_linear_layer_takes_inputs_of_more_axes():
     layer, x = Linear(3, 2), random(2, 4, 3)
     expected = x @ layer.weight.T + layer.bias
     np.testing.assert_allclose(layer(x), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_the_kernel_of_a_gradient_serves_any_number_of_examples():
+    """MLX writes single numbers into compiled kernels and never unloads these."""
+    module = importlib.import_module("mlpeft.models.ops.cross_entropy")
+    gradient = module._gradient.__wrapped__
+    arguments = random(7, 3), mx.arange(7) % 3, mx.array(1.0)
+    graph = trace(lambda *arrays: (gradient(*arrays),), *arguments)
+    numbers = [array.item() for array in graph.constants.values() if array.size == 1]
+    assert all(number != pytest.approx(1 / 7) for number in numbers)
+    assert any(array == pytest.approx(1 / 7) for array in graph.constants.values())
