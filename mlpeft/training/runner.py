@@ -51,6 +51,11 @@ ResultT = TypeVar("ResultT")
 
 log = logging.getLogger("mlpeft.train")
 
+SIZES_OF = 32
+"""Episodes at the start of a run that are looked at for their sizes."""
+MOST_SIZES = 8
+"""Sizes that they may have for `auto` to take fused."""
+
 
 def result_schema(config: RunConfig) -> ResultSchema:
     """The per-task results that `ShardRunner.run` returns for this configuration."""
@@ -83,6 +88,7 @@ class ShardRunner:
         self.steps = eval_steps(config)
         self.inner = InnerLoop.from_config(config.meta_learning)
         self.eval_inner = InnerLoop.for_evaluation(config)
+        self._by_rule = config.compute.strategy == "auto"
         self._joint = config.meta_learning.algorithm == "joint"
         self._pool_labels = PoolLabels.of(tasks.train) if self._joint else None
         if self._pool_labels is not None:
@@ -146,17 +152,38 @@ class ShardRunner:
         """Have the configuration of a new run name what will be computed.
 
         Whether inner loops can be native code follows from the model's operations,
-        which `resolved` does not know.
+        and whether that pays from the sizes of episodes, as each takes a second to
+        compile; `resolved` knows neither.
         """
+        if self.config.compute.strategy != "fused":
+            return
         shard = train_shards(self.config, self.tasks, 0)[0]
         rng = partial(_batch_rng, shard)
         strategy = self._engine.settle(
             self.initial_meta(), self._drawn(shard, 0), rng, self.course(0)
         )
+        if self._by_rule and strategy == "fused" and self._sizes() > MOST_SIZES:
+            strategy = without_fused(self.model)
+            log.info(
+                "episodes have many sizes, each of which fused inner loops would "
+                "compile: compute.strategy %s instead",
+                strategy,
+            )
         if strategy != self.config.compute.strategy:
             compute = self.config.compute.model_copy(update={"strategy": strategy})
             self.config = self.config.model_copy(update={"compute": compute})
             self._engine = self._new_engine()
+
+    def _sizes(self) -> int:
+        """How many sizes the first training episodes have."""
+        rounds = -(-SIZES_OF // self.config.meta_learning.meta_batch_size)
+        drawn = (
+            self._drawn(shard, index)
+            for iteration in range(rounds)
+            for shard in train_shards(self.config, self.tasks, iteration)
+            for index in range(len(shard.tasks))
+        )
+        return len({tuple(map(np.shape, episode)) for episode in drawn})
 
     def calibrate(self) -> None:
         """From now on, results of validation and test have `calibration` as well.

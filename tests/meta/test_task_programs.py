@@ -2,6 +2,7 @@
 
 import logging
 import shutil
+from dataclasses import replace
 
 import mlx.core as mx
 import mlx.nn as nn
@@ -283,6 +284,34 @@ def test_a_run_records_what_it_computed_where_it_cannot_be_fused(tmp_path, caplo
         assert second.iteration == 4
         shutil.rmtree(first.run_dir)
         caplog.clear()
+
+
+class Odd:
+    """Tasks whose episodes have many sizes."""
+
+    def __init__(self, tasks):
+        self.sample_task = tasks.sample_task
+
+    def episode(self, task_id, seed):
+        many = 4 + seed % 50
+        rng = np.random.default_rng(seed)
+        x = rng.normal(size=(many, 2)).astype(np.float32)
+        y = (np.arange(many) % 2).astype(np.int32)
+        return Episode(x, y, x, y)
+
+
+@pytest.mark.parametrize(("strategy", "chosen"), [("auto", "vmap"), ("fused", "fused")])
+def test_episodes_of_many_sizes_are_not_fused_unless_asked_for(
+    tmp_path, strategy, chosen
+):
+    """Each size takes a second to compile."""
+    config = tiny(tmp_path, strategy=strategy)
+    tasks = build_tasks(config)
+    runner = ShardRunner(
+        config, replace(tasks, train=Odd(tasks.train)), SimpleClassifier(2, 6)
+    )
+    runner.settle_strategy()
+    assert runner.config.compute.strategy == chosen
 
 
 def test_without_a_compiler_it_is_computed_otherwise_and_the_reason_logged(
