@@ -71,27 +71,27 @@ class FreeWorkers:
             counts: Whether an identity's workers count.
             processes: Which do not count.
         """
-        aside: list[tuple[Rank, str]] = []
+        aside: dict[str, Rank] = {}
         found: _Entry | None = None
         while self._identities:
             rank, identity = self._identities[0]
             if found is not None and found.rank < rank:
                 break
             heapq.heappop(self._identities)
-            if self._listed.get(identity) != rank:
-                continue
+            if self._listed.get(identity) != rank or identity in aside:
+                continue  # out of date, or listed again with a rank that it had before
             best = self._top(identity)
             if best is None:
                 del self._listed[identity]
             elif best.rank != rank:
                 self._list(identity, best.rank)
             else:
-                aside.append((rank, identity))
+                aside[identity] = rank
                 entry = self._best_of(identity, processes) if counts(identity) else None
                 if entry is not None and (found is None or entry.rank < found.rank):
                     found = entry
-        for each in aside:
-            heapq.heappush(self._identities, each)
+        for identity, rank in aside.items():
+            heapq.heappush(self._identities, (rank, identity))
         return None if found is None else found.worker
 
     def first_of(

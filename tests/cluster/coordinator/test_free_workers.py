@@ -56,6 +56,20 @@ def test_identities_and_processes_can_be_passed_over():
     assert best(free) == "w0", "a search changes nothing"
 
 
+def test_a_search_looks_at_an_identity_once_however_many_rounds_there_were():
+    """Each worker, of one identity and with two slots, gets one shard a round."""
+    free = FreeWorkers()
+    workers = [info(3 * number) for number in range(4)]
+    looked_at = []
+    for _ in range(50):
+        for slots in (2, 1):
+            for number, worker in enumerate(workers):
+                looked_at.clear()
+                free.first(lambda identity: not looked_at.append(identity))
+                assert looked_at in ([], ["north"])
+                free.put(worker, (False, -slots, True, number))
+
+
 @given(STEPS, st.sets(st.sampled_from(IDENTITIES)), st.sets(st.sampled_from("0123")))
 def test_the_heaps_choose_as_a_look_at_every_worker_does(steps, tried, ended):
     """`choose_worker` looks at each; a process that failed is tried no more."""
