@@ -8,6 +8,7 @@ one result.
 from __future__ import annotations
 
 import hashlib
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
@@ -42,7 +43,12 @@ Schema: TypeAlias = dict[str, tuple[tuple[int, ...], str]]
 
 def dtype_name(array: Array) -> str:
     """The dtype's plain name ("float32") for NumPy and MLX arrays alike."""
-    return str(array.dtype).rpartition(".")[2]
+    return _plain_name(array.dtype)
+
+
+@cache  # NumPy takes 5 us to spell one, and each leaf of each update is asked
+def _plain_name(dtype: Any) -> str:
+    return str(dtype).rpartition(".")[2]
 
 
 def schema(tree: Mapping[str, Array]) -> Schema:
@@ -64,15 +70,8 @@ def check_schema(expected: Schema, tree: Mapping[str, Array], what: str) -> None
         ParamMismatch: Naming the first leaf that is missing, unexpected, or of another
             shape or dtype, with both.
     """
-    for name in sorted(expected.keys() - tree.keys()):
-        raise ParamMismatch(
-            f"{what}: leaf {name!r} is missing; it has {len(tree)} leaves, expected "
-            f"{len(expected)}. Was it made for another model?"
-        )
-    for name in sorted(tree.keys() - expected.keys()):
-        raise ParamMismatch(
-            f"{what}: leaf {name!r} is not expected; {nearest(name, expected)}"
-        )
+    if expected.keys() != tree.keys():
+        raise ParamMismatch(f"{what}: {_first_stranger(expected, tree)}")
     for name, (shape, dtype) in expected.items():
         leaf = tree[name]
         if tuple(leaf.shape) != shape:
@@ -83,6 +82,18 @@ def check_schema(expected: Schema, tree: Mapping[str, Array], what: str) -> None
             raise ParamMismatch(
                 f"{what}: leaf {name!r} is {dtype_name(leaf)}, expected {dtype}"
             )
+
+
+def _first_stranger(expected: Schema, tree: Mapping[str, Array]) -> str:
+    """The first leaf that only one of both has."""
+    missing = sorted(expected.keys() - tree.keys())
+    if missing:
+        return (
+            f"leaf {missing[0]!r} is missing; it has {len(tree)} leaves, expected "
+            f"{len(expected)}. Was it made for another model?"
+        )
+    unexpected = min(tree.keys() - expected.keys())
+    return f"leaf {unexpected!r} is not expected; {nearest(unexpected, expected)}"
 
 
 def to_numpy(tree: Mapping[str, Array]) -> NumpyTree:

@@ -46,28 +46,31 @@ def reject_reason(
     ) or _schema_refusal("its per-task results", numbers, update.per_task)
     if refusal is not None:
         return refusal
-    for name, leaf in leaves.items():
-        bounds = leaf.least, leaf.most
-        refusal = _range_refusal("its per-task results", name, update.per_task, bounds)
-        if refusal is not None:
-            return refusal
     most = count * MOST_VALUE
-    for name in sorted(update.total):
-        refusal = _range_refusal("its sum", name, update.total, (-most, most))
-        if refusal is not None:
-            return refusal
+    with np.errstate(over="ignore", invalid="ignore"):  # entered once: it takes 2 us
+        for name, leaf in leaves.items():
+            bounds = leaf.least, leaf.most
+            refusal = _range_refusal(
+                "its per-task results", name, update.per_task, bounds
+            )
+            if refusal is not None:
+                return refusal
+        for name in sorted(update.total):
+            refusal = _range_refusal("its sum", name, update.total, (-most, most))
+            if refusal is not None:
+                return refusal
     return None
 
 
 def _schema_refusal(what: str, expected: Schema, tree: ParamTree) -> str | None:
     """The first leaf that is missing, not expected, or of another shape or dtype."""
-    missing = sorted(expected.keys() - tree.keys())
-    if missing:
-        return f"{what}: leaf {missing[0]!r} is missing"
-    unexpected = sorted(tree.keys() - expected.keys())
-    if unexpected:
+    if expected.keys() != tree.keys():
+        missing = sorted(expected.keys() - tree.keys())
+        if missing:
+            return f"{what}: leaf {missing[0]!r} is missing"
         # `check_schema` would look for the nearest of ours: long, for a name as sent.
-        return f"{what}: leaf {unexpected[0][:NAME_SHOWN]!r} is not expected"
+        unexpected = min(tree.keys() - expected.keys())
+        return f"{what}: leaf {unexpected[:NAME_SHOWN]!r} is not expected"
     try:
         check_schema(expected, tree, what)
     except ParamMismatch as error:
@@ -101,8 +104,7 @@ def _surely_within(
     It needs no temporary array, and a NaN or an infinity makes it one too. Many numbers
     within may have a larger sum: then each is to be looked at.
     """
-    with np.errstate(over="ignore", invalid="ignore"):
-        return bool(np.dot(flat, flat) <= magnitude**2)
+    return bool(np.dot(flat, flat) <= magnitude**2)
 
 
 @dataclass(frozen=True, slots=True)

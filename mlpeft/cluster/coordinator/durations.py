@@ -50,8 +50,10 @@ def usual(times_s: Sequence[float], least: int = LEAST_TIMES) -> Usual | None:
     """The usual duration given task times; None: fewer than `least` of them."""
     if len(times_s) < least:
         return None
-    middle = median(times_s)
-    deviation = median(abs(time_s - middle) for time_s in times_s)
+    ordered = sorted(times_s)
+    middle = median(ordered)
+    # Of ordered times these fall and rise again, which is sorted in no time.
+    deviation = median([abs(time_s - middle) for time_s in ordered])
     return Usual(middle, max(deviation, LEAST_SPREAD * middle))
 
 
@@ -98,12 +100,12 @@ class TaskTimes:
 
     def __init__(self) -> None:
         self._times: dict[Kind, deque[float]] = {}
-        self._usual: dict[tuple[Kind, int], Usual | None] = {}
+        self._usual: dict[Kind, Usual | None] = {}  # since the newest time
 
     def add(self, kind: Kind, task_s: float) -> None:
         """Add the time of a task."""
         self._times.setdefault(kind, deque(maxlen=WINDOW)).append(task_s)
-        self._usual.clear()
+        self._usual.pop(kind, None)
 
     def mean_s(self, kind: Kind) -> float:
         """The average of the newest times of a kind; there must be one."""
@@ -111,10 +113,12 @@ class TaskTimes:
 
     def usual(self, kind: Kind, least: int = LEAST_TIMES) -> Usual | None:
         """What is usual for a kind; None: fewer than `least` times are known."""
-        name = (kind, least)
-        if name not in self._usual:
-            self._usual[name] = usual(self.of(kind), least)
-        return self._usual[name]
+        times = self._times.get(kind, ())
+        if len(times) < least:
+            return None
+        if kind not in self._usual:
+            self._usual[kind] = usual(times, least=1)
+        return self._usual[kind]
 
     def of(self, kind: Kind) -> tuple[float, ...]:
         """Times of a kind, oldest first."""

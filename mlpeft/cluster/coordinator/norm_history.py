@@ -102,7 +102,7 @@ class NormHistory:
         if len(norms) < LEAST_NORMS:
             return None
         middle = median(norms)
-        deviation = median(abs(norm - middle) for norm in norms)
+        deviation = median([abs(norm - middle) for norm in norms])
         spread = max(deviation, LEAST_SPREAD * middle)
         return Limit(middle + factor * spread, middle, len(norms))
 
