@@ -2,12 +2,14 @@
 
     python -m benchmarks.outer_steps optimizers --out DIR     # minutes, resumable
     python -m benchmarks.outer_steps compression --out DIR
+    python -m benchmarks.outer_steps compression --out DIR --rows none powersgd
 
 Each row is trained with every outer step size of its list on three seeds. The step size
 is chosen by the mean over seeds of the best validation. The table has test scores of
 the chosen one, on the same episodes for all, and differences to the first row, paired
 by seed, with Student's 95 % interval over seeds. A score is an accuracy, or a loss with
-its sign turned.
+its sign turned. Omniglot, whose theta is mostly matrices, is of compression alone; each
+of its tasks is compressed by itself, as on as many workers.
 """
 
 from __future__ import annotations
@@ -73,6 +75,31 @@ PROBLEMS: dict[str, dict[str, dict[str, Any]]] = {
         "model": {"backbone": "linear", "hidden_dim": 64},
         "evaluation": {"num_val_episodes": 100, "num_inner_steps": 10, "steps": [10]},
     },
+    "omniglot": {
+        "meta_learning": {
+            "meta_batch_size": 8,
+            "num_meta_iterations": 200,
+            "inner_lr": 3e-3,
+            "inner_optimizer": "adam",
+            "inner_beta1": 0.0,
+            "inner_batch_size": 10,
+            "num_inner_steps": 5,
+            "eval_interval": 200,
+            "save_interval": 200,
+        },
+        "task_distribution": _FRESH
+        | {
+            "task_families": ["omniglot"],
+            "num_classes": 5,
+            "k_shot": 1,
+            "query_size": 25,
+            "train_k_shot": 10,
+            "train_query_size": 0,
+        },
+        "model": {"backbone": "conv4", "hidden_dim": 32, "transductive": True},
+        "evaluation": {"num_val_episodes": 100, "num_inner_steps": 10, "steps": [10]},
+        "compute": {"strategy": "fused", "shard_size": 1},
+    },
 }
 
 
@@ -109,8 +136,12 @@ TABLES: dict[str, dict[str, Row]] = {
         "int8": _compression("int8"),
         "topk, 10 %": _compression("topk", topk=0.1),
         "topk, 30 %": _compression("topk", topk=0.3),
+        "powersgd, rank 4": _compression("powersgd", powersgd_rank=4),
+        "powersgd, rank 1": _compression("powersgd", powersgd_rank=1),
     },
 }
+OF_COMPRESSION = {"omniglot"}
+"""Problems of that table alone."""
 
 
 def config(out: Path, problem: str, row: Row, outer_lr: float, seed: int) -> RunConfig:
@@ -179,12 +210,20 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seeds", type=int, default=SEEDS)
     parser.add_argument("--problem", choices=PROBLEMS)
+    parser.add_argument("--rows", nargs="+", help="those that begin with one of these")
     arguments = parser.parse_args()
+    chosen_rows = {
+        name: row
+        for name, row in TABLES[arguments.table].items()
+        if name.startswith(tuple(arguments.rows or [""]))
+    }
+    problems = [arguments.problem] if arguments.problem else list(PROBLEMS)
+    if arguments.table != "compression":
+        problems = [name for name in problems if name not in OF_COMPRESSION]
     print("| problem | row | outer_lr | test | difference to the first, paired |")
     print("| --- " * 5 + "|")
-    for problem in [arguments.problem] if arguments.problem else PROBLEMS:
-        rows = TABLES[arguments.table]
-        for line in lines(arguments.out, problem, rows, arguments.seeds):
+    for problem in problems:
+        for line in lines(arguments.out, problem, chosen_rows, arguments.seeds):
             print(line, flush=True)
 
 

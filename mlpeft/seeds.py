@@ -24,6 +24,7 @@ class Purpose(IntEnum):
     SAMPLE = 6
     BASELINE = 7
     COMPRESS = 8
+    COMPRESS_STEP = 9
 
 
 def sequence(run_seed: int, purpose: Purpose, *position: int) -> np.random.SeedSequence:

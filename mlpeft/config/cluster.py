@@ -14,7 +14,7 @@ from pydantic import (
 
 from mlpeft.config.base import Section
 
-CompressionName: TypeAlias = Literal["none", "bf16", "int8", "topk"]
+CompressionName: TypeAlias = Literal["none", "bf16", "int8", "topk", "powersgd"]
 
 
 ModeName: TypeAlias = Literal["sync", "quorum", "async"]
@@ -134,14 +134,20 @@ class ClusterSection(Section):
     compression: CompressionName = Field(
         default="none",
         description="What updates and steps of theta are sent as: float32 (none), two "
-        "bytes a number (bf16), one (int8), or the largest numbers alone (topk). A "
-        "rule of the run: one process rounds as a cluster does",
+        "bytes a number (bf16), one (int8), the largest numbers alone (topk), or two "
+        "narrow factors of each matrix (powersgd). A rule of the run: one process "
+        "rounds as a cluster does",
     )
     topk: float = Field(
         default=0.1,
         gt=0.0,
         le=1.0,
         description="Share of the numbers that compression topk sends",
+    )
+    powersgd_rank: PositiveInt = Field(
+        default=4,
+        description="Columns of the factors that compression powersgd sends of each "
+        "matrix that is larger than both",
     )
     metrics_port: int | None = Field(
         default=None,

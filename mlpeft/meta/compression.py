@@ -1,11 +1,12 @@
-"""Fewer bytes for what travels: in 16 or 8 bits a number, or the largest numbers alone.
+"""Fewer bytes for what travels: fewer bits, fewer numbers, or factors of matrices.
 
 What a task changed is small beside theta, so it is the displacement that is compressed,
 all leaves as one vector in the order of their names:
 
-    bf16   2 bytes a number: its upper half
-    int8   1 byte a number, and a float32 for each BLOCK of them: the size of a step
-    topk   a bit a number, and 2 bytes for each that is kept
+    bf16      2 bytes a number: its upper half
+    int8      1 byte a number, and a float32 for each BLOCK of them: the size of a step
+    topk      a bit a number, and 2 bytes for each that is kept
+    powersgd  4 bytes a number of two narrow factors of each matrix
 
 Compression is a rule of the run, not of the wire: one process rounds as a cluster does,
 and ends in the same bytes.
@@ -21,6 +22,10 @@ shard, and however often, returns the same bytes.
 Theta's own steps come from one place, which does remember: what a step lost is added to
 the next (error feedback), and that residual is part of the checkpoint. They are rounded
 to the nearest, and topk keeps the largest.
+
+powersgd has no right mean: what its factors do not reach is lost to an update, and
+another part of it in every shard and round, since each starts elsewhere. So does every
+step of theta: from the same start the factors would never reach what they left.
 
 Carried state of the inner optimiser is sent as it is: moments bear no rounding to 0.
 
@@ -43,6 +48,7 @@ import numpy as np
 from mlpeft import params
 from mlpeft.errors import ParamMismatch
 from mlpeft.meta.algorithms import ALGORITHMS
+from mlpeft.meta.low_rank import factors_schema, from_factors, to_factors
 from mlpeft.meta.rounding import (
     BLOCK,
     from_bfloat16,
@@ -59,6 +65,7 @@ from mlpeft.work import Displacement
 if TYPE_CHECKING:
     from mlpeft.config import RunConfig
     from mlpeft.config.cluster import CompressionName
+    from mlpeft.meta.low_rank import Shapes
     from mlpeft.meta.rounding import Flat, Rng
     from mlpeft.params import NumpyTree, ParamTree, Schema
     from mlpeft.work import Shard, ShardUpdate
@@ -72,14 +79,16 @@ class Compression:
     """How a run's updates and steps of theta are compressed.
 
     Attributes:
-        name: "bf16", "int8" or "topk".
+        name: "bf16", "int8", "topk" or "powersgd".
         topk: Share of the numbers that topk keeps.
+        rank: Columns of powersgd's factors.
         seed: The run's.
         displacement: What a shard's mean is, seen from theta.
     """
 
     name: CompressionName
     topk: float = 0.1
+    rank: int = 4
     seed: int = 0
     displacement: Displacement = Displacement.FROM_THETA
 
@@ -92,6 +101,7 @@ class Compression:
         return cls(
             name=cluster.compression,
             topk=cluster.topk,
+            rank=cluster.powersgd_rank,
             seed=config.run.seed,
             displacement=ALGORITHMS[config.meta_learning.algorithm].displacement,
         )
@@ -114,7 +124,7 @@ class Compression:
         change = _flat({name: update.total[name] / count for name in names})
         if self.displacement is Displacement.FROM_THETA:
             change -= _flat({name: meta[name] for name in names})
-        packed = self._pack(change, rng)
+        packed = self._pack(change, _shapes(meta), rng)
         packed |= {name: update.total[name] for name in sorted(carried(meta))}
         return replace(update, total=self._total(meta, packed, update), packed=packed)
 
@@ -146,7 +156,7 @@ class Compression:
                     f"its packed sum keeps {kept} numbers and has "
                     f"{packed['packed/value'].size}"
                 )
-            size = _size(meta)
+            size = sum(map(math.prod, _shapes(meta)))
             if np.unpackbits(packed["packed/kept"])[size:].any():
                 raise ParamMismatch(f"its packed sum keeps numbers beyond {size}")
         return replace(update, total=self._total(meta, packed, update))
@@ -157,7 +167,7 @@ class Compression:
         """`count (theta + change)`, or `count change` of a gradient."""
         names, count = _theta_names(meta), np.float32(update.count)
         with np.errstate(over="ignore", invalid="ignore"):
-            change = self._unpack(packed, _size(meta))
+            change = self._unpack(packed, _shapes(meta))
             if self.displacement is Displacement.FROM_THETA:
                 change += _flat({name: meta[name] for name in names})
             change *= count
@@ -168,7 +178,7 @@ class Compression:
     # --- steps of theta ---------------------------------------------------------------
 
     def step(
-        self, theta: NumpyTree, change: NumpyTree, residual: NumpyTree
+        self, theta: NumpyTree, change: NumpyTree, residual: NumpyTree, done: int
     ) -> tuple[NumpyTree, NumpyTree, NumpyTree]:
         """A step of theta that fits into fewer bytes.
 
@@ -176,6 +186,7 @@ class Compression:
             theta: Before it.
             change: What the outer optimiser takes from theta.
             residual: What the steps before lost; {}: nothing.
+            done: Steps before this one.
 
         Returns:
             (packed step, change that it stands for, residual).
@@ -183,8 +194,8 @@ class Compression:
         wanted = _flat(change)
         if residual:
             wanted += _flat(residual)
-        packed = self._pack(wanted, None)
-        taken = self._unpack(packed, wanted.size)
+        packed = self._pack(wanted, _shapes(theta), None, done)
+        taken = self._unpack(packed, _shapes(theta))
         return packed, _leaves(taken, theta), _leaves(wanted - taken, theta)
 
     def follow(self, meta: ParamTree, step: ParamTree) -> NumpyTree:
@@ -200,12 +211,12 @@ class Compression:
         expected = self.schema(params.schema(meta))
         params.check_schema(expected, step, "the step of theta")
         theta = {name: meta[name] for name in _theta_names(meta)}
-        change = _leaves(self._unpack(step, _size(meta)), theta)
+        change = _leaves(self._unpack(step, _shapes(meta)), theta)
         new = params.subtract(theta, change)
         new |= {name: step[name] for name in carried(meta)}
         return {name: new[name] for name in sorted(new)}
 
-    # --- the three ways ---------------------------------------------------------------
+    # --- the four ways ----------------------------------------------------------------
 
     def schema(self, schema: Schema) -> Schema:
         """Leaves, shapes and dtypes of what is sent in place of a tree of this schema.
@@ -214,9 +225,8 @@ class Compression:
             schema: Of the meta-state.
         """
         state = carried(schema)
-        size = sum(
-            math.prod(shape) for name, (shape, _) in schema.items() if name not in state
-        )
+        shapes = [schema[name][0] for name in sorted(schema) if name not in state]
+        size = sum(map(math.prod, shapes))
         whole = {name: schema[name] for name in state}
         match self.name:
             case "bf16":
@@ -226,6 +236,8 @@ class Compression:
                     "packed/int8": ((size,), "int8"),
                     "packed/step": ((-(-size // BLOCK),), "float32"),
                 }
+            case "powersgd":
+                packed = factors_schema(shapes, self.rank)
             case _:
                 packed = {
                     "packed/kept": ((-(-size // 8),), "uint8"),
@@ -237,23 +249,28 @@ class Compression:
         """How many of so many numbers topk keeps."""
         return min(size, max(1, round(self.topk * size)))
 
-    def _pack(self, flat: Flat, rng: Rng) -> NumpyTree:
+    def _pack(self, flat: Flat, shapes: Shapes, rng: Rng, step: int = 0) -> NumpyTree:
         match self.name:
             case "bf16":
                 return {"packed/bf16": to_bfloat16(flat, rng)}
             case "int8":
                 return to_int8(flat, rng)
+            case "powersgd":
+                start = rng or generator(self.seed, Purpose.COMPRESS_STEP, step)
+                return to_factors(flat, shapes, self.rank, start)
             case _:
                 return to_largest(flat, self._kept(flat.size), rng)
 
-    def _unpack(self, packed: ParamTree, size: int) -> Flat:
+    def _unpack(self, packed: ParamTree, shapes: Shapes) -> Flat:
         match self.name:
             case "bf16":
                 return from_bfloat16(packed["packed/bf16"])
             case "int8":
                 return from_int8(packed)
+            case "powersgd":
+                return from_factors(packed, shapes, self.rank)
             case _:
-                return from_largest(packed, size)
+                return from_largest(packed, sum(map(math.prod, shapes)))
 
 
 # --- one vector of all leaves ---------------------------------------------------------
@@ -264,8 +281,8 @@ def _theta_names(meta: ParamTree) -> list[str]:
     return [name for name in sorted(meta) if name not in state]
 
 
-def _size(meta: ParamTree) -> int:
-    return sum(int(meta[name].size) for name in _theta_names(meta))
+def _shapes(meta: ParamTree) -> list[tuple[int, ...]]:
+    return [meta[name].shape for name in _theta_names(meta)]
 
 
 def _flat(tree: ParamTree) -> Flat:

@@ -142,13 +142,13 @@ class OuterStep:
         change = gradient if algorithm.serial else self._change(gradient, lr, done)
         step: NumpyTree = {}
         if self.compression is not None:
-            step, change = self._rounded(self.compression, theta, change)
+            step, change = self._rounded(self.compression, theta, change, done)
             step |= join({}, mean_state)
         new_theta = params.subtract(theta, change)
         return OuterResult(join(new_theta, mean_state), _length(change), lr, step)
 
     def _rounded(
-        self, compression: Compression, theta: NumpyTree, change: NumpyTree
+        self, compression: Compression, theta: NumpyTree, change: NumpyTree, done: int
     ) -> tuple[NumpyTree, NumpyTree]:
         """A change in fewer bytes, and as it comes out of them; the rest is kept."""
         lost = {
@@ -156,7 +156,7 @@ class OuterStep:
             for name in theta
             if f"residual/{name}" in self.state
         }
-        step, change, residual = compression.step(theta, change, lost)
+        step, change, residual = compression.step(theta, change, lost, done)
         self.state |= {f"residual/{name}": leaf for name, leaf in residual.items()}
         return step, change
 

@@ -263,6 +263,8 @@ def identity(config: RunConfig) -> dict[str, Any]:
     if config.cluster.compression != "none":
         keys["cluster.compression"] = config.cluster.compression
         keys["cluster.topk"] = config.cluster.topk
+    if config.cluster.compression == "powersgd":
+        keys["cluster.powersgd_rank"] = config.cluster.powersgd_rank
     for section in ("meta_learning", "task_distribution", "model", "peft", "compute"):
         for key, value in tree[section].items():
             if section != "meta_learning" or key not in free:

@@ -55,8 +55,11 @@ def _worker_messages(data: bytes) -> None:
         decoder.feed(frame)
 
 
-_META = {"a": np.ones(9, np.float32), "inner_state/m": np.ones(2, np.float32)}
-_COMPRESSIONS = [Compression(name=name) for name in ("bf16", "int8", "topk")]
+_META = {"a": np.ones((3, 3), np.float32), "inner_state/m": np.ones(2, np.float32)}
+_COMPRESSIONS = [
+    *(Compression(name=name) for name in ("bf16", "int8", "topk")),
+    Compression(name="powersgd", rank=1),
+]
 
 
 def _packed_frames(compression: Compression) -> bytes:

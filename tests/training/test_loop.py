@@ -61,6 +61,7 @@ VARIANTS = {
         "task_distribution__num_train_tasks": None,
     },
     "int8 with what steps lost": {"cluster__compression": "int8"},
+    "powersgd with what steps lost": {"cluster__compression": "powersgd"},
     "outer Nesterov": {
         "meta_learning__outer_optimizer": "nesterov",
         "meta_learning__outer_lr": 0.05,

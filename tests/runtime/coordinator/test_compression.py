@@ -19,7 +19,7 @@ from tests.runtime.toy import CONFIG, bounded, toy_coordinator, toy_worker
 
 ROUNDS = 5
 SIZES = {"inline": 300, "in chunks": 200_000}
-NAMES = ["bf16", "int8", "topk"]
+NAMES = ["bf16", "int8", "topk", "powersgd"]
 
 
 class PackingRunner:
