@@ -159,6 +159,15 @@ class Cause(StrEnum):
     """The lease expired."""
 
 
+class LateResult(StrEnum):
+    """What became of a shard that was computed when its round had closed."""
+
+    COUNTED = "counted"
+    """Its update counted in a later round, by a weight below one."""
+    DROPPED = "dropped"
+    """It was too late, or its worker failed at it or left: it is not leased again."""
+
+
 @dataclass(frozen=True, slots=True)
 class Failure:
     """A failed attempt at a shard.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from mlpeft.cluster.coordinator import durations, waits
 from mlpeft.cluster.coordinator.audits import AuditResult
-from mlpeft.cluster.policy import Cause
+from mlpeft.cluster.policy import Cause, LateResult
 from mlpeft.work import Kind
 
 if TYPE_CHECKING:
@@ -126,6 +126,7 @@ class ClusterStatus:
         backups: Backup leases granted in this session.
         failures: Failed attempts at shards in this session, by cause.
         audits: Shards of this session that were audited, by result.
+        late: Shards of rounds that had closed, by what became of them.
         paused: Why no leases are granted; "" while they are.
     """
 
@@ -142,6 +143,7 @@ class ClusterStatus:
     failures: Mapping[str, int]
     paused: str
     audits: Mapping[str, int] = field(default_factory=dict)
+    late: Mapping[str, int] = field(default_factory=dict)
 
 
 def picture(state: ClusterState, now: float) -> ClusterStatus:
@@ -201,6 +203,7 @@ def picture(state: ClusterState, now: float) -> ClusterStatus:
         failures={cause.value: state.failures[cause] for cause in Cause},
         paused=state.paused or "",
         audits={result.value: state.audits[result] for result in AuditResult},
+        late={result.value: state.late_results[result] for result in LateResult},
     )
 
 

@@ -212,14 +212,15 @@ def _sums(overview: Overview) -> str:
     return (
         f"{len(cluster.workers)} connected; theta {version}; "
         f"{cluster.counted} updates counted, {cluster.refused} refused; "
-        f"{_audits(cluster.audits)}"
+        f"{_results('audits', cluster.audits)}"
+        f"{_results('late', cluster.late)}"
         f"{size_text(moved.up)} up, {size_text(moved.down)} down"
     )
 
 
-def _audits(audits: Mapping[str, int]) -> str:
-    """How audits ended, if there were any."""
-    if not any(audits.values()):
+def _results(what: str, counts: Mapping[str, int]) -> str:
+    """What became of audits or of late updates, if there were any."""
+    if not any(counts.values()):
         return ""
-    ended = ", ".join(f"{count} {result}" for result, count in audits.items() if count)
-    return f"audits: {ended}; "
+    ended = ", ".join(f"{count} {result}" for result, count in counts.items() if count)
+    return f"{what}: {ended}; "

@@ -174,6 +174,10 @@ def test_the_last_line_has_the_sums(overview):
     assert shown(overview).splitlines()[-1].rstrip() == (
         "2 connected; theta -; 0 updates counted, 0 refused; 12.3 MB up, 999 B down"
     )
+    cluster = replace(overview.cluster, late={"counted": 7, "dropped": 0})
+    assert "0 refused; late: 7 counted; 12.3 MB up" in shown(
+        replace(overview, cluster=cluster)
+    )
 
 
 def test_a_name_cannot_be_markup_or_steer_the_terminal(overview):

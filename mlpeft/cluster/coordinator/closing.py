@@ -14,6 +14,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mlpeft.cluster.coordinator.messages import Commands, CompleteRound
+from mlpeft.cluster.policy import LateResult
 from mlpeft.work import LateUpdate, RoundUpdates
 
 if TYPE_CHECKING:
@@ -91,6 +92,7 @@ class Closing:
         late: list[LateUpdate] = []
         if current.closes_early:  # else it is no training round, or all rounds wait
             late, state.late_updates = state.late_updates, []
+        state.late_results[LateResult.COUNTED] += len(late)
         result = current.updates.result(early=current.closes_early, late=late)
         commands = self._go_on(current)
         return [*commands, CompleteRound(current.round_id, result)]
@@ -104,7 +106,7 @@ class Closing:
         ]
         closed.updates = RoundUpdates(summed=False)  # they are given out
         self._state.late[closed.round_id] = closed
-        commands = self._leases.revoke(closed, "its round has closed", keys)
+        commands = self._leases.drop_late(closed, "its round has closed", keys)
         if not closed.live:
             del self._state.late[closed.round_id]
         return commands

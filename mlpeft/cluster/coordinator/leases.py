@@ -10,11 +10,11 @@ from mlpeft.cluster.coordinator.messages import Commands, Send, SendTheta
 from mlpeft.cluster.coordinator.open_round import LiveLease
 from mlpeft.cluster.coordinator.state import HeldLease
 from mlpeft.cluster.messages import Announce, Level
-from mlpeft.cluster.policy import Cause
+from mlpeft.cluster.policy import Cause, LateResult
 from mlpeft.cluster.protocol import Lease, LeaseKey, LeaseRevocation
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from mlpeft.cluster.coordinator.failures import Failures
     from mlpeft.cluster.coordinator.messages import WorkerJoined
@@ -179,9 +179,11 @@ class Leases:
 
     def drop(self, key: LeaseKey) -> None:
         """End a lease without counting a failure."""
-        current = self._state.round_of(key)
-        if current is not None:
-            self._end(current, key)
+        state, current = self._state, self._state.round_of(key)
+        if current is None or self._end(current, key) is None:
+            return
+        if current is not state.round and not current.keys_for(key.shard):
+            state.late_results[LateResult.DROPPED] += 1
 
     def _end(self, current: OpenRound, key: LeaseKey) -> LiveLease | None:
         """End a lease: its worker may be stuck with it."""
@@ -314,13 +316,23 @@ class Leases:
         for round_id, late in list(state.late.items()):
             if before is None or late.version < before:
                 del state.late[round_id]
-                commands += self.revoke(late, reason)
+                commands += self.drop_late(late, reason, list(late.live))
+        had = len(state.late_updates)
         state.late_updates = [
             update
             for update in state.late_updates
             if before is not None and update.round >= before
         ]
+        state.late_results[LateResult.DROPPED] += had - len(state.late_updates)
         return commands
+
+    def drop_late(
+        self, closed: OpenRound, reason: str, keys: Sequence[LeaseKey]
+    ) -> Commands:
+        """Revoke leases of a round that is closed, whose shards count no more."""
+        dropped = {key.shard for key in keys}
+        self._state.late_results[LateResult.DROPPED] += len(dropped)
+        return self.revoke(closed, reason, keys)
 
     def revoke(
         self, closed: OpenRound, reason: str, keys: Iterable[LeaseKey] | None = None

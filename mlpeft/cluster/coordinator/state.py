@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from mlpeft.cluster.coordinator.messages import WorkerJoined
     from mlpeft.cluster.coordinator.open_round import LiveLease, OpenRound
     from mlpeft.cluster.coordinator.quarantine import Quarantine
-    from mlpeft.cluster.policy import Cause, Failure
+    from mlpeft.cluster.policy import Cause, Failure, LateResult
     from mlpeft.cluster.protocol import LeaseKey, WorkerId
     from mlpeft.work import Kind, LateUpdate
 
@@ -155,6 +155,7 @@ class ClusterState:
         backups: Leases granted as backups, since the start.
         failures: Attempts at shards that came to nothing, since the start.
         audits: Audits that ended, since the start.
+        late_results: Shards of closed rounds, since the start.
         quarantine: Worker processes that failed at too many shards.
         drained: Worker processes that are to end, and why.
         paused: Why no leases are given out; None while they are.
@@ -186,6 +187,7 @@ class ClusterState:
     backups: int = 0
     failures: Counter[Cause] = field(default_factory=Counter)
     audits: Counter[AuditResult] = field(default_factory=Counter)
+    late_results: Counter[LateResult] = field(default_factory=Counter)
     drained: dict[str, str] = field(default_factory=dict)
     paused: str | None = None
     told_spare: bool = False

@@ -193,6 +193,12 @@ def _shard_metrics(overview: Overview) -> Iterator[Metric]:
     for result, count in cluster.audits.items():
         audits.add_metric([result], count)
     yield audits
+    late = CounterMetricFamily(
+        "mlpeft_late_updates", "Shards of rounds that had closed", labels=["result"]
+    )
+    for result, count in cluster.late.items():
+        late.add_metric([result], count)
+    yield late
 
 
 def _worker_metrics(overview: Overview) -> Iterator[Metric]:

@@ -307,7 +307,7 @@ class StatusRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class StatusResponse(_message.Message):
-    __slots__ = ("run", "rounds_opened", "version", "shards_in", "shards", "workers", "leases", "wait", "refused", "backups", "paused", "session", "progress", "stopping", "bytes_moved", "clock_s", "protocol_version", "mlpeft_version", "mlx_version", "counted", "failures", "audits")
+    __slots__ = ("run", "rounds_opened", "version", "shards_in", "shards", "workers", "leases", "wait", "refused", "backups", "paused", "session", "progress", "stopping", "bytes_moved", "clock_s", "protocol_version", "mlpeft_version", "mlx_version", "counted", "failures", "audits", "late")
     class FailuresEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -316,6 +316,13 @@ class StatusResponse(_message.Message):
         value: int
         def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
     class AuditsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
+    class LateEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
         VALUE_FIELD_NUMBER: _ClassVar[int]
@@ -344,6 +351,7 @@ class StatusResponse(_message.Message):
     COUNTED_FIELD_NUMBER: _ClassVar[int]
     FAILURES_FIELD_NUMBER: _ClassVar[int]
     AUDITS_FIELD_NUMBER: _ClassVar[int]
+    LATE_FIELD_NUMBER: _ClassVar[int]
     run: str
     rounds_opened: int
     version: int
@@ -366,7 +374,8 @@ class StatusResponse(_message.Message):
     counted: int
     failures: _containers.ScalarMap[str, int]
     audits: _containers.ScalarMap[str, int]
-    def __init__(self, run: _Optional[str] = ..., rounds_opened: _Optional[int] = ..., version: _Optional[int] = ..., shards_in: _Optional[int] = ..., shards: _Optional[int] = ..., workers: _Optional[_Iterable[_Union[WorkerStatus, _Mapping]]] = ..., leases: _Optional[_Iterable[_Union[LeaseStatus, _Mapping]]] = ..., wait: _Optional[str] = ..., refused: _Optional[int] = ..., backups: _Optional[int] = ..., paused: _Optional[str] = ..., session: _Optional[str] = ..., progress: _Optional[_Union[RunProgress, _Mapping]] = ..., stopping: _Optional[bool] = ..., bytes_moved: _Optional[_Union[BytesMoved, _Mapping]] = ..., clock_s: _Optional[float] = ..., protocol_version: _Optional[int] = ..., mlpeft_version: _Optional[str] = ..., mlx_version: _Optional[str] = ..., counted: _Optional[int] = ..., failures: _Optional[_Mapping[str, int]] = ..., audits: _Optional[_Mapping[str, int]] = ...) -> None: ...
+    late: _containers.ScalarMap[str, int]
+    def __init__(self, run: _Optional[str] = ..., rounds_opened: _Optional[int] = ..., version: _Optional[int] = ..., shards_in: _Optional[int] = ..., shards: _Optional[int] = ..., workers: _Optional[_Iterable[_Union[WorkerStatus, _Mapping]]] = ..., leases: _Optional[_Iterable[_Union[LeaseStatus, _Mapping]]] = ..., wait: _Optional[str] = ..., refused: _Optional[int] = ..., backups: _Optional[int] = ..., paused: _Optional[str] = ..., session: _Optional[str] = ..., progress: _Optional[_Union[RunProgress, _Mapping]] = ..., stopping: _Optional[bool] = ..., bytes_moved: _Optional[_Union[BytesMoved, _Mapping]] = ..., clock_s: _Optional[float] = ..., protocol_version: _Optional[int] = ..., mlpeft_version: _Optional[str] = ..., mlx_version: _Optional[str] = ..., counted: _Optional[int] = ..., failures: _Optional[_Mapping[str, int]] = ..., audits: _Optional[_Mapping[str, int]] = ..., late: _Optional[_Mapping[str, int]] = ...) -> None: ...
 
 class RunProgress(_message.Message):
     __slots__ = ("iteration", "iterations", "per_second", "seconds_left", "validation")

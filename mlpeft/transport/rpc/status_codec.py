@@ -28,6 +28,7 @@ def write_status(out: pb.StatusResponse, status: ClusterStatus) -> None:
     out.backups = status.backups
     out.failures.update(status.failures)
     out.audits.update(status.audits)
+    out.late.update(status.late)
     out.paused = status.paused
     for worker in status.workers:
         out.workers.add(
@@ -111,6 +112,7 @@ def read_status(status: pb.StatusResponse) -> ClusterStatus:
         failures=dict(status.failures),
         paused=status.paused,
         audits=dict(status.audits),
+        late=dict(status.late),
     )
 
 

@@ -26,6 +26,11 @@ def opened(made, version=0, shards=3, need=2, at=None):
     return made(event, at)
 
 
+def late(made):
+    """Shards of closed rounds that counted, and that did not."""
+    return tuple(made.state.status(made.now).late.values())
+
+
 def answered(made, round_id, version, count=2):
     """So many of a round's leases are answered, by whoever holds them; the result."""
     commands = []
@@ -74,6 +79,7 @@ def test_a_late_update_counts_in_the_next_round():
     result = result_of(commands)
     assert [(each.round, each.update.index) for each in result.late] == [(0, 2)]
     assert result.shards == (0, 1)
+    assert late(made) == (1, 0)
 
 
 def test_an_update_that_comes_between_rounds_counts_in_the_next():
@@ -112,6 +118,20 @@ def test_what_is_late_by_too_many_versions_is_told_to_stop_and_does_not_count():
     made.update("cyd", 2)
     result = answered(made, round_id=3, version=2)
     assert (0, 2) not in [each.place for each in result.late]
+    assert late(made) == (0, 1)
+
+
+def test_an_update_that_waited_for_too_many_versions_is_dropped():
+    """A validation passes between its coming and the next round that it could join."""
+    made = machine(grace_s=0.0, max_staleness=1)
+    opened(made)
+    made.update("ada", 0)
+    made.update("bob", 1)
+    made.update("cyd", 2)
+    assert late(made) == (0, 0)
+    opened(made, version=2)
+    assert late(made) == (0, 1)
+    assert answered(made, round_id=2, version=2).late == ()
 
 
 def test_without_staleness_a_closed_round_takes_its_leases_back():
@@ -121,6 +141,7 @@ def test_without_staleness_a_closed_round_takes_its_leases_back():
     (revocation,) = of_type(made.update("bob", 1), p.LeaseRevocation)
     assert revocation.message.key == key(2)
     made.update("cyd", 2)
+    assert late(made) == (0, 1)
     opened(made, version=1)
     assert answered(made, round_id=2, version=1).late == ()
 
@@ -160,6 +181,7 @@ def test_a_late_update_is_checked_as_any_other():
     result = result_of(made.update("bob", 1, round_id=2, version=1))
     assert result.late == ()
     assert made.state.status(made.now).refused == 1
+    assert late(made) == (0, 1)
 
 
 def test_a_worker_that_leaves_takes_its_late_lease_along():
@@ -169,6 +191,7 @@ def test_a_worker_that_leaves_takes_its_late_lease_along():
     made.update("bob", 1)
     left = made(cm.WorkerLeft(p.WorkerId("cyd-id"), "it died"))
     assert "shard 2 of the closed round 1 is dropped" in left[0].text
+    assert late(made) == (0, 1)
     made.join("cyd")
     made.update("cyd", 2)
     opened(made, version=1)

@@ -370,6 +370,8 @@ def test_a_status_comes_through(version):
         backups=5,
         failures={"lost": 3, "late": 0},
         paused="lunch",
+        audits={"agreed": 4},
+        late={"counted": 6, "dropped": 1},
     )
     overview = Overview(
         run="tiny",
