@@ -60,6 +60,9 @@ ELSEWHERE = {
     r"mlpeft dashboard .*": "serves until it is stopped; tests/dashboard",
     r"mlpeft serve.*": "serves until it is stopped; tests/serving",
     r"mlpeft train .*--engine .*": "starts a cluster; tests/runtime/engines",
+    r"dask (scheduler|worker) .*": (
+        "serve until they are stopped; tests/runtime/engines/test_dask_tls.py"
+    ),
     r"mlpeft-worker.*": "needs a coordinator or macOS; tests/coordinator, tests/worker",
     r"mlpeft doctor --coordinator .*": (
         "needs another machine; tests/commands/test_reach.py"

@@ -53,6 +53,11 @@ AGAIN_S: Final = 0.1
 """Seconds between looks at whether the scheduler is there again."""
 GATHER_S: Final = 600.0
 """How long an update may take from its worker to here."""
+TLS: Final = "tls://"
+TLS_VARIABLES: Final = (
+    "DASK_DISTRIBUTED__COMM__TLS__CA_FILE, ..._TLS__CLIENT__CERT and "
+    "..._TLS__CLIENT__KEY"
+)
 COMPUTING: Final = frozenset({"executing", "long-running"})
 """States of a task on its worker in which its result is wanted."""
 
@@ -93,18 +98,29 @@ class DaskEngine:
     def connect(cls, run: RunSpec, address: str, attempts: int, gpus: float) -> Self:
         """An engine of a scheduler that runs somewhere.
 
+        Certificates for an address with tls:// are those of Dask's own configuration.
+
         Raises:
-            EngineError: If it does not answer.
+            EngineError: If it does not answer, or there are no certificates for it.
         """
         try:
             check_reachable(address)
             logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
             client = Client(address, timeout=CONNECT_S, set_as_default=False)
+        except TypeError as error:  # of Dask, which does not say what is missing
+            if not address.startswith(TLS):
+                raise
+            raise EngineError(
+                f"{address} takes encrypted connections alone, and Dask's "
+                "configuration has no certificates for them; set "
+                "distributed.comm.tls.ca-file, client.cert and client.key there, or "
+                f"the variables {TLS_VARIABLES} (docs/scaling.md)"
+            ) from error
         except (OSError, TimeoutError, ValueError) as error:
             raise EngineError(
                 f"no Dask scheduler answers at {address} ({error}); give its address "
-                "as `dask scheduler` prints it, such as tcp://HOST:8786, or leave out "
-                "--address for a cluster on this machine"
+                "as `dask scheduler` prints it, such as tcp://HOST:8786 or with TLS "
+                "tls://HOST:8786, or leave out --address for a cluster on this machine"
             ) from error
         return cls(run, client, attempts=attempts, gpus=gpus)
 
