@@ -21,7 +21,9 @@ class ComputeSection(Section):
         "without a compiler vmap for MLPs, as with dropout; else compiled",
     )
     threads: PositiveInt = Field(
-        default=1, description="BLAS threads per process (Linux)"
+        default=1,
+        description="Threads per process: of a matrix product (Linux), or with fused "
+        "of a shard's tasks, which changes no bits",
     )
     shard_size: PositiveInt | None = Field(
         default=None,
