@@ -132,30 +132,39 @@ class OrderedSum:
     def __init__(self) -> None:
         self.done = 0
         self.total: ParamTree = {}
-        self._early: dict[int, Mapping[str, Array]] = {}
+        self._early: dict[int, tuple[Mapping[str, Array], bool]] = {}
+        self._is_ours = False  # whether the total's arrays may be changed
 
-    def add(self, index: int, tree: Mapping[str, Array]) -> None:
-        """Take in `t_index`, NumPy leaves; they are not changed."""
-        self._early[index] = tree
+    def add(
+        self, index: int, tree: Mapping[str, Array], *, owned: bool = False
+    ) -> None:
+        """Take in a tree.
+
+        Args:
+            index: Its place in the order.
+            tree: `t_index`, NumPy leaves.
+            owned: Whether nobody else holds its arrays, so that the sum may be made in
+                them; else they are not changed.
+        """
+        self._early[index] = tree, owned
         while self.done in self._early:
-            self._add(self._early.pop(self.done))
+            self._add(*self._early.pop(self.done))
             self.done += 1
 
     def close(self) -> None:
         """Add what is in although others before it are not, in the same order."""
         for index in sorted(self._early):
-            self._add(self._early.pop(index))
+            self._add(*self._early.pop(index))
             self.done += 1
 
-    def _add(self, tree: Mapping[str, Array]) -> None:
-        match self.done:
-            case 0:
-                self.total = dict(tree)
-            case 1:  # the arrays of the first tree are not ours to change
-                self.total = add(self.total, tree)
-            case _:
-                for name, leaf in tree.items():
-                    np.add(self.total[name], leaf, out=self.total[name])
+    def _add(self, tree: Mapping[str, Array], owned: bool) -> None:
+        if not self.done:
+            self.total, self._is_ours = dict(tree), owned
+        elif not self._is_ours:
+            self.total, self._is_ours = add(self.total, tree), True
+        else:
+            for name, leaf in tree.items():
+                np.add(self.total[name], leaf, out=self.total[name])
 
 
 def global_norm(tree: Mapping[str, Array]) -> float:

@@ -10,7 +10,7 @@ it comes from this process or from a cluster.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
@@ -84,6 +84,8 @@ class ShardUpdate:
             are says `ResultSchema`.
         packed: What may be sent in place of `total`, which is then made of it again
             (`mlpeft.meta.compression`); {}: the run does not compress.
+        owned: Whether nobody else holds the arrays of `total`, as of one that came over
+            the network: then others are added up in them.
     """
 
     index: int
@@ -91,6 +93,7 @@ class ShardUpdate:
     total: ParamTree = field(default_factory=dict)
     per_task: ParamTree = field(default_factory=dict)
     packed: ParamTree = field(default_factory=dict)
+    owned: bool = False
 
 
 MOST_VALUE = 1e15
@@ -266,8 +269,8 @@ class RoundUpdates:
     def add(self, update: ShardUpdate) -> None:
         """Take in the update of a shard that is not in."""
         if self.ordered_sum is not None:
-            self.ordered_sum.add(update.index, update.total)
-            update = replace(update, total={}, packed={})
+            self.ordered_sum.add(update.index, update.total, owned=update.owned)
+            update = ShardUpdate(update.index, update.count, per_task=update.per_task)
         self._updates[update.index] = update
 
     def result(

@@ -139,6 +139,18 @@ def test_an_ordered_sum_changes_no_array_that_it_was_given():
     assert totals[1] is totals[-1], "from the third tree on there is no new array"
 
 
+def test_an_ordered_sum_is_made_in_the_first_tree_if_nobody_else_holds_it():
+    """Else the second would need memory for a third."""
+    trees, summed = uneven(0), params.OrderedSum()
+    first, before = trees[0]["w"], params.digest(trees[1])
+    expected = params.add(params.add(trees[0], trees[1]), trees[2])
+    for index, tree in enumerate(trees[:3]):
+        summed.add(index, tree, owned=index == 0)
+    assert summed.total["w"] is first
+    assert params.digest(summed.total) == params.digest(expected)
+    assert params.digest(trees[1]) == before
+
+
 def test_an_ordered_sum_lets_go_of_what_it_has_added():
     class Leaf(np.ndarray):
         """An array that can be watched."""

@@ -53,7 +53,7 @@ class Policy:
         results: The per-task results that the run's shards have.
         ordered_sum: Whether updates are summed on arrival, in their order; False: a
             round keeps all of them, for aggregation rules other than the mean.
-        room_bytes: Memory for updates that wait to be summed; at least two are held.
+        room_bytes: Memory for updates that wait for others before them to be summed.
         grace_s: Seconds that a round which may close waits for its other shards.
         max_staleness: Versions of theta by which an update may be late and count; 0:
             late ones are dropped.
@@ -77,7 +77,7 @@ class Policy:
     audit_seed: str = ""
     most_share: float
     results: ResultSchema = field(default_factory=ResultSchema)
-    room_bytes: int = 256 << 20
+    room_bytes: int = 64 << 20
     grace_s: float
     max_staleness: int
     late_counts: bool

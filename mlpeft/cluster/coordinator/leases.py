@@ -150,12 +150,9 @@ class Leases:
         if worker is None:
             return []
         now = worker.last_seen = self._state.now
-        worker.held_back = key
-        if key is None:
-            self._state.held_back.discard(worker_id)
-        else:
-            self._state.held_back.add(worker_id)
-        current = self._state.round
+        current, before, worker.held_back = self._state.round, worker.held_back, key
+        if key is None and current is not None:
+            current.read_early = before
         if key is None or current is None:
             return []
         for each in self._state.rounds():

@@ -230,7 +230,7 @@ class Send:
 class SendTheta:
     """Send theta of this version; once per version to a worker.
 
-    Unlike `Send` it holds no message: the driver has theta, encoded once for all.
+    Unlike `Send` it holds no message: the driver has theta, and all workers share it.
     """
 
     worker: WorkerId

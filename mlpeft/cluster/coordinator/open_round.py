@@ -93,6 +93,7 @@ class OpenRound:
         disputed: Those for which two found something else.
         need: Updates with which it may close; as many as shards: all.
         enough_at: When it had as many; None: not yet.
+        read_early: The newest lease whose update waited for its turn and is read now.
     """
 
     round_id: int
@@ -109,6 +110,7 @@ class OpenRound:
     most_share: float
     need: int
     enough_at: float | None = None
+    read_early: LeaseKey | None = None
     counted_for: dict[int, str] = field(default_factory=dict)
     attempts: dict[int, int] = field(default_factory=dict)
     granted: dict[LeaseKey, str] = field(default_factory=dict)

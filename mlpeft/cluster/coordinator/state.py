@@ -137,7 +137,6 @@ class ClusterState:
         workers: Connected workers, in the order in which they joined.
         joins: Workers that ever joined.
         availability: Which of them take shards.
-        held_back: Those whose stream is not read.
         expected: Worker processes that get ready, by process_id.
         round: The open round.
         late: Closed rounds of which shards are still computed and would count, by
@@ -170,7 +169,6 @@ class ClusterState:
     workers: dict[WorkerId, WorkerRecord] = field(default_factory=dict)
     joins: int = 0
     availability: Availability = field(default_factory=Availability)
-    held_back: set[WorkerId] = field(default_factory=set)
     expected: dict[str, Expected] = field(default_factory=dict)
     round: OpenRound | None = None
     late: dict[int, OpenRound] = field(default_factory=dict)
@@ -243,7 +241,6 @@ class ClusterState:
         worker = self.workers.pop(worker_id)
         self.availability.remove(worker.info)
         self.paces.forget(worker_id)
-        self.held_back.discard(worker_id)
 
     def remove_all(self) -> list[WorkerId]:
         """The run is over; who was connected."""

@@ -19,14 +19,11 @@ if TYPE_CHECKING:
     from mlpeft.cluster.coordinator.failures import Failures
     from mlpeft.cluster.coordinator.leases import Leases
     from mlpeft.cluster.coordinator.messages import Commands
-    from mlpeft.cluster.coordinator.open_round import OpenRound
+    from mlpeft.cluster.coordinator.open_round import LiveLease, OpenRound
     from mlpeft.cluster.coordinator.state import ClusterState, WorkerRecord
     from mlpeft.cluster.policy import Policy
     from mlpeft.cluster.protocol import LeaseKey, LeaseReturn, Update, WorkerId
     from mlpeft.work import Shard, ShardUpdate
-
-LEAST_AT_ONCE = 2
-"""One is checked and summed while the next comes in."""
 
 
 class Turn(StrEnum):
@@ -43,7 +40,7 @@ class Turn(StrEnum):
 def turn(
     current: OpenRound,
     shard: int,
-    is_read: Callable[[WorkerId], bool],
+    comes_before: Callable[[LiveLease], bool],
     room_bytes: int,
 ) -> Turn:
     """The turn of an update that would count.
@@ -51,20 +48,19 @@ def turn(
     Args:
         current: The open round.
         shard: The update's.
-        is_read: Whether a worker's stream is read, and it is not the update's own: what
-            else these compute comes only after it.
-        room_bytes: What updates that cannot be summed yet may take, if it is more than
-            LEAST_AT_ONCE of them.
+        comes_before: Whether what a lease of an earlier shard returns can be read
+            without reading this update first.
+        room_bytes: What updates that cannot be summed yet may take.
     """
     ordered_sum = current.updates.ordered_sum
     if ordered_sum is None:
         return Turn.NOW
-    at_once = max(LEAST_AT_ONCE, room_bytes // max(1, current.payload_bytes))
-    if shard < ordered_sum.done + at_once:
+    early = room_bytes // max(1, current.payload_bytes)
+    if shard <= ordered_sum.done + early:
         return Turn.NOW
     # The first missing shard is nearly always leased, and the search is over.
     before = any(
-        is_read(live.worker)
+        comes_before(live)
         for earlier in range(ordered_sum.done, shard)
         for live in current.live_for(earlier)
     )
@@ -154,14 +150,14 @@ class UpdateHandler:
             return Turn.NEVER
         if current.closes_early:  # nobody waits for those before it
             return Turn.NOW
-        held_back = self._state.held_back
 
-        def is_read(other: WorkerId) -> bool:
-            return other != worker_id and other not in held_back
+        def comes_before(live: LiveLease) -> bool:
+            held_back = self._state.workers[live.worker].held_back
+            return live.worker != worker_id and held_back in {None, live.lease.key}
 
-        due = turn(current, key.shard, is_read, room_bytes)
-        if due is Turn.LATER and self._frees_the_line(current):
-            return Turn.NOW
+        due = turn(current, key.shard, comes_before, room_bytes)
+        if due is Turn.LATER and worker.held_back == key:
+            return Turn.NOW if self._frees_the_line(current) else due
         return due
 
     def _frees_the_line(self, current: OpenRound) -> bool:
@@ -170,6 +166,8 @@ class UpdateHandler:
         All that could back up a slow lease may wait behind it with large updates. One
         that is read takes memory for one more, and its worker gets the backup.
         """
+        if current.read_early in current.live:
+            return False
         idle = self._state.availability.free
         return bool(current.to_back_up) and not current.waits and not idle
 

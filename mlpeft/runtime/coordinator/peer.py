@@ -7,18 +7,21 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
 from mlpeft.cluster.protocol import Theta
-from mlpeft.transport.rpc.codec import encode_down
+from mlpeft.transport.rpc.codec import encode_theta
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mlpeft.cluster.protocol import CoordinatorMessage
     from mlpeft.params import ParamTree
+    from mlpeft.transport.rpc.chunks import SharedFrames
     from mlpeft.transport.rpc.outbox import Traffic
 
 
 class EncodedTheta:
-    """A version of theta, or a step to it, encoded once for all peers that need bytes.
+    """A version of theta, or a step to it, whose frames all peers share.
+
+    The leaves must not change while it may be sent.
 
     Args:
         version: Which.
@@ -33,9 +36,9 @@ class EncodedTheta:
         """The newest steps, one from the other, the last to this version."""
 
     @cached_property
-    def frames(self) -> list[bytes]:
-        """Complete gRPC messages, the same objects for every worker."""
-        return list(encode_down(self.message))
+    def frames(self) -> SharedFrames:
+        """Complete gRPC messages, the same for every worker."""
+        return encode_theta(self.message)
 
     def after(self, version: int | None) -> Sequence[EncodedTheta]:
         """What to send to a worker that has a version of theta: steps, or the whole.

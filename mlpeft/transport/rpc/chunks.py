@@ -25,6 +25,11 @@ MARK_EVERY = 4
 """Of the chunks of full size every fourth is marked, so that frames can be shared."""
 
 
+RECENT = 8
+"""Frames that are kept for other streams: workers at one speed are rarely further
+apart, and one that is has its frame made again, which takes a copy of a chunk."""
+
+
 class Chunk(NamedTuple):
     """A chunk.
 
@@ -39,12 +44,47 @@ class Chunk(NamedTuple):
 
 def frames_of(group: Group) -> Iterator[bytes]:
     """The chunks of what does not travel inline; the last one is marked."""
-    left, count = group.spec.size_bytes, 0
-    for pieces in group.chunks():
-        size = sum(piece.nbytes for piece in pieces)
-        left, count = left - size, count + 1
-        tag = _MARKED_TAG if left == 0 or count % MARK_EVERY == 0 else _TAG
-        yield b"".join([tag, _varint(size), *pieces])
+    chunks = list(group.chunks())
+    for number, pieces in enumerate(chunks, 1):
+        yield _frame(pieces, number, len(chunks))
+
+
+class SharedFrames:
+    """The frames of a message that goes out on many streams.
+
+    Each iterator has all of them. They are made as they are asked for, and few are
+    kept, so that a message takes no memory beside its arrays.
+
+    Args:
+        head: The frame before the chunks.
+        group: The message's arrays.
+    """
+
+    def __init__(self, head: bytes, group: Group) -> None:
+        self._head = head
+        self._chunks = list(group.chunks())
+        self._recent: dict[int, bytes] = {}
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield self._head
+        for number, pieces in enumerate(self._chunks, 1):
+            yield self._shared(pieces, number)
+
+    def _shared(self, pieces: list[memoryview], number: int) -> bytes:
+        frame = self._recent.get(number)
+        if frame is None:
+            if len(self._recent) >= RECENT:
+                del self._recent[next(iter(self._recent))]
+            frame = _frame(pieces, number, len(self._chunks))
+            self._recent[number] = frame
+        return frame
+
+
+def _frame(pieces: list[memoryview], number: int, chunks: int) -> bytes:
+    """The frame of a chunk: the one of this number, from 1, of so many."""
+    tag = _MARKED_TAG if number == chunks or number % MARK_EVERY == 0 else _TAG
+    size = sum(piece.nbytes for piece in pieces)
+    return b"".join([tag, _varint(size), *pieces])
 
 
 def encode(data: memoryview, *, marked: bool) -> bytes:

@@ -2,9 +2,9 @@
 
 The codecs (this, `*_codec`, `parsing`) alone see the generated classes.
 
-What is sent is encoded to complete gRPC messages (frames), so that one theta is encoded
-once and the same frames go to every worker. What is received is checked before it is
-believed: a frame that is not what the contract says raises RemoteProtocolError.
+What is sent is encoded to complete gRPC messages (frames), so that the same frames can
+go to every worker. What is received is checked before it is believed: a frame that is
+not what the contract says raises RemoteProtocolError.
 
 Chunks are in `chunks`. A decoder counts their bytes, whatever becomes of them, and says
 when they are to be acknowledged.
@@ -99,12 +99,9 @@ def encode_down(  # noqa: C901 - one match
     match message:
         case protocol.Welcome(heartbeat_s):
             out.welcome.heartbeat_s = heartbeat_s
-        case protocol.Theta(version, meta, base):
-            groups = [Group(meta)]
-            out.theta.version = version
-            if base is not None:
-                out.theta.base = base
-            out.theta.meta.CopyFrom(_group(groups[0]))
+        case protocol.Theta():
+            groups = [Group(message.meta)]
+            out.theta.CopyFrom(_theta(message, groups[0]))
         case protocol.Lease(key, version, shard, lease_s):
             out.lease.key.CopyFrom(encode_key(key))
             out.lease.version = version
@@ -129,6 +126,17 @@ def encode_down(  # noqa: C901 - one match
     yield out.SerializeToString()
     for group in groups:
         yield from chunks.frames_of(group)
+
+
+def encode_theta(message: protocol.Theta) -> chunks.SharedFrames:
+    """Theta's frames, as from `encode_down`, for any number of streams."""
+    group = Group(message.meta)
+    out = pb.CoordinatorMessage(theta=_theta(message, group))
+    return chunks.SharedFrames(out.SerializeToString(), group)
+
+
+def _theta(message: protocol.Theta, group: Group) -> pb.Theta:
+    return pb.Theta(version=message.version, meta=_group(group), base=message.base)
 
 
 def _group(group: Group) -> pb.TensorGroup:
@@ -361,7 +369,8 @@ def _lease(lease: pb.Lease) -> protocol.Lease:
 
 
 def _shard_update(head: pb.Update, trees: list[Mapping[str, Array]]) -> ShardUpdate:
-    return ShardUpdate(head.key.shard, head.count, dict(trees[0]), dict(trees[1]))
+    total, per_task = map(dict, trees)
+    return ShardUpdate(head.key.shard, head.count, total, per_task, owned=True)
 
 
 def _faulty(head: pb.Update, error: RemoteProtocolError) -> protocol.Update:

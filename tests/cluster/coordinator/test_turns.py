@@ -21,9 +21,12 @@ ADA, BOB, EVE = p.WorkerId("ada-id"), p.WorkerId("bob-id"), p.WorkerId("eve-id")
 
 @pytest.fixture
 def machine():
-    """Each of three workers computes a shard of four; updates are summed."""
+    """Each of three workers computes a shard of four; one early update has room."""
+    room_bytes = THETA.nbytes
     made = Machine(
-        policy_with(ordered_sum=True, room_bytes=0, lease_s=10.0, lost_after_s=4.0)
+        policy_with(
+            ordered_sum=True, room_bytes=room_bytes, lease_s=10.0, lost_after_s=4.0
+        )
     )
     for name in ("ada", "bob", "eve"):
         made.join(name)
@@ -43,6 +46,17 @@ def test_an_update_far_ahead_of_the_sum_waits_while_an_earlier_one_is_computed(m
     assert turn(machine, EVE, 2) is Turn.NOW
 
 
+def test_without_room_only_the_update_that_is_next_is_read():
+    made = Machine(policy_with(ordered_sum=True, room_bytes=THETA.nbytes - 1))
+    for name in ("ada", "bob"):
+        made.join(name)
+    made.open(shards=2)
+    assert turn(made, ADA, 0) is Turn.NOW
+    assert turn(made, BOB, 1) is Turn.LATER
+    made.update("ada", 0)
+    assert turn(made, BOB, 1) is Turn.NOW
+
+
 def test_an_update_goes_ahead_when_no_earlier_one_is_being_computed(machine):
     """Else eve, which could compute shard 0, would wait for shard 0."""
     for name in (ADA, BOB):
@@ -55,7 +69,7 @@ def m_left(worker):
 
 
 def test_small_updates_never_wait():
-    """A quarter of a gigabyte has room for more than four of them."""
+    """There is room for many of them."""
     made = Machine(policy_with(ordered_sum=True))
     made.join("ada", slots=4)
     made.open(shards=4)
@@ -67,6 +81,20 @@ def test_updates_that_are_kept_apart_never_wait():
     made.join("ada", slots=4)
     made.open(shards=4)
     assert turn(made, ADA, 3) is Turn.NOW
+
+
+def test_of_updates_that_wait_the_first_is_read_first_whoever_asks_first():
+    """Bob and eve wait for ada's update; when it is in, eve asks before bob does."""
+    made = Machine(policy_with(ordered_sum=True, room_bytes=0))
+    for name in ("ada", "bob", "eve"):
+        made.join(name)
+    made.open(shards=3)
+    for worker, shard in ((BOB, 1), (EVE, 2)):
+        assert turn(made, worker, shard) is Turn.LATER
+        made(cm.UploadHeld(worker, key(shard)))
+    made.update("ada", 0)
+    assert turn(made, EVE, 2) is Turn.LATER
+    assert turn(made, BOB, 1) is Turn.NOW
 
 
 def test_an_update_that_would_not_count_is_passed_over(machine):
@@ -154,6 +182,7 @@ def test_an_update_behind_a_slow_lease_is_read_if_nobody_else_can_back_it_up():
         made(m.TimePassed(), at=float(second))
     assert turn(made, EVE, 2) is Turn.NOW
     made(cm.UploadHeld(EVE, None))
+    assert turn(made, p.WorkerId("cyd-id"), 3) is Turn.LATER, "one at a time"
     backups = granted(made.update("eve", 2))
     assert backups == [("eve-id", key(0, 2))]
     assert turn(made, p.WorkerId("cyd-id"), 3) is Turn.LATER, "one is enough"

@@ -1,5 +1,7 @@
 """Every message there and back, and nothing but RemoteProtocolError for garbage."""
 
+import tracemalloc
+
 import hypothesis.extra.numpy as hnp
 import hypothesis.strategies as st
 import numpy as np
@@ -394,3 +396,22 @@ def test_what_is_not_known_of_a_run_is_none_on_the_other_side():
     again = decode_overview(encode_overview(overview))
     assert again.progress == progress
     assert again.versions is None
+
+
+def test_the_frames_of_theta_are_made_as_they_are_sent_and_shared_by_who_is_in_step():
+    """Theta of 20 chunks takes memory for a few of them beside itself."""
+    meta = {"w": np.arange(20 * CHUNK_BYTES // 4, dtype=np.float32)}
+    theta = p.Theta(3, meta)
+    frames = codec.encode_theta(theta)
+    assert list(frames) == list(codec.encode_down(theta))
+    ahead, behind = iter(frames), iter(frames)
+    for _ in range(5):
+        last = next(ahead)
+    for _ in range(5):
+        same = next(behind)
+    assert same is last
+    tracemalloc.start()
+    assert sum(1 for _ in frames) == 21
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 12 * CHUNK_BYTES
