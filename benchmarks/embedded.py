@@ -19,12 +19,14 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+LAST_DIMS = 384
+"""Numbers in a vector of all-MiniLM-L6-v2's last layer, which come first."""
 AT_ONCE = 2000
 """Texts after which what is done is written."""
 
 
 class Embedded:
-    """From texts to unit vectors under a start.
+    """From texts to unit vectors of several layers, under a start.
 
     Args:
         start: As `TextClassifier` takes it.
@@ -37,7 +39,7 @@ class Embedded:
         self, start: str, folder: Path, name: str = "none", base: str | None = None
     ) -> None:
         self._start, self._base = start, base
-        self._file = folder / f"embedded-{name}.npz"
+        self._file = folder / f"embedded-layers-{name}.npz"
         folder.mkdir(parents=True, exist_ok=True)
         self._known: dict[str, np.ndarray] = {}
         if self._file.is_file():
@@ -59,7 +61,7 @@ class Embedded:
             found = Classifier(
                 config=found.config, leaves=found.leaves, history=found.history
             )
-        return found.embed(texts)
+        return found.embed.of_layers(texts)
 
     def _save(self) -> None:
         partial = self._file.with_suffix(".partial.npz")

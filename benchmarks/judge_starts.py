@@ -15,6 +15,7 @@ import argparse
 import json
 from pathlib import Path
 
+from benchmarks.embedded import LAST_DIMS
 from mlpeft import Classifier
 
 # isort: split
@@ -69,11 +70,12 @@ def held_out(run: Path) -> dict[str, list[str]]:
 def embed(
     start: str | Path, texts: dict[str, list[str]]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Unit vectors (intents, EACH, dims) of the texts, and (intents, dims) of names."""
+    """Vectors of layers (intents, EACH, dims) of texts, (intents, dims) of names."""
     found = find_start(start)
     encoder = Classifier(config=found.config, leaves=found.leaves).embed
-    x = encoder([text for own in texts.values() for text in own])
-    return x.reshape(len(texts), EACH, -1), encoder([label_text(n) for n in texts])
+    x = encoder.of_layers([text for own in texts.values() for text in own])
+    names = encoder.of_layers([label_text(name) for name in texts])
+    return x.reshape(len(texts), EACH, -1), names
 
 
 def score(x: np.ndarray, names: np.ndarray, shots: int, deal: int) -> float:
@@ -84,9 +86,10 @@ def score(x: np.ndarray, names: np.ndarray, shots: int, deal: int) -> float:
     classes = len(x)
     support = np.concatenate([*dealt[:, :shots], names])
     y = np.concatenate([np.repeat(np.arange(classes), shots), np.arange(classes)])
-    head = fit_head(Examples.of(support, y, classes, names=classes)).head
-    logits = dealt[:, shots:] @ head.weight.T + head.bias
-    return float((logits.argmax(axis=-1) == np.arange(classes)[:, None]).mean())
+    examples = Examples.of(support, y, classes, names=classes, last_dims=LAST_DIMS)
+    queries = dealt[:, shots:].reshape(-1, dealt.shape[-1])
+    found = fit_head(examples).head(queries).argmax(axis=1)
+    return float((found.reshape(classes, -1) == np.arange(classes)[:, None]).mean())
 
 
 if __name__ == "__main__":

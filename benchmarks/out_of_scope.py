@@ -18,7 +18,7 @@ from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from benchmarks.embedded import Embedded
+from benchmarks.embedded import LAST_DIMS, Embedded
 from benchmarks.full_way import drawn, read
 
 # isort: split
@@ -29,7 +29,7 @@ from mlpeft.datasets.folders import find
 from mlpeft.datasets.rows import read_rows
 from mlpeft.heads.auto import HEADS, calibrated, fit_head
 from mlpeft.heads.examples import Examples
-from mlpeft.heads.linear import softmax
+from mlpeft.heads.linear import narrowed, softmax
 from mlpeft.heads.logistic import fit_logistic
 from mlpeft.tasks.families.intents.tokens import label_text
 
@@ -87,6 +87,7 @@ class Clinc:
             np.array([*y, *range(intents)]),
             intents,
             names=intents,
+            last_dims=LAST_DIMS,
         )
         place = {self.names[intent]: label for label, intent in enumerate(chosen)}
         known = np.isin(self.test_labels, list(place))
@@ -112,6 +113,8 @@ def scores(
         found[f"{kind}, largest probability"] = softmax(logits).max(axis=1)
         two = np.sort(logits, axis=1)[:, -2:]
         found[f"{kind}, margin"] = two[:, 1] - two[:, 0]
+    examples = examples.of_last_layer()
+    x = narrowed(x, LAST_DIMS)
     each = fit_logistic(examples, multi_label=True)
     found["one logistic head a label, largest logit"] = each(x).max(axis=1)
     found["cosine of the nearest example"] = (x @ examples.x.T).max(axis=1)

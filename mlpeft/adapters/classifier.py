@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from mlpeft.adapters.adapter import Adapter, TextTokenizer
 from mlpeft.adapters.embedder import Embedder
-from mlpeft.heads.linear import sigmoid, softmax
+from mlpeft.heads.linear import narrowed, sigmoid, softmax
 from mlpeft.peft.wrap import METHODS, merge
 
 if TYPE_CHECKING:
@@ -95,9 +95,10 @@ class Classifier(Adapter):
         return self.of_embeddings(self.embed(texts, progress))
 
     def of_embeddings(self, embeddings: np.ndarray) -> np.ndarray:
-        """(n, labels) float32 probabilities of (n, dims) embeddings."""
+        """(n, labels) float32 probabilities of (n, dims or more) embeddings."""
         head = self.embed.head
-        logits = head.scale * (embeddings @ head.weight.T) + head.bias
+        x = narrowed(embeddings, head.weight.shape[1])
+        logits = head.scale * (x @ head.weight.T) + head.bias
         return sigmoid(logits) if self.multi_label else softmax(logits)
 
     def predict(

@@ -10,6 +10,7 @@ import mlx.core as mx
 import numpy as np
 
 from mlpeft.adapters.adapter import max_tokens
+from mlpeft.heads.linear import narrowed
 from mlpeft.models.pretrained.encoder import unit
 from mlpeft.models.pretrained.source import model_file
 from mlpeft.models.pretrained.tokenizers import TOKENIZER, Tokeniser
@@ -45,6 +46,9 @@ class Head(NamedTuple):
 class Embedder:
     """From texts to the vectors that a head sees.
 
+    Attributes:
+        last_dims: Numbers in a vector of the encoder's last layer.
+
     Args:
         model: A sentence classifier, with its leaves.
         config: Its run's configuration.
@@ -58,6 +62,7 @@ class Embedder:
         params = config.task_distribution.task_params
         source = str(params.get("tokenizer", config.model.weights))
         self._tokenise = Tokeniser(model_file(source, TOKENIZER), max_tokens(config))
+        self.last_dims = int(self._model.dims)
 
     def with_head(self, weight: np.ndarray, bias: np.ndarray) -> Embedder:
         """The same encoder and tokenizer with another head, of scale 1."""
@@ -77,13 +82,23 @@ class Embedder:
     def __call__(
         self, texts: Sequence[str], progress: Callable[[int], None] = lambda _: None
     ) -> np.ndarray:
-        """(n, dims) float32 unit vectors, in the order of the texts.
+        """(n, dims) float32 unit vectors that the head sees, in the order of the texts.
 
         Args:
             texts: Any number.
             progress: Called with the number of texts done.
         """
-        dims = int(self.head.weight.shape[1])
+        dims = self.head.weight.shape[1] or self.last_dims
+        return narrowed(self.of_layers(texts, progress), dims)
+
+    def of_layers(
+        self, texts: Sequence[str], progress: Callable[[int], None] = lambda _: None
+    ) -> np.ndarray:
+        """The same of several layers, where the encoder tells of them.
+
+        Those of the last layer are the first `last_dims` columns.
+        """
+        dims = int(self._model.layers_dims)
         vectors = np.empty((len(texts), dims), np.float32)
         if not len(texts):
             return vectors
@@ -98,7 +113,7 @@ class Embedder:
             fits = longest * np.arange(1, len(rows) + 1) <= BATCH_TOKENS
             rows = rows[: max(int(fits.sum()), 1)]
             batch = tokens.rows[rows, : int(tokens.lengths[rows].max())]
-            vectors[rows] = np.asarray(self._model.embed(mx.array(batch)))
+            vectors[rows] = np.asarray(self._model.embed_layers(mx.array(batch)))
             done += len(rows)
             progress(done)
         return vectors

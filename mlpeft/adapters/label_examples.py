@@ -6,6 +6,7 @@ held out.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -15,7 +16,9 @@ from mlpeft.heads.examples import Examples
 from mlpeft.tasks.families.intents.tokens import label_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
+
+    from mlpeft.adapters.embedder import Embedder
 
     Descriptions = Mapping[str, str | Sequence[str]]
 
@@ -33,10 +36,11 @@ class TextExamples(NamedTuple):
     targets: np.ndarray
     real: np.ndarray
 
-    def embedded(self, embed: Callable[[Sequence[str]], np.ndarray]) -> Examples:
-        """The examples, by a function from texts to (n, dims) unit vectors."""
+    def embedded(self, embed: Embedder) -> Examples:
+        """The examples, embedded by several layers of the encoder."""
         weights = np.ones(len(self.texts), np.float32)
-        return Examples(embed(self.texts), self.targets, weights, self.real)
+        x = embed.of_layers(self.texts)
+        return Examples(x, self.targets, weights, self.real, embed.last_dims)
 
     def some(self, rows: np.ndarray) -> TextExamples:
         """Some of the examples."""
@@ -98,6 +102,8 @@ def joined(
         new: With the columns `labels`.
         labels: In their order; all of `old_labels` are among them.
     """
+    if not old.has_layers:  # a folder of an earlier version has the last layer alone
+        new = replace(new.narrowed(old.x.shape[1]), last_dims=old.last_dims)
     targets = np.zeros((len(old.x), len(labels)), np.float32)
     targets[:, [list(labels).index(label) for label in old_labels]] = old.targets
     return Examples(
@@ -105,6 +111,7 @@ def joined(
         np.concatenate([targets, new.targets]),
         np.concatenate([old.weights, new.weights]),
         np.concatenate([old.real, new.real]),
+        old.last_dims,
     )
 
 

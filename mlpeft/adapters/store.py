@@ -120,6 +120,7 @@ def save_examples(examples: Examples, folder: Path) -> None:
         field.name: np.ascontiguousarray(getattr(examples, field.name))
         for field in fields(examples)
     }
+    arrays["last_dims"] = np.array([examples.last_dims])
     save_file(arrays, folder / EXAMPLES)
     shutil.copymode(folder / RECORD, folder / EXAMPLES)
 
@@ -131,7 +132,10 @@ def load_examples(folder: Path) -> Examples:
         DataError: If it is missing or damaged.
     """
     try:
-        return Examples(**load_file(folder / EXAMPLES))
+        arrays = load_file(folder / EXAMPLES)
+        # Absent in folders of earlier versions: all columns are of the last layer.
+        last_dims = int(arrays.pop("last_dims", np.zeros(1, int))[0])
+        return Examples(**arrays, last_dims=last_dims)
     except (OSError, SafetensorError, TypeError) as error:
         raise DataError(f"{folder / EXAMPLES} cannot be read: {error}") from error
 

@@ -56,8 +56,9 @@ def adapt(
     head: Annotated[
         str,
         typer.Option(
-            help="With --start: prototype, ridge, logistic, mean of the last two, or "
-            "auto, the best of these on held-out examples."
+            help="With --start: prototype, ridge, logistic, layers (logistic on "
+            "several layers of the encoder), mean (of ridge and logistic), or auto, "
+            "the best of these on held-out examples."
         ),
     ] = "auto",
     reject_below: Annotated[

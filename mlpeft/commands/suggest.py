@@ -62,6 +62,7 @@ def suggest(
     from mlpeft.adapters.completer import Completer
     from mlpeft.adapters.store import EXAMPLES, load_adapter, load_examples
     from mlpeft.adapters.suggestions import choose, uncertainty
+    from mlpeft.heads.linear import narrowed
 
     found = load_adapter(adapter, weights)
     if isinstance(found, Completer):
@@ -71,10 +72,13 @@ def suggest(
         )
     texts = _read_pool(pool, text_column)
     with progress_bar("suggest", len(texts), "texts") as advance:
-        vectors = found.embed(texts, advance)
+        vectors = found.embed.of_layers(texts, advance)
     probabilities = found.of_embeddings(vectors)
+    vectors = narrowed(vectors, found.embed.last_dims)
     # Only what TextClassifier fitted keeps the embeddings of its examples.
-    known = load_examples(adapter).x if (adapter / EXAMPLES).is_file() else None
+    known = None
+    if (adapter / EXAMPLES).is_file():
+        known = load_examples(adapter).of_last_layer().x
     uncertain = uncertainty(probabilities, multi_label=found.multi_label)
     records: list[dict[str, Any]] = [
         {

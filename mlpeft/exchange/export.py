@@ -93,6 +93,8 @@ def export_adapter(
         raise ConfigError("int8 goes with the format onnx alone; leave it out")
     folder = Path(output)
     _check_empty(folder)
+    if Format(format_) is not Format.ONNX:
+        files.check_head(source)
     folder.mkdir(parents=True, exist_ok=True)
     try:
         options = {"int8": True} if int8 else {}

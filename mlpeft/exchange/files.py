@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import mlx.core as mx
 
 from mlpeft.adapters.card import model_card
+from mlpeft.adapters.classifier import Classifier
 from mlpeft.adapters.completer import template_of
 from mlpeft.errors import ConfigError, DataError
 from mlpeft.files import parse_json_object
@@ -85,6 +86,24 @@ def prompt_option(config: RunConfig) -> str:
 def has_head(adapter: Adapter) -> bool:
     """Whether the adapter has a classification head."""
     return any(name.startswith(HEAD) for name in adapter.leaves)
+
+
+def check_head(adapter: Adapter) -> None:
+    """Check that what embeds as the base does can feed the head.
+
+    Raises:
+        ConfigError: If the head sees several layers of the encoder.
+    """
+    if not isinstance(adapter, Classifier) or not has_head(adapter):
+        return
+    columns, dims = adapter.embed.head.weight.shape[1], adapter.embed.last_dims
+    if columns > dims:
+        raise ConfigError(
+            f"head: it sees several layers of the encoder, {columns} numbers in place "
+            f"of {dims}, and this format has the last layer alone; export with "
+            "--format onnx, or fit the classifier again with --head logistic "
+            '(head="logistic")'
+        )
 
 
 def write_head(folder: Path, adapter: Adapter) -> None:

@@ -97,7 +97,12 @@ def write(adapter: Adapter, folder: Path, *, int8: bool = False) -> None:
         raise ConfigError(f"--format onnx {_NEEDS.format('onnx')}") from error
     if int8:
         _check_quantiser()
-    graph = ClassifierGraph(model.encoder.config, model.encoder.pooling, leaves)
+    graph = ClassifierGraph(
+        model.encoder.config,
+        model.encoder.pooling,
+        leaves,
+        layers=head is not None and head.weight.shape[1] > model.dims,
+    )
     onnx.save_model(graph.model(head, multi_label=several), str(folder / MODEL))
     if int8:
         _quantise(folder)

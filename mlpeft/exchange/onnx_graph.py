@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
+from mlpeft.models.pretrained.layer_pooling import LOWER_WEIGHT, lower_layers
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -65,12 +67,19 @@ class ClassifierGraph:
         pooling: Of the tokens.
         leaves: The merged encoder's, by our names, NumPy; `projection.*` if there is
             one.
+        layers: Whether embeddings are of several layers.
     """
 
     def __init__(
-        self, config: EncoderConfig, pooling: Pooling, leaves: Mapping[str, np.ndarray]
+        self,
+        config: EncoderConfig,
+        pooling: Pooling,
+        leaves: Mapping[str, np.ndarray],
+        *,
+        layers: bool = False,
     ) -> None:
         self._config = config
+        self._lower = lower_layers(config.num_hidden_layers) if layers else ()
         self._pooling = pooling
         self._leaves = leaves
         self._graph = _Graph()
@@ -86,14 +95,21 @@ class ClassifierGraph:
         present = g("Cast", "attention_mask", to=TensorProto.FLOAT)
         hidden = self._embed_tokens()
         mask = self._scores_mask(present)
+        lower = []
         for number in range(self._config.num_hidden_layers):
+            if number in self._lower:
+                vector = self._unit(self._pool(hidden, present), f"pooled_{number}")
+                lower.append(g("Mul", vector, g.constant(LOWER_WEIGHT)))
             hidden = self._layer(hidden, mask, f"encoder.layers.{number}.")
         pooled = self._unit(self._pool(hidden, present), "pooled")
+        if lower:
+            pooled = self._unit(g("Concat", pooled, *lower, axis=1), "layers")
         if "projection.weight" in self._leaves:
             projected = self._linear(pooled, "projection.")
             pooled = self._unit(projected, "projected")
         g("Identity", pooled, name="embeddings")
-        outputs = {"embeddings": self._config.hidden_size}
+        size = self._config.hidden_size * (1 + len(lower))
+        outputs = {"embeddings": size}
         if head is not None:
             weight = g.weight("head.weight", head.scale * head.weight.T)
             logits = g("MatMul", "embeddings", weight, name=HEAD_NODE)

@@ -3,6 +3,8 @@
 Each kind of head is fitted without some of the examples and scored on these; the one
 with the smallest calibrated cross-entropy is taken, fitted to all examples. So the
 choice, like the temperature, sees nothing but the examples.
+
+`layers` sees all columns of the examples, every other kind those of the last layer.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 import numpy as np
 
+from mlpeft.heads.layers import fit_layers
 from mlpeft.heads.linear import mean_of
 from mlpeft.heads.logistic import fit_logistic
 from mlpeft.heads.prototype import fit_prototype
@@ -25,12 +28,17 @@ if TYPE_CHECKING:
     from mlpeft.heads.examples import Examples
     from mlpeft.heads.linear import LinearHead
 
-HeadKind: TypeAlias = Literal["auto", "prototype", "ridge", "logistic", "mean"]
-"""`mean` is the mean of the calibrated logits of ridge and logistic."""
+HeadKind: TypeAlias = Literal[
+    "auto", "prototype", "ridge", "logistic", "layers", "mean"
+]
+"""`layers` is logistic on several layers of the encoder, `mean` the mean of the
+calibrated logits of ridge and logistic."""
+LAYERS: Final = "layers"
 HEADS: Final[dict[str, Callable[[Examples], LinearHead]]] = {
-    "prototype": fit_prototype,
-    "ridge": fit_ridge,
-    "logistic": fit_logistic,
+    "prototype": lambda examples: fit_prototype(examples.of_last_layer()),
+    "ridge": lambda examples: fit_ridge(examples.of_last_layer()),
+    "logistic": lambda examples: fit_logistic(examples.of_last_layer()),
+    LAYERS: fit_layers,
 }
 KINDS: Final = ("auto", *HEADS, "mean")
 _PARTS: Final = ("ridge", "logistic")
@@ -71,10 +79,13 @@ def fit_head(
     """
     fits: dict[str, Callable[[Examples], LinearHead]]
     if multi_label:
+        examples = examples.of_last_layer()
         fits = {"logistic": partial(fit_logistic, multi_label=True)}
         kind = "logistic"
     else:
         wanted = {"auto": tuple(HEADS), "mean": _PARTS}.get(kind, (kind,))
+        if kind == "auto" and not examples.has_layers:
+            wanted = tuple(name for name in wanted if name != LAYERS)
         fits = {name: HEADS[name] for name in wanted}
     rows, held_out = held_out_logits(examples, fits)
     if not len(rows):

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mlpeft.heads.linear import narrowed
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -25,12 +27,14 @@ class Examples:
         weights: (n,) weight of each example in a fit.
         real: (n,) whether it is an example; else the name of a label, or a description
             of it, which is fitted but never scored.
+        last_dims: How many columns, the first, are of the encoder's last layer; 0: all.
     """
 
     x: npt.NDArray[np.float32]
     targets: npt.NDArray[np.float32]
     weights: npt.NDArray[np.float32]
     real: npt.NDArray[np.bool_]
+    last_dims: int = 0
 
     @classmethod
     def of(
@@ -41,6 +45,7 @@ class Examples:
         *,
         names: int = 0,
         balanced: bool = False,
+        last_dims: int = 0,
     ) -> Examples:
         """Examples of one label each.
 
@@ -51,10 +56,12 @@ class Examples:
             names: How many of the last rows are names of labels.
             balanced: Whether all classes weigh the same, whatever their number of
                 examples.
+            last_dims: See the attribute.
         """
         targets = np.eye(classes, dtype=np.float32)[y]
         real = np.arange(len(y)) < len(y) - names
-        examples = cls(x.astype(np.float32), targets, np.ones(len(y), np.float32), real)
+        ones = np.ones(len(y), np.float32)
+        examples = cls(x.astype(np.float32), targets, ones, real, last_dims)
         return examples.balanced() if balanced else examples
 
     def balanced(self) -> Examples:
@@ -66,8 +73,25 @@ class Examples:
     def __getitem__(self, rows: np.ndarray) -> Examples:
         """Some of the examples."""
         return Examples(
-            self.x[rows], self.targets[rows], self.weights[rows], self.real[rows]
+            self.x[rows],
+            self.targets[rows],
+            self.weights[rows],
+            self.real[rows],
+            self.last_dims,
         )
+
+    @property
+    def has_layers(self) -> bool:
+        """Whether the vectors are of more than the encoder's last layer."""
+        return bool(0 < self.last_dims < self.x.shape[1])
+
+    def of_last_layer(self) -> Examples:
+        """The same with the vectors of the last layer alone."""
+        return self.narrowed(self.last_dims) if self.has_layers else self
+
+    def narrowed(self, dims: int) -> Examples:
+        """The same with vectors of the first `dims` columns."""
+        return replace(self, x=narrowed(self.x, dims).astype(np.float32))
 
     def of_known_classes(self) -> Examples:
         """The same without the columns of classes that have no example.

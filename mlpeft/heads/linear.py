@@ -27,8 +27,9 @@ class LinearHead:
     bias: npt.NDArray[np.float32]
 
     def __call__(self, embeddings: np.ndarray) -> np.ndarray:
-        """(n, dims) embeddings -> logits (n, classes)."""
-        logits: np.ndarray = embeddings @ self.weight.T + self.bias
+        """(n, dims) embeddings, or wider ones -> logits (n, classes)."""
+        x = narrowed(embeddings, self.weight.shape[1])
+        logits: np.ndarray = x @ self.weight.T + self.bias
         return logits
 
     def scaled(self, factor: float) -> LinearHead:
@@ -37,6 +38,19 @@ class LinearHead:
             (factor * self.weight).astype(np.float32),
             np.maximum(factor * self.bias, ABSENT).astype(np.float32),
         )
+
+
+def narrowed(vectors: np.ndarray, dims: int) -> np.ndarray:
+    """The first `dims` columns of (n, dims or more) vectors, as unit vectors.
+
+    Those of several layers of an encoder begin with the last layer's.
+    """
+    if vectors.shape[1] == dims:
+        return vectors
+    first = vectors[:, :dims]
+    norms = np.maximum(np.linalg.norm(first, axis=1, keepdims=True), 1e-12)
+    narrow: np.ndarray = first / norms
+    return narrow
 
 
 def mean_of(heads: list[LinearHead]) -> LinearHead:

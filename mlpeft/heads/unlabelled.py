@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mlpeft.heads.linear import ABSENT, LinearHead, softmax
+from mlpeft.heads.linear import ABSENT, LinearHead, narrowed, softmax
 from mlpeft.heads.prototype import fit_prototype
 
 if TYPE_CHECKING:
@@ -28,7 +28,12 @@ class's even share: so that no class dies out."""
 
 
 def fit_with_unlabelled(examples: Examples, unlabelled: np.ndarray) -> LinearHead:
-    """Fit class means to examples and (m, dims) unlabelled unit vectors."""
+    """Fit class means to examples and (m, dims) unlabelled unit vectors.
+
+    Of vectors of several layers it sees the last layer's.
+    """
+    examples = examples.of_last_layer()
+    unlabelled = narrowed(unlabelled, examples.x.shape[1])
     head = fit_prototype(examples).scaled(SCALE / 10.0)
     present = examples.targets.any(axis=0)
     member = examples.targets * examples.weights[:, None]

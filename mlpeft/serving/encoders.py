@@ -44,13 +44,14 @@ class _Base:
         self._model: nn.Module = bare_model(config)
         self._model.eval()
         self._embed = Embedder(self._model, config)
+        self.last_dims = self._embed.last_dims
         self._leaves: MlxTree | None = None
 
     def __call__(self, leaves: MlxTree, texts: Sequence[str]) -> np.ndarray:
         if leaves is not self._leaves:
             set_params(self._model, leaves)
             self._leaves = leaves
-        return self._embed(texts)
+        return self._embed.of_layers(texts)
 
 
 class Encoder:
@@ -58,10 +59,11 @@ class Encoder:
 
     def __init__(self, base: _Base, leaves: ParamTree) -> None:
         self._base = base
+        self.last_dims = base.last_dims
         self._leaves = {name: mx.array(leaf) for name, leaf in leaves.items()}
 
     def __call__(self, texts: Sequence[str]) -> np.ndarray:
-        """(n, dims) float32 unit vectors."""
+        """(n, dims) float32 unit vectors, of several layers."""
         return self._base(self._leaves, texts)
 
 
@@ -77,13 +79,14 @@ class QueuedEmbedder(Embedder):
     def __init__(self, encoder: Encoder, head: Head, compute: ComputeThread) -> None:
         # Not the constructor of Embedder: the model is the encoder's.
         self.encoder = encoder
+        self.last_dims = encoder.last_dims
         self.head = head
         self._compute = compute
 
-    def __call__(
+    def of_layers(
         self, texts: Sequence[str], progress: Callable[[int], None] = lambda _: None
     ) -> np.ndarray:
-        """(n, dims) float32 unit vectors, in the order of the texts."""
+        """(n, dims) float32 unit vectors of several layers, in the texts' order."""
         found = []
         for start in range(0, max(len(texts), 1), SLICE):
             part = list(texts[start : start + SLICE])

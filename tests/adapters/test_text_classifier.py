@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 
 import mlpeft
 from mlpeft.adapters.text_classifier import NONE_OF_THESE, TextClassifier
@@ -85,6 +86,30 @@ def test_more_examples_and_a_new_label_are_added(base, fitted, tmp_path):
     np.testing.assert_allclose(
         loaded.predict_proba(asked), together.predict_proba(asked), atol=2e-2
     )
+
+
+def test_a_head_on_several_layers_is_saved_and_learns_more(base, tmp_path):
+    clf = TextClassifier.fit(TEXTS, LABELS, base=base, head="layers")
+    expected = clf.predict_proba(TEXTS)
+    np.testing.assert_allclose(clf.adapter_.embed(TEXTS), clf.examples_.x[: len(TEXTS)])
+    loaded = TextClassifier.load(clf.save(tmp_path / "adapter"))
+    np.testing.assert_allclose(loaded.predict_proba(TEXTS), expected, atol=1e-6)
+    loaded.add_examples(["is is is", "is is"], ["chatter", "chatter"])
+    assert list(loaded.predict(["is is", *TEXTS])) == ["chatter", *LABELS]
+
+
+def test_a_folder_of_an_earlier_version_learns_more_from_the_last_layer(base, tmp_path):
+    """Its examples were embedded by the last layer alone, and say nothing of others."""
+    clf = TextClassifier.fit(TEXTS, LABELS, base=base, head="logistic")
+    file = clf.save(tmp_path / "adapter") / "examples.safetensors"
+    arrays = load_file(file)
+    dims = int(arrays.pop("last_dims")[0])
+    arrays["x"] = np.ascontiguousarray(clf.examples_.narrowed(dims).x)
+    save_file(arrays, file)
+    loaded = TextClassifier.load(tmp_path / "adapter").set_params(head="auto")
+    loaded.add_examples(["is is is", "is is"], ["chatter", "chatter"])
+    assert list(loaded.predict(["is is", *TEXTS])) == ["chatter", *LABELS]
+    assert loaded.head_ != "layers"
 
 
 def test_a_label_without_examples_has_its_words(base):

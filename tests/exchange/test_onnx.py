@@ -72,12 +72,15 @@ def test_an_adapted_encoder_is_merged_into_the_graph(tmp_path, sections):
     check(adapter, export_adapter(adapter, "onnx", tmp_path / "onnx"))
 
 
-def test_the_first_token_is_pooled_where_the_base_does(tmp_path):
+@pytest.mark.parametrize("head", ["logistic", "layers"])
+@pytest.mark.parametrize("pooling", ["cls_token", "mean_tokens"])
+def test_tokens_and_layers_are_pooled_as_the_head_sees_them(tmp_path, pooling, head):
     base = write_base(tmp_path / "base")
     (base / "1_Pooling").mkdir(exist_ok=True)
-    settings = json.dumps({"pooling_mode_cls_token": True})
+    settings = json.dumps({f"pooling_mode_{pooling}": True})
     (base / "1_Pooling" / "config.json").write_text(settings)
-    clf = TextClassifier.fit(*map(list, zip(*EXAMPLES, strict=True)), base=base)
+    texts, labels = map(list, zip(*EXAMPLES, strict=True))
+    clf = TextClassifier.fit(texts, labels, base=base, head=head)
     check(clf.adapter_, export_adapter(clf.adapter_, "onnx", tmp_path / "onnx"))
 
 

@@ -35,7 +35,8 @@ def exported(tmp_path, pooling="mean"):
         json.dumps({f"pooling_mode_{mode}": True})
     )
     run = write_run(tmp_path, base, task_distribution={"input_dim": 5})
-    clf = TextClassifier.fit(*map(list, zip(*EXAMPLES, strict=True)), start=run)
+    texts, labels = map(list, zip(*EXAMPLES, strict=True))
+    clf = TextClassifier.fit(texts, labels, start=run, head="logistic")
     adapter = moved(clf.adapter_)
     adapter._embedder = None
     return adapter, export_adapter(adapter, "sentence-transformers", tmp_path / "st")
@@ -60,6 +61,15 @@ def test_a_projection_has_no_place_in_it(tmp_path):
     adapter = adapted(tmp_path, model={"projected": True})
     with pytest.raises(ConfigError, match="--format onnx"):
         export_adapter(adapter, "sentence-transformers", tmp_path / "st")
+
+
+@pytest.mark.parametrize("format_", ["sentence-transformers", "merged", "peft"])
+def test_a_head_that_sees_several_layers_has_no_place_in_it(tmp_path, format_):
+    texts, labels = map(list, zip(*EXAMPLES, strict=True))
+    clf = TextClassifier.fit(texts, labels, start=write_run(tmp_path), head="layers")
+    with pytest.raises(ConfigError, match=r"--format onnx, or .* --head logistic"):
+        export_adapter(clf.adapter_, format_, tmp_path / "st")
+    assert not (tmp_path / "st").exists()
 
 
 @pytest.mark.parametrize("pooling", ["mean", "cls"])

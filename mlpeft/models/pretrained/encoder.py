@@ -17,6 +17,7 @@ from mlx.utils import tree_flatten
 
 from mlpeft.errors import DataError, ShapeError
 from mlpeft.models.ops import attention, gelu, gelu_forward
+from mlpeft.models.pretrained.layer_pooling import LOWER_WEIGHT, lower_layers
 from mlpeft.models.pretrained.packing import FeatureCache, pack
 
 if TYPE_CHECKING:
@@ -236,6 +237,24 @@ class SentenceEncoder(nn.Module):
         """
         if isinstance(sentences, dict):
             return self._encode_packed(sentences)
+        return self._encode(sentences, ())[0]
+
+    def of_layers(self, sentences: mx.array) -> mx.array:
+        """(n, `layers_dims`) unit vectors of several layers, the last one first.
+
+        Args:
+            sentences: (n, length) token ids, as for a call.
+        """
+        *lower, last = self._encode(sentences, lower_layers(len(self.layers)))
+        return unit(mx.concatenate([last, *(LOWER_WEIGHT * v for v in lower)], axis=1))
+
+    @property
+    def layers_dims(self) -> int:
+        """Numbers in a vector of `of_layers`."""
+        return self.config.hidden_size * (1 + len(lower_layers(len(self.layers))))
+
+    def _encode(self, sentences: mx.array, lower: tuple[int, ...]) -> list[mx.array]:
+        """Unit vectors after each of the `lower` counts of layers, and the last."""
         prompt = self.get("soft_prompt")
         count = 0 if prompt is None else len(prompt)
         longest = self.config.max_position_embeddings - count
@@ -251,12 +270,20 @@ class SentenceEncoder(nn.Module):
         if count:
             present = _prepend_true(present, count)
         embedded = self.embeddings(sentences, prompt)
-        h = self._run_layers(embedded, present[:, None, None, :])
+        h, done, vectors = embedded, 0, []
+        for end in (*lower, len(self.layers)):
+            h = self._run_layers(h, present[:, None, None, :], done, end)
+            done = end
+            vectors.append(unit(self._pool(h, present, count)))
+        return vectors
+
+    def _pool(self, h: mx.array, present: mx.array, prompt: int) -> mx.array:
+        """(n, length, size) -> (n, size), `prompt` tokens being in front."""
         if self.pooling == "cls":
-            return unit(h[:, count])
+            return h[:, prompt]
         weight = present[..., None].astype(h.dtype)
         total = mx.maximum(weight.sum(axis=1), 1.0)
-        return unit((h * weight).sum(axis=1) / total)
+        return (h * weight).sum(axis=1) / total
 
     def without_gradients(self) -> None:
         """From now on, compute faster what has no gradient."""

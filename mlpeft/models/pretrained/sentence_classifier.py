@@ -91,6 +91,7 @@ class SentenceClassifier(nn.Module):
             self.projection.weight = mx.eye(dims)
             self.projection.bias = mx.zeros((dims,))
         self.head = FewShotHead(dims, num_classes, scale, cosine=start == "cosine")
+        self.dims = dims
         self.start = start
         self.logit_scale = scale
         if start != "learned":
@@ -98,7 +99,11 @@ class SentenceClassifier(nn.Module):
 
     def __call__(self, sentences: mx.array | Batch) -> mx.array:
         """Logits (n, num_classes) of the encoder's inputs."""
-        output: mx.array = self.head(self.embed(sentences))
+        if self.head.weight.shape[1] > self.dims and not isinstance(sentences, dict):
+            vectors = self.embed_layers(sentences)
+        else:
+            vectors = self.embed(sentences)
+        output: mx.array = self.head(vectors)
         return output
 
     def embed(self, sentences: mx.array | Batch) -> mx.array:
@@ -107,6 +112,23 @@ class SentenceClassifier(nn.Module):
         if "projection" not in self:
             return embeddings
         return unit(self.projection(embeddings))
+
+    def embed_layers(self, sentences: mx.array) -> mx.array:
+        """(n, `layers_dims`) unit vectors; those of `embed` are their first part.
+
+        A projection, or an encoder of another kind, has no layers to tell of.
+        """
+        if self.layers_dims == self.dims:
+            return self.embed(sentences)
+        vectors: mx.array = self.encoder.of_layers(sentences)
+        return vectors
+
+    @property
+    def layers_dims(self) -> int:
+        """Numbers in a vector of `embed_layers`."""
+        if "projection" in self:
+            return self.dims
+        return int(getattr(self.encoder, "layers_dims", self.dims))
 
     def prepare(self, tokens: np.ndarray) -> Prepared | None:
         """The encoder's `prepare`; None if it has none."""

@@ -132,3 +132,20 @@ def test_without_gradients_vectors_are_the_same(tmp_path):
     slow = np.array(encoder(tokens))
     encoder.without_gradients()
     np.testing.assert_allclose(np.array(encoder(tokens)), slow, atol=1e-5)
+
+
+def test_layers_are_those_of_encoders_that_end_there(tmp_path):
+    """Two layers: pooled are the embeddings, the first layer and, in front, the last.
+
+    [last, lower / 2, ...] has the squared norm 1 + 2 / 4.
+    """
+    encoder = read_encoder(str(tiny.write(tmp_path)))
+    tokens = mx.array([[3, 7, 9, 0], [4, 5, 0, 0]])
+    found = np.array(encoder.of_layers(tokens)) * np.sqrt(1.5)
+    assert found.shape == (2, encoder.layers_dims)
+    expected = [encoder(tokens)]
+    whole = encoder.layers
+    for end in (0, 1):
+        encoder.layers = whole[:end]
+        expected.append(0.5 * encoder(tokens))
+    np.testing.assert_allclose(found, np.concatenate(expected, axis=1), atol=1e-6)

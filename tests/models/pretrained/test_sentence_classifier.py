@@ -226,3 +226,22 @@ def test_a_projection_starts_as_the_identity_and_is_what_is_learned(tmp_path):
 def test_an_encoder_without_weights_is_an_error():
     with pytest.raises(ConfigError, match=r"model\.weights"):
         build_model(ModelSection(backbone="encoder"), (8,), 2, seed=0)
+
+
+def test_a_head_of_more_columns_sees_several_layers(tmp_path):
+    section = ModelSection(backbone="encoder", weights=str(tiny.write(tmp_path)))
+    model = build_model(section, (8,), 2, seed=0)
+    tokens = mx.array([[3, 7, 9], [4, 5, 0]])
+    vectors = model.embed_layers(tokens)
+    model.head.weight = mx.ones((2, vectors.shape[1]))
+    expected = model.logit_scale * vectors.sum(axis=1)
+    np.testing.assert_allclose(model(tokens)[:, 0], expected, atol=1e-4)
+
+
+def test_a_projection_has_no_layers_to_tell_of(tmp_path):
+    weights = str(tiny.write(tmp_path))
+    section = ModelSection(backbone="encoder", weights=weights, projected=True)
+    model = build_model(section, (8,), 2, seed=0)
+    tokens = mx.array([[3, 7, 9]])
+    np.testing.assert_array_equal(model.embed_layers(tokens), model.embed(tokens))
+    assert model.layers_dims == model.dims
