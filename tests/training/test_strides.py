@@ -18,6 +18,7 @@ def config(tmp_path, algorithm="reptile", **changes):
         "run": {"name": "strides"},
         "meta_learning": {
             "algorithm": algorithm,
+            "meta_batch_size": 3,
             "num_meta_iterations": 40,
             "inner_lr": 0.1,
             "outer_lr": 0.5,
@@ -141,7 +142,7 @@ def test_a_run_that_is_stopped_in_mid_stride_goes_on_to_the_same_bytes(tmp_path)
             "meta_learning__inner_optimizer": "adam",
             "meta_learning__inner_state": "carry",
         },
-        {"compute__shard_size": 3},
+        {"compute__shard_size": 2},
         {"compute__strategy": "loop"},
         {"cluster__compression": "int8"},
         {"algorithm": "reptile_serial"},
