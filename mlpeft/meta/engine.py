@@ -99,6 +99,8 @@ class Engine:
         head: What classifies at evaluation.
         label_names: Whether support sets end with the names of their classes; heads
             other than inner_steps never hold these out.
+        most_compiled: Sizes of episodes that fused inner loops are compiled for, before
+            another strategy goes on; None: all.
 
     Raises:
         ConfigError: If these do not go together, or with this model.
@@ -117,6 +119,7 @@ class Engine:
         gradient_checkpointing: bool = False,
         head: HeadName = INNER_STEPS,
         label_names: bool = False,
+        most_compiled: int | None = None,
     ) -> None:
         algorithm_ = ALGORITHMS[algorithm]
         self.eval_inner = eval_inner or inner
@@ -156,11 +159,17 @@ class Engine:
         self._functional = functional
         self._outputs: int | None = None
         self._lost_kernels = 0
-        self._loops = InnerLoops(functional, self.inner, self.strategy, algorithm_)
+        self._loops = InnerLoops(
+            functional, self.inner, self.strategy, algorithm_, most_compiled
+        )
         self._scorer: Scorer | HeadScorer
         if head == INNER_STEPS:
             self._scorer = Scorer(
-                functional, self.eval_inner, self.strategy, transductive=transductive
+                functional,
+                self.eval_inner,
+                self.strategy,
+                transductive=transductive,
+                most_compiled=most_compiled,
             )
         else:
             self._scorer = HeadScorer(

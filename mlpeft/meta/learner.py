@@ -53,6 +53,8 @@ STANDARD_STEPS = tuple(EvaluationSection().steps)
 """Inner steps after which `evaluate` always scores."""
 
 _META = MetaLearningSection()
+MOST_SIZES = 64
+"""Sizes of episodes that fused inner loops are compiled for, a second each."""
 SMALL_OUTER_LR = 0.01
 STILL = 1e-3
 """Share of its norm below which theta has hardly moved in a meta-iteration."""
@@ -443,6 +445,7 @@ class ReptileLearner:
                 self.strategy,
                 self.algorithm,
                 transductive=self.transductive,
+                most_compiled=MOST_SIZES,
             )
             kept = self._engines[id(loss_fn)] = (loss_fn, engine)
         return kept[1]

@@ -68,6 +68,7 @@ class Scorer:
         transductive: Whether the queries of an episode share a batch. If not, each
             query is classified alone, in a batch with the support set. It matters only
             where the state has no statistics of batch norms.
+        most_compiled: See `TaskPrograms`.
     """
 
     takes_second_derivatives = False
@@ -79,7 +80,9 @@ class Scorer:
         strategy: StrategyName,
         *,
         transductive: bool,
+        most_compiled: int | None = None,
     ) -> None:
+        self._most_compiled = most_compiled
         self.functional = functional
         self.inner = inner
         self.strategy: StrategyName = strategy
@@ -160,7 +163,9 @@ class Scorer:
         programs = self._programs.get(steps)
         if programs is None:
             along = partial(self._along, self._functions(OneTask(), plain=True), steps)
-            programs = TaskPrograms(self.functional, self.inner, along)
+            programs = TaskPrograms(
+                self.functional, self.inner, along, self._most_compiled
+            )
             self._programs[steps] = programs
         found = programs(theta, state, tasks, (), progress).each
         kinds = len(found) // len(steps)

@@ -146,6 +146,7 @@ class InnerLoops:
         inner: Settings of the inner loop.
         strategy: How to run them.
         algorithm: What a task returns.
+        most_compiled: See `TaskPrograms`.
     """
 
     def __init__(
@@ -154,6 +155,7 @@ class InnerLoops:
         inner: InnerLoop,
         strategy: StrategyName,
         algorithm: Algorithm,
+        most_compiled: int | None = None,
     ) -> None:
         self.functional = functional
         self.inner = inner
@@ -161,7 +163,9 @@ class InnerLoops:
         self.strategy = strategy
         build = self._build_gradient if algorithm.only_gradient else self._build
         one = build(OneTask())
-        self._fused = TaskPrograms(functional, inner, partial(_task_result, one))
+        self._fused = TaskPrograms(
+            functional, inner, partial(_task_result, one), most_compiled
+        )
         self._one = one if strategy == "loop" else compiled(one)
         self._all = build(AllTasks())
         if strategy != "loop":

@@ -142,14 +142,23 @@ class TaskPrograms:
         functional: The model; what it prepares outside of the graph is not taken.
         inner: Settings of the inner loop.
         function: Of one task.
+        most_compiled: Programs after which the next is `Unsupported`, as each takes a
+            second to compile; None: no limit, where bits must not depend on what this
+            process computed before.
     """
 
     def __init__(
-        self, functional: Functional, inner: InnerLoop, function: TaskFunction
+        self,
+        functional: Functional,
+        inner: InnerLoop,
+        function: TaskFunction,
+        most_compiled: int | None = None,
     ) -> None:
         self._functional = functional
         self._inner = inner
         self._function = function
+        self._most_compiled = most_compiled
+        self._times_compiled = 0
         self._compiled: dict[object, _Compiled] = {}
 
     def __call__(
@@ -266,7 +275,13 @@ class TaskPrograms:
         key = (theta, state, _kinds(shared), _kinds(own), _steps(example.support))
         found = self._compiled.pop(key, None)
         if found is None:
+            if self._times_compiled == self._most_compiled:
+                raise Unsupported(
+                    f"episodes had more than {self._times_compiled} sizes, and each "
+                    "takes a second to compile"
+                )
             found = self._compile(theta, state, [*shared, *own], len(shared), example)
+            self._times_compiled += 1
         self._compiled[key] = found  # the last one: used most recently
         if len(self._compiled) > MOST_SHAPES:
             self._compiled.pop(next(iter(self._compiled)), None)

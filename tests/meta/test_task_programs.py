@@ -196,6 +196,20 @@ def test_tasks_of_several_sizes_come_to_what_the_loop_comes_to():
     assert_close(trained(mlp(), "fused", given), loop)
 
 
+def test_a_learner_that_meets_many_sizes_goes_on_without_compiling(monkeypatch, caplog):
+    monkeypatch.setattr("mlpeft.meta.learner.MOST_SIZES", 2)
+    (one,) = episodes(1)
+    given = [[(one[0][:n], one[1][:n], *one[2:])] for n in (2, 3, 4, 2)]
+    ours, loop = learner(mlp(), "fused"), learner(mlp(), "loop")
+    for part in given:
+        ours.meta_train_step(part, cross_entropy_loss)
+        loop.meta_train_step(part, cross_entropy_loss)
+    (engine,) = (engine for _, engine in ours._engines.values())
+    assert engine.strategy == "vmap"
+    assert "episodes had more than 2 sizes" in caplog.text
+    assert_close((ours.meta, {}), (loop.meta, {}))
+
+
 @pytest.mark.parametrize("kind", [ReptileLearner, MAMLLearner])
 def test_meta_iterations_in_one_call_are_those_that_are_called_for_singly(kind):
     given = episodes(9)
