@@ -130,9 +130,9 @@ PROBLEMS = {
             "task_distribution": _FRESH
             | {
                 "task_families": ["intents"],
-                "num_classes": 10,
+                "num_classes": 5,
                 "k_shot": 1,
-                "query_size": 10,
+                "query_size": 5,
                 "train_k_shot": 1,
                 "input_dim": 64,
                 "task_params": {"dataset": "banking77", "class_split": "01"},
@@ -144,7 +144,7 @@ PROBLEMS = {
             },
             "peft": {"method": "lora", "rank": 8, "num_layers": 2},
             "evaluation": {
-                "num_val_episodes": 60,
+                "num_val_episodes": 40,
                 "num_inner_steps": 0,
                 "steps": [0],
             },

@@ -78,14 +78,14 @@ PROBLEMS: dict[str, dict[str, dict[str, Any]]] = {
     "omniglot": {
         "meta_learning": {
             "meta_batch_size": 8,
-            "num_meta_iterations": 120,
+            "num_meta_iterations": 100,
             "inner_lr": 3e-3,
             "inner_optimizer": "adam",
             "inner_beta1": 0.0,
             "inner_batch_size": 10,
             "num_inner_steps": 5,
-            "eval_interval": 120,
-            "save_interval": 120,
+            "eval_interval": 100,
+            "save_interval": 100,
         },
         "task_distribution": _FRESH
         | {
@@ -96,7 +96,7 @@ PROBLEMS: dict[str, dict[str, dict[str, Any]]] = {
             "train_k_shot": 10,
             "train_query_size": 0,
         },
-        "model": {"backbone": "conv4", "hidden_dim": 32, "transductive": True},
+        "model": {"backbone": "conv4", "hidden_dim": 16, "transductive": True},
         "evaluation": {"num_val_episodes": 100, "num_inner_steps": 10, "steps": [10]},
         "compute": {"strategy": "fused", "shard_size": 1},
     },
@@ -137,7 +137,7 @@ TABLES: dict[str, dict[str, Row]] = {
         "topk, 10 %": _compression("topk", topk=0.1),
         "topk, 30 %": _compression("topk", topk=0.3),
         "powersgd, rank 4": _compression("powersgd", powersgd_rank=4),
-        "powersgd, rank 1": _compression("powersgd", powersgd_rank=1),
+        "powersgd, rank 2": _compression("powersgd", powersgd_rank=2),
     },
 }
 OF_COMPRESSION = {"omniglot": (1.0,)}

@@ -3,9 +3,8 @@
 A leaf of m rows and n columns (a convolution's filters are rows) becomes P of m x r and
 Q of n x r with `M ~ P Q^T`: from a start at random `P = orth(M start)` and `Q = M^T P`.
 So `P Q^T = P P^T M` is M as far as P's columns reach, and those reach where M is large.
-A second step comes nearer and costs as much again; trainings showed no difference.
-Leaves that two factors would not make smaller, vectors among them, are sent as they
-are.
+A second step would come nearer, and cost as much again. Leaves that two factors would
+not make smaller, vectors among them, are sent as they are.
 
 No product here is a BLAS's: sums go row by row, in operations that each round once, so
 that every machine has the same bits of the same matrix. A coordinator multiplies the
