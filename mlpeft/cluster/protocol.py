@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mlpeft.params import ParamTree
     from mlpeft.work import Shard, ShardUpdate
 
-PROTOCOL_VERSION = 4
+PROTOCOL_VERSION = 5
 """Changes whenever two versions of the contract cannot talk to each other."""
 
 WorkerId = NewType("WorkerId", str)

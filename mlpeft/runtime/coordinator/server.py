@@ -27,6 +27,7 @@ from mlpeft.runtime.coordinator.joins import JoinRefusedError
 from mlpeft.runtime.coordinator.listen import listen, listen_on_socket
 from mlpeft.runtime.coordinator.message_rate import HeartbeatRate
 from mlpeft.transport.rpc import (
+    bundles,
     channel,
     codec,
     control_codec,
@@ -37,7 +38,7 @@ from mlpeft.transport.rpc import (
 from mlpeft.transport.rpc.outbox import Traffic
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
     from mlpeft.cluster.protocol import Update, WorkerId
@@ -285,8 +286,7 @@ class Server:
         """
         farewell = False
         rate = HeartbeatRate(self._driver.config.cluster.heartbeat_s)
-        while (frame := await context.read()) is not grpc.aio.EOF:
-            peer.traffic.count_received(frame)
+        async for frame in _frames(context, peer.traffic):
             begun = decoder.incoming
             message = decoder.feed(frame)
             peer.acknowledge(decoder.acknowledgement())
@@ -351,6 +351,14 @@ class Server:
         if turn is Turn.NOW:
             return None
         return decoder.skip("it is no longer wanted")
+
+
+async def _frames(context: Context, traffic: Traffic) -> AsyncIterator[bytes]:
+    """The frames that a worker sends, one by one, until it ends."""
+    while (message := await context.read()) is not grpc.aio.EOF:
+        traffic.count_received(message)
+        for frame in bundles.decode(message):
+            yield frame
 
 
 async def _write(context: Context, peer: GrpcPeer) -> None:

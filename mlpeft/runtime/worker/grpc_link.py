@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from mlpeft.runtime.worker.link import LinkLostError, LinkRefusedError
 from mlpeft.runtime.worker.ranges import in_ranges
 from mlpeft.transport.rpc import (
     blob_codec,
+    bundles,
     channel,
     codec,
     credentials,
@@ -186,6 +188,7 @@ class GrpcStream:
         self._explain = explain
         self._decoder = codec.DownDecoder(MOST_THETA_BYTES)
         self._outbox = Outbox()
+        self._frames: deque[bytes] = deque()  # that came with one before
         self._received = 0  # messages
         self._writer = asyncio.create_task(self._write())
 
@@ -200,14 +203,18 @@ class GrpcStream:
     async def receive(self) -> CoordinatorMessage | None:
         """The next message; None at the end of the stream."""
         while True:
-            try:
-                frame = await self._call.read()
-            except grpc.aio.AioRpcError as error:
-                stalled = self._stalled()
-                raise self._explain(error, under_way=True, stalled=stalled) from error
-            if frame is grpc.aio.EOF:
-                return None
-            message = self._decoder.feed(frame)
+            if not self._frames:
+                try:
+                    came = await self._call.read()
+                except grpc.aio.AioRpcError as error:
+                    stalled = self._stalled()
+                    raise self._explain(
+                        error, under_way=True, stalled=stalled
+                    ) from error
+                if came is grpc.aio.EOF:
+                    return None
+                self._frames.extend(bundles.decode(came))
+            message = self._decoder.feed(self._frames.popleft())
             read = self._decoder.acknowledgement()
             if read is not None:
                 self._outbox.put(next(codec.encode_up(read)))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from mlpeft.errors import RemoteProtocolError
 from mlpeft.transport.rpc.tensors import CHUNK_BYTES
+from mlpeft.transport.rpc.varints import read_varint, varint
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -84,12 +85,12 @@ def _frame(pieces: list[memoryview], number: int, chunks: int) -> bytes:
     """The frame of a chunk: the one of this number, from 1, of so many."""
     tag = _MARKED_TAG if number == chunks or number % MARK_EVERY == 0 else _TAG
     size = sum(piece.nbytes for piece in pieces)
-    return b"".join([tag, _varint(size), *pieces])
+    return b"".join([tag, varint(size), *pieces])
 
 
 def encode(data: memoryview, *, marked: bool) -> bytes:
     """The frame of one chunk."""
-    return b"".join([_MARKED_TAG if marked else _TAG, _varint(data.nbytes), data])
+    return b"".join([_MARKED_TAG if marked else _TAG, varint(data.nbytes), data])
 
 
 def decode(frame: bytes) -> Chunk | None:
@@ -100,28 +101,10 @@ def decode(frame: bytes) -> Chunk | None:
     """
     if frame[:1] not in {_TAG, _MARKED_TAG}:
         return None
-    size, at, shift = 0, 1, 0
-    while True:
-        if at >= len(frame) or shift > 28:
-            raise RemoteProtocolError("a chunk without a length")
-        byte = frame[at]
-        size |= (byte & 0x7F) << shift
-        at, shift = at + 1, shift + 7
-        if byte < 0x80:
-            break
+    size, at = read_varint(frame, 1)
     if size != len(frame) - at or not 0 < size <= CHUNK_BYTES:
         raise RemoteProtocolError(
             f"a chunk says {size} bytes and has {len(frame) - at}; at most "
             f"{CHUNK_BYTES} are accepted"
         )
     return Chunk(memoryview(frame)[at:], frame[:1] == _MARKED_TAG)
-
-
-def _varint(value: int) -> bytes:
-    """A number as protobuf writes it: seven bits a byte, least first."""
-    out = bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)

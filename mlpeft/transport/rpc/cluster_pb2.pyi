@@ -91,7 +91,7 @@ class FetchBlobResponse(_message.Message):
     def __init__(self, data: _Optional[bytes] = ...) -> None: ...
 
 class WorkerMessage(_message.Message):
-    __slots__ = ("hello", "heartbeat", "update", "chunk", "lease_return", "draining", "away", "marked_chunk", "acknowledgement")
+    __slots__ = ("hello", "heartbeat", "update", "chunk", "lease_return", "draining", "away", "marked_chunk", "acknowledgement", "bundle")
     HELLO_FIELD_NUMBER: _ClassVar[int]
     HEARTBEAT_FIELD_NUMBER: _ClassVar[int]
     UPDATE_FIELD_NUMBER: _ClassVar[int]
@@ -101,6 +101,7 @@ class WorkerMessage(_message.Message):
     AWAY_FIELD_NUMBER: _ClassVar[int]
     MARKED_CHUNK_FIELD_NUMBER: _ClassVar[int]
     ACKNOWLEDGEMENT_FIELD_NUMBER: _ClassVar[int]
+    BUNDLE_FIELD_NUMBER: _ClassVar[int]
     hello: Hello
     heartbeat: Heartbeat
     update: Update
@@ -110,7 +111,8 @@ class WorkerMessage(_message.Message):
     away: Away
     marked_chunk: bytes
     acknowledgement: Acknowledgement
-    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., update: _Optional[_Union[Update, _Mapping]] = ..., chunk: _Optional[bytes] = ..., lease_return: _Optional[_Union[LeaseReturn, _Mapping]] = ..., draining: _Optional[_Union[Draining, _Mapping]] = ..., away: _Optional[_Union[Away, _Mapping]] = ..., marked_chunk: _Optional[bytes] = ..., acknowledgement: _Optional[_Union[Acknowledgement, _Mapping]] = ...) -> None: ...
+    bundle: _containers.RepeatedCompositeFieldContainer[WorkerMessage]
+    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., update: _Optional[_Union[Update, _Mapping]] = ..., chunk: _Optional[bytes] = ..., lease_return: _Optional[_Union[LeaseReturn, _Mapping]] = ..., draining: _Optional[_Union[Draining, _Mapping]] = ..., away: _Optional[_Union[Away, _Mapping]] = ..., marked_chunk: _Optional[bytes] = ..., acknowledgement: _Optional[_Union[Acknowledgement, _Mapping]] = ..., bundle: _Optional[_Iterable[_Union[WorkerMessage, _Mapping]]] = ...) -> None: ...
 
 class Hello(_message.Message):
     __slots__ = ("worker_id", "device", "fingerprint")
@@ -173,7 +175,7 @@ class Away(_message.Message):
     def __init__(self, reason: _Optional[str] = ..., change: _Optional[int] = ...) -> None: ...
 
 class CoordinatorMessage(_message.Message):
-    __slots__ = ("welcome", "theta", "lease", "chunk", "lease_revocation", "run_over", "drain", "notice", "marked_chunk", "acknowledgement")
+    __slots__ = ("welcome", "theta", "lease", "chunk", "lease_revocation", "run_over", "drain", "notice", "marked_chunk", "acknowledgement", "bundle")
     WELCOME_FIELD_NUMBER: _ClassVar[int]
     THETA_FIELD_NUMBER: _ClassVar[int]
     LEASE_FIELD_NUMBER: _ClassVar[int]
@@ -184,6 +186,7 @@ class CoordinatorMessage(_message.Message):
     NOTICE_FIELD_NUMBER: _ClassVar[int]
     MARKED_CHUNK_FIELD_NUMBER: _ClassVar[int]
     ACKNOWLEDGEMENT_FIELD_NUMBER: _ClassVar[int]
+    BUNDLE_FIELD_NUMBER: _ClassVar[int]
     welcome: Welcome
     theta: Theta
     lease: Lease
@@ -194,7 +197,8 @@ class CoordinatorMessage(_message.Message):
     notice: Notice
     marked_chunk: bytes
     acknowledgement: Acknowledgement
-    def __init__(self, welcome: _Optional[_Union[Welcome, _Mapping]] = ..., theta: _Optional[_Union[Theta, _Mapping]] = ..., lease: _Optional[_Union[Lease, _Mapping]] = ..., chunk: _Optional[bytes] = ..., lease_revocation: _Optional[_Union[LeaseRevocation, _Mapping]] = ..., run_over: _Optional[_Union[RunOver, _Mapping]] = ..., drain: _Optional[_Union[Drain, _Mapping]] = ..., notice: _Optional[_Union[Notice, _Mapping]] = ..., marked_chunk: _Optional[bytes] = ..., acknowledgement: _Optional[_Union[Acknowledgement, _Mapping]] = ...) -> None: ...
+    bundle: _containers.RepeatedCompositeFieldContainer[CoordinatorMessage]
+    def __init__(self, welcome: _Optional[_Union[Welcome, _Mapping]] = ..., theta: _Optional[_Union[Theta, _Mapping]] = ..., lease: _Optional[_Union[Lease, _Mapping]] = ..., chunk: _Optional[bytes] = ..., lease_revocation: _Optional[_Union[LeaseRevocation, _Mapping]] = ..., run_over: _Optional[_Union[RunOver, _Mapping]] = ..., drain: _Optional[_Union[Drain, _Mapping]] = ..., notice: _Optional[_Union[Notice, _Mapping]] = ..., marked_chunk: _Optional[bytes] = ..., acknowledgement: _Optional[_Union[Acknowledgement, _Mapping]] = ..., bundle: _Optional[_Iterable[_Union[CoordinatorMessage, _Mapping]]] = ...) -> None: ...
 
 class Acknowledgement(_message.Message):
     __slots__ = ("read_bytes",)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mlpeft.cluster.overview import Bytes
-from mlpeft.transport.rpc import chunks
+from mlpeft.transport.rpc import bundles, chunks
 from mlpeft.transport.rpc.window import Window
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ class _Large:
         rest: What is left of a chunk of which a part was sent.
         rest_marked: Whether that chunk was marked.
         start: Position in the stream of its first chunk.
+        head_sent: Whether its first frame was sent.
     """
 
     frames: Iterator[bytes]
@@ -35,6 +36,7 @@ class _Large:
     rest: memoryview | None = None
     rest_marked: bool = False
     start: int = 0
+    head_sent: bool = False
 
 
 class Outbox:
@@ -42,7 +44,8 @@ class Outbox:
 
     Heartbeats must get through while a hundred megabytes are being sent. The frames of
     large messages are encoded on demand and never interleaved. Chunks are sent as far
-    as the window allows, and cut to its size.
+    as the window allows, and cut to its size. Small messages that wait go out together,
+    with the head of the large message behind them.
 
     Args:
         clock: Seconds on a monotonic clock.
@@ -137,10 +140,26 @@ class Outbox:
 
     def _next(self) -> bytes | None:
         """The next frame; None if there is none, or the window is shut."""
-        if self._small:
-            return self._small.popleft()
+        if not self._small:
+            return self._next_large()
+        ready: list[bytes] = []
+        size = 0
+        while self._small and len(ready) < bundles.MOST_PARTS - 1:
+            size += len(self._small[0])
+            if ready and size > bundles.MOST_BYTES:
+                return bundles.encode(ready)
+            ready.append(self._small.popleft())
+        if self._large and not self._large[0].head_sent and not self._small:
+            head = self._next_large()
+            if head is not None:
+                ready.append(head)
+        return bundles.encode(ready)
+
+    def _next_large(self) -> bytes | None:
+        """The next frame of large messages."""
         while self._large:
             large = self._large[0]
+            large.head_sent = True
             if large.rest is not None:
                 return self._chunk(large, large.rest) if self._window.is_open else None
             frame = next(large.frames, None)

@@ -5,7 +5,7 @@ import asyncio
 import numpy as np
 
 from mlpeft.cluster import protocol as p
-from mlpeft.transport.rpc import codec
+from mlpeft.transport.rpc import bundles, codec
 from mlpeft.transport.rpc.outbox import Outbox
 
 
@@ -25,6 +25,34 @@ def test_small_messages_overtake_the_frames_of_large_ones():
         return seen + [frame async for frame in frames]
 
     assert asyncio.run(scenario()) == [b"a1", b"beat", b"a2", b"b1"]
+
+
+def test_what_waits_goes_out_together_with_the_head_of_a_large_message():
+    async def scenario():
+        outbox = Outbox()
+        outbox.put_large([b"head", b"rest"])
+        outbox.put_large([b"next"])
+        for _ in range(100):
+            outbox.put(b"beat")
+        outbox.finish()
+        return await drain(outbox)
+
+    first, second, *others = map(bundles.decode, asyncio.run(scenario()))
+    assert list(first) == [b"beat"] * 63
+    assert list(second) == [b"beat"] * 37 + [b"head"]
+    assert [list(frames) for frames in others] == [[b"rest"], [b"next"]]
+
+
+def test_large_messages_are_not_bundled_with_small_ones():
+    async def scenario():
+        outbox = Outbox()
+        sizes = (200 << 10, 100 << 10, 1)
+        for size in sizes:
+            outbox.put(bytes(size))
+        outbox.finish()
+        return [len(bundles.decode(frame)) for frame in await drain(outbox)]
+
+    assert asyncio.run(scenario()) == [1, 2]
 
 
 def test_a_waiting_sender_is_woken_by_a_message_and_by_the_end():
