@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-LAST_DIMS = 384
-"""Numbers in a vector of all-MiniLM-L6-v2's last layer, which come first."""
+DIMS = {"last_dims": 384, "layers_dims": 4 * 384}
+"""Of `Examples`, of all-MiniLM-L6-v2."""
 AT_ONCE = 2000
 """Texts after which what is done is written."""
 
 
 class Embedded:
-    """From texts to unit vectors of several layers, under a start.
+    """From texts to all that a head may see of them, under a start.
 
     Args:
         start: As `TextClassifier` takes it.
@@ -39,7 +39,7 @@ class Embedded:
         self, start: str, folder: Path, name: str = "none", base: str | None = None
     ) -> None:
         self._start, self._base = start, base
-        self._file = folder / f"embedded-layers-{name}.npz"
+        self._file = folder / f"features-{name}.npz"
         folder.mkdir(parents=True, exist_ok=True)
         self._known: dict[str, np.ndarray] = {}
         if self._file.is_file():
@@ -47,7 +47,7 @@ class Embedded:
                 self._known = dict(zip(kept["texts"].tolist(), kept["x"], strict=True))
 
     def __call__(self, texts: Sequence[str]) -> np.ndarray:
-        """(n, dims) float32 unit vectors."""
+        """(n, dims) float32 vectors."""
         new = [text for text in dict.fromkeys(texts) if text not in self._known]
         for first in range(0, len(new), AT_ONCE):
             part = new[first : first + AT_ONCE]
@@ -61,7 +61,7 @@ class Embedded:
             found = Classifier(
                 config=found.config, leaves=found.leaves, history=found.history
             )
-        return found.embed.of_layers(texts)
+        return found.embed.features(texts)
 
     def _save(self) -> None:
         partial = self._file.with_suffix(".partial.npz")

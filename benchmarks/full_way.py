@@ -20,7 +20,7 @@ import json
 import time
 from pathlib import Path
 
-from benchmarks.embedded import LAST_DIMS, Embedded
+from benchmarks.embedded import DIMS, Embedded
 from benchmarks.nearest import TRANSDUCTIVE
 
 # isort: split
@@ -136,9 +136,7 @@ def few_way(
             x = np.concatenate([x, own[chosen]])
             place = np.concatenate([place, np.arange(args.ways)])
         known = np.isin(y, [names[intent] for intent in chosen])
-        examples = Examples.of(
-            x, place, args.ways, names=args.ways * named, last_dims=LAST_DIMS
-        )
+        examples = Examples.of(x, place, args.ways, names=args.ways * named, **DIMS)
         fitted = fitted_head(examples, head, tests[known])[0]
         found = fitted(tests[known]).argmax(axis=1)
         truth = np.searchsorted([names[intent] for intent in chosen], y[known])
@@ -172,9 +170,7 @@ def score(
     x = embedded([*(texts[row] for row in rows), *own])
     y = [names.index(labels[row]) for row in rows] + list(range(len(own)))
     began = time.process_time()
-    examples = Examples.of(
-        x, np.array(y), len(names), names=len(own), last_dims=LAST_DIMS
-    )
+    examples = Examples.of(x, np.array(y), len(names), names=len(own), **DIMS)
     fitted, kind, held_out = fitted_head(examples, head, more)
     seconds = time.process_time() - began
     shares = softmax(fitted(embedded(queries)))

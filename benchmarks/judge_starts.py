@@ -15,7 +15,7 @@ import argparse
 import json
 from pathlib import Path
 
-from benchmarks.embedded import LAST_DIMS
+from benchmarks.embedded import DIMS
 from mlpeft import Classifier
 
 # isort: split
@@ -73,8 +73,8 @@ def embed(
     """Vectors of layers (intents, EACH, dims) of texts, (intents, dims) of names."""
     found = find_start(start)
     encoder = Classifier(config=found.config, leaves=found.leaves).embed
-    x = encoder.of_layers([text for own in texts.values() for text in own])
-    names = encoder.of_layers([label_text(name) for name in texts])
+    x = encoder.features([text for own in texts.values() for text in own])
+    names = encoder.features([label_text(name) for name in texts])
     return x.reshape(len(texts), EACH, -1), names
 
 
@@ -86,7 +86,7 @@ def score(x: np.ndarray, names: np.ndarray, shots: int, deal: int) -> float:
     classes = len(x)
     support = np.concatenate([*dealt[:, :shots], names])
     y = np.concatenate([np.repeat(np.arange(classes), shots), np.arange(classes)])
-    examples = Examples.of(support, y, classes, names=classes, last_dims=LAST_DIMS)
+    examples = Examples.of(support, y, classes, names=classes, **DIMS)
     queries = dealt[:, shots:].reshape(-1, dealt.shape[-1])
     found = fit_head(examples).head(queries).argmax(axis=1)
     return float((found.reshape(classes, -1) == np.arange(classes)[:, None]).mean())

@@ -18,7 +18,7 @@ from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from benchmarks.embedded import LAST_DIMS, Embedded
+from benchmarks.embedded import DIMS, Embedded
 from benchmarks.full_way import drawn, read
 
 # isort: split
@@ -87,7 +87,7 @@ class Clinc:
             np.array([*y, *range(intents)]),
             intents,
             names=intents,
-            last_dims=LAST_DIMS,
+            **DIMS,
         )
         place = {self.names[intent]: label for label, intent in enumerate(chosen)}
         known = np.isin(self.test_labels, list(place))
@@ -114,7 +114,7 @@ def scores(
         two = np.sort(logits, axis=1)[:, -2:]
         found[f"{kind}, margin"] = two[:, 1] - two[:, 0]
     examples = examples.of_last_layer()
-    x = narrowed(x, LAST_DIMS)
+    x = narrowed(x, DIMS["last_dims"])
     each = fit_logistic(examples, multi_label=True)
     found["one logistic head a label, largest logit"] = each(x).max(axis=1)
     found["cosine of the nearest example"] = (x @ examples.x.T).max(axis=1)

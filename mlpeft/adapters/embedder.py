@@ -10,6 +10,7 @@ import mlx.core as mx
 import numpy as np
 
 from mlpeft.adapters.adapter import max_tokens
+from mlpeft.adapters.ngrams import ngrams
 from mlpeft.heads.linear import narrowed
 from mlpeft.models.pretrained.encoder import unit
 from mlpeft.models.pretrained.source import model_file
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from mlpeft.config import ModelSection, RunConfig
     from mlpeft.params import ParamTree
 
+NGRAMS_WEIGHT = 0.5
+"""Of the n-grams' unit vector, beside that of the last layer; chosen on training texts
+(docs/intents.md)."""
 BATCH_TOKENS = 1024
 """Tokens of one forward pass; more do not fit a core's cache."""
 
@@ -48,6 +52,7 @@ class Embedder:
 
     Attributes:
         last_dims: Numbers in a vector of the encoder's last layer.
+        layers_dims: Numbers in a vector of all its layers that are pooled.
 
     Args:
         model: A sentence classifier, with its leaves.
@@ -63,6 +68,7 @@ class Embedder:
         source = str(params.get("tokenizer", config.model.weights))
         self._tokenise = Tokeniser(model_file(source, TOKENIZER), max_tokens(config))
         self.last_dims = int(self._model.dims)
+        self.layers_dims = int(self._model.layers_dims)
 
     def with_head(self, weight: np.ndarray, bias: np.ndarray) -> Embedder:
         """The same encoder and tokenizer with another head, of scale 1."""
@@ -89,17 +95,24 @@ class Embedder:
             progress: Called with the number of texts done.
         """
         dims = self.head.weight.shape[1] or self.last_dims
-        return narrowed(self.of_layers(texts, progress), dims)
+        return narrowed(self.features(texts, progress), dims)
 
-    def of_layers(
+    def features(
         self, texts: Sequence[str], progress: Callable[[int], None] = lambda _: None
     ) -> np.ndarray:
-        """The same of several layers, where the encoder tells of them.
+        """(n, dims) float32: all that a head may see of each text.
 
-        Those of the last layer are the first `last_dims` columns.
+        The first `last_dims` columns are of the encoder's last layer, the first
+        `layers_dims` of several, the rest of character n-grams.
         """
-        dims = int(self._model.layers_dims)
-        vectors = np.empty((len(texts), dims), np.float32)
+        vectors = self._of_layers(texts, progress)
+        last = np.linalg.norm(vectors[:, : self.last_dims], axis=1, keepdims=True)
+        return np.concatenate([vectors, NGRAMS_WEIGHT * last * ngrams(texts)], axis=1)
+
+    def _of_layers(
+        self, texts: Sequence[str], progress: Callable[[int], None]
+    ) -> np.ndarray:
+        vectors = np.empty((len(texts), self.layers_dims), np.float32)
         if not len(texts):
             return vectors
         tokens = self._tokenise(texts)

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from mlpeft.errors import ConfigError, DataError, nearest
-from mlpeft.heads.auto import KINDS, FittedHead, calibrated, fit_head
+from mlpeft.heads.auto import KINDS, LAYERS, FittedHead, calibrated, fit_head
 from mlpeft.heads.rejection import Rejection, choose_rejection, rejection, with_none
 from mlpeft.heads.unlabelled import fit_with_unlabelled, is_no_worse
 
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 AUTO: Final = "auto"
 BALANCED: Final = "balanced"
 UNLABELLED: Final = "unlabelled"
+_REJECTING: Final = tuple(kind for kind in KINDS[1:] if kind != LAYERS)
+"""Kinds of head that may replace the chosen one if they reject better; of `layers`,
+`mlpeft.heads.auto` says why it may not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +120,10 @@ def _rejection(
     if unlabelled is not None:
         fit = partial(fit_with_unlabelled, unlabelled=unlabelled)
         return rejection(examples, UNLABELLED, fit)
-    return choose_rejection(examples, fitted, KINDS[1:] if kind == AUTO else (kind,))
+    if kind != AUTO:
+        return choose_rejection(examples, fitted, (kind,))
+    kinds = [one for one in KINDS[1:] if one in (fitted.kind, *_REJECTING)]
+    return choose_rejection(examples, fitted, kinds)
 
 
 def _with(

@@ -6,7 +6,6 @@ held out.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -37,10 +36,11 @@ class TextExamples(NamedTuple):
     real: np.ndarray
 
     def embedded(self, embed: Embedder) -> Examples:
-        """The examples, embedded by several layers of the encoder."""
+        """The examples, with all that a head may see of them."""
         weights = np.ones(len(self.texts), np.float32)
-        x = embed.of_layers(self.texts)
-        return Examples(x, self.targets, weights, self.real, embed.last_dims)
+        dims = (embed.last_dims, embed.layers_dims)
+        x = embed.features(self.texts)
+        return Examples(x, self.targets, weights, self.real, *dims)
 
     def some(self, rows: np.ndarray) -> TextExamples:
         """Some of the examples."""
@@ -102,8 +102,8 @@ def joined(
         new: With the columns `labels`.
         labels: In their order; all of `old_labels` are among them.
     """
-    if not old.has_layers:  # a folder of an earlier version has the last layer alone
-        new = replace(new.narrowed(old.x.shape[1]), last_dims=old.last_dims)
+    if not old.last_dims:  # a folder of an earlier version has the last layer alone
+        new = new.narrowed(old.x.shape[1])
     targets = np.zeros((len(old.x), len(labels)), np.float32)
     targets[:, [list(labels).index(label) for label in old_labels]] = old.targets
     return Examples(
@@ -112,6 +112,7 @@ def joined(
         np.concatenate([old.weights, new.weights]),
         np.concatenate([old.real, new.real]),
         old.last_dims,
+        old.layers_dims,
     )
 
 

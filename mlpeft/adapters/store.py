@@ -34,6 +34,7 @@ LEAVES = "adapter.safetensors"
 CARD = "README.md"
 EXAMPLES = "examples.safetensors"
 """Embedded examples of a TextClassifier, for adding more."""
+_DIMS = ("last_dims", "layers_dims")
 HISTORY = "story"
 """The key of `Adapter.history` in adapter.json, format 1."""
 DECISION = "decision"
@@ -120,7 +121,8 @@ def save_examples(examples: Examples, folder: Path) -> None:
         field.name: np.ascontiguousarray(getattr(examples, field.name))
         for field in fields(examples)
     }
-    arrays["last_dims"] = np.array([examples.last_dims])
+    for name in _DIMS:
+        arrays[name] = np.array([getattr(examples, name)])
     save_file(arrays, folder / EXAMPLES)
     shutil.copymode(folder / RECORD, folder / EXAMPLES)
 
@@ -134,8 +136,9 @@ def load_examples(folder: Path) -> Examples:
     try:
         arrays = load_file(folder / EXAMPLES)
         # Absent in folders of earlier versions: all columns are of the last layer.
-        last_dims = int(arrays.pop("last_dims", np.zeros(1, int))[0])
-        return Examples(**arrays, last_dims=last_dims)
+        zero = np.zeros(1, int)
+        last, layers = (int(arrays.pop(name, zero)[0]) for name in _DIMS)
+        return Examples(**arrays, last_dims=last, layers_dims=layers)
     except (OSError, SafetensorError, TypeError) as error:
         raise DataError(f"{folder / EXAMPLES} cannot be read: {error}") from error
 

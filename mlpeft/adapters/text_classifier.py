@@ -48,8 +48,8 @@ class TextClassifier(TextEstimator):
             or an adapter in memory; "none" or None: the base as it is.
         base: A sentence encoder, as `model.weights` takes it; None: the start's.
         head: "auto" (the best on held-out examples), "prototype", "ridge", "logistic",
-            "layers" (logistic on several layers of the encoder), or "mean" of ridge
-            and logistic.
+            "ngrams" (logistic on character n-grams, too), "layers" (on several layers
+            of the encoder), or "mean" of ridge and logistic.
         label_names: Whether the name of each label, in words, is one more example.
         label_descriptions: A description, or several, of some labels: more examples. A
             label that is described here needs no other examples.
@@ -130,7 +130,7 @@ class TextClassifier(TextEstimator):
             adapter, examples = self._with_inner_steps(adapter, given, examples)
         more = None
         if unlabelled is not None:
-            more = adapter.embed.of_layers(_more_texts(unlabelled))
+            more = adapter.embed.features(_more_texts(unlabelled))
         self.examples_ = examples
         self._keep(with_fitted_head(adapter, examples, settings, more))
         return self

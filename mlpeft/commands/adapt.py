@@ -56,9 +56,9 @@ def adapt(
     head: Annotated[
         str,
         typer.Option(
-            help="With --start: prototype, ridge, logistic, layers (logistic on "
-            "several layers of the encoder), mean (of ridge and logistic), or auto, "
-            "the best of these on held-out examples."
+            help="With --start: prototype, ridge, logistic, ngrams (logistic on "
+            "character n-grams, too), layers (on several layers of the encoder), mean "
+            "(of ridge and logistic), or auto, the best of these on held-out examples."
         ),
     ] = "auto",
     reject_below: Annotated[

@@ -72,7 +72,7 @@ def suggest(
         )
     texts = _read_pool(pool, text_column)
     with progress_bar("suggest", len(texts), "texts") as advance:
-        vectors = found.embed.of_layers(texts, advance)
+        vectors = found.embed.features(texts, advance)
     probabilities = found.of_embeddings(vectors)
     vectors = narrowed(vectors, found.embed.last_dims)
     # Only what TextClassifier fitted keeps the embeddings of its examples.

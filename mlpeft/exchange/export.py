@@ -93,8 +93,7 @@ def export_adapter(
         raise ConfigError("int8 goes with the format onnx alone; leave it out")
     folder = Path(output)
     _check_empty(folder)
-    if Format(format_) is not Format.ONNX:
-        files.check_head(source)
+    files.check_head(source, layers=Format(format_) is Format.ONNX)
     folder.mkdir(parents=True, exist_ok=True)
     try:
         options = {"int8": True} if int8 else {}

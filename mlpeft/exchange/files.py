@@ -88,21 +88,32 @@ def has_head(adapter: Adapter) -> bool:
     return any(name.startswith(HEAD) for name in adapter.leaves)
 
 
-def check_head(adapter: Adapter) -> None:
-    """Check that what embeds as the base does can feed the head.
+def check_head(adapter: Adapter, *, layers: bool) -> None:
+    """Check that a format can compute what the head sees.
+
+    Args:
+        adapter: To be exported.
+        layers: Whether the format holds several layers of an encoder.
 
     Raises:
-        ConfigError: If the head sees several layers of the encoder.
+        ConfigError: If the head sees more.
     """
     if not isinstance(adapter, Classifier) or not has_head(adapter):
         return
-    columns, dims = adapter.embed.head.weight.shape[1], adapter.embed.last_dims
-    if columns > dims:
+    embed = adapter.embed
+    columns = embed.head.weight.shape[1]
+    if columns > embed.layers_dims:
         raise ConfigError(
-            f"head: it sees several layers of the encoder, {columns} numbers in place "
-            f"of {dims}, and this format has the last layer alone; export with "
-            "--format onnx, or fit the classifier again with --head logistic "
-            '(head="logistic")'
+            "head: it sees character n-grams of the texts, too, and other formats have "
+            f"the encoder alone; fit the classifier again with --head "
+            f"{'layers' if layers else 'logistic'} "
+            f'(head="{"layers" if layers else "logistic"}"), and export that'
+        )
+    if columns > embed.last_dims and not layers:
+        raise ConfigError(
+            "head: it sees several layers of the encoder, and this format has the last "
+            "one alone; export with --format onnx, or fit the classifier again with "
+            '--head logistic (head="logistic")'
         )
 
 

@@ -4,7 +4,9 @@ Each kind of head is fitted without some of the examples and scored on these; th
 with the smallest calibrated cross-entropy is taken, fitted to all examples. So the
 choice, like the temperature, sees nothing but the examples.
 
-`layers` sees all columns of the examples, every other kind those of the last layer.
+`ngrams` and `layers` see more columns of the examples than those of the last layer.
+Users misspell what the examples spell right, which costs a head on layers alone more
+(docs/intents.md): so it must be better than `ngrams` by more than chance.
 """
 
 from __future__ import annotations
@@ -15,12 +17,12 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 import numpy as np
 
-from mlpeft.heads.layers import fit_layers
+from mlpeft.heads.layers import fit_layers, fit_ngrams
 from mlpeft.heads.linear import mean_of
 from mlpeft.heads.logistic import fit_logistic
 from mlpeft.heads.prototype import fit_prototype
 from mlpeft.heads.ridge import fit_ridge
-from mlpeft.heads.temperature import best_factor, cross_entropy
+from mlpeft.heads.temperature import best_factor, cross_entropy, each_loss
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -29,15 +31,17 @@ if TYPE_CHECKING:
     from mlpeft.heads.linear import LinearHead
 
 HeadKind: TypeAlias = Literal[
-    "auto", "prototype", "ridge", "logistic", "layers", "mean"
+    "auto", "prototype", "ridge", "logistic", "ngrams", "layers", "mean"
 ]
-"""`layers` is logistic on several layers of the encoder, `mean` the mean of the
-calibrated logits of ridge and logistic."""
+"""`ngrams` is logistic on the encoder's last layer and character n-grams, `layers` on
+several layers, `mean` the mean of the calibrated logits of ridge and logistic."""
+NGRAMS: Final = "ngrams"
 LAYERS: Final = "layers"
 HEADS: Final[dict[str, Callable[[Examples], LinearHead]]] = {
     "prototype": lambda examples: fit_prototype(examples.of_last_layer()),
     "ridge": lambda examples: fit_ridge(examples.of_last_layer()),
     "logistic": lambda examples: fit_logistic(examples.of_last_layer()),
+    NGRAMS: fit_ngrams,
     LAYERS: fit_layers,
 }
 KINDS: Final = ("auto", *HEADS, "mean")
@@ -84,8 +88,9 @@ def fit_head(
         kind = "logistic"
     else:
         wanted = {"auto": tuple(HEADS), "mean": _PARTS}.get(kind, (kind,))
-        if kind == "auto" and not examples.has_layers:
-            wanted = tuple(name for name in wanted if name != LAYERS)
+        if kind == "auto":
+            lacks = {LAYERS: not examples.has_layers, NGRAMS: not examples.has_ngrams}
+            wanted = tuple(name for name in wanted if not lacks.get(name))
         fits = {name: HEADS[name] for name in wanted}
     rows, held_out = held_out_logits(examples, fits)
     if not len(rows):
@@ -107,6 +112,10 @@ def fit_head(
         for name, logits in scored.items()
     }
     chosen = min(losses, key=losses.__getitem__) if kind == "auto" else kind
+    if chosen == LAYERS and kind == "auto" and NGRAMS in scored:
+        excess = each_loss(scored[NGRAMS], targets) - each_loss(scored[LAYERS], targets)
+        if excess.mean() <= excess.std() / np.sqrt(len(excess)):
+            chosen = NGRAMS
     head = calibrated(examples, chosen, factors, fits)
     accuracy = {
         name: _accuracy(logits, targets, multi_label=multi_label)

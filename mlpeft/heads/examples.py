@@ -28,6 +28,8 @@ class Examples:
         real: (n,) whether it is an example; else the name of a label, or a description
             of it, which is fitted but never scored.
         last_dims: How many columns, the first, are of the encoder's last layer; 0: all.
+        layers_dims: How many, with these, are of its layers; the rest are of character
+            n-grams; 0: all.
     """
 
     x: npt.NDArray[np.float32]
@@ -35,6 +37,7 @@ class Examples:
     weights: npt.NDArray[np.float32]
     real: npt.NDArray[np.bool_]
     last_dims: int = 0
+    layers_dims: int = 0
 
     @classmethod
     def of(
@@ -46,6 +49,7 @@ class Examples:
         names: int = 0,
         balanced: bool = False,
         last_dims: int = 0,
+        layers_dims: int = 0,
     ) -> Examples:
         """Examples of one label each.
 
@@ -57,11 +61,13 @@ class Examples:
             balanced: Whether all classes weigh the same, whatever their number of
                 examples.
             last_dims: See the attribute.
+            layers_dims: Likewise.
         """
         targets = np.eye(classes, dtype=np.float32)[y]
         real = np.arange(len(y)) < len(y) - names
         ones = np.ones(len(y), np.float32)
-        examples = cls(x.astype(np.float32), targets, ones, real, last_dims)
+        dims = (last_dims, layers_dims)
+        examples = cls(x.astype(np.float32), targets, ones, real, *dims)
         return examples.balanced() if balanced else examples
 
     def balanced(self) -> Examples:
@@ -78,20 +84,35 @@ class Examples:
             self.weights[rows],
             self.real[rows],
             self.last_dims,
+            self.layers_dims,
         )
 
     @property
     def has_layers(self) -> bool:
-        """Whether the vectors are of more than the encoder's last layer."""
-        return bool(0 < self.last_dims < self.x.shape[1])
+        """Whether the vectors are of several layers of the encoder."""
+        return bool(0 < self.last_dims < (self.layers_dims or self.x.shape[1]))
+
+    @property
+    def has_ngrams(self) -> bool:
+        """Whether the vectors are of character n-grams, too."""
+        return bool(0 < self.layers_dims < self.x.shape[1])
 
     def of_last_layer(self) -> Examples:
         """The same with the vectors of the last layer alone."""
-        return self.narrowed(self.last_dims) if self.has_layers else self
+        return self.narrowed(self.last_dims) if self.last_dims else self
+
+    def of_layers(self) -> Examples:
+        """The same without n-grams."""
+        return self.narrowed(self.layers_dims) if self.has_ngrams else self
 
     def narrowed(self, dims: int) -> Examples:
         """The same with vectors of the first `dims` columns."""
-        return replace(self, x=narrowed(self.x, dims).astype(np.float32))
+        return replace(
+            self,
+            x=narrowed(self.x, dims).astype(np.float32),
+            last_dims=min(self.last_dims, dims),
+            layers_dims=min(self.layers_dims, dims),
+        )
 
     def of_known_classes(self) -> Examples:
         """The same without the columns of classes that have no example.

@@ -13,13 +13,21 @@ def cross_entropy(
     logits: np.ndarray, targets: np.ndarray, *, multi_label: bool = False
 ) -> float:
     """Mean cross-entropy of (n, classes) logits and targets of 0 and 1."""
+    return float(each_loss(logits, targets, multi_label=multi_label).mean())
+
+
+def each_loss(
+    logits: np.ndarray, targets: np.ndarray, *, multi_label: bool = False
+) -> np.ndarray:
+    """(n,) the cross-entropy of each example."""
     logits = logits.astype(np.float64)
     if multi_label:
         p = np.clip(sigmoid(logits), 1e-9, 1.0 - 1e-9)
         loss = -(targets * np.log(p) + (1.0 - targets) * np.log(1.0 - p))
-        return float(loss.sum(axis=1).mean())
-    p = np.clip(softmax(logits), 1e-9, 1.0)
-    return float(-(targets * np.log(p)).sum(axis=1).mean())
+    else:
+        loss = -targets * np.log(np.clip(softmax(logits), 1e-9, 1.0))
+    losses: np.ndarray = loss.sum(axis=1)
+    return losses
 
 
 def best_factor(

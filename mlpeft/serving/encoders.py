@@ -45,13 +45,14 @@ class _Base:
         self._model.eval()
         self._embed = Embedder(self._model, config)
         self.last_dims = self._embed.last_dims
+        self.layers_dims = self._embed.layers_dims
         self._leaves: MlxTree | None = None
 
     def __call__(self, leaves: MlxTree, texts: Sequence[str]) -> np.ndarray:
         if leaves is not self._leaves:
             set_params(self._model, leaves)
             self._leaves = leaves
-        return self._embed.of_layers(texts)
+        return self._embed.features(texts)
 
 
 class Encoder:
@@ -60,10 +61,11 @@ class Encoder:
     def __init__(self, base: _Base, leaves: ParamTree) -> None:
         self._base = base
         self.last_dims = base.last_dims
+        self.layers_dims = base.layers_dims
         self._leaves = {name: mx.array(leaf) for name, leaf in leaves.items()}
 
     def __call__(self, texts: Sequence[str]) -> np.ndarray:
-        """(n, dims) float32 unit vectors, of several layers."""
+        """(n, dims) float32: all that a head may see of each text."""
         return self._base(self._leaves, texts)
 
 
@@ -80,13 +82,14 @@ class QueuedEmbedder(Embedder):
         # Not the constructor of Embedder: the model is the encoder's.
         self.encoder = encoder
         self.last_dims = encoder.last_dims
+        self.layers_dims = encoder.layers_dims
         self.head = head
         self._compute = compute
 
-    def of_layers(
+    def features(
         self, texts: Sequence[str], progress: Callable[[int], None] = lambda _: None
     ) -> np.ndarray:
-        """(n, dims) float32 unit vectors of several layers, in the texts' order."""
+        """(n, dims) float32: all that a head may see, in the order of the texts."""
         found = []
         for start in range(0, max(len(texts), 1), SLICE):
             part = list(texts[start : start + SLICE])

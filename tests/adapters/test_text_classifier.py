@@ -88,10 +88,16 @@ def test_more_examples_and_a_new_label_are_added(base, fitted, tmp_path):
     )
 
 
-def test_a_head_on_several_layers_is_saved_and_learns_more(base, tmp_path):
-    clf = TextClassifier.fit(TEXTS, LABELS, base=base, head="layers")
+@pytest.mark.parametrize("head", ["layers", "ngrams"])
+def test_a_head_on_more_than_the_last_layer_is_saved_and_learns_more(
+    base, tmp_path, head
+):
+    clf = TextClassifier.fit(TEXTS, LABELS, base=base, head=head)
     expected = clf.predict_proba(TEXTS)
-    np.testing.assert_allclose(clf.adapter_.embed(TEXTS), clf.examples_.x[: len(TEXTS)])
+    seen = clf.adapter_.embed(TEXTS)
+    columns = clf.adapter_.leaves["head.weight"].shape[1]
+    assert seen.shape[1] == columns > clf.examples_.last_dims
+    assert (columns > clf.examples_.layers_dims) == (head == "ngrams")
     loaded = TextClassifier.load(clf.save(tmp_path / "adapter"))
     np.testing.assert_allclose(loaded.predict_proba(TEXTS), expected, atol=1e-6)
     loaded.add_examples(["is is is", "is is"], ["chatter", "chatter"])
@@ -104,12 +110,13 @@ def test_a_folder_of_an_earlier_version_learns_more_from_the_last_layer(base, tm
     file = clf.save(tmp_path / "adapter") / "examples.safetensors"
     arrays = load_file(file)
     dims = int(arrays.pop("last_dims")[0])
+    del arrays["layers_dims"]
     arrays["x"] = np.ascontiguousarray(clf.examples_.narrowed(dims).x)
     save_file(arrays, file)
     loaded = TextClassifier.load(tmp_path / "adapter").set_params(head="auto")
     loaded.add_examples(["is is is", "is is"], ["chatter", "chatter"])
     assert list(loaded.predict(["is is", *TEXTS])) == ["chatter", *LABELS]
-    assert loaded.head_ != "layers"
+    assert loaded.head_ not in ("layers", "ngrams")
 
 
 def test_a_label_without_examples_has_its_words(base):

@@ -107,6 +107,7 @@ def test_eight_bits_give_a_model_of_much_the_same_embeddings(tmp_path):
     clf = TextClassifier.fit(
         *map(list, zip(*EXAMPLES, strict=True)),
         base=write_base(tmp_path / "base"),
+        head="layers",
         none_label="other",
         reject_below=0.4,
     )
@@ -124,7 +125,9 @@ def test_eight_bits_give_a_model_of_much_the_same_embeddings(tmp_path):
 
 def test_the_code_of_the_model_card_runs(tmp_path, capsys):
     clf = TextClassifier.fit(
-        *map(list, zip(*EXAMPLES, strict=True)), base=write_base(tmp_path / "base")
+        *map(list, zip(*EXAMPLES, strict=True)),
+        base=write_base(tmp_path / "base"),
+        head="logistic",
     )
     folder = export_adapter(clf.adapter_, "onnx", tmp_path / "onnx")
     card = (folder / "README.md").read_text()
@@ -149,7 +152,10 @@ def test_what_a_graph_cannot_hold_is_told(tmp_path):
 @pytest.mark.data
 def test_the_real_encoder_agrees_on_texts_of_every_length(tmp_path, minilm):
     clf = TextClassifier.fit(
-        ["where is my parcel", "I want my money back"], ["a", "b"], base=minilm
+        ["where is my parcel", "I want my money back"],
+        ["a", "b"],
+        base=minilm,
+        head="layers",
     )
     folder = export_adapter(clf.adapter_, "onnx", tmp_path / "onnx")
     texts = ["ok", "is it on its way?", "my card was declined " * 30, "¿dónde está?"]

@@ -87,7 +87,7 @@ def test_folders_of_every_kind_are_served_over_one_base(serving, base, tmp_path)
     run = write_run(tmp_path, base)
     adapt(run, EXAMPLES, tmp_path / "stepped", steps=2)
     texts, labels = map(list, zip(*EXAMPLES, strict=True))
-    clf = TextClassifier.fit(texts, labels, start=run, head="layers")
+    clf = TextClassifier.fit(texts, labels, start=run, head="ngrams")
     clf.save(tmp_path / "fitted")
     folders = {name: tmp_path / name for name in ("stepped", "fitted")}
     served = serving(folders=folders)

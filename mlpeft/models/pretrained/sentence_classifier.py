@@ -8,6 +8,7 @@ import mlx.core as mx
 import mlx.nn as nn
 
 from mlpeft.config import ModelSection
+from mlpeft.errors import ShapeError
 from mlpeft.models.pretrained.encoder import unit
 
 if TYPE_CHECKING:
@@ -99,7 +100,14 @@ class SentenceClassifier(nn.Module):
 
     def __call__(self, sentences: mx.array | Batch) -> mx.array:
         """Logits (n, num_classes) of the encoder's inputs."""
-        if self.head.weight.shape[1] > self.dims and not isinstance(sentences, dict):
+        columns = self.head.weight.shape[1]
+        if columns > self.layers_dims:
+            raise ShapeError(
+                f"invalid shape: the head has {columns} columns and the encoder gives "
+                f"{self.layers_dims}, since it sees character n-grams of the texts, "
+                "too; call predict or probabilities of the adapter, with texts"
+            )
+        if columns > self.dims and not isinstance(sentences, dict):
             vectors = self.embed_layers(sentences)
         else:
             vectors = self.embed(sentences)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from mlpeft.config import ModelSection, PeftSection
-from mlpeft.errors import ConfigError
+from mlpeft.errors import ConfigError, ShapeError
 from mlpeft.meta.engine import Engine
 from mlpeft.meta.functional import get_params
 from mlpeft.meta.inner import InnerLoop
@@ -236,6 +236,14 @@ def test_a_head_of_more_columns_sees_several_layers(tmp_path):
     model.head.weight = mx.ones((2, vectors.shape[1]))
     expected = model.logit_scale * vectors.sum(axis=1)
     np.testing.assert_allclose(model(tokens)[:, 0], expected, atol=1e-4)
+
+
+def test_a_head_that_sees_ngrams_asks_for_texts(tmp_path):
+    section = ModelSection(backbone="encoder", weights=str(tiny.write(tmp_path)))
+    model = build_model(section, (8,), 2, seed=0)
+    model.head.weight = mx.ones((2, model.layers_dims + 1))
+    with pytest.raises(ShapeError, match=r"call predict .* with texts"):
+        model(mx.array([[3, 7, 9]]))
 
 
 def test_a_projection_has_no_layers_to_tell_of(tmp_path):
