@@ -66,6 +66,8 @@ class Quarantine:
 
     def reason(self, *suspects: str) -> str | None:
         """Why one of these is quarantined; None: none is."""
+        if not self._records:
+            return None
         records = (self._records.get(suspect) for suspect in suspects)
         reasons = (record.reason for record in records if record)
         return next((reason for reason in reasons if reason is not None), None)

@@ -13,6 +13,7 @@ when they are to be acknowledged.
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import TYPE_CHECKING, assert_never
 
 from mlpeft.cluster import protocol
@@ -28,7 +29,10 @@ from mlpeft.transport.rpc.parsing import (
     text,
 )
 from mlpeft.transport.rpc.tensors import (
+    KEPT_LAYOUTS,
     Group,
+    LeafSpec,
+    layout_of,
 )
 from mlpeft.work import Kind, Shard, ShardUpdate, TaskSpec
 
@@ -140,16 +144,22 @@ def _theta(message: protocol.Theta, group: Group) -> pb.Theta:
 
 
 def _group(group: Group) -> pb.TensorGroup:
-    spec = group.spec
-    leaves = [
-        pb.Leaf(name=leaf.name, dtype=leaf.dtype, shape=leaf.shape)
-        for leaf in spec.leaves
-    ]
+    out = pb.TensorGroup()
+    out.CopyFrom(_described(group.spec.leaves))
+    out.crc32 = group.spec.crc32
+    out.inline = group.inline()
+    return out
+
+
+@lru_cache(KEPT_LAYOUTS)
+def _described(leaves: tuple[LeafSpec, ...]) -> pb.TensorGroup:
+    """The part of a group that is the same in all messages of a run; not to change."""
     return pb.TensorGroup(
-        leaves=leaves,
-        size_bytes=spec.size_bytes,
-        crc32=spec.crc32,
-        inline=group.inline(),
+        leaves=[
+            pb.Leaf(name=leaf.name, dtype=leaf.dtype, shape=leaf.shape)
+            for leaf in leaves
+        ],
+        size_bytes=layout_of(leaves).size_bytes,
     )
 
 

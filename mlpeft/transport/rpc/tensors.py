@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import zlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import cache, lru_cache
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -39,6 +40,7 @@ _BY_NAME: dict[str, Dtype] = {
 _BY_DTYPE = {dtype: name for name, dtype in _BY_NAME.items()}
 
 
+@cache
 def wire_name(dtype: Dtype) -> str:
     """The name of a dtype on the wire.
 
@@ -76,8 +78,13 @@ MAX_AXES = 16
 MAX_NAME = 1 << 10
 
 
-@dataclass(frozen=True, slots=True)
-class LeafSpec:
+KEPT_LAYOUTS = 8
+"""Layouts that are kept: a run's messages have two or three."""
+MOST_KEPT_LEAVES = 1 << 12
+"""Larger ones are made anew each time: peers choose them, and they take memory."""
+
+
+class LeafSpec(NamedTuple):
     """An array: dotted path, wire name of its dtype, length of each axis."""
 
     name: str
@@ -170,13 +177,48 @@ def check_spec(spec: GroupSpec, limit_bytes: int) -> None:
         raise RemoteProtocolError(
             f"got a group of {len(spec.leaves)} leaves, expected at most {MAX_LEAVES}"
         )
-    if len({leaf.name for leaf in spec.leaves}) != len(spec.leaves):
-        raise RemoteProtocolError("two leaves of a group have the same name")
-    total = sum(_leaf_bytes(leaf) for leaf in spec.leaves)
+    total = layout_of(spec.leaves).size_bytes
     if total != spec.size_bytes:
         raise RemoteProtocolError(
             f"the leaves of a group have {total} bytes, expected {spec.size_bytes}"
         )
+
+
+class Layout(NamedTuple):
+    """Where in a group's bytes its leaves are.
+
+    Attributes:
+        places: Name, shape, dtype and first byte of each.
+        size_bytes: Of all together.
+    """
+
+    places: tuple[tuple[str, tuple[int, ...], Dtype, int], ...]
+    size_bytes: int
+
+
+def layout_of(leaves: tuple[LeafSpec, ...]) -> Layout:
+    """The layout of a group; all messages of a run have the same few.
+
+    Raises:
+        RemoteProtocolError: If a leaf cannot be.
+    """
+    if len(leaves) > MOST_KEPT_LEAVES:
+        return _make_layout(leaves)
+    return _kept_layout(leaves)
+
+
+def _make_layout(leaves: tuple[LeafSpec, ...]) -> Layout:
+    if len({leaf.name for leaf in leaves}) != len(leaves):
+        raise RemoteProtocolError("two leaves of a group have the same name")
+    places, start = [], 0
+    for leaf in leaves:
+        size = _leaf_bytes(leaf)
+        places.append((leaf.name, leaf.shape, numpy_dtype(leaf.dtype), start))
+        start += size
+    return Layout(tuple(places), start)
+
+
+_kept_layout = lru_cache(KEPT_LAYOUTS)(_make_layout)
 
 
 def _leaf_bytes(leaf: LeafSpec) -> int:
@@ -237,10 +279,7 @@ class Assembler:
                 f"checksum {self._crc:08x} of {self.spec.size_bytes} bytes, expected "
                 f"{self.spec.crc32:08x}: damaged in transit"
             )
-        tree, start = {}, 0
-        for leaf in self.spec.leaves:
-            end = start + _leaf_bytes(leaf)
-            array = self._buffer[start:end].view(numpy_dtype(leaf.dtype))
-            tree[leaf.name] = array.reshape(leaf.shape)
-            start = end
-        return tree
+        return {
+            name: np.ndarray(shape, dtype, self._buffer, start)
+            for name, shape, dtype, start in layout_of(self.spec.leaves).places
+        }

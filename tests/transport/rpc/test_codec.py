@@ -415,3 +415,14 @@ def test_the_frames_of_theta_are_made_as_they_are_sent_and_shared_by_who_is_in_s
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 12 * CHUNK_BYTES
+
+
+def test_groups_with_leaves_alike_but_for_a_dtype_are_kept_apart():
+    """What is known of a group's leaves is kept from one message to the next."""
+    decoder = codec.DownDecoder(1 << 20)
+    for dtype in ("<f4", "<i4", "<u4", "<f4"):
+        sent = p.Theta(1, {"w": np.arange(6).astype(dtype).reshape(2, 3)})
+        (frame,) = codec.encode_down(sent)
+        got = decoder.feed(frame)
+        assert got.meta["w"].dtype == dtype
+        assert got.meta["w"].tobytes() == sent.meta["w"].tobytes()
