@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import zlib
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from mlpeft.errors import LocalProtocolError, RemoteProtocolError
+from mlpeft.transport.rpc.checksum import crc32
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -135,7 +135,7 @@ class Group:
                 flat = np.ascontiguousarray(array, numpy_dtype(dtype)).reshape(-1)
                 self._parts.append(flat.view(np.uint8).data)
         for part in self._parts:
-            crc = zlib.crc32(part, crc)
+            crc = crc32(part, crc)
         size = sum(part.nbytes for part in self._parts)
         self.spec = GroupSpec(tuple(leaves), size, crc)
 
@@ -263,7 +263,7 @@ class Assembler:
             self._buffer = np.empty(self.spec.size_bytes, dtype=np.uint8)
         end = self._filled + size
         self._buffer[self._filled : end] = np.frombuffer(data, dtype=np.uint8)
-        self._crc = zlib.crc32(data, self._crc)
+        self._crc = crc32(data, self._crc)
         self._filled = end
 
     def tree(self) -> ParamTree:

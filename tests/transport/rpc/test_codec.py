@@ -1,6 +1,7 @@
 """Every message there and back, and nothing but RemoteProtocolError for garbage."""
 
 import tracemalloc
+import zlib
 
 import hypothesis.extra.numpy as hnp
 import hypothesis.strategies as st
@@ -20,8 +21,8 @@ from mlpeft.cluster.status import (
 )
 from mlpeft.cluster.validation import Versions
 from mlpeft.errors import LocalProtocolError, RemoteProtocolError
+from mlpeft.transport.rpc import checksum, codec, control_codec, join_codec
 from mlpeft.transport.rpc import cluster_pb2 as pb
-from mlpeft.transport.rpc import codec, control_codec, join_codec
 from mlpeft.transport.rpc.status_codec import decode_overview, encode_overview
 from mlpeft.transport.rpc.tensors import BFLOAT16, CHUNK_BYTES, INLINE_BYTES
 from mlpeft.work import Kind, Shard, ShardUpdate, TaskSpec
@@ -415,6 +416,13 @@ def test_the_frames_of_theta_are_made_as_they_are_sent_and_shared_by_who_is_in_s
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 12 * CHUNK_BYTES
+
+
+def test_the_checksum_is_that_of_the_contract_whichever_library_computes_it():
+    """`zlib.crc32`, of a whole and of parts; ISA-L's where it is installed."""
+    data = bytes(range(256)) * 999
+    assert checksum.crc32(data) == zlib.crc32(data)
+    assert checksum.crc32(data[7:], checksum.crc32(data[:7])) == zlib.crc32(data)
 
 
 def test_groups_with_leaves_alike_but_for_a_dtype_are_kept_apart():
