@@ -7,7 +7,8 @@
 
 - rounds: a round that computes nothing, beside raw gRPC (raw_echo.py) and, with
   --floor, a script that is called with `--workers N --bytes B` and prints JSON lines
-  with `seconds`; bytes on the wire in payloads a worker (Linux); peak memory.
+  with `seconds`; processor time of the coordinator and of the raw server a round;
+  bytes on the wire in payloads a worker (Linux); peak memory.
 - tls: the same rounds under mTLS, against the clear.
 - events: what an event costs the coordinator's state machine alone, by the number of
   workers (events.py); `--only events --workers 50,1000,10000,50000`.

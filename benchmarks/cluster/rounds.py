@@ -39,16 +39,18 @@ def cluster_rounds(
         place = Path(folder) if tls else None
         with toy_cluster(workers, tls_folder=place) as cluster:
             executor = ClusterExecutor(cluster.runtime)
-            before_bytes = loopback_bytes()
+            before_bytes, before_s = loopback_bytes(), time.process_time()
             for version in range(rounds):
                 shards = shards_of(workers, version)
                 start = time.perf_counter()
                 executor.run(version, theta, shards)
                 seconds.append(time.perf_counter() - start)
+            cpu_s = time.process_time() - before_s
             wire_bytes = loopback_bytes() - before_bytes
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return {
         "seconds": seconds,
+        "cpu_s": cpu_s / rounds,
         "peak_mib": peak / (1024 if sys.platform == "linux" else 1024**2),
         "wire": wire_bytes / (rounds * workers * size_bytes) if wire_bytes else None,
     }
@@ -56,10 +58,11 @@ def cluster_rounds(
 
 def echo_rounds(workers: int, size_bytes: int, rounds: int) -> dict[str, Any]:
     """The same bytes over raw grpc.aio."""
-    seconds = raw_rounds(workers, size_bytes, rounds)
+    seconds, cpu_s = raw_rounds(workers, size_bytes, rounds)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return {
         "seconds": seconds,
+        "cpu_s": cpu_s / rounds,
         "peak_mib": peak / (1024 if sys.platform == "linux" else 1024**2),
     }
 
@@ -114,6 +117,8 @@ def measure_round(workers: int, size_bytes: int, floor: str | None) -> dict[str,
         "round_s": ours["median_s"],
         "raw_s": raw["median_s"],
         "of_raw": ours["median_s"] / raw["median_s"],
+        "cpu_s": ours["cpu_s"],
+        "raw_cpu_s": raw["cpu_s"],
         "wire": ours["wire"],
         "peak_mib": ours["peak_mib"],
         "raw_peak_mib": raw["peak_mib"],
