@@ -118,21 +118,21 @@ PROBLEMS = {
         },
     ),
     "lora": Problem(
-        (5, 10),
+        (5, 10, 20, 30),
         "accuracy",
         {
             "meta_learning": {
                 "algorithm": "fomaml",
                 "num_inner_steps": 0,
                 "outer_optimizer": "adam",
-                "outer_lr": 2e-3,
+                "outer_lr": 1e-3,
             },
             "task_distribution": _FRESH
             | {
                 "task_families": ["intents"],
                 "num_classes": 5,
                 "k_shot": 1,
-                "query_size": 5,
+                "query_size": 10,
                 "train_k_shot": 1,
                 "input_dim": 64,
                 "task_params": {"dataset": "banking77", "class_split": "01"},
@@ -144,7 +144,7 @@ PROBLEMS = {
             },
             "peft": {"method": "lora", "rank": 8, "num_layers": 2},
             "evaluation": {
-                "num_val_episodes": 40,
+                "num_val_episodes": 200,
                 "num_inner_steps": 0,
                 "steps": [0],
             },
