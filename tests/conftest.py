@@ -19,8 +19,10 @@ with warnings.catch_warnings():
 
     platform.prepare()
 
-# A shell's background job ignores Ctrl-C, and so would all that a test starts.
+# A shell's background job ignores Ctrl-C, one under nohup a closed terminal, and so would
+# all that a test starts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # A busy machine is no reason for a property to fail.
 settings.register_profile("mlpeft", deadline=None)
