@@ -19,8 +19,8 @@ with warnings.catch_warnings():
 
     platform.prepare()
 
-# A shell's background job ignores Ctrl-C, one under nohup a closed terminal, and so would
-# all that a test starts.
+# A shell's background job ignores Ctrl-C, one under nohup a closed terminal, and so
+# would all that a test starts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
