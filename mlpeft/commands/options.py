@@ -28,6 +28,15 @@ AllowModule = Annotated[
         show_default=False,
     ),
 ]
+Ranges = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--range",
+        metavar="SECTION.KEY=LOW:HIGH[:log]",
+        help="Where a search may choose a key's number; may be given again.",
+        show_default=False,
+    ),
+]
 Overrides = Annotated[
     list[str] | None,
     typer.Option(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mlpeft.commands.options import DASHBOARD, Json, Notify, Overrides
+from mlpeft.commands.options import DASHBOARD, Json, Notify, Overrides, Ranges
 from mlpeft.errors import counted
 from mlpeft.launch import INTERRUPTED
 
@@ -70,15 +70,7 @@ def add(
             show_default=False,
         ),
     ] = None,
-    ranges: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--range",
-            metavar="SECTION.KEY=LOW:HIGH[:log]",
-            help="Where a search may choose a key's number; may be given again.",
-            show_default=False,
-        ),
-    ] = None,
+    ranges: Ranges = None,
     resume: Annotated[
         bool,
         typer.Option("--resume", help="Go on with a run that its folder holds."),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from mlpeft.commands.options import Config, Episodes, Json
+from mlpeft.commands.options import Config, Episodes, Json, Ranges
 from mlpeft.launch import INTERRUPTED
 
 if TYPE_CHECKING:
@@ -33,15 +33,7 @@ def sweep(
             show_default=False,
         ),
     ] = None,
-    ranges: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--range",
-            metavar="SECTION.KEY=LOW:HIGH[:log]",
-            help="Where a search may choose a key's number; may be given again.",
-            show_default=False,
-        ),
-    ] = None,
+    ranges: Ranges = None,
     seeds: Annotated[
         int,
         typer.Option(min=1, help="Trainings per setting: run.seed, run.seed + 1, ..."),

@@ -68,8 +68,9 @@ def test_a_run_is_proposed_from_what_the_earlier_ones_came_to(queue, monkeypatch
 
 def test_a_run_keeps_its_setting_when_it_starts_again(queue, monkeypatch):
     settle(queue, queue.runs()[0])
-    monkeypatch.setattr(searching, "Study", None)
+    monkeypatch.setattr(searching, "Study", None)  # asked again, it would fail
     settle(queue, queue.runs()[0])
+    assert queue.runs()[0].setting == "inner_lr=0.1"
 
 
 def test_a_run_that_was_removed_counts_as_one_that_failed(queue):
