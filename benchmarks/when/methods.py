@@ -63,6 +63,13 @@ class Method:
         rates = {"rates": "leaf"} if self.own_rates else {}
         return {"algorithm": self.algorithm, **rates}
 
+    def suits(self, problem: Problem) -> bool:
+        """Whether there is such a row of a problem."""
+        if self.ridge:
+            inputs = self.algorithm is None
+            return problem.classes and not (inputs and problem.tokens)
+        return problem.second_order or self.algorithm not in ("maml", "meta_sgd")
+
     def choices(self, problem: Problem) -> list[Choice]:
         """What to choose from."""
         if self.algorithm == "joint":

@@ -58,6 +58,16 @@ class Problem:
     trains_as: str | None = None
     judged: tuple[int, ...] = (1, 5, 10)
 
+    @property
+    def second_order(self) -> bool:
+        """Whether inner steps can be differentiated through, which Adam's cannot."""
+        return self.config(0, Path()).meta_learning.inner_optimizer == "sgd"
+
+    @property
+    def tokens(self) -> bool:
+        """Whether inputs are tokens, which no head can be fitted to."""
+        return self.recipe in ("intents.yaml", "style.yaml")
+
     def config(self, seed: int, folder: Path) -> RunConfig:
         """What all trainings on the problem share."""
         recipe = RunConfig.load(ROOT / "configs" / self.recipe)
@@ -123,7 +133,7 @@ def _people(about: str, gradients: int, **changes: Any) -> Problem:
             "task_distribution": {"query_size": 6} | changes,
         },
         gradients=gradients,
-        inner_lrs=(2e-3,),
+        inner_lrs=(2e-3, 6e-3),
         inner_steps=(4,),
         outer_lrs=(2e-3,),
         eval_lrs=(2e-3, 6e-3),
@@ -131,7 +141,7 @@ def _people(about: str, gradients: int, **changes: Any) -> Problem:
         shots=4,
         queries=4,
         classes=False,
-        validation=4,
+        validation=6,
         test=10,
     )
 
