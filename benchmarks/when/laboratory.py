@@ -205,11 +205,12 @@ class Laboratory:
             },
             evaluation={"num_val_episodes": 1},
         )
-        runner = self._made_runner(seed, config)
         key = f"trained/{name}"
         step = checkpoint.step_folder(run_folder(config), iterations)
         spent = self.records.get(key)
         if spent is None or not step.is_dir():
+            # Not before: it drops what another seed's frozen layers computed.
+            runner = self._made_runner(seed, config)
             # What is read once, and texts that are embedded once, are not timed.
             spec = train_shards(config, runner.tasks, 0)[0].tasks[0]
             runner.tasks.train.episode(spec.task_id, spec.seed)
