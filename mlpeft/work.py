@@ -10,7 +10,7 @@ it comes from this process or from a cluster.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
@@ -86,6 +86,8 @@ class ShardUpdate:
             (`mlpeft.meta.compression`); {}: the run does not compress.
         owned: Whether nobody else holds the arrays of `total`, as of one that came over
             the network: then others are added up in them.
+        otherwise: How it was computed where the run's strategy could not, and why, for
+            people; "": with the run's strategy.
     """
 
     index: int
@@ -94,6 +96,7 @@ class ShardUpdate:
     per_task: ParamTree = field(default_factory=dict)
     packed: ParamTree = field(default_factory=dict)
     owned: bool = False
+    otherwise: str = ""
 
 
 MOST_VALUE = 1e15
@@ -213,12 +216,14 @@ class RoundResult:
             not wait for all (`ClosesEarly`).
         late: Updates of earlier rounds that came meanwhile, in the order of their
             places; not in the totals.
+        otherwise: `ShardUpdate.otherwise` of the first that has it, late ones last.
     """
 
     totals: Totals
     per_task: tuple[ParamTree, ...]
     shards: tuple[int, ...] = ()
     late: tuple[LateUpdate, ...] = ()
+    otherwise: str = ""
 
     @classmethod
     def of(cls, updates: Iterable[ShardUpdate], *, summed: bool = True) -> RoundResult:
@@ -270,7 +275,7 @@ class RoundUpdates:
         """Take in the update of a shard that is not in."""
         if self.ordered_sum is not None:
             self.ordered_sum.add(update.index, update.total, owned=update.owned)
-            update = ShardUpdate(update.index, update.count, per_task=update.per_task)
+            update = replace(update, total={}, packed={})
         self._updates[update.index] = update
 
     def result(
@@ -299,7 +304,10 @@ class RoundUpdates:
             totals = SummedTotals(self.ordered_sum.total, sum(counts))
         per_task = tuple(update.per_task for update in ordered)
         ordered_late = tuple(sorted(late, key=lambda each: each.place))
-        return RoundResult(totals, per_task, shards, ordered_late)
+        said = [each.otherwise for each in ordered]
+        said += [each.update.otherwise for each in ordered_late]
+        otherwise = next(filter(None, said), "")
+        return RoundResult(totals, per_task, shards, ordered_late, otherwise)
 
 
 class Displacement(StrEnum):

@@ -23,6 +23,7 @@ class RunProgress:
         per_second: Meta-iterations a second of late; None: not known.
         seconds_left: At this speed; None: not known.
         validation: The newest score, for people; "" if there is none.
+        message: The newest message of the run; likewise.
     """
 
     iteration: int = 0
@@ -30,6 +31,7 @@ class RunProgress:
     per_second: float | None = None
     seconds_left: float | None = None
     validation: str = ""
+    message: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,6 +87,8 @@ def view(overview: Overview, width: int) -> RenderableType:
         _text(_headline(overview), "bold"),
         _text(overview.cluster.wait),
     ]
+    if overview.progress.message:
+        parts.append(_text(overview.progress.message, "dim"))
     if overview.stopping:
         text = "stopping: the run ends after the round under way"
         parts.append(_text(text, "yellow"))

@@ -101,6 +101,12 @@ class Engine:
             other than inner_steps never hold these out.
         most_compiled: Sizes of episodes that fused inner loops are compiled for, before
             another strategy goes on; None: all.
+        keeps_strategy: Whether what cannot be had as native code is told by an
+            `Unsupported`, and not computed with another strategy from then on.
+
+    Attributes:
+        strategy: How training runs.
+        otherwise: How it runs where `fused` cannot be had.
 
     Raises:
         ConfigError: If these do not go together, or with this model.
@@ -120,6 +126,7 @@ class Engine:
         head: HeadName = INNER_STEPS,
         label_names: bool = False,
         most_compiled: int | None = None,
+        keeps_strategy: bool = False,
     ) -> None:
         algorithm_ = ALGORITHMS[algorithm]
         self.eval_inner = eval_inner or inner
@@ -130,10 +137,11 @@ class Engine:
         }
         plain = not any(sparing.values())
         self.strategy: StrategyName = strategy or choose_strategy(model, plain=plain)
-        self._otherwise = without_fused(model, plain=plain)
+        self.otherwise = without_fused(model, plain=plain)
+        self._keeps_strategy = keeps_strategy
         if self.strategy == "fused" and (problem := fused_problem()):
             self._warn_not_fused(problem)
-            self.strategy = self._otherwise
+            self.strategy = self.otherwise
         for name, on in sparing.items():
             if on and self.strategy == "vmap":
                 raise ConfigError(
@@ -213,6 +221,9 @@ class Engine:
             progress: Called with the number of tasks done whenever one is (under vmap:
                 once); it may raise to drop the rest.
             course: What follows the meta-iteration.
+
+        Raises:
+            Unsupported: See `keeps_strategy`.
         """
         fused = self._loops.strategy == "fused"
         theta, state = split(meta) if fused else self._as_mlx(meta)
@@ -252,7 +263,7 @@ class Engine:
             try:
                 self._loops.check_fused(*split(meta), task, course)
             except Unsupported as error:
-                self._recover(self._loops, error)
+                self._go_without_fused(self._loops, error)
                 self.strategy = self._loops.strategy
         return self.strategy
 
@@ -274,6 +285,9 @@ class Engine:
         Returns:
             The losses of support and queries are its `each`. None: it has to be done
             step by step.
+
+        Raises:
+            Unsupported: See `keeps_strategy`.
         """
         if self._loops.strategy != "fused":
             return None
@@ -303,6 +317,9 @@ class Engine:
             steps: Ascending numbers of inner steps after which to score; more than
                 the inner loop's are taken too.
             progress: As in `train`.
+
+        Raises:
+            Unsupported: See `keeps_strategy`.
         """
         fused = self._scorer.strategy == "fused"
         theta, state = split(meta) if fused else self._as_mlx(meta)
@@ -348,17 +365,19 @@ class Engine:
         Raises:
             ConfigError: If an operation has no first or no second derivative.
             MlpeftError: If kernels fail to compile again and again.
+            Unsupported: If the engine keeps its strategy.
         """
         text = str(error)
         if isinstance(error, CompilerFailed):
             # Others may have compiled it, and another strategy has other bits.
             raise MlpeftError(
                 f"compute.strategy fused: {text}; mend that, or set compute.strategy: "
-                f"{self._otherwise}"
+                f"{self.otherwise}"
             ) from error
         if isinstance(error, Unsupported):
-            runner.strategy = self._otherwise
-            self._warn_not_fused(text)
+            if self._keeps_strategy:
+                raise error
+            self._go_without_fused(runner, error)
             return
         if "vjp" in text.lower() and runner.takes_second_derivatives:
             raise ConfigError(
@@ -384,11 +403,17 @@ class Engine:
                 raise explained from error
             raise error
 
+    def _go_without_fused(
+        self, runner: InnerLoops | Scorer | HeadScorer, error: Unsupported
+    ) -> None:
+        runner.strategy = self.otherwise
+        self._warn_not_fused(str(error))
+
     def _warn_not_fused(self, reason: str) -> None:
         logger.warning(
             "compute.strategy fused cannot be had here: %s; %s instead",
             reason,
-            self._otherwise,
+            self.otherwise,
         )
 
     def _planned(self, episodes: Sequence[Episode], rng: RngOf) -> list[TaskData]:

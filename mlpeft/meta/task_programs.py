@@ -136,7 +136,8 @@ class _Compiled:
 class TaskPrograms:
     """A function of one task, compiled for each shape of its arguments.
 
-    Of more than `MOST_SHAPES` programs those used longest ago are dropped.
+    Of more than `MOST_SHAPES` programs those used longest ago are dropped. That a shape
+    cannot be compiled is remembered likewise, as finding it out takes a tracing.
 
     Args:
         functional: The model; what it prepares outside of the graph is not taken.
@@ -159,7 +160,7 @@ class TaskPrograms:
         self._function = function
         self._most_compiled = most_compiled
         self._times_compiled = 0
-        self._compiled: dict[object, _Compiled] = {}
+        self._compiled: dict[object, _Compiled | Unsupported] = {}
 
     def __call__(
         self,
@@ -280,11 +281,17 @@ class TaskPrograms:
                     f"episodes had more than {self._times_compiled} sizes, and each "
                     "takes a second to compile"
                 )
-            found = self._compile(theta, state, [*shared, *own], len(shared), example)
-            self._times_compiled += 1
+            try:
+                examples = [*shared, *own]
+                found = self._compile(theta, state, examples, len(shared), example)
+                self._times_compiled += 1
+            except Unsupported as error:
+                found = error.with_traceback(None)  # which would keep the graph
         self._compiled[key] = found  # the last one: used most recently
         if len(self._compiled) > MOST_SHAPES:
             self._compiled.pop(next(iter(self._compiled)), None)
+        if isinstance(found, Unsupported):
+            raise Unsupported(*found.args)
         return found
 
     def _compile(

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 from mlpeft.charts.svg import Markup, element
 from mlpeft.config import RunConfig
 from mlpeft.dashboard.view import facts
+from mlpeft.errors import MlpeftError
 from mlpeft.files import parse_json, parse_json_object, size_text
 from mlpeft.report import parts
 from mlpeft.report.scores import shot_rows
 from mlpeft.reporting.pace import clock_time
 from mlpeft.reporting.sessions import FILE_NAME
+from mlpeft.training.checkpoint import load_progress, step_folders
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,6 +56,7 @@ def _of(folder: RunFolder, heading: str) -> list[object]:
         ("mlpeft", _version(first)),
         ("MLX", first.get("versions", {}).get("mlx")),
         ("machine", _machine(first)),
+        ("inner loops", _strategy(folder)),
         ("time", _duration(folder, sessions)),
         ("energy", "not measured"),
         ("starts", str(len([s for s in sessions if "started" in s]) or "")),
@@ -104,6 +107,15 @@ def _machine(session: dict[str, Any]) -> str | None:
         f"{session['device']}, {session.get('cores')} cores, {memory} memory, "
         f"{session.get('system')}"
     )
+
+
+def _strategy(folder: RunFolder) -> str:
+    """The run's strategy, and since when some shards were computed otherwise."""
+    told = [] if folder.config is None else [str(folder.config.compute.strategy)]
+    for step in reversed(step_folders(folder.path)):
+        with contextlib.suppress(MlpeftError):
+            return "; ".join([*told, *load_progress(step).otherwise_told])
+    return "; ".join(told)
 
 
 def _duration(folder: RunFolder, sessions: list[dict[str, Any]]) -> str:

@@ -48,6 +48,8 @@ class Progress:
         best: That validation, as `EvalResult.to_dict`.
         stale: Validations since then.
         validation_due: This iteration is still to be validated.
+        otherwise: By kind of shard: since when some were computed with another strategy
+            than the run's `config.yaml` says, which and why; {}: none was.
     """
 
     iteration: int = 0
@@ -56,6 +58,12 @@ class Progress:
     best: dict[str, Any] = field(default_factory=dict)
     stale: int = 0
     validation_due: bool = False
+    otherwise: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def otherwise_told(self) -> list[str]:
+        """`otherwise` as sentences."""
+        return [f"{text} ({kind})" for kind, text in sorted(self.otherwise.items())]
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,19 +127,7 @@ def load(path: Path) -> Checkpoint:
     Raises:
         CheckpointError: If a file is missing, damaged or of another format.
     """
-    try:
-        record = parse_json_object((path / "state.json").read_bytes())
-    except FileNotFoundError as error:
-        raise CheckpointError(f"no checkpoint in {path.absolute()}") from error
-    except (OSError, ValueError) as error:
-        raise CheckpointError(
-            f"{path / 'state.json'} cannot be read: {error}"
-        ) from error
-    written = record.get("format")
-    if written != FORMAT:
-        raise CheckpointError(
-            f"{path} has format {written}, this mlpeft reads {FORMAT}"
-        )
+    record = _record(path)
     digests = record.get("files")
     if not isinstance(digests, dict):
         raise CheckpointError(f"{path / 'state.json'} is damaged: it names no files")
@@ -147,6 +143,33 @@ def load(path: Path) -> Checkpoint:
                 f"{path / file} is damaged: its SHA-256 is not the one written"
             )
     return Checkpoint(trees[0], trees[1], _progress(record, path), path)
+
+
+def load_progress(path: Path) -> Progress:
+    """Read what a step's state.json says, and none of its arrays.
+
+    Raises:
+        CheckpointError: If it is missing, damaged or of another format.
+    """
+    return _progress(_record(path), path)
+
+
+def _record(path: Path) -> dict[str, Any]:
+    """What stands in a step's state.json."""
+    try:
+        record = parse_json_object((path / "state.json").read_bytes())
+    except FileNotFoundError as error:
+        raise CheckpointError(f"no checkpoint in {path.absolute()}") from error
+    except (OSError, ValueError) as error:
+        raise CheckpointError(
+            f"{path / 'state.json'} cannot be read: {error}"
+        ) from error
+    written = record.get("format")
+    if written != FORMAT:
+        raise CheckpointError(
+            f"{path} has format {written}, this mlpeft reads {FORMAT}"
+        )
+    return record
 
 
 def _progress(record: dict[str, Any], path: Path) -> Progress:

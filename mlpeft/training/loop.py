@@ -22,6 +22,7 @@ from mlpeft.meta.aggregate import combine
 from mlpeft.reporting import usual_reporter
 from mlpeft.reporting.notify import Notice, send
 from mlpeft.reporting.pace import SlowRounds
+from mlpeft.reporting.terminal import printable
 from mlpeft.results import EvalResult
 from mlpeft.training.accepted import Accepted
 from mlpeft.training.executor import IteratingExecutor
@@ -31,7 +32,7 @@ from mlpeft.training.run_folder import as_begun, open_run, run_folder
 from mlpeft.training.runner import ShardRunner
 from mlpeft.training.staleness import ThetaHistory
 from mlpeft.training.strides import Strides, advance
-from mlpeft.work import ClosesEarly, RoundInterruptedError, TakesSteps
+from mlpeft.work import ClosesEarly, Kind, RoundInterruptedError, TakesSteps
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -253,6 +254,7 @@ def _round(
         _check_finite(metrics, run, runner.initial_meta)
     if early:
         run.accepted.note(accepted)
+    _note_otherwise(run, Kind.TRAIN, done, reporter)
     advance(run, moved.meta, 1)
     if moved.step and isinstance(executor, TakesSteps):
         executor.note_step(run.progress.iteration, moved.step)
@@ -290,6 +292,7 @@ def _validate(
     with _usable(run):
         result = EvalResult.from_round(runner.steps, done)
     progress.validation_due = False
+    _note_otherwise(run, Kind.VALIDATE, done, reporter)
     reporter.validation(progress.iteration, result)
     best = EvalResult.from_dict(progress.best) if progress.best else None
     if best is not None and not result.better_than(best):
@@ -299,6 +302,20 @@ def _validate(
     progress.stale = 0
     run.note_best()
     return True
+
+
+def _note_otherwise(
+    run: Run, kind: Kind, done: RoundResult, reporter: Reporter
+) -> None:
+    """Record and tell once that not all was computed with the run's strategy."""
+    progress = run.progress
+    if not done.otherwise or kind in progress.otherwise:
+        return
+    # A worker may have written it.
+    how = printable(done.otherwise)
+    text = f"since meta-iteration {progress.iteration} some shards are computed {how}"
+    progress.otherwise = progress.otherwise | {kind.value: text}
+    reporter.message(f"{text} ({kind})")
 
 
 @contextlib.contextmanager

@@ -336,7 +336,10 @@ def _resume(
         outer=outer,
         progress=newest.progress,
         accepted=_accepted(run_dir, newest.progress.iteration),
-        notes=[f"skipped a broken checkpoint: {problem}" for problem in skipped],
+        notes=[
+            *(f"skipped a broken checkpoint: {problem}" for problem in skipped),
+            *newest.progress.otherwise_told,
+        ],
         _saved=copy.copy(newest.progress),
     )
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Self, TypeVar
 import numpy as np
 
 from mlpeft import params
+from mlpeft.fused import Unsupported
 from mlpeft.meta import joint, state
 from mlpeft.meta.algorithms import ALGORITHMS
 from mlpeft.meta.compression import Compression
@@ -33,6 +34,7 @@ from mlpeft.seeds import Purpose, generator
 from mlpeft.tasks.build import build_tasks
 from mlpeft.tasks.families import get_family
 from mlpeft.tasks.pool_labels import PoolLabels
+from mlpeft.training.fallback import Fallback
 from mlpeft.training.plan import train_shards
 from mlpeft.work import Kind, ResultSchema, RoundsResult, ShardUpdate
 
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
     import mlx.nn as nn
 
     from mlpeft.config import RunConfig
+    from mlpeft.meta.strategies import StrategyName
     from mlpeft.params import ParamTree, Schema
     from mlpeft.tasks.build import Tasks, TaskSplits
     from mlpeft.tasks.episode import Episode
@@ -97,16 +100,24 @@ class ShardRunner:
         self._schema: Schema | None = None
         self._warm: set[Kind] = set()  # kinds whose kernels there are
         set_blas_threads(config.compute.threads)
-        self._engine = self._new_engine()
+        self._engines = self._new_engines()
 
-    def _new_engine(self) -> Engine:
+    def _new_engines(self) -> Fallback:
+        return Fallback(self._new_engine, self._strategy)
+
+    @property
+    def _strategy(self) -> StrategyName:
+        strategy = self.config.compute.strategy
+        assert strategy != "auto", "`resolved` settles it"  # noqa: S101 - ours
+        return strategy
+
+    def _new_engine(self, strategy: StrategyName) -> Engine:
         config = self.config
-        strategy = config.compute.strategy
         return Engine(
             self.model,
             mse_loss if self.tasks.regression else cross_entropy_loss,
             self.inner,
-            None if strategy == "auto" else strategy,
+            strategy,
             config.meta_learning.algorithm,
             self.eval_inner,
             transductive=config.model.transductive,
@@ -115,6 +126,7 @@ class ShardRunner:
             label_names=bool(
                 config.task_distribution.task_params.get("label_names", False)
             ),
+            keeps_strategy=True,
         )
 
     @classmethod
@@ -146,7 +158,7 @@ class ShardRunner:
     @property
     def uses_batch_statistics(self) -> bool:
         """Whether the model's outputs depend on the rest of a batch."""
-        return self._engine.uses_batch_statistics
+        return self._engines.engine.uses_batch_statistics
 
     def settle_strategy(self) -> None:
         """Have the configuration of a new run name what will be computed.
@@ -159,7 +171,7 @@ class ShardRunner:
             return
         shard = train_shards(self.config, self.tasks, 0)[0]
         rng = partial(_batch_rng, shard)
-        strategy = self._engine.settle(
+        strategy = self._engines.engine.settle(
             self.initial_meta(), self._drawn(shard, 0), rng, self.course(0)
         )
         if self._by_rule and strategy == "fused" and self._sizes() > MOST_SIZES:
@@ -172,7 +184,7 @@ class ShardRunner:
         if strategy != self.config.compute.strategy:
             compute = self.config.compute.model_copy(update={"strategy": strategy})
             self.config = self.config.model_copy(update={"compute": compute})
-            self._engine = self._new_engine()
+            self._engines = self._new_engines()
 
     def _sizes(self) -> int:
         """How many sizes the first training episodes have."""
@@ -190,7 +202,7 @@ class ShardRunner:
 
         Only where nobody checks them against `result_schema`: in this process.
         """
-        self._engine.calibrate()
+        self._engines.calibrate()
 
     def initial_meta(self, start: ParamTree | None = None) -> ParamTree:
         """The meta-state that the run starts with, NumPy float32 leaves.
@@ -253,8 +265,11 @@ class ShardRunner:
         def rng(number: int) -> np.random.Generator:
             return _batch_rng(*specs[number])
 
-        call = partial(self._engine.iterate, meta, drawn, rng, lrs)
-        done = self._warmed(Kind.TRAIN, call)
+        call = partial(self._engines.engine.iterate, meta, drawn, rng, lrs)
+        try:
+            done = self._warmed(Kind.TRAIN, call)
+        except Unsupported:
+            return None  # shard by shard: each finds out for itself
         if done is None:
             return None
         names = ["support_loss", *(["query_loss"] if len(drawn[0].query_x) else [])]
@@ -282,7 +297,7 @@ class ShardRunner:
         """
         tasks = self._scored(shard)
         return [
-            self._engine.predictions(
+            self._engines.engine.predictions(
                 meta,
                 tasks.episode(spec.task_id, spec.seed),
                 partial(_batch_rng, shard, index),
@@ -298,7 +313,9 @@ class ShardRunner:
         rng = partial(_batch_rng, shard)
         if shard.kind is Kind.TRAIN:
             course = self.course(shard.round)
-            result = self._engine.train(meta, drawn, rng, progress, course)
+            result, otherwise = self._engines.compute(
+                shard.kind, lambda by: by.train(meta, drawn, rng, progress, course)
+            )
             per_task: ParamTree = {"support_loss": result.support_loss}
             if result.query_loss is not None:
                 per_task["query_loss"] = result.query_loss
@@ -306,7 +323,10 @@ class ShardRunner:
             per_task = {k: loss.astype(np.float32) for k, loss in per_task.items()}
             total = result.total
         else:
-            scores = self._engine.evaluate(meta, drawn, rng, self.steps, progress)
+            steps = self.steps
+            scores, otherwise = self._engines.compute(
+                shard.kind, lambda by: by.evaluate(meta, drawn, rng, steps, progress)
+            )
             per_task = {"loss": scores.loss.astype(np.float32)}
             if scores.acc is not None:
                 # Of sequences: whether every token of a completion is right.
@@ -315,7 +335,9 @@ class ShardRunner:
             if scores.calibration is not None:
                 per_task["calibration"] = scores.calibration.astype(np.float32)
             total = {}
-        update = ShardUpdate(shard.index, len(shard.tasks), total, per_task)
+        update = ShardUpdate(
+            shard.index, len(shard.tasks), total, per_task, otherwise=otherwise
+        )
         if self.compression is None or shard.kind is not Kind.TRAIN:
             return update
         return self.compression.compress(meta, shard, update)

@@ -54,6 +54,12 @@ def test_a_run_that_is_being_prepared_has_no_figures_yet(overview):
     assert first.rstrip() == "run digits"
 
 
+def test_the_newest_message_of_the_run_is_shown_without_escape_codes(overview):
+    said = replace(overview.progress, message="computed vmap\x1b[2J in place of fused")
+    text = shown(replace(overview, progress=said))
+    assert "computed vmap?[2J in place of fused" in text
+
+
 def test_transfers_that_take_a_while_are_shown_and_are_no_change(overview):
     ada, bob = overview.cluster.workers
     moving = replace(

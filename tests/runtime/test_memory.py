@@ -4,12 +4,13 @@ import asyncio
 import dataclasses
 import logging
 import threading
+from concurrent.futures import Future
 
 import numpy as np
 import pytest
 
 from mlpeft.cluster import protocol as p
-from mlpeft.cluster.sim import serial_result
+from mlpeft.cluster.sim import TOY_SIZE, serial_result, toy_shards
 from mlpeft.errors import MlpeftError, RemoteProtocolError
 from mlpeft.runtime.coordinator.driver import RoundFailedError, UnknownWorkerError
 from mlpeft.runtime.memory import MemoryLink
@@ -56,6 +57,26 @@ def run_with(*runners):
 def test_any_number_of_workers_gives_the_serial_bytes(workers):
     theta = run_with(*[ToyRunner() for _ in range(workers)])
     assert theta.tobytes() == serial_result(4).tobytes()
+
+
+def test_a_round_says_that_a_worker_computed_otherwise_than_the_run_says():
+    def say(update):
+        return dataclasses.replace(
+            update, otherwise="vmap in place of fused: too large"
+        )
+
+    async def one_round(driver):
+        result = Future()
+        theta = np.ones(TOY_SIZE, dtype=np.float32)
+        driver.submit(0, {"w": theta}, toy_shards(0), result)
+        return await asyncio.wrap_future(result)
+
+    async def scenario():
+        driver = toy_coordinator()
+        worker = toy_worker(MemoryLink(driver), runner=ToyRunner(say))
+        return await with_workers(driver, [worker], one_round(driver))
+
+    assert bounded(scenario()).otherwise == "vmap in place of fused: too large"
 
 
 def test_log_lines_say_which_worker_and_lease_they_are_about(caplog):

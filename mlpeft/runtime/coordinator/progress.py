@@ -35,6 +35,7 @@ class ProgressReporter:
         self._total = 0
         self._iteration = 0
         self._validation = ""
+        self._message = ""
         self._pace = Pace(0, clock())
         self._next_mark = 0.0
 
@@ -47,6 +48,7 @@ class ProgressReporter:
             per_second=self._pace.per_second_at(iteration, now),
             seconds_left=self._pace.seconds_left_at(iteration, self._total, now),
             validation=self._validation,
+            message=self._message,
         )
 
     def start(self, config: RunConfig, run_dir: Path, first_iteration: int) -> None:
@@ -71,7 +73,8 @@ class ProgressReporter:
         """Nothing: checkpoints are not progress."""
 
     def message(self, text: str) -> None:
-        """Nothing: the log has the message."""
+        """Store the message."""
+        self._message = text
 
     def close(self) -> None:
         """Nothing: the final state stays readable."""

@@ -139,18 +139,20 @@ class Progress(_message.Message):
     def __init__(self, key: _Optional[_Union[LeaseKey, _Mapping]] = ..., tasks_done: _Optional[int] = ...) -> None: ...
 
 class Update(_message.Message):
-    __slots__ = ("key", "version", "count", "total", "per_task")
+    __slots__ = ("key", "version", "count", "total", "per_task", "otherwise")
     KEY_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     COUNT_FIELD_NUMBER: _ClassVar[int]
     TOTAL_FIELD_NUMBER: _ClassVar[int]
     PER_TASK_FIELD_NUMBER: _ClassVar[int]
+    OTHERWISE_FIELD_NUMBER: _ClassVar[int]
     key: LeaseKey
     version: int
     count: int
     total: TensorGroup
     per_task: TensorGroup
-    def __init__(self, key: _Optional[_Union[LeaseKey, _Mapping]] = ..., version: _Optional[int] = ..., count: _Optional[int] = ..., total: _Optional[_Union[TensorGroup, _Mapping]] = ..., per_task: _Optional[_Union[TensorGroup, _Mapping]] = ...) -> None: ...
+    otherwise: str
+    def __init__(self, key: _Optional[_Union[LeaseKey, _Mapping]] = ..., version: _Optional[int] = ..., count: _Optional[int] = ..., total: _Optional[_Union[TensorGroup, _Mapping]] = ..., per_task: _Optional[_Union[TensorGroup, _Mapping]] = ..., otherwise: _Optional[str] = ...) -> None: ...
 
 class LeaseReturn(_message.Message):
     __slots__ = ("key", "failed", "reason")
@@ -382,18 +384,20 @@ class StatusResponse(_message.Message):
     def __init__(self, run: _Optional[str] = ..., rounds_opened: _Optional[int] = ..., version: _Optional[int] = ..., shards_in: _Optional[int] = ..., shards: _Optional[int] = ..., workers: _Optional[_Iterable[_Union[WorkerStatus, _Mapping]]] = ..., leases: _Optional[_Iterable[_Union[LeaseStatus, _Mapping]]] = ..., wait: _Optional[str] = ..., refused: _Optional[int] = ..., backups: _Optional[int] = ..., paused: _Optional[str] = ..., session: _Optional[str] = ..., progress: _Optional[_Union[RunProgress, _Mapping]] = ..., stopping: _Optional[bool] = ..., bytes_moved: _Optional[_Union[BytesMoved, _Mapping]] = ..., clock_s: _Optional[float] = ..., protocol_version: _Optional[int] = ..., mlpeft_version: _Optional[str] = ..., mlx_version: _Optional[str] = ..., counted: _Optional[int] = ..., failures: _Optional[_Mapping[str, int]] = ..., audits: _Optional[_Mapping[str, int]] = ..., late: _Optional[_Mapping[str, int]] = ...) -> None: ...
 
 class RunProgress(_message.Message):
-    __slots__ = ("iteration", "iterations", "per_second", "seconds_left", "validation")
+    __slots__ = ("iteration", "iterations", "per_second", "seconds_left", "validation", "message")
     ITERATION_FIELD_NUMBER: _ClassVar[int]
     ITERATIONS_FIELD_NUMBER: _ClassVar[int]
     PER_SECOND_FIELD_NUMBER: _ClassVar[int]
     SECONDS_LEFT_FIELD_NUMBER: _ClassVar[int]
     VALIDATION_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
     iteration: int
     iterations: int
     per_second: float
     seconds_left: float
     validation: str
-    def __init__(self, iteration: _Optional[int] = ..., iterations: _Optional[int] = ..., per_second: _Optional[float] = ..., seconds_left: _Optional[float] = ..., validation: _Optional[str] = ...) -> None: ...
+    message: str
+    def __init__(self, iteration: _Optional[int] = ..., iterations: _Optional[int] = ..., per_second: _Optional[float] = ..., seconds_left: _Optional[float] = ..., validation: _Optional[str] = ..., message: _Optional[str] = ...) -> None: ...
 
 class BytesMoved(_message.Message):
     __slots__ = ("up", "down")

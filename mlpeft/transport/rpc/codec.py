@@ -76,6 +76,7 @@ def encode_up(  # noqa: C901 - one exhaustive match
                 out.update.count = update.count
                 out.update.total.CopyFrom(_group(groups[0]))
                 out.update.per_task.CopyFrom(_group(groups[1]))
+                out.update.otherwise = update.otherwise
         case protocol.LeaseReturn(key, failed, reason):
             out.lease_return.key.CopyFrom(encode_key(key))
             out.lease_return.failed = failed
@@ -380,7 +381,14 @@ def _lease(lease: pb.Lease) -> protocol.Lease:
 
 def _shard_update(head: pb.Update, trees: list[Mapping[str, Array]]) -> ShardUpdate:
     total, per_task = map(dict, trees)
-    return ShardUpdate(head.key.shard, head.count, total, per_task, owned=True)
+    return ShardUpdate(
+        head.key.shard,
+        head.count,
+        total,
+        per_task,
+        owned=True,
+        otherwise=text(head.otherwise),
+    )
 
 
 def _faulty(head: pb.Update, error: RemoteProtocolError) -> protocol.Update:

@@ -173,6 +173,7 @@ def _progress(progress: RunProgress) -> pb.RunProgress:
         per_second=progress.per_second,
         seconds_left=progress.seconds_left,
         validation=progress.validation,
+        message=progress.message,
     )
 
 
@@ -184,6 +185,7 @@ def _read_progress(progress: pb.RunProgress) -> RunProgress:
         per_second=progress.per_second if known("per_second") else None,
         seconds_left=progress.seconds_left if known("seconds_left") else None,
         validation=progress.validation,
+        message=progress.message,
     )
 
 

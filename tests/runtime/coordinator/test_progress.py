@@ -37,10 +37,12 @@ def test_a_resumed_run_counts_speed_from_where_it_went_on(clock):
         clock.now += 0.5
         reporter.iteration(iteration, {})
     reporter.validation(60, RESULT)
+    reporter.message("since meta-iteration 40 some shards are computed vmap")
     seen = reporter.progress()
     assert (seen.iteration, seen.iterations) == (60, 100)
     assert (seen.per_second, seen.seconds_left) == (2.0, 20.0)
     assert seen.validation == "60: accuracy 90.0 ± 0.6 % after 5 steps"
+    assert seen.message == "since meta-iteration 40 some shards are computed vmap"
 
 
 def test_the_newest_iteration_is_told_though_not_each_is_timed(clock):

@@ -122,12 +122,14 @@ def test_updates_of_any_size_come_through(size):
         "c": np.float32(1).reshape(()),
     }
     loss = {"support_loss": np.ones(2, dtype=np.float32)}
-    update = p.Update(KEY, 7, ShardUpdate(2, 2, total, loss))
+    sent = ShardUpdate(2, 2, total, loss, otherwise="vmap: too large")
+    update = p.Update(KEY, 7, sent)
     frames = list(codec.encode_up(update))
     assert all(len(frame) <= CHUNK_BYTES + 8 for frame in frames[1:])
     got = through(up_decoder(), frames)
     assert (got.key, got.version, got.fault) == (KEY, 7, "")
     assert (got.update.index, got.update.count) == (2, 2)
+    assert got.update.otherwise == sent.otherwise
     same_tree(got.update.total, total)
     same_tree(got.update.per_task, loss)
 
@@ -379,7 +381,7 @@ def test_a_status_comes_through(version):
     overview = Overview(
         run="tiny",
         session="s",
-        progress=RunProgress(5, 20, 2.5, 6.0, "0: accuracy 50 %"),
+        progress=RunProgress(5, 20, 2.5, 6.0, "0: accuracy 50 %", "some otherwise"),
         stopping=True,
         bytes_moved=Bytes(7, 8),
         cluster=status,
