@@ -4,11 +4,13 @@ The platform's C compiler does it: that of a Linux distribution (MLX calls its g
 too), on a Mac that of Apple's command line tools. Libraries are kept in a folder for
 their owner only, under the digest of everything that decides them (C, flags, compiler,
 processor) and the digest of their own bytes: what was damaged is made again, and what
-another user could have put there is never loaded.
+another user could have put there is never loaded. The folder keeps a bounded number of
+them, and of bytes.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
 import hashlib
@@ -19,6 +21,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -51,7 +54,11 @@ _COMPILERS: Final = ("cc", "gcc", "clang")
 _TIMEOUT_S: Final = 120
 _PROBE_S: Final = 20
 _MOST_KEPT: Final = 400
-"""Libraries in the cache, beyond which the oldest go."""
+"""Libraries in the cache, beyond which those used longest ago go."""
+_MOST_BYTES: Final = 256 << 20
+"""Of all of them together; likewise. One of a small network has some 50 KiB."""
+_LEFT_S: Final = 3600.0
+"""Age of a temporary file whose process was killed, no doubt."""
 
 log = logging.getLogger("mlpeft.compute")
 
@@ -133,10 +140,12 @@ def load(text: str) -> ctypes.CDLL:
     path = folder / f"{key}-{_digest(content)}.so"
     try:
         write_atomically(path, content, mode=0o700)
-        _prune(folder)
-        return ctypes.CDLL(str(path))
+        library = ctypes.CDLL(str(path))  # from here on it may be removed
     except OSError as error:
         raise CompilerFailed(f"{path.name} cannot be used ({error})") from error
+    with contextlib.suppress(OSError):
+        _prune(folder)
+    return library
 
 
 def _folder() -> Path:
@@ -187,10 +196,24 @@ def _cached(folder: Path, key: str) -> ctypes.CDLL | None:
 
 
 def _prune(folder: Path) -> None:
-    """Remove the libraries that were used longest ago, beyond `_MOST_KEPT`."""
-    libraries = sorted(folder.glob("*.so"), key=lambda path: path.stat().st_mtime)
-    for path in libraries[:-_MOST_KEPT]:
-        path.unlink(missing_ok=True)
+    """Remove the libraries that were used longest ago, and what killed processes left.
+
+    Other processes use the folder and prune it, too: a file may go at any moment, and
+    one that is removed here stays with those that have loaded it.
+    """
+    found = []
+    for path in folder.iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            status = path.lstat()
+            if path.suffix == ".so":
+                found.append((status.st_mtime, status.st_size, path))
+            elif path.suffix == ".tmp" and status.st_mtime < time.time() - _LEFT_S:
+                path.unlink()
+    total_bytes = 0
+    for number, (_, size_bytes, path) in enumerate(sorted(found, reverse=True)):
+        total_bytes += size_bytes
+        if number >= _MOST_KEPT or (number and total_bytes > _MOST_BYTES):
+            path.unlink(missing_ok=True)
 
 
 def _digest(content: bytes) -> str:

@@ -8,9 +8,11 @@ not depend on which tasks are computed together, nor in how many threads.
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from time import perf_counter
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from weakref import WeakSet
 
 import mlx.core as mx
 import numpy as np
@@ -35,8 +37,15 @@ if TYPE_CHECKING:
 _DOUBLE = np.dtype(np.float64)
 LONG_CALL_S = 0.2
 """Seconds that a call should take at most, so that it can be interrupted."""
+MANY_SIZES = 8
+"""Sizes whose compilation is nothing to talk about."""
 THREADS_FROM_S = 0.0005
 """Seconds of work from which a call starts threads, which costs some 0.00005 each."""
+
+
+_told: WeakSet[Functional] = WeakSet()
+"""Models that were found to meet many sizes."""
+log = logging.getLogger("mlpeft.compute")
 
 
 class TaskData(NamedTuple):
@@ -284,7 +293,7 @@ class TaskPrograms:
             try:
                 examples = [*shared, *own]
                 found = self._compile(theta, state, examples, len(shared), example)
-                self._times_compiled += 1
+                self._count()
             except Unsupported as error:
                 found = error.with_traceback(None)  # which would keep the graph
         self._compiled[key] = found  # the last one: used most recently
@@ -293,6 +302,18 @@ class TaskPrograms:
         if isinstance(found, Unsupported):
             raise Unsupported(*found.args)
         return found
+
+    def _count(self) -> None:
+        """Count what was compiled; of a model that needs many, say so once."""
+        self._times_compiled += 1
+        if self._times_compiled > MANY_SIZES and self._functional not in _told:
+            _told.add(self._functional)
+            log.warning(
+                "fused inner loops were compiled for %d sizes of episodes, about a "
+                "second each, and more may follow: give episodes one size (as many "
+                "examples, padded to one length), or set compute.strategy: compiled",
+                self._times_compiled,
+            )
 
     def _compile(
         self,

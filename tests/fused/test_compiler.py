@@ -6,6 +6,7 @@ import gc
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import mlx.core as mx
@@ -80,6 +81,62 @@ def test_the_oldest_libraries_go(cache, monkeypatch):
         for age, path in enumerate(sorted(cache.iterdir(), key=os.path.getmtime)):
             os.utime(path, (age, age))
     assert len(list(cache.iterdir())) == 2
+
+
+def age(path, seconds):
+    then = time.time() - seconds
+    os.utime(path, (then, then))
+
+
+def test_of_too_many_bytes_those_used_longest_ago_go(cache, monkeypatch):
+    compiler.load(ANSWER % 1)
+    (first,) = cache.iterdir()
+    age(first, 90)
+    compiler.load(ANSWER % 2)
+    (second,) = set(cache.iterdir()) - {first}
+    age(second, 60)
+    compiler.load(ANSWER % 1)  # used again
+    monkeypatch.setattr(compiler, "_MOST_BYTES", int(2.5 * first.stat().st_size))
+    compiler.load(ANSWER % 3)
+    assert len(list(cache.iterdir())) == 2
+    assert first.exists()
+    assert not second.exists()
+    monkeypatch.setattr(compiler, "_MOST_BYTES", 1)
+    assert compiler.load(ANSWER % 4).answer() == 4  # the newest is kept all the same
+    assert len(list(cache.iterdir())) == 1
+
+
+def test_what_other_processes_remove_meanwhile_is_no_error(cache, monkeypatch):
+    compiler.load(ANSWER % 1)
+    listed = Path.iterdir
+
+    def with_ghosts(folder):
+        yield folder / "gone.so"
+        yield folder / ".gone.so.1.tmp"
+        yield from listed(folder)
+
+    monkeypatch.setattr(Path, "iterdir", with_ghosts)
+    monkeypatch.setattr(compiler, "_MOST_KEPT", 1)
+    assert compiler.load(ANSWER % 2).answer() == 2
+    assert len(list(listed(cache))) == 1
+
+
+def test_what_a_killed_process_left_goes_and_what_is_being_written_stays(cache):
+    cache.mkdir(parents=True, mode=0o700)
+    left, fresh = cache / ".a.so.1.tmp", cache / ".b.so.2.tmp"
+    for path in (left, fresh):
+        path.write_bytes(b"half")
+    age(left, 2 * compiler._LEFT_S)
+    compiler.load(ANSWER % 1)
+    assert not left.exists()
+    assert fresh.exists()
+
+
+def test_a_library_that_is_removed_stays_with_those_that_have_loaded_it(cache):
+    library = compiler.load(ANSWER % 7)
+    for path in cache.iterdir():
+        path.unlink()
+    assert library.answer() == 7
 
 
 def test_without_a_compiler_it_says_so(cache, monkeypatch):

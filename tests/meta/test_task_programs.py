@@ -25,6 +25,7 @@ from mlpeft.models.mlp import LinearClassifier, SimpleClassifier
 from mlpeft.tasks.build import build_tasks
 from mlpeft.tasks.episode import Episode
 from mlpeft.training.loop import train
+from mlpeft.training.plan import train_shards, validation_shards
 from mlpeft.training.run_folder import as_begun
 from mlpeft.training.runner import ShardRunner, resolved
 
@@ -208,6 +209,29 @@ def test_a_learner_that_meets_many_sizes_goes_on_without_compiling(monkeypatch, 
     assert engine.strategy == "vmap"
     assert "episodes had more than 2 sizes" in caplog.text
     assert_close((ours.meta, {}), (loop.meta, {}))
+
+
+@pytest.mark.usefixtures("quickly_compiled")
+def test_a_run_of_many_sizes_says_once_what_to_do_and_keeps_its_strategy(
+    tmp_path, monkeypatch, caplog
+):
+    """Training and validation both; the programs used longest ago go."""
+    monkeypatch.setattr("mlpeft.meta.task_programs.MANY_SIZES", 2)
+    monkeypatch.setattr("mlpeft.meta.task_programs.MOST_SHAPES", 3)
+    config = tiny(tmp_path, strategy="fused", shard_size=1)
+    tasks = build_tasks(config)
+    odd = replace(tasks, train=Odd(tasks.train), val=Odd(tasks.val))
+    runner = ShardRunner(config, odd, SimpleClassifier(2, 6))
+    meta = runner.initial_meta()
+    for iteration in range(3):
+        for shard in train_shards(config, odd, iteration):
+            assert runner.run(meta, shard).otherwise == ""
+    for shard in validation_shards(config, odd, 0):
+        runner.run(meta, shard)
+    assert caplog.text.count("set compute.strategy: compiled") == 1
+    assert "compiled for 3 sizes of episodes" in caplog.text
+    programs = runner._engines.engine._loops._fused
+    assert programs._times_compiled > 3 == len(programs._compiled)
 
 
 @pytest.mark.parametrize("kind", [ReptileLearner, MAMLLearner])
