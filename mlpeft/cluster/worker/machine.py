@@ -23,7 +23,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, assert_never
 
 from mlpeft.cluster.messages import Announce, Level, TimePassed
@@ -60,6 +59,7 @@ from mlpeft.cluster.worker.messages import (
     WorkerCommand,
     WorkerEvent,
 )
+from mlpeft.cluster.worker.patience import Patience, WorkerPolicy
 from mlpeft.cluster.worker.transitions import TRANSITIONS, Phase
 from mlpeft.errors import LocalProtocolError
 
@@ -67,40 +67,9 @@ if TYPE_CHECKING:
     from mlpeft.cluster.protocol import LeaseKey
     from mlpeft.work import ShardUpdate
 
+__all__ = ["WorkerMachine", "WorkerPolicy"]
+
 Commands = list[WorkerCommand]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorkerPolicy:
-    """How a worker behaves when nobody answers.
-
-    Attributes:
-        first_delay_s: Longest wait before the first reconnect, in seconds.
-        longest_delay_s: Longest wait before any reconnect.
-        announce_s: Seconds between the first two lines that say what it waits for;
-            each next one takes twice as long to come, up to `longest_announce_s`.
-        longest_announce_s: Seconds between two such lines at most.
-        welcome_s: Longest wait for the first message of a stream of work.
-        once: Stop when a run is over, rather than wait for the next.
-    """
-
-    first_delay_s: float = 0.25
-    longest_delay_s: float = 10.0
-    announce_s: float = 5.0
-    longest_announce_s: float = 600.0
-    welcome_s: float = 30.0
-    once: bool = False
-
-    def delay_s(self, failures: int, jitter: float) -> float:
-        """Seconds until the next try: doubled by each failure, capped, spread out.
-
-        Args:
-            failures: Failures since the worker was last connected, from 1.
-            jitter: In [0, 1).
-        """
-        # The exponent is capped too: 2 ** 2000 is no float.
-        longest = self.first_delay_s * 2.0 ** min(failures - 1, 32)
-        return min(longest, self.longest_delay_s) * (0.5 + 0.5 * jitter)
 
 
 class WorkerMachine:
@@ -124,9 +93,7 @@ class WorkerMachine:
         self._progress: dict[LeaseKey, int] = {}  # tasks done; running ones only
         self._unreported: set[LeaseKey] = set()  # of these: news for a heartbeat
         self._unsent: dict[LeaseKey, Update] = {}  # computed while the line was down
-        self._failures = 0  # tries to join since it was last joined
-        self._announced_at = float("-inf")
-        self._announce_gap_s = 0.0
+        self._patience = Patience(policy)
         self._stopping: str | None = None  # why it is to stop
         self._away = ""  # why the machine is needed otherwise
         self._away_changes = 0
@@ -223,9 +190,7 @@ class WorkerMachine:
         self.phase = Phase.WORKING
         self._heartbeat_s = event.heartbeat_s
         self._heartbeat_due = self._now + event.heartbeat_s
-        self._failures = 0
-        self._announced_at = float("-inf")
-        self._announce_gap_s = 0.0
+        self._patience.joined()
         self._session = event.session
         commands: Commands = [
             self._cancel(key)
@@ -257,18 +222,10 @@ class WorkerMachine:
         if self.phase is Phase.WORKING:
             commands.append(Announce(Level.WARNING, f"connection lost: {reason}"))
         self._hang_up()
-        self._failures += 1
-        due = self._now >= self._announced_at + self._announce_gap_s
-        if due and not self._away:
-            self._announced_at = self._now
-            self._announce_gap_s = min(
-                max(self.policy.announce_s, 2 * self._announce_gap_s),
-                self.policy.longest_announce_s,
-            )
+        if not self._away and self._patience.speaks(self._now):
             text = f"waiting for the coordinator: {reason}"
             commands.append(Announce(Level.INFO, text))
-        delay = self.policy.delay_s(self._failures, jitter)
-        return commands + self._dial(delay)
+        return commands + self._dial(self._patience.failed(jitter))
 
     def _hang_up(self) -> None:
         """Nothing more comes over this line."""
@@ -286,8 +243,7 @@ class WorkerMachine:
         if self._stopping is not None:
             return [*cancels, *self._stop(self._stopping, failed=False)]
         self._hang_up()
-        self._announced_at = self._now
-        self._announce_gap_s = self.policy.announce_s
+        self._patience.run_over(self._now)
         text = f"run over: {reason}; waiting for the next"
         return [*cancels, Announce(Level.INFO, text)]
 
@@ -343,7 +299,7 @@ class WorkerMachine:
             commands.append(self._tell_away())
         if self._hung_up:
             self._hung_up = False
-            self._failures = 0
+            self._patience.try_at_once()
             commands += self._dial(0.0)
         return commands
 
