@@ -10,7 +10,6 @@ import asyncio
 import logging
 import secrets
 import uuid
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeAlias, assert_never
 
 from mlpeft.cluster import messages as m
@@ -33,14 +32,12 @@ from mlpeft.config.aggregation import most_share
 from mlpeft.errors import (
     LocalProtocolError,
     MlpeftError,
-    ParamMismatch,
     RemoteProtocolError,
 )
 from mlpeft.meta import state
 from mlpeft.meta.algorithms import ALGORITHMS
-from mlpeft.meta.compression import Compression
 from mlpeft.runtime.coordinator.joins import Joins
-from mlpeft.runtime.coordinator.peer import EncodedTheta, RecentSteps
+from mlpeft.runtime.coordinator.thetas import Thetas
 from mlpeft.runtime.timer import WakeupTimer
 from mlpeft.training.runner import result_schema
 from mlpeft.transport.blobs.offer import Offer
@@ -67,9 +64,6 @@ Observer: TypeAlias = (
     "Callable[[cm.CoordinatorEvent, Sequence[cm.CoordinatorCommand]], None]"
 )
 """Is told of every event and of what the machine answered, on the event loop."""
-
-SLACK_BYTES = 16 << 20
-"""What an update may have beyond theta's bytes: its per-task results."""
 
 _LEVELS = {
     m.Level.INFO: logging.INFO,
@@ -138,17 +132,11 @@ class CoordinatorDriver:
         self.traffic = Traffic()
         """Of all peers together; a peer's own is a part of it."""
         self._names: dict[WorkerId, str] = {}
-        self._theta: EncodedTheta | None = None
-        self._thetas: dict[int, ParamTree] = {}
-        """Those that updates may have started from."""
-        self._steps = RecentSteps()
-        self._compression = Compression.from_config(config)
+        self._thetas = Thetas(config, policy.max_staleness)
         self._held: list[asyncio.Future[None]] = []  # updates that wait for a turn
         self._round: Future[RoundResult] | None = None
         self._opened: cm.RoundOpened | None = None  # as it was asked for
         self._restarts = 0
-        self._limit_bytes = SLACK_BYTES
-        self._max_staleness = policy.max_staleness
 
     def invite(self, command: str) -> None:
         """Say how a worker is started, for what people are told while none is there."""
@@ -164,15 +152,7 @@ class CoordinatorDriver:
         result: Future[RoundResult],
     ) -> None:
         """Open a round; `result` gets what it returns, or why there is nothing."""
-        if self._theta is None or self._theta.message.version != version:
-            self._theta = EncodedTheta(version, meta)
-            size = self._theta.size_bytes
-            self._theta.steps = self._steps.to(version, size)
-            self._limit_bytes = size + SLACK_BYTES
-            oldest = version - self._max_staleness
-            self._thetas = {
-                old: kept for old, kept in self._thetas.items() if old >= oldest
-            } | {version: meta}
+        self._thetas.take(version, meta)
         self._round, self._restarts = result, 0
         carried = state.carried(meta)
         need = shards_needed(self.config.cluster, shards)
@@ -181,7 +161,7 @@ class CoordinatorDriver:
 
     def note_step(self, version: int, step: ParamTree) -> None:
         """How theta of the next version follows from that before."""
-        self._steps.note(version, step)
+        self._thetas.note_step(version, step)
 
     def abandon(self, reason: str) -> None:
         """Give up the open round, if there is one."""
@@ -269,7 +249,7 @@ class CoordinatorDriver:
 
     def limit_bytes(self) -> int:
         """The largest update that can be right just now."""
-        return self._limit_bytes
+        return self._thetas.limit_bytes
 
     def _expect(self, request: JoinRequest) -> None:
         self._handle(cm.WorkerExpected(request.name, request.process_id))
@@ -307,7 +287,7 @@ class CoordinatorDriver:
         match message:
             case Heartbeat() | Update() | LeaseReturn() | Draining() | Away():
                 if isinstance(message, Update):
-                    message = self._restored(message)
+                    message = self._thetas.restored(message)
                 error = self._handle(cm.MessageReceived(worker, message))
                 if error is not None:
                     raise RemoteProtocolError(
@@ -317,19 +297,6 @@ class CoordinatorDriver:
                 raise RemoteProtocolError("a second Hello on one stream")
             case _:
                 assert_never(message)
-
-    def _restored(self, message: Update) -> Update:
-        """An update with its sum, made of what was sent in its place."""
-        update, meta = message.update, self._thetas.get(message.version)
-        if self._compression is None or update is None or meta is None:
-            return message
-        if not update.total:  # of a validation
-            return message
-        try:
-            update = self._compression.restore(meta, update)
-        except ParamMismatch as error:
-            return replace(message, update=None, fault=str(error))
-        return replace(message, update=update)
 
     def upload_turn(self, worker: WorkerId, key: LeaseKey) -> Turn:
         """Whether a large update whose head has come is to be read now."""
@@ -433,8 +400,8 @@ class CoordinatorDriver:
                     log.debug("%s leased to %s", key, name, extra=about(name, key))
                 self._peers[worker].send(message)
             case cm.SendTheta(worker):
-                if self._theta is not None:
-                    self._peers[worker].send_theta(self._theta)
+                if self._thetas.newest is not None:
+                    self._peers[worker].send_theta(self._thetas.newest)
             case cm.DismissWorker(worker, reason):
                 self._peers.pop(worker).dismiss(reason)
             case cm.CompleteRound(_, result):
