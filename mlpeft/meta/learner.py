@@ -10,7 +10,6 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import mlx.core as mx
 import numpy as np
 
 from mlpeft import params
@@ -27,13 +26,13 @@ from mlpeft.meta import state
 from mlpeft.meta.adapted_model import adapted_model
 from mlpeft.meta.aggregate import combine
 from mlpeft.meta.engine import Engine
-from mlpeft.meta.functional import get_params, put_leaves
+from mlpeft.meta.functional import get_params
+from mlpeft.meta.held_theta import HeldTheta
 from mlpeft.meta.inner import InnerLoop
 from mlpeft.meta.outer import OuterStep
 from mlpeft.meta.strategies import Course
 from mlpeft.meta.user_episodes import as_episodes
 from mlpeft.models.losses import cross_entropy_loss
-from mlpeft.params import read_npz, write_npz
 from mlpeft.seeds import Purpose, generator
 from mlpeft.work import SummedTotals
 
@@ -46,7 +45,7 @@ if TYPE_CHECKING:
     from mlpeft.config.algorithms import AlgorithmName
     from mlpeft.meta.functional import LossFn
     from mlpeft.meta.strategies import StrategyName
-    from mlpeft.params import Array, MlxTree, NumpyTree
+    from mlpeft.params import Array, NumpyTree
     from mlpeft.tasks.episode import Episode
 
 STANDARD_STEPS = tuple(EvaluationSection().steps)
@@ -133,12 +132,7 @@ class ReptileLearner:
         self.transductive = transductive
         self.seed = seed
         self.iteration = 0
-        meta = state.new(model, self.inner, seed)
-        self._beside_model: NumpyTree = {
-            name: leaf for name, leaf in meta.items() if name not in get_params(model)
-        }
-        # The leaves that the model was given last, and the meta-state that they are of.
-        self._last_put: tuple[MlxTree, NumpyTree] = ({}, {})
+        self._theta = HeldTheta(model, self.inner, seed)
         self._engines: dict[int, tuple[LossFn, Engine]] = {}
 
     def __repr__(self) -> str:
@@ -164,27 +158,11 @@ class ReptileLearner:
     @property
     def meta(self) -> NumpyTree:
         """Theta (and carried inner state), float32: the model's leaves and others."""
-        return dict(self._meta_of(get_params(self.model)))
+        return dict(self._theta.of(get_params(self.model)))
 
     @meta.setter
     def meta(self, meta: NumpyTree) -> None:
-        self._put(meta, get_params(self.model))
-
-    def _meta_of(self, own: MlxTree) -> NumpyTree:
-        """The meta-state of a model with these leaves."""
-        put, meta = self._last_put
-        if own.keys() == put.keys() and all(own[k] is leaf for k, leaf in put.items()):
-            return meta
-        adaptation = self.inner.adaptation.bound(self.model)
-        theta = adaptation.theta(params.to_numpy(own))
-        return dict(sorted((theta | self._beside_model).items()))
-
-    def _put(self, meta: NumpyTree, own: MlxTree) -> None:
-        """Move the model from its leaves to a meta-state."""
-        theta = {name: mx.array(leaf) for name, leaf in meta.items() if name in own}
-        put_leaves(self.model, theta)
-        self._beside_model = {k: leaf for k, leaf in meta.items() if k not in own}
-        self._last_put = theta, meta
+        self._theta.put(meta, get_params(self.model))
 
     @property
     def outer_lr(self) -> float:
@@ -280,7 +258,7 @@ class ReptileLearner:
         if any(adaptation.loss_weights(steps, turn) is not None for turn in turns):
             return None
         own = get_params(self.model)
-        meta = self._meta_of(own)
+        meta = self._theta.of(own)
         if state.carried(meta):
             return None
 
@@ -293,7 +271,7 @@ class ReptileLearner:
         done = engine.iterate(meta, made, rng, lrs)
         if done is None:
             return None
-        self._put(done.theta, own)
+        self._theta.put(done.theta, own)
         self._moved(done.theta, float(done.moved[0]), n)
         support_loss, query_loss = done.each
         queries = len(made[0].query_x) > 0
@@ -308,7 +286,7 @@ class ReptileLearner:
     ) -> dict[str, float]:
         """One meta-iteration."""
         own = get_params(self.model)
-        meta = self._meta_of(own)
+        meta = self._theta.of(own)
         engine = self._engine(loss_fn)
         adaptation, steps = self.inner.adaptation, self.num_inner_steps
         course = Course(
@@ -323,7 +301,7 @@ class ReptileLearner:
         )
         mean = combine(SummedTotals(result.total, len(episodes)))
         moved = self.outer.step(meta, mean, self.iteration)
-        self._put(moved.meta, own)
+        self._theta.put(moved.meta, own)
         self._moved(moved.meta, moved.param_diff, 1)
         query_loss = result.query_loss
         return {
@@ -412,7 +390,7 @@ class ReptileLearner:
 
     def save(self, path: str | Path) -> None:
         """Save theta (and carried inner state) as `.npz`; folders are made."""
-        write_npz(path, self.meta)
+        self._theta.save(path)
 
     def load(self, path: str | Path) -> None:
         """Load what `save` wrote, into the model.
@@ -422,13 +400,7 @@ class ReptileLearner:
             CheckpointError: If it is not such a file.
             ParamMismatch: If it was made for another model (a ValueError).
         """
-        theta, inner_state = state.split(read_npz(path))
-        own_theta, own_state = state.split(self.meta)
-        params.check_schema(params.schema(own_theta), theta, f"checkpoint {path}")
-        carried = {k: leaf for k, leaf in inner_state.items() if k in own_state}
-        expected = params.schema({name: own_state[name] for name in carried})
-        params.check_schema(expected, carried, f"checkpoint {path}")
-        self.meta = state.join(theta, own_state | carried)
+        self._theta.load(path)
 
     def _training(self, episodes: list[Episode]) -> list[Episode]:
         """Episodes as the algorithm trains on them."""
