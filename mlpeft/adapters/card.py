@@ -180,7 +180,8 @@ def _settings(adapter: Adapter) -> dict[str, str]:
     meta, history = adapter.config.meta_learning, adapter.history
     rows: dict[str, str] = {}
     if "head" in history:
-        rows["head"] = str(history["head"])
+        note = f"; {history['note']}" if "note" in history else ""
+        rows["head"] = f"{history['head']}{note}"
         rows |= {
             f"accuracy of {kind} on held-out examples": f"{100 * share:.1f} %"
             for kind, share in history.get("held_out_accuracy", {}).items()

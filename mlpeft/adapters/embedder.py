@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from copy import copy
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -13,6 +14,7 @@ from mlpeft.adapters.adapter import max_tokens
 from mlpeft.adapters.ngrams import ngrams
 from mlpeft.heads.linear import narrowed
 from mlpeft.models.pretrained.encoder import unit
+from mlpeft.models.pretrained.layer_pooling import LOWER_WEIGHT
 from mlpeft.models.pretrained.source import model_file
 from mlpeft.models.pretrained.tokenizers import TOKENIZER, Tokeniser
 
@@ -45,6 +47,25 @@ class Head(NamedTuple):
         if section.head == "cosine":
             weight = np.asarray(unit(mx.array(weight)))
         return cls(weight, np.asarray(leaves["head.bias"]), section.logit_scale)
+
+    def beside_ngrams(self, last_dims: int, layers_dims: int) -> Head:
+        """The same logits from the last layer and n-grams, both as unit vectors.
+
+        Args:
+            last_dims: See `Embedder`.
+            layers_dims: Likewise.
+
+        Returns:
+            A head whose first `last_dims` columns are of the last layer, the rest of
+            n-grams; lower layers, which it does not weigh, have none.
+        """
+        lower = layers_dims // last_dims - 1
+        norm = 1.0 / math.sqrt(1.0 + lower * LOWER_WEIGHT**2)
+        parts = (
+            norm * self.weight[:, :last_dims],
+            NGRAMS_WEIGHT * norm * self.weight[:, layers_dims:],
+        )
+        return self._replace(weight=np.concatenate(parts, axis=1))
 
 
 class Embedder:

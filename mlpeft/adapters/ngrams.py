@@ -3,6 +3,8 @@
 Each word, with a space at both ends, has n-grams of 2 to 5 characters. One that occurs
 k times counts `1 + log k`, with a sign, in one of `DIMS` columns, both by its hash
 (Weinberger et al. 2009, arXiv 0902.2206); so nothing has to be fitted or kept.
+
+This file needs NumPy alone: an export to ONNX has a copy of it beside the model.
 """
 
 from __future__ import annotations

@@ -155,8 +155,7 @@ class TextClassifier(TextEstimator):
 
     def predict_proba(self, texts: Any) -> np.ndarray:
         """(n, labels) calibrated probabilities, in the order of `classes_`."""
-        if not hasattr(self, "adapter_"):
-            raise DataError("this TextClassifier is not fitted yet; call fit first")
+        self._check_is_fitted()
         given = [] if _is_empty(texts) else read_texts(texts)
         return self.adapter_.probabilities(given)
 
@@ -241,13 +240,7 @@ class TextClassifier(TextEstimator):
 
         It holds the embeddings of the examples, for `add_examples`, not their texts.
         """
-        if not hasattr(self, "adapter_"):
-            raise DataError("this TextClassifier is not fitted yet; call fit first")
-        settings = self.get_params() | {"start": None, "base": None}
-        described = self.label_descriptions
-        settings["label_descriptions"] = None if described is None else dict(described)
-        history = self.adapter_.history | {"settings": settings}
-        path = save(replace(self.adapter_, history=history), folder)
+        path = save(self.as_adapter(), folder)
         save_examples(self.examples_, path)
         return path
 
@@ -273,6 +266,19 @@ class TextClassifier(TextEstimator):
         found._keep(adapter)
         return found
 
+    def as_adapter(self) -> Classifier:
+        """`adapter_` with the settings of this classifier in its history.
+
+        Raises:
+            DataError: If it is not fitted yet.
+        """
+        self._check_is_fitted()
+        settings = self.get_params() | {"start": None, "base": None}
+        described = self.label_descriptions
+        settings["label_descriptions"] = None if described is None else dict(described)
+        history = self.adapter_.history | {"settings": settings}
+        return replace(self.adapter_, history=history)
+
     def _with_inner_steps(
         self, adapter: Classifier, given: TextExamples, frozen: Examples
     ) -> tuple[Classifier, Examples]:
@@ -290,6 +296,10 @@ class TextClassifier(TextEstimator):
         from mlpeft.adapters.tuning import with_inner_steps
 
         return with_inner_steps(adapter, given, frozen, steps)
+
+    def _check_is_fitted(self) -> None:
+        if not hasattr(self, "adapter_"):
+            raise DataError("this TextClassifier is not fitted yet; call fit first")
 
     def _head_settings(self) -> HeadSettings:
         """Those of the settings that the head is fitted by; raises as it does."""

@@ -60,6 +60,7 @@ def export(
         overrides=overrides or (),
         allow_modules=allow_module or (),
         int8=int8,
+        tell=typer.echo,
     )
     names = ", ".join(sorted(file.name for file in folder.iterdir()))
     typer.echo(f"Written to {folder}: {names}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,9 +10,10 @@ from typing import TYPE_CHECKING
 import mlx.core as mx
 
 from mlpeft import params
-from mlpeft.adapters.adapter import bare_model
+from mlpeft.adapters.adapter import Adapter, bare_model
 from mlpeft.adapters.start import as_adapter
-from mlpeft.adapters.store import load_adapter
+from mlpeft.adapters.store import EXAMPLES, RECORD, load_adapter, load_examples
+from mlpeft.adapters.text_classifier import TextClassifier
 from mlpeft.errors import ConfigError, DataError, ParamMismatch
 from mlpeft.exchange import (
     files,
@@ -21,6 +23,7 @@ from mlpeft.exchange import (
     onnx_export,
     sentence_transformers,
 )
+from mlpeft.exchange.last_layer_head import NOTE, with_last_layer_head
 from mlpeft.meta import state
 from mlpeft.meta.functional import get_params, set_params
 from mlpeft.meta.inner import InnerLoop
@@ -30,10 +33,10 @@ from mlpeft.training.runner import resolved
 from mlpeft.training.trained import load_trained
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable
+    from collections.abc import Callable, Container, Iterable
 
-    from mlpeft.adapters.adapter import Adapter
     from mlpeft.config import RunConfig
+    from mlpeft.heads.examples import Examples
     from mlpeft.params import ParamTree
 
 
@@ -47,6 +50,8 @@ class Format(StrEnum):
     SENTENCE_TRANSFORMERS = "sentence-transformers"
 
 
+_OF_LAST_LAYER = (Format.PEFT, Format.MERGED, Format.SENTENCE_TRANSFORMERS)
+"""Formats that can hold an encoder, but no head that sees more than its last layer."""
 _WRITERS = {
     Format.MLX_LM: mlx_lm.write,
     Format.PEFT: huggingface.write,
@@ -57,7 +62,7 @@ _WRITERS = {
 
 
 def export_adapter(
-    source: str | Path | Adapter,
+    source: str | Path | Adapter | TextClassifier,
     format_: str | Format,
     output: str | Path,
     *,
@@ -65,11 +70,12 @@ def export_adapter(
     overrides: Iterable[str] = (),
     allow_modules: Container[str] = (),
     int8: bool = False,
+    tell: Callable[[str], None] = warnings.warn,
 ) -> Path:
     """Write an adapter or the start of a run in another library's format.
 
     Args:
-        source: The folder of an adapter or of a run, or an adapter.
+        source: The folder of an adapter or of a run, an adapter, or a classifier.
         format_: "mlx-lm", "peft" (Hugging Face), "merged" (the whole model), "onnx"
             (for onnxruntime) or "sentence-transformers".
         output: The folder to write.
@@ -77,31 +83,35 @@ def export_adapter(
         overrides: `section.key=value` on top of the run's configuration.
         allow_modules: See `load_trained`.
         int8: With "onnx": whether to write a model of 8-bit weights, too.
+        tell: Called with a sentence if the format cannot hold the head of a
+            classifier, and another one was fitted to its examples.
 
     Returns:
         The folder.
 
     Raises:
-        ConfigError: If the format cannot hold the method or its base, or a package
-            that it needs is missing.
+        ConfigError: If the format cannot hold the method, its base or its head, or a
+            package that it needs is missing.
         DataError: If the adapter or the base cannot be read.
         FileNotFoundError: If the source is neither an adapter nor a run.
     """
-    if isinstance(source, (str, Path)):
-        source = _read(Path(source), config, overrides, allow_modules)
+    adapter, examples = _read(source, config, overrides, allow_modules)
     if int8 and Format(format_) is not Format.ONNX:
         raise ConfigError("int8 goes with the format onnx alone; leave it out")
     folder = Path(output)
     _check_empty(folder)
-    files.check_head(source, layers=Format(format_) is Format.ONNX)
+    if Format(format_) in _OF_LAST_LAYER:
+        adapter = with_last_layer_head(adapter, examples)
     folder.mkdir(parents=True, exist_ok=True)
     try:
         options = {"int8": True} if int8 else {}
-        _WRITERS[Format(format_)](source, folder, **options)
+        _WRITERS[Format(format_)](adapter, folder, **options)
     except ConfigError:
         if not any(folder.iterdir()):
             folder.rmdir()
         raise
+    if NOTE in adapter.history:
+        tell(f"{adapter.history[NOTE].capitalize()}.")
     return folder
 
 
@@ -143,14 +153,21 @@ def import_adapter(folder: str | Path, config: RunConfig) -> Path:
 
 
 def _read(
-    folder: Path,
+    source: str | Path | Adapter | TextClassifier,
     config: str | Path | None,
     overrides: Iterable[str],
     allow_modules: Container[str],
-) -> Adapter:
-    if (folder / "adapter.json").is_file():
-        return load_adapter(folder)
-    return as_adapter(load_trained(folder, config, overrides, allow_modules))
+) -> tuple[Adapter, Examples | None]:
+    """What to export, and the examples that it was fitted to, if they are known."""
+    if isinstance(source, TextClassifier):
+        return source.as_adapter(), source.examples_
+    if isinstance(source, Adapter):
+        return source, None
+    folder = Path(source)
+    if (folder / RECORD).is_file():
+        has_examples = (folder / EXAMPLES).is_file()
+        return load_adapter(folder), load_examples(folder) if has_examples else None
+    return as_adapter(load_trained(folder, config, overrides, allow_modules)), None
 
 
 def _check_leaves(theta: ParamTree, leaves: ParamTree, folder: Path) -> None:

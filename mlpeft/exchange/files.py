@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import mlx.core as mx
 
 from mlpeft.adapters.card import model_card
-from mlpeft.adapters.classifier import Classifier
 from mlpeft.adapters.completer import template_of
 from mlpeft.errors import ConfigError, DataError
 from mlpeft.files import parse_json_object
@@ -86,35 +85,6 @@ def prompt_option(config: RunConfig) -> str:
 def has_head(adapter: Adapter) -> bool:
     """Whether the adapter has a classification head."""
     return any(name.startswith(HEAD) for name in adapter.leaves)
-
-
-def check_head(adapter: Adapter, *, layers: bool) -> None:
-    """Check that a format can compute what the head sees.
-
-    Args:
-        adapter: To be exported.
-        layers: Whether the format holds several layers of an encoder.
-
-    Raises:
-        ConfigError: If the head sees more.
-    """
-    if not isinstance(adapter, Classifier) or not has_head(adapter):
-        return
-    embed = adapter.embed
-    columns = embed.head.weight.shape[1]
-    if columns > embed.layers_dims:
-        raise ConfigError(
-            "head: it sees character n-grams of the texts, too, and other formats have "
-            f"the encoder alone; fit the classifier again with --head "
-            f"{'layers' if layers else 'logistic'} "
-            f'(head="{"layers" if layers else "logistic"}"), and export that'
-        )
-    if columns > embed.last_dims and not layers:
-        raise ConfigError(
-            "head: it sees several layers of the encoder, and this format has the last "
-            "one alone; export with --format onnx, or fit the classifier again with "
-            '--head logistic (head="logistic")'
-        )
 
 
 def write_head(folder: Path, adapter: Adapter) -> None:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 OPSET: Final = 17
 IR_VERSION: Final = 8
 HEAD_NODE: Final = "head"
+NGRAMS_INPUT: Final = "ngrams"
 _FAR: Final = -1e9
 """Added to the scores of padding."""
 
@@ -84,12 +85,16 @@ class ClassifierGraph:
         self._leaves = leaves
         self._graph = _Graph()
 
-    def model(self, head: Head | None, *, multi_label: bool) -> ModelProto:
+    def model(
+        self, head: Head | None, *, multi_label: bool, ngrams: int = 0
+    ) -> ModelProto:
         """The model: `input_ids`, `attention_mask` -> `embeddings` and more.
 
         Args:
             head: It adds `logits` and `probabilities`; None: it has embeddings alone.
             multi_label: Whether each label has a probability of its own.
+            ngrams: Columns of the head, the last ones, that see one more input,
+                `ngrams`.
         """
         g = self._graph
         present = g("Cast", "attention_mask", to=TensorProto.FLOAT)
@@ -112,26 +117,32 @@ class ClassifierGraph:
         outputs = {"embeddings": size}
         if head is not None:
             weight = g.weight("head.weight", head.scale * head.weight.T)
-            logits = g("MatMul", "embeddings", weight, name=HEAD_NODE)
+            seen = "embeddings"
+            if ngrams:
+                seen = g("Concat", seen, NGRAMS_INPUT, axis=1)
+            logits = g("MatMul", seen, weight, name=HEAD_NODE)
             g("Add", logits, g.weight("head.bias", head.bias), name="logits")
             if multi_label:
                 g("Sigmoid", "logits", name="probabilities")
             else:
                 g("Softmax", "logits", name="probabilities", axis=-1)
             outputs |= dict.fromkeys(("logits", "probabilities"), len(head.bias))
-        return self._finished(outputs)
+        return self._finished(outputs, ngrams)
 
-    def _finished(self, outputs: Mapping[str, int]) -> ModelProto:
+    def _finished(self, outputs: Mapping[str, int], ngrams: int) -> ModelProto:
         def value(name: str, kind: int, *shape: Any) -> Any:
             return helper.make_tensor_value_info(name, kind, list(shape))
 
+        inputs = [
+            value(name, TensorProto.INT64, "batch", "tokens")
+            for name in ("input_ids", "attention_mask")
+        ]
+        if ngrams:
+            inputs.append(value(NGRAMS_INPUT, TensorProto.FLOAT, "batch", ngrams))
         graph = helper.make_graph(
             self._graph.nodes,
             "sentence_classifier",
-            [
-                value(name, TensorProto.INT64, "batch", "tokens")
-                for name in ("input_ids", "attention_mask")
-            ],
+            inputs,
             [
                 value(name, TensorProto.FLOAT, "batch", size)
                 for name, size in outputs.items()

@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from mlpeft.adapters.ngrams import ngrams
 from mlpeft.adapters.start import as_adapter
 from mlpeft.adapters.text_classifier import TextClassifier
 from mlpeft.cli import app
 from mlpeft.errors import ConfigError
 from mlpeft.exchange.export import export_adapter
+from mlpeft.heads.linear import narrowed
 from mlpeft.training.trained import load_trained
 from tests.adapters.runs import EXAMPLES, write_base, write_run
 from tests.exchange.test_export import adapted, language_start, moved
@@ -37,13 +39,17 @@ def run(folder, texts, name="model.onnx"):
         "input_ids": np.array([one.ids for one in encoded]),
         "attention_mask": np.array([one.attention_mask for one in encoded]),
     }
+    if settings["ngrams"]:
+        inputs["ngrams"] = ngrams(texts)
     names = [output.name for output in session.get_outputs()]
     return dict(zip(names, session.run(names, inputs), strict=True))
 
 
 def check(adapter, folder, texts=TEXTS, atol=1e-5):
     found = run(folder, texts)
-    np.testing.assert_allclose(found["embeddings"], adapter.embed(texts), atol=atol)
+    # Embeddings hold no n-grams: they are of the encoder.
+    expected = narrowed(adapter.embed(texts), found["embeddings"].shape[1])
+    np.testing.assert_allclose(found["embeddings"], expected, atol=atol)
     np.testing.assert_allclose(
         found["probabilities"], adapter.probabilities(texts), atol=atol
     )
@@ -72,7 +78,7 @@ def test_an_adapted_encoder_is_merged_into_the_graph(tmp_path, sections):
     check(adapter, export_adapter(adapter, "onnx", tmp_path / "onnx"))
 
 
-@pytest.mark.parametrize("head", ["logistic", "layers"])
+@pytest.mark.parametrize("head", ["logistic", "ngrams", "layers"])
 @pytest.mark.parametrize("pooling", ["cls_token", "mean_tokens"])
 def test_tokens_and_layers_are_pooled_as_the_head_sees_them(tmp_path, pooling, head):
     base = write_base(tmp_path / "base")
@@ -103,11 +109,12 @@ def test_a_start_has_embeddings_alone(tmp_path):
     np.testing.assert_allclose(np.linalg.norm(found["embeddings"], axis=1), 1.0, 1e-5)
 
 
-def test_eight_bits_give_a_model_of_much_the_same_embeddings(tmp_path):
+@pytest.mark.parametrize("head", ["ngrams", "layers"])
+def test_eight_bits_give_a_model_of_much_the_same_embeddings(tmp_path, head):
     clf = TextClassifier.fit(
         *map(list, zip(*EXAMPLES, strict=True)),
         base=write_base(tmp_path / "base"),
-        head="layers",
+        head=head,
         none_label="other",
         reject_below=0.4,
     )
@@ -116,7 +123,8 @@ def test_eight_bits_give_a_model_of_much_the_same_embeddings(tmp_path):
     done = CliRunner().invoke(app, [*words, "--output", str(tmp_path / "onnx")])
     assert done.exit_code == 0, done.output
     found = run(tmp_path / "onnx", TEXTS, "model_int8.onnx")
-    cosines = (found["embeddings"] * clf.adapter_.embed(TEXTS)).sum(axis=1)
+    expected = narrowed(clf.adapter_.embed(TEXTS), found["embeddings"].shape[1])
+    cosines = (found["embeddings"] * expected).sum(axis=1)
     assert cosines.min() > 0.9
     settings = json.loads((tmp_path / "onnx" / "labels.json").read_text())
     assert (settings["none_label"], settings["reject_below"]) == ("other", 0.4)
@@ -150,12 +158,13 @@ def test_what_a_graph_cannot_hold_is_told(tmp_path):
 
 
 @pytest.mark.data
-def test_the_real_encoder_agrees_on_texts_of_every_length(tmp_path, minilm):
+@pytest.mark.parametrize("head", ["layers", "ngrams"])
+def test_the_real_encoder_agrees_on_texts_of_every_length(tmp_path, minilm, head):
     clf = TextClassifier.fit(
         ["where is my parcel", "I want my money back"],
         ["a", "b"],
         base=minilm,
-        head="layers",
+        head=head,
     )
     folder = export_adapter(clf.adapter_, "onnx", tmp_path / "onnx")
     texts = ["ok", "is it on its way?", "my card was declined " * 30, "¿dónde está?"]

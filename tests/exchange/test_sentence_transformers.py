@@ -63,25 +63,6 @@ def test_a_projection_has_no_place_in_it(tmp_path):
         export_adapter(adapter, "sentence-transformers", tmp_path / "st")
 
 
-@pytest.mark.parametrize("format_", ["sentence-transformers", "onnx", "peft"])
-def test_a_head_that_sees_ngrams_goes_nowhere(tmp_path, format_):
-    texts, labels = map(list, zip(*EXAMPLES, strict=True))
-    clf = TextClassifier.fit(texts, labels, start=write_run(tmp_path), head="ngrams")
-    instead = "layers" if format_ == "onnx" else "logistic"
-    with pytest.raises(ConfigError, match=f"n-grams .* --head {instead}"):
-        export_adapter(clf.adapter_, format_, tmp_path / "st")
-    assert not (tmp_path / "st").exists()
-
-
-@pytest.mark.parametrize("format_", ["sentence-transformers", "merged", "peft"])
-def test_a_head_that_sees_several_layers_has_no_place_in_it(tmp_path, format_):
-    texts, labels = map(list, zip(*EXAMPLES, strict=True))
-    clf = TextClassifier.fit(texts, labels, start=write_run(tmp_path), head="layers")
-    with pytest.raises(ConfigError, match=r"--format onnx, or .* --head logistic"):
-        export_adapter(clf.adapter_, format_, tmp_path / "st")
-    assert not (tmp_path / "st").exists()
-
-
 @pytest.mark.parametrize("pooling", ["mean", "cls"])
 def test_the_library_computes_the_same_by_the_code_of_the_card(tmp_path, pooling):
     python = os.environ.get("MLPEFT_ST_PYTHON")
