@@ -32,6 +32,7 @@ def main() -> None:
     """Score what is not there yet, and print all that is."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--start", default="none")
+    parser.add_argument("--base", help="an encoder; the start's own if left out")
     parser.add_argument("--head", default="auto")
     parser.add_argument("--out", type=Path, default=Path("results/hint3"))
     args = parser.parse_args()
@@ -40,10 +41,16 @@ def main() -> None:
     print("| --- | --- | --- | --- | --- |")
     for bot in BOTS:
         for part in PARTS:
-            name = f"{bot}-{part}-{Path(args.start).name}-{args.head}.json"
-            file = args.out / name
+            encoder = "-".join(Path(x).name for x in (args.start, args.base) if x)
+            file = args.out / f"{bot}-{part}-{encoder}-{args.head}.json"
             if not file.is_file():
-                file.write_text(json.dumps(score(bot, part, args.start, args.head)))
+                fitted = TextClassifier(
+                    start=args.start,
+                    base=args.base,
+                    head=args.head,
+                    reject_below="auto",
+                )
+                file.write_text(json.dumps(score(bot, part, fitted)))
             row = json.loads(file.read_text())
             print(
                 f"| {bot}, {part} | {100 * row['in_scope']:.1f} | {row['mcc']:.3f} "
@@ -53,13 +60,11 @@ def main() -> None:
             )
 
 
-def score(bot: str, part: str, start: str, head: str) -> dict[str, object]:
+def score(bot: str, part: str, fitted: TextClassifier) -> dict[str, object]:
     """Fit to a training file and score the bot's test."""
     texts, labels = read(f"{bot}_{part}")
     began = time.process_time()
-    fitted = TextClassifier(start=start, head=head, reject_below="auto").fit(
-        texts, labels
-    )
+    fitted.fit(texts, labels)
     seconds = time.process_time() - began
     queries, truth = read(f"{bot}_test")
     began = time.process_time()

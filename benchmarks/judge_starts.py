@@ -4,9 +4,10 @@ Texts are the training texts of Banking77; labels are the intents that the last 
 the command line held out: if it was trained on both data sets, no start knows them. A
 task has all of them. A head is fitted to some texts of each, and to the names, as
 `TextClassifier` does it, and scored on other texts. Starts see the same tasks, so that
-differences to the base as it is are paired.
+differences to the base as it is are paired. A start that ships is of both data sets.
 
     python -m benchmarks.judge_starts results/starts/*/intents
+    python -m benchmarks.judge_starts intents
 """
 
 from __future__ import annotations
@@ -16,12 +17,13 @@ import json
 from pathlib import Path
 
 from benchmarks.embedded import DIMS
+from benchmarks.make_start import DATA_SETS, SPLITS, write_texts
 from mlpeft import Classifier
 
 # isort: split
 import numpy as np
 
-from mlpeft.adapters.starts import find_start
+from mlpeft.adapters.starts import find_start, starts
 from mlpeft.datasets.intents import intent_files
 from mlpeft.datasets.rows import read_rows
 from mlpeft.heads.auto import fit_head
@@ -56,9 +58,13 @@ def main() -> None:
         print(f"| {start} | {' | '.join(cells)} |", flush=True)
 
 
-def held_out(run: Path) -> dict[str, list[str]]:
-    """Training texts of Banking77 by intent, of those that a run held out."""
-    splits = json.loads((run.parent / "splits.json").read_text())["splits"]["all"]
+def held_out(start: Path) -> dict[str, list[str]]:
+    """Training texts of Banking77 by intent, of those that a start's run held out."""
+    folder = start.parent
+    if str(start) in starts():
+        folder = Path("results/starts") / "-".join(DATA_SETS)
+        write_texts(folder, list(DATA_SETS))
+    splits = json.loads((folder / SPLITS).read_text())["splits"]["all"]
     names = set(splits["valid"]) | set(splits["test"])
     texts: dict[str, list[str]] = {}
     for row in read_rows(intent_files("banking77").utterances):
