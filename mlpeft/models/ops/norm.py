@@ -74,7 +74,7 @@ def _gradients(
     """
     # The forward pass has the same terms: mx.compile computes them once.
     centred, inverse = _standardise(x)
-    scale = 1.0 / len(x)
+    scale = _share(x)
     dbeta = mx.sum(dy, axis=0, keepdims=True)
     dgamma = mx.sum(dy * centred, axis=0, keepdims=True) * inverse
     slope = inverse * dgamma * scale
@@ -84,10 +84,20 @@ def _gradients(
 
 def _standardise(x: mx.array) -> tuple[mx.array, mx.array]:
     """`x - mean` and `1 / sqrt(var + eps)` of each column of (M, c)."""
-    scale = 1.0 / len(x)
+    scale = _share(x)
     centred = x - mx.sum(x, axis=0, keepdims=True) * scale
     variance = mx.sum(mx.square(centred), axis=0, keepdims=True) * scale
     return centred, mx.rsqrt(variance + EPS)
+
+
+def _share(x: mx.array) -> mx.array:
+    """`1 / M` of (M, c).
+
+    A slice of an array: as a number it would be a part of the compiled kernel, and each
+    number of examples would have one of its own, which is never unloaded.
+    """
+    share: mx.array = mx.array([1.0 / len(x)] * 2, x.dtype)[0]
+    return share
 
 
 _BATCH_NORM = differentiable(_batch_norm, _batch_norm_vjp)

@@ -217,12 +217,37 @@ def test_a_linear_layer_takes_inputs_of_more_axes():
     np.testing.assert_allclose(layer(x), expected, rtol=1e-5, atol=1e-5)
 
 
-def test_the_kernel_of_a_gradient_serves_any_number_of_examples():
-    """MLX writes single numbers into compiled kernels and never unloads these."""
+def _gradient_of_cross_entropy():
     module = importlib.import_module("mlpeft.models.ops.cross_entropy")
     gradient = module._gradient.__wrapped__
-    arguments = random(7, 3), mx.arange(7) % 3, mx.array(1.0)
-    graph = trace(lambda *arrays: (gradient(*arrays),), *arguments)
+    return lambda *arrays: (gradient(*arrays),), (
+        random(7, 3),
+        mx.arange(7) % 3,
+        mx.array(1.0),
+    )
+
+
+def _batch_norm():
+    module = importlib.import_module("mlpeft.models.ops.norm")
+    return lambda *arrays: (module._batch_norm(*arrays),), (
+        random(7, 3),
+        random(3),
+        random(3),
+    )
+
+
+def _gradient_of_batch_norm():
+    module = importlib.import_module("mlpeft.models.ops.norm")
+    return module._gradients, (random(7, 3), random(3), random(7, 3))
+
+
+@pytest.mark.parametrize(
+    "made", [_gradient_of_cross_entropy, _batch_norm, _gradient_of_batch_norm]
+)
+def test_the_kernels_of_an_operation_serve_any_number_of_examples(made):
+    """MLX writes single numbers into compiled kernels and never unloads these."""
+    function, arguments = made()
+    graph = trace(function, *arguments)
     numbers = [array.item() for array in graph.constants.values() if array.size == 1]
     assert all(number != pytest.approx(1 / 7) for number in numbers)
     assert any(array == pytest.approx(1 / 7) for array in graph.constants.values())
