@@ -34,6 +34,7 @@ from mlpeft.platform.machine import (
     describe_machine,
     keep_freed_memory,
     peak_memory_bytes,
+    share_freed_memory,
     total_memory_bytes,
 )
 from mlpeft.platform.process import wait_for_thread_end
@@ -63,6 +64,7 @@ __all__ = [
     "prepare",
     "private_compile_cache",
     "set_blas_threads",
+    "share_freed_memory",
     "total_memory_bytes",
     "wait_for_thread_end",
     "wakefulness",

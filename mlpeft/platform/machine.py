@@ -147,6 +147,7 @@ def best_base_dtype() -> BaseChoice:
 _TRIM_THRESHOLD: Final = -1
 _TOP_PAD: Final = -2
 _MMAP_THRESHOLD: Final = -3
+_ARENA_MAX: Final = -8
 
 KEPT_BYTES: Final = 256 * 2**20
 """Freed memory that is not returned to the system."""
@@ -161,17 +162,35 @@ def keep_freed_memory() -> bool:
     Returns:
         Whether it does: False on macOS and with other C libraries.
     """
+    return _set(
+        {
+            _TRIM_THRESHOLD: KEPT_BYTES,
+            _TOP_PAD: _PAD_BYTES,
+            _MMAP_THRESHOLD: _LARGEST_MMAP_THRESHOLD,
+        }
+    )
+
+
+def share_freed_memory() -> bool:
+    """Make glibc keep freed memory in one place for all threads; call it before them.
+
+    Else each of gRPC's threads has a place of its own, and what one has freed no other
+    can use: 159 MiB in a coordinator of 8 workers and 100 MB, in place of 76.
+
+    Returns:
+        Whether it does: False on macOS and with other C libraries.
+    """
+    return _set({_ARENA_MAX: 1})
+
+
+def _set(settings: dict[int, int]) -> bool:
+    """Set parameters of glibc's allocator; whether that could be done."""
     if not sys.platform.startswith("linux"):
         return False
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is None:
-        return False
-    settings = {
-        _TRIM_THRESHOLD: KEPT_BYTES,
-        _TOP_PAD: _PAD_BYTES,
-        _MMAP_THRESHOLD: _LARGEST_MMAP_THRESHOLD,
-    }
-    return all(mallopt(name, value) == 1 for name, value in settings.items())
+    return mallopt is not None and all(
+        mallopt(name, value) == 1 for name, value in settings.items()
+    )
 
 
 def cache_folder() -> Path:

@@ -15,6 +15,7 @@ from concurrent.futures import Future, wait
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from mlpeft.errors import MlpeftError
+from mlpeft.platform import share_freed_memory
 from mlpeft.runtime.coordinator.advertisement import (
     Advertisement,
     advice,
@@ -131,6 +132,7 @@ class Runtime:
         Raises:
             MlpeftError: If the address cannot be had.
         """
+        share_freed_memory()
         self._thread.start()
         try:
             address = self._call(self._start(host, port, local_workers, processes))
