@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import mlx.core as mx
@@ -96,8 +97,13 @@ def _share(x: mx.array) -> mx.array:
     A slice of an array: as a number it would be a part of the compiled kernel, and each
     number of examples would have one of its own, which is never unloaded.
     """
-    share: mx.array = mx.array([1.0 / len(x)] * 2, x.dtype)[0]
-    return share
+    return _shares(len(x), x.dtype)[0]
+
+
+@lru_cache(64)
+def _shares(many: int, dtype: mx.Dtype) -> mx.array:
+    """Twice `1 / many`; one array, or mx.compile would not see that terms are equal."""
+    return mx.array([1.0 / many] * 2, dtype)
 
 
 _BATCH_NORM = differentiable(_batch_norm, _batch_norm_vjp)
