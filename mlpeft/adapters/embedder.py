@@ -12,7 +12,6 @@ import numpy as np
 
 from mlpeft.adapters.adapter import max_tokens
 from mlpeft.adapters.ngrams import ngrams
-from mlpeft.heads.linear import narrowed
 from mlpeft.models.pretrained.encoder import unit
 from mlpeft.models.pretrained.layer_pooling import LOWER_WEIGHT
 from mlpeft.models.pretrained.source import model_file
@@ -116,7 +115,11 @@ class Embedder:
             progress: Called with the number of texts done.
         """
         dims = self.head.weight.shape[1] or self.last_dims
-        return narrowed(self.features(texts, progress), dims)
+        if dims > self.layers_dims:
+            return self.features(texts, progress)
+        model = self._model
+        run = model.embed if dims == self.last_dims else model.embed_layers
+        return self._vectors(texts, progress, run, dims)
 
     def features(
         self, texts: Sequence[str], progress: Callable[[int], None] = lambda _: None
@@ -126,14 +129,20 @@ class Embedder:
         The first `last_dims` columns are of the encoder's last layer, the first
         `layers_dims` of several, the rest of character n-grams.
         """
-        vectors = self._of_layers(texts, progress)
+        run, dims = self._model.embed_layers, self.layers_dims
+        vectors = self._vectors(texts, progress, run, dims)
         last = np.linalg.norm(vectors[:, : self.last_dims], axis=1, keepdims=True)
         return np.concatenate([vectors, NGRAMS_WEIGHT * last * ngrams(texts)], axis=1)
 
-    def _of_layers(
-        self, texts: Sequence[str], progress: Callable[[int], None]
+    def _vectors(
+        self,
+        texts: Sequence[str],
+        progress: Callable[[int], None],
+        run: Callable[[mx.array], mx.array],
+        dims: int,
     ) -> np.ndarray:
-        vectors = np.empty((len(texts), self.layers_dims), np.float32)
+        """(n, dims) of texts, by a method of the model that takes token ids."""
+        vectors = np.empty((len(texts), dims), np.float32)
         if not len(texts):
             return vectors
         tokens = self._tokenise(texts)
@@ -147,7 +156,7 @@ class Embedder:
             fits = longest * np.arange(1, len(rows) + 1) <= BATCH_TOKENS
             rows = rows[: max(int(fits.sum()), 1)]
             batch = tokens.rows[rows, : int(tokens.lengths[rows].max())]
-            vectors[rows] = np.asarray(self._model.embed_layers(mx.array(batch)))
+            vectors[rows] = np.asarray(run(mx.array(batch)))
             done += len(rows)
             progress(done)
         return vectors

@@ -290,6 +290,7 @@ class SentenceEncoder(nn.Module):
         for layer in self.layers:
             layer.activate = gelu_forward
             layer.attention.forward_only = True
+            lay_out_for_products(layer)
 
     def prepare(self, tokens: np.ndarray) -> Prepared | None:
         """Compute once, outside the inner loop, what inner steps do not change.
@@ -348,6 +349,20 @@ class SentenceEncoder(nn.Module):
             if tree_flatten(layer.trainable_parameters()):
                 return number
         return len(self.layers)
+
+
+def lay_out_for_products(layer: nn.Module) -> None:
+    """Store the weights of linear layers as the products of a few tokens read them.
+
+    `x W^T` of one short text takes BLAS as long as reading W, which is a quarter faster
+    where W^T is contiguous. Shapes and values stay; a further call changes nothing.
+    """
+    for _, module in layer.named_modules():
+        if type(module) is nn.Linear:
+            module.weight = mx.contiguous(module.weight.T).T
+    mx.eval(
+        layer.parameters()
+    )  # layer by layer, so that no second encoder is in memory
 
 
 def unit(x: mx.array) -> mx.array:

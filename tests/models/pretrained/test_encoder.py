@@ -7,6 +7,7 @@ from pathlib import Path
 import mlx.core as mx
 import numpy as np
 import pytest
+from mlx.utils import tree_flatten
 from safetensors.numpy import save_file
 
 from mlpeft.errors import DataError, ShapeError
@@ -130,8 +131,21 @@ def test_without_gradients_vectors_are_the_same(tmp_path):
     encoder = read_encoder(str(tiny.write(tmp_path)))
     tokens = mx.array([[2, 3, 4, 5], [2, 6, 0, 0]], mx.int32)
     slow = np.array(encoder(tokens))
+    leaves = dict(tree_flatten(encoder.parameters()))
+    kept = {name: np.array(leaf) for name, leaf in leaves.items()}
     encoder.without_gradients()
     np.testing.assert_allclose(np.array(encoder(tokens)), slow, atol=1e-5)
+    for name, leaf in tree_flatten(encoder.parameters()):
+        np.testing.assert_array_equal(np.array(leaf), kept[name], err_msg=name)
+
+
+def test_without_gradients_the_columns_of_weights_are_contiguous(tmp_path):
+    encoder = read_encoder(str(tiny.write(tmp_path)))
+    encoder.without_gradients()
+    layer = encoder.layers[0]
+    for linear in (layer.attention.query, layer.intermediate, layer.output):
+        strides = np.asarray(linear.weight).strides
+        assert strides[0] == 4 < strides[1]
 
 
 def test_layers_are_those_of_encoders_that_end_there(tmp_path):
