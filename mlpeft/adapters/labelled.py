@@ -120,8 +120,7 @@ def _label(place: str, values: Any, column: str) -> Any:
         raise DataError(f"{place}: labels is {several!r}, expected a list of labels")
     if values.get(column) in (None, ""):
         raise DataError(
-            f"{place}: no label in column {column!r}; its columns are "
-            f"{', '.join(map(str, values)) or 'none'}"
+            f"{place}: no label in column {column!r}; {_columns(values, column)}"
         )
     return values[column]
 
@@ -134,10 +133,22 @@ def text_of(place: str, values: Any, column: str = TEXT) -> str:
     """
     value = values.get(column) if isinstance(values, dict) else None
     if not isinstance(value, str) or not value.strip():
-        names = ", ".join(map(str, values)) if isinstance(values, dict) else "none"
-        raise DataError(f"{place}: no text in column {column!r}; it has {names}")
+        columns = _columns(values if isinstance(values, dict) else {}, column)
+        raise DataError(f"{place}: no text in column {column!r}; {columns}")
     check_text(place, value)
     return value
+
+
+def _columns(values: dict[Any, Any], column: str) -> str:
+    """The columns of a row, and what to do if it lacks one."""
+    if column in values:
+        return "fill it in, or leave the row out"
+    names = [str(name) for name in values]
+    shown = ", ".join(name if len(name) <= 40 else f"{name[:40]}..." for name in names)
+    return (
+        f"its columns are {shown or 'none'}; rename one (the first line of a table "
+        "names them), or give its name with --text-column or --label-column"
+    )
 
 
 def _is_file(texts: Any) -> bool:

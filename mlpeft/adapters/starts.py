@@ -69,8 +69,8 @@ def find_start(
     folder = Path(start)
     if not folder.exists():
         raise ConfigError(
-            f"start: there is no start {str(start)!r}; "
-            f"{nearest(str(start), (*starts(), FROZEN))}, or the folder of a run"
+            f"start: there is no start {str(start)!r}, nor a run's folder; "
+            f"{nearest(str(start), (*starts(), FROZEN))}"
         )
     if (folder / RECORD).is_file():
         return load_adapter(folder, weights)

@@ -48,8 +48,14 @@ if TYPE_CHECKING:
 
 
 def save(adapter: Adapter, folder: str | Path) -> Path:
-    """Write an adapter's folder, replacing files of these names."""
+    """Write an adapter's folder, replacing files of these names.
+
+    Raises:
+        DataError: If a file is in its place.
+    """
     folder = Path(folder)
+    if folder.exists() and not folder.is_dir():
+        raise DataError(f"{folder.absolute()} is a file; give a folder to write")
     folder.mkdir(parents=True, exist_ok=True)
     save_file(adapter.leaves, folder / LEAVES)
     record = {
@@ -143,14 +149,23 @@ def load_examples(folder: Path) -> Examples:
         raise DataError(f"{folder / EXAMPLES} cannot be read: {error}") from error
 
 
+def check_is_adapter(folder: Path) -> None:
+    """Check that a folder is an adapter's.
+
+    Raises:
+        FileNotFoundError: If it is not.
+    """
+    if not (folder / RECORD).is_file():
+        raise FileNotFoundError(
+            f"no adapter in {folder.absolute()}; give the folder that "
+            "`mlpeft adapt --output` wrote"
+        )
+
+
 def _read_record(file: Path) -> Mapping[str, Any]:
+    check_is_adapter(file.parent)
     try:
         record = parse_json(file.read_bytes())
-    except FileNotFoundError as error:
-        raise FileNotFoundError(
-            f"no adapter in {file.parent.absolute()}; give the folder that "
-            "`mlpeft adapt --output` wrote"
-        ) from error
     except (OSError, ValueError) as error:
         raise DataError(f"{file} cannot be read: {error}") from error
     if not isinstance(record, dict) or record.get("format") != FORMAT:

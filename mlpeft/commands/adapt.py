@@ -101,6 +101,12 @@ def adapt(
             show_default="as the run's evaluation; with --start none",
         ),
     ] = None,
+    text_column: Annotated[
+        str, typer.Option(help="With --start: the column, or key, of the texts.")
+    ] = "text",
+    label_column: Annotated[
+        str, typer.Option(help="With --start: the column, or key, of the labels.")
+    ] = "label",
     label_names: Annotated[
         bool | None,
         typer.Option(
@@ -140,13 +146,15 @@ def adapt(
             "label_descriptions": _descriptions(descriptions),
             "inner_steps": _steps(steps, auto=True) or 0,
         }
-        _fit(settings, support, unlabelled, output, json_output)
+        columns = (text_column, label_column)
+        _fit(settings, support, columns, unlabelled, output, json_output)
         return
     with_start = (base, unlabelled, reject_below, descriptions, class_weight)
-    if any(value is not None for value in with_start) or head != "auto":
+    usual = (head, text_column, label_column) == ("auto", "text", "label")
+    if any(value is not None for value in with_start) or not usual:
         raise typer.BadParameter(
-            "--base, --head, --reject-below, --unlabelled, --descriptions and "
-            "--class-weight go with --start",
+            "--base, --head, --reject-below, --unlabelled, --descriptions, "
+            "--class-weight, --text-column and --label-column go with --start",
             param_hint="--checkpoint",
         )
     from mlpeft.adapters.adapt import adapt as learn
@@ -187,15 +195,21 @@ def adapt(
 def _fit(
     settings: dict[str, Any],
     support: Path,
+    columns: tuple[str, str],
     unlabelled: Path | None,
     output: Path,
     json_output: bool,
 ) -> None:
     """Fit a head to the examples of a file, and say what became of it."""
+    from mlpeft.adapters.doubts import doubts
+    from mlpeft.adapters.labelled import read_examples
     from mlpeft.adapters.text_classifier import TextClassifier
 
     began = time.perf_counter()
-    fitted = TextClassifier(**settings).fit(support, unlabelled=unlabelled)
+    text, label = columns
+    texts, rows, several = read_examples(support, text_column=text, label_column=label)
+    given = rows if several else [row[0] for row in rows]
+    fitted = TextClassifier(**settings).fit(texts, given, unlabelled=unlabelled)
     fitted.save(output)
     seconds = time.perf_counter() - began
     history = fitted.adapter_.history
@@ -209,6 +223,7 @@ def _fit(
             "held_out_accuracy": fitted.held_out_accuracy_,
             "reject_below": fitted.reject_below_,
             "none_label": fitted.adapter_.none_label,
+            "doubts": doubts(texts, rows),
             "seconds": round(seconds, 3),
         }
         typer.echo(json.dumps(record))
@@ -227,6 +242,8 @@ def _fit(
             for kind, share in fitted.held_out_accuracy_.items()
         )
         typer.echo(f"Right on examples that were held out: {', '.join(shares)}")
+    for doubt in doubts(texts, rows):
+        typer.echo(f"Is this meant? {doubt}")
     if none is not None:
         typer.echo(f"A text that is unlike all of them is labelled {none!r}")
     elif settings["reject_below"] == "auto":

@@ -39,6 +39,7 @@ def export(
     allow_module: AllowModule = None,
 ) -> None:
     """Write an adapter, or a run's start, for other tools, with a model card."""
+    from mlpeft.adapters.store import check_is_adapter
     from mlpeft.exchange.export import Format, export_adapter
 
     if format_ not in set(Format):
@@ -51,6 +52,8 @@ def export(
         )
     if int8 and format_ != Format.ONNX:
         raise typer.BadParameter("it goes with --format onnx", param_hint="--int8")
+    if adapter is not None:
+        check_is_adapter(adapter)
     source = checkpoint or adapter or Path()
     folder = export_adapter(
         source,

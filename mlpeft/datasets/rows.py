@@ -107,7 +107,7 @@ def _check_encoding(path: Path, file: IO[str]) -> Iterator[str]:
             if binary:
                 raise DataError(
                     f"{path}, line {number}: not a text file in UTF-8; save it with "
-                    "this encoding"
+                    "this encoding, which spreadsheets call CSV UTF-8"
                 )
         yield line
 

@@ -84,6 +84,12 @@ def write(adapter: Adapter, folder: Path) -> None:
         ConfigError: If the format cannot hold the method or one of its leaves.
     """
     section = adapter.config.peft
+    if section.method == "head" and files.has_head(adapter):
+        raise ConfigError(
+            "peft.method: the base is as it was, and only a head was fitted to it, so "
+            "there is no adapter for Hugging Face PEFT; export with --format merged, "
+            "onnx or sentence-transformers"
+        )
     method = METHODS.get(section.method)
     if method is None or method.hf_type is None:
         raise ConfigError(

@@ -251,3 +251,12 @@ def test_inner_steps_are_left_out_where_they_do_not_pay(base, monkeypatch):
     slow = TextClassifier(base=base, inner_steps="auto").fit(TEXTS, LABELS)
     assert slow.adapter_.history["steps"] == 0
     assert "would take" in slow.adapter_.history["tuning"]
+
+
+def test_a_file_in_the_place_of_the_folder_is_told_and_kept(tmp_path):
+    texts, labels = map(list, zip(*EXAMPLES, strict=True))
+    clf = TextClassifier.fit(texts, labels, start=write_run(tmp_path))
+    (tmp_path / "data.csv").write_text("text,label")
+    with pytest.raises(DataError, match=r"data\.csv is a file; give a folder"):
+        clf.save(tmp_path / "data.csv")
+    assert (tmp_path / "data.csv").read_text() == "text,label"

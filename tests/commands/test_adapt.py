@@ -94,3 +94,37 @@ def test_labels_are_described_and_weighed(tmp_path):
     result = CliRunner().invoke(app, [*words, "--class-weight", "even"])
     assert result.exit_code != 0
     assert "class_weight" in str(result.exception)
+
+
+def test_columns_of_other_names_are_read_and_slips_are_told(tmp_path):
+    support = tmp_path / "support.csv"
+    rows = [f"{text},{label}" for text, label in [*EXAMPLES, ("my money", "Refund")]]
+    support.write_text("\n".join(["utterance,intent", *rows]))
+    base = str(write_base(tmp_path / "base"))
+    words = ["adapt", "--start", "none", "--base", base, "--support", str(support)]
+    words += ["--output", str(tmp_path / "adapter")]
+    refused = CliRunner().invoke(app, words)
+    assert "its columns are utterance, intent" in str(refused.exception)
+    assert "--text-column or --label-column" in str(refused.exception)
+    words += ["--text-column", "utterance", "--label-column", "intent"]
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 0, result.output
+    assert "Learned 3 labels from 5 examples" in result.output
+    assert "Is this meant? the labels 'Refund' and 'refund' differ" in result.output
+    assert "'my money' with 'Refund' and 'refund'" in result.output
+
+
+def test_columns_go_with_a_start(tmp_path):
+    words = ["adapt", "--checkpoint", "x", "--support", "y", "--output", "z"]
+    result = CliRunner().invoke(app, [*words, "--label-column", "intent"])
+    assert result.exit_code == 2
+    assert "go with --start" in " ".join(result.output.replace("│", " ").split())
+
+
+def test_a_table_without_names_of_columns_shows_the_beginning_of_its_cells(tmp_path):
+    support = tmp_path / "support.csv"
+    support.write_text(f"{'where is my parcel ' * 20},delivery\nmy money,refund\n")
+    words = ["adapt", "--start", "none", "--support", str(support), "--output", "z"]
+    message = str(CliRunner().invoke(app, words).exception)
+    assert "the first line of a table names them" in message
+    assert len(message) < 300 + len(str(support))

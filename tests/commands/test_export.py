@@ -50,3 +50,13 @@ def test_what_cannot_be_asked_for_is_told(tmp_path, words, told):
     result = invoke(["export", *words, "--output", str(tmp_path / "out")])
     assert result.exit_code == 2
     assert told in " ".join(result.output.replace("│", " ").split())
+
+
+def test_a_folder_that_is_no_adapter_is_told(tmp_path):
+    (tmp_path / "file.csv").write_text("text,label")
+    for name in ("nowhere", "file.csv"):
+        words = ["export", "--adapter", str(tmp_path / name), "--format", "onnx"]
+        result = invoke([*words, "--output", str(tmp_path / "out")])
+        assert f"no adapter in {tmp_path / name}" in str(result.exception)
+        result = invoke(["predict", "--adapter", str(tmp_path / name), "a text"])
+        assert f"no adapter in {tmp_path / name}" in str(result.exception)

@@ -164,3 +164,9 @@ def test_too_few_examples_tell_nothing_of_the_cost(tmp_path, run):
     clf = TextClassifier.fit(texts, labels, start=run, head="ngrams", label_names=False)
     with pytest.warns(UserWarning, match="too few to tell what that costs"):
         export_adapter(clf, "merged", tmp_path / "out")
+
+
+def test_a_head_on_a_base_as_it_was_is_no_adapter_for_peft(tmp_path):
+    clf = fit("none", "logistic", base=write_base(tmp_path / "base"))
+    with pytest.raises(ConfigError, match=r"only a head was fitted .* --format merged"):
+        export_adapter(clf, "peft", tmp_path / "out")
