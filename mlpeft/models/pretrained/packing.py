@@ -2,8 +2,8 @@
 
 Padded to the longest sentence of an episode, two of three tokens are padding. Packed,
 several short sentences share a row, each attending only to itself, and padding is left
-at the end of rows only. The number of rows is the only size that differs between
-episodes, so compiled code is reused.
+at the end of rows only. Few sentences share one row that is about as long as they are.
+Sizes differ little between episodes, so compiled code is reused.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 ROW = 64
 """Tokens per row; a multiple of it if a sentence is longer."""
+STEP = 8
+"""Of the length of a single row, which has the tokens of two at most."""
 LIMIT_BYTES = 512 << 20
 """Of cached hidden states; a sentence of 16 tokens and 384 dims takes 24 KiB."""
 
@@ -49,7 +51,7 @@ def pack(sentences: Sequence[Hidden], pooling: Pooling = "mean") -> Prepared:
         pool: (n, rows width) float32: `pool @ tokens` is each sentence's vector.
     """
     lengths = [len(sentence) for sentence in sentences]
-    width = -(-max(lengths) // ROW) * ROW
+    width = _width(lengths)
     free: list[int] = []
     positions: list[tuple[int, int]] = [(0, 0)] * len(sentences)
     for number in sorted(range(len(sentences)), key=lambda i: (-lengths[i], i)):
@@ -72,6 +74,13 @@ def pack(sentences: Sequence[Hidden], pooling: Pooling = "mean") -> Prepared:
             pool[number, row, start:end] = 1.0 / lengths[number]
     flat = pool.reshape(count, rows * width)
     return {"hidden": hidden, "segment": segment, "pool": flat}
+
+
+def _width(lengths: Sequence[int]) -> int:
+    """Tokens per row."""
+    total = sum(lengths)
+    length, step = (total, STEP) if total <= 2 * ROW else (max(lengths), ROW)
+    return -(-length // step) * step
 
 
 def bucket(size: int) -> int:

@@ -13,7 +13,7 @@ from mlpeft.meta.functional import get_params
 from mlpeft.meta.inner import InnerLoop
 from mlpeft.models.losses import cross_entropy_loss
 from mlpeft.models.pretrained.encoder_weights import read_encoder
-from mlpeft.models.pretrained.packing import ROW, FeatureCache, pack
+from mlpeft.models.pretrained.packing import ROW, STEP, FeatureCache, pack
 from mlpeft.models.pretrained.sentence_classifier import SentenceClassifier
 from mlpeft.params import to_numpy
 from mlpeft.peft.wrap import wrap
@@ -25,22 +25,36 @@ def sentence(length, value=1.0):
     return np.full((length, 2), value, np.float32)
 
 
-def test_short_sentences_share_a_row_and_keep_their_own_mean():
-    packed = pack([sentence(40, 1.0), sentence(30, 2.0), sentence(20, 3.0)])
-    assert packed["hidden"].shape == (2, ROW, 2)
+@pytest.mark.parametrize(
+    ("lengths", "rows", "width"), [((40, 30, 60), 3, ROW), ((40, 30, 20), 1, 96)]
+)
+def test_sentences_share_rows_and_keep_their_own_mean(lengths, rows, width):
+    values = (1.0, 2.0, 3.0)
+    packed = pack([sentence(*pair) for pair in zip(lengths, values, strict=True)])
+    assert packed["hidden"].shape == (rows, width, 2)
     means = packed["pool"] @ packed["hidden"].reshape(-1, 2)
     np.testing.assert_allclose(means, [[1, 1], [2, 2], [3, 3]], rtol=1e-6)
-    lengths = [np.sum(packed["segment"] == number) for number in range(3)]
-    assert lengths == [40, 30, 20]
+    found = [np.sum(packed["segment"] == number) for number in range(3)]
+    assert found == list(lengths)
+
+
+def test_few_tokens_share_one_row_that_is_about_as_long():
+    shapes = {
+        total: pack([sentence(1)] * total)["hidden"].shape[:2]
+        for total in range(1, 2 * ROW + 1)
+    }
+    assert {rows for rows, _ in shapes.values()} == {1}
+    assert all(0 <= width - total < STEP for total, (_, width) in shapes.items())
+    assert len(set(shapes.values())) == 2 * ROW // STEP
 
 
 def test_a_long_sentence_makes_rows_longer():
-    assert pack([sentence(ROW + 1)])["hidden"].shape == (1, 2 * ROW, 2)
+    assert pack([sentence(ROW + 1)] * 2)["hidden"].shape == (2, 2 * ROW, 2)
 
 
 def test_few_numbers_of_rows_are_used_so_that_compiled_code_is_reused():
-    rows = {pack([sentence(ROW)] * n)["hidden"].shape[0] for n in range(1, 65)}
-    assert len(rows) == 20
+    rows = {pack([sentence(ROW)] * n)["hidden"].shape[0] for n in range(3, 65)}
+    assert len(rows) == 18
     assert max(rows) == 64
 
 
