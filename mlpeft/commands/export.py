@@ -52,7 +52,7 @@ def export(
         )
     if int8 and format_ != Format.ONNX:
         raise typer.BadParameter("it goes with --format onnx", param_hint="--int8")
-    if adapter is not None:
+    if adapter is not None and not adapter.is_dir():  # a run's folder goes, too
         check_is_adapter(adapter)
     source = checkpoint or adapter or Path()
     folder = export_adapter(

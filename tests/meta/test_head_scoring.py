@@ -75,8 +75,8 @@ def test_names_of_classes_are_never_held_out(tmp_path):
     trained = run_with("ridge", tmp_path)
     runner = ShardRunner.from_config(trained.config)
     meta, functional = (
-        runner._engine._as_mlx(trained.meta)[0],
-        runner._engine._functional,
+        runner._engines.engine._as_mlx(trained.meta)[0],
+        runner._engines.engine._functional,
     )
     x = np.random.default_rng(0).normal(size=(9, 2)).astype(np.float32)
     y = np.array([0, 1, 2] * 3, np.int32)
@@ -107,7 +107,10 @@ def test_queries_put_alone_do_not_see_each_other(tmp_path):
     spec = shard.tasks[0]
     episode = runner.tasks.val.episode(spec.task_id, spec.seed)
     fewer = episode._replace(query_x=episode.query_x[:2], query_y=episode.query_y[:2])
-    scorer, meta = runner._engine._scorer, runner._engine._as_mlx(trained.meta)[0]
+    scorer, meta = (
+        runner._engines.engine._scorer,
+        runner._engines.engine._as_mlx(trained.meta)[0],
+    )
     few, many = (scorer._logits(meta, {}, e) for e in (fewer, episode))
     np.testing.assert_allclose(few, many[:2], atol=1e-4)
 
