@@ -360,9 +360,8 @@ def lay_out_for_products(layer: nn.Module) -> None:
     for _, module in layer.named_modules():
         if type(module) is nn.Linear:
             module.weight = mx.contiguous(module.weight.T).T
-    mx.eval(
-        layer.parameters()
-    )  # layer by layer, so that no second encoder is in memory
+    # Layer by layer, so that no second encoder is in memory.
+    mx.eval(layer.parameters())
 
 
 def unit(x: mx.array) -> mx.array:
