@@ -40,7 +40,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from mlpeft.params import ParamTree
-    from mlpeft.work import Executor, RoundResult, Shard
+    from mlpeft.rounds import RoundResult
+    from mlpeft.work import Executor, Shard
 
 ROOT = Path(__file__).resolve().parents[1]
 BASE = "base"

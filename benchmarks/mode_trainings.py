@@ -26,8 +26,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from mlpeft.params import ParamTree
+    from mlpeft.rounds import RoundResult
     from mlpeft.training.runner import ShardRunner
-    from mlpeft.work import RoundResult, Shard, ShardUpdate
+    from mlpeft.work import Shard, ShardUpdate
 
 SHARDS = 8
 MODES = {

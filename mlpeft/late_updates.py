@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mlpeft.params import add
-from mlpeft.work import Displacement, SeparateTotals, SummedTotals
+from mlpeft.rounds import SeparateTotals, SummedTotals
+from mlpeft.work import Displacement
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
     from mlpeft.params import ParamTree
-    from mlpeft.work import RoundResult, Totals
+    from mlpeft.rounds import RoundResult, Totals
 
 
 def with_late(

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
-    from mlpeft.work import RoundResult
+    from mlpeft.rounds import RoundResult
 
 Z95 = 1.96
 """Two-sided 95 % quantile of the normal distribution."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from benchmarks.cluster.toy import ToyCluster
-    from mlpeft.work import RoundResult
+    from mlpeft.rounds import RoundResult
 
 SHARD_S = 1.0
 SIZE_BYTES = 1 << 20

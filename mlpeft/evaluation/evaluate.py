@@ -16,11 +16,11 @@ from mlpeft.meta.meta_sgd import RATE
 from mlpeft.models.build import build_model
 from mlpeft.reporting.notebook import notebook_progress
 from mlpeft.results import EvalResult, half_width, jsonable, number
+from mlpeft.rounds import RoundUpdates
 from mlpeft.seeds import Purpose
 from mlpeft.training import run_data
 from mlpeft.training.plan import test_shards, validation_shards
 from mlpeft.training.runner import ShardRunner
-from mlpeft.work import RoundUpdates
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -29,8 +29,9 @@ if TYPE_CHECKING:
 
     from mlpeft.config import RunConfig
     from mlpeft.params import ParamTree
+    from mlpeft.rounds import RoundResult
     from mlpeft.training.trained import Trained
-    from mlpeft.work import Executor, RoundResult, Shard
+    from mlpeft.work import Executor, Shard
 
     EpisodeCallback = Callable[[int], None]
 

@@ -21,8 +21,8 @@ from mlpeft.training.plan import test_shards
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from mlpeft.rounds import RoundResult
     from mlpeft.training.runner import ShardRunner
-    from mlpeft.work import RoundResult
 
 FILE = "evaluation.json"
 

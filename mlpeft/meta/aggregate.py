@@ -22,11 +22,11 @@ import numpy as np
 
 from mlpeft.config import MetaLearningSection
 from mlpeft.config.aggregation import trimmed
-from mlpeft.work import SeparateTotals, SummedTotals
+from mlpeft.rounds import SeparateTotals, SummedTotals
 
 if TYPE_CHECKING:
     from mlpeft.params import Array, NumpyTree
-    from mlpeft.work import Totals
+    from mlpeft.rounds import Totals
 
 Rule: TypeAlias = Literal["mean", "trimmed_mean", "coordinate_median"]
 

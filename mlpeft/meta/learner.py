@@ -33,8 +33,8 @@ from mlpeft.meta.outer import OuterStep
 from mlpeft.meta.strategies import Course
 from mlpeft.meta.user_episodes import as_episodes
 from mlpeft.models.losses import cross_entropy_loss
+from mlpeft.rounds import SummedTotals
 from mlpeft.seeds import Purpose, generator
-from mlpeft.work import SummedTotals
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

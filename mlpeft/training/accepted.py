@@ -23,7 +23,7 @@ from mlpeft.training.run_files import explained, write_whole
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from mlpeft.work import RoundResult
+    from mlpeft.rounds import RoundResult
 
 FILE = "accepted.jsonl"
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from mlpeft.work import RoundUpdates, check_round
+from mlpeft.rounds import RoundUpdates
+from mlpeft.work import check_round
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from mlpeft.params import ParamTree
+    from mlpeft.rounds import RoundResult
     from mlpeft.training.runner import ShardRunner
-    from mlpeft.work import Kind, RoundResult, RoundsResult, Shard
+    from mlpeft.work import Kind, RoundsResult, Shard
 
 
 class LocalExecutor:

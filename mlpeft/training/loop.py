@@ -42,8 +42,9 @@ if TYPE_CHECKING:
     from mlpeft.meta.outer import OuterResult, OuterStep
     from mlpeft.params import ParamTree
     from mlpeft.reporting import Reporter
+    from mlpeft.rounds import RoundResult
     from mlpeft.training.run_folder import Run
-    from mlpeft.work import Executor, RoundResult
+    from mlpeft.work import Executor
 
 log = logging.getLogger("mlpeft.train")
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from mlpeft import params
 from mlpeft.errors import CheckpointError
+from mlpeft.rounds import LateUpdate, RoundUpdates
 from mlpeft.training import accepted, checkpoint, starts
 from mlpeft.training.accepted import Accepted
 from mlpeft.training.loop import moved_by
@@ -19,15 +20,15 @@ from mlpeft.training.plan import train_shards
 from mlpeft.training.run_files import refuse_links
 from mlpeft.training.run_folder import outer_step
 from mlpeft.training.staleness import ThetaHistory
-from mlpeft.work import LateUpdate, RoundUpdates
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from mlpeft.params import ParamTree
+    from mlpeft.rounds import RoundResult
     from mlpeft.training.runner import ShardRunner
-    from mlpeft.work import RoundResult, Shard
+    from mlpeft.work import Shard
 
 
 @dataclass(frozen=True, slots=True)

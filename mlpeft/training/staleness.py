@@ -12,7 +12,8 @@ from mlpeft.meta.state import carried
 if TYPE_CHECKING:
     from mlpeft.config import RunConfig
     from mlpeft.params import ParamTree
-    from mlpeft.work import Displacement, RoundResult
+    from mlpeft.rounds import RoundResult
+    from mlpeft.work import Displacement
 
 
 class ThetaHistory:

@@ -17,7 +17,7 @@ from mlpeft.cluster.sim import (
     toy_update,
 )
 from mlpeft.cluster.sim.simulation import PATIENT
-from mlpeft.work import RoundResult
+from mlpeft.rounds import RoundResult
 from tests.cluster.builders import policy_with
 
 SCHEDULES = 2000

@@ -12,9 +12,10 @@ from mlpeft.config import RunConfig
 from mlpeft.config.aggregation import trimmed
 from mlpeft.errors import ConfigError
 from mlpeft.meta.aggregate import combine
+from mlpeft.rounds import RoundResult
 from mlpeft.training.loop import train
 from mlpeft.training.runner import ShardRunner
-from mlpeft.work import Kind, RoundResult, ShardUpdate
+from mlpeft.work import Kind, ShardUpdate
 
 RULES = ["mean", "trimmed_mean", "coordinate_median"]
 

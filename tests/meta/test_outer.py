@@ -9,7 +9,7 @@ from mlpeft.config import MetaLearningSection
 from mlpeft.fused import Program
 from mlpeft.meta.aggregate import combine
 from mlpeft.meta.outer import OuterStep, scheduled
-from mlpeft.work import SummedTotals
+from mlpeft.rounds import SummedTotals
 
 
 def tree(value):

@@ -23,8 +23,8 @@ from mlpeft.meta.support import PreparedSupport, SupportPlan
 from mlpeft.models.conv4 import Conv4
 from mlpeft.models.losses import cross_entropy_loss, mse_loss
 from mlpeft.models.mlp import SimpleClassifier
+from mlpeft.rounds import SummedTotals
 from mlpeft.tasks.episode import Episode
-from mlpeft.work import SummedTotals
 
 
 @pytest.fixture(scope="module")

@@ -9,10 +9,10 @@ from mlpeft.cluster.sim import TOY_SIZE, toy_shards, toy_step, toy_update
 from mlpeft.cluster.validation import Versions
 from mlpeft.cluster.worker.machine import WorkerPolicy
 from mlpeft.config import RunConfig
+from mlpeft.rounds import RoundResult
 from mlpeft.runtime.compute import ComputeThread, Prepared
 from mlpeft.runtime.coordinator.driver import CoordinatorDriver
 from mlpeft.runtime.worker.driver import WorkerDriver
-from mlpeft.work import RoundResult
 
 VERSIONS = Versions(1, "0.1.0", "0.32.4")
 CONFIG = RunConfig.from_dict(

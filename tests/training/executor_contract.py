@@ -17,13 +17,8 @@ from mlpeft import params
 from mlpeft.cluster.sim import TOY_SIZE, toy_shards, toy_update
 from mlpeft.config import RunConfig
 from mlpeft.errors import LocalProtocolError, MlpeftError
-from mlpeft.work import (
-    Kind,
-    RoundInterruptedError,
-    SeparateTotals,
-    ShardUpdate,
-    SummedTotals,
-)
+from mlpeft.rounds import SeparateTotals, SummedTotals
+from mlpeft.work import Kind, RoundInterruptedError, ShardUpdate
 
 CONFIG = RunConfig.from_dict(
     {

@@ -10,6 +10,7 @@ from mlpeft import params
 from mlpeft.config import RunConfig
 from mlpeft.errors import CheckpointError
 from mlpeft.late_updates import with_late
+from mlpeft.rounds import LateUpdate, RoundUpdates, SeparateTotals, SummedTotals
 from mlpeft.seeds import Purpose, generator
 from mlpeft.training import accepted, checkpoint
 from mlpeft.training.accepted import Accepted, AcceptedLog
@@ -18,15 +19,7 @@ from mlpeft.training.loop import train
 from mlpeft.training.plan import train_shards
 from mlpeft.training.replay import Replay
 from mlpeft.training.runner import ShardRunner
-from mlpeft.work import (
-    Displacement,
-    Kind,
-    LateUpdate,
-    RoundUpdates,
-    SeparateTotals,
-    ShardUpdate,
-    SummedTotals,
-)
+from mlpeft.work import Displacement, Kind, ShardUpdate
 
 LINES = [
     Accepted(0, (0, 2), ()),

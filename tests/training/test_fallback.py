@@ -16,13 +16,14 @@ from mlpeft.errors import MlpeftError
 from mlpeft.fused import CompilerFailed
 from mlpeft.models.build import seeded
 from mlpeft.report import origins
+from mlpeft.rounds import RoundResult
 from mlpeft.tasks.build import build_tasks
 from mlpeft.tasks.episode import Episode
 from mlpeft.training import checkpoint
 from mlpeft.training.loop import train
 from mlpeft.training.plan import train_shards, validation_shards
 from mlpeft.training.runner import ShardRunner
-from mlpeft.work import RoundResult, ShardUpdate
+from mlpeft.work import ShardUpdate
 
 SMALL, LARGE = 4, 8
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from mlpeft.cluster.coordinator.messages import Commands, CompleteRound
 from mlpeft.cluster.policy import LateResult
-from mlpeft.work import LateUpdate, RoundUpdates
+from mlpeft.rounds import LateUpdate, RoundUpdates
 
 if TYPE_CHECKING:
     from mlpeft.cluster.coordinator.leases import Leases

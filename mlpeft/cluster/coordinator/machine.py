@@ -89,7 +89,8 @@ from mlpeft.cluster.protocol import (
 )
 from mlpeft.errors import LocalProtocolError
 from mlpeft.params import global_norm, schema
-from mlpeft.work import RoundUpdates, check_round
+from mlpeft.rounds import RoundUpdates
+from mlpeft.work import check_round
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -10,7 +10,8 @@ from mlpeft.cluster.messages import Announce, TimePassed
 if TYPE_CHECKING:
     from mlpeft.cluster.protocol import Instruction, LeaseKey, Report, WorkerId
     from mlpeft.params import ParamTree
-    from mlpeft.work import RoundResult, Shard
+    from mlpeft.rounds import RoundResult
+    from mlpeft.work import Shard
 
 
 # --- events ---------------------------------------------------------------------------

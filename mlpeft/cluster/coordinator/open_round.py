@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from mlpeft.cluster.policy import Failure
     from mlpeft.cluster.protocol import Lease, LeaseKey, WorkerId
     from mlpeft.params import ParamTree, Schema
-    from mlpeft.work import RoundUpdates, Shard, ShardUpdate
+    from mlpeft.rounds import RoundUpdates
+    from mlpeft.work import Shard, ShardUpdate
 
 
 @dataclass(slots=True)

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from mlpeft.cluster.coordinator.quarantine import Quarantine
     from mlpeft.cluster.policy import Cause, Failure, LateResult
     from mlpeft.cluster.protocol import LeaseKey, WorkerId
-    from mlpeft.work import Kind, LateUpdate
+    from mlpeft.rounds import LateUpdate
+    from mlpeft.work import Kind
 
 
 class HeldLease(NamedTuple):

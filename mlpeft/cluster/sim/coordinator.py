@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from mlpeft.cluster.sim.fault_injector import FaultInjector
     from mlpeft.cluster.sim.toy import Work
     from mlpeft.params import ParamTree
-    from mlpeft.work import RoundResult
+    from mlpeft.rounds import RoundResult
 
 HOLD_S = 0.3
 """Seconds after which an update that was kept waiting asks again."""

@@ -11,18 +11,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 import numpy as np
 
 from mlpeft.late_updates import with_late
-from mlpeft.work import (
-    Displacement,
-    Kind,
+from mlpeft.rounds import (
     LateUpdate,
     RoundResult,
     RoundUpdates,
     SeparateTotals,
-    Shard,
-    ShardUpdate,
     SummedTotals,
-    TaskSpec,
 )
+from mlpeft.work import Displacement, Kind, Shard, ShardUpdate, TaskSpec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

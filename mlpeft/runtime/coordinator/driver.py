@@ -54,9 +54,10 @@ if TYPE_CHECKING:
     from mlpeft.cluster.validation import Versions
     from mlpeft.config import RunConfig
     from mlpeft.params import ParamTree
+    from mlpeft.rounds import RoundResult
     from mlpeft.runtime.coordinator.peer import Peer
     from mlpeft.transport.rpc.join_codec import JoinRequest
-    from mlpeft.work import RoundResult, Shard
+    from mlpeft.work import Shard
 
 log = logging.getLogger("mlpeft.coordinator")
 

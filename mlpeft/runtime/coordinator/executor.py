@@ -41,13 +41,14 @@ if TYPE_CHECKING:
     from mlpeft.config import RunConfig
     from mlpeft.config.cluster import ModeName
     from mlpeft.params import ParamTree
+    from mlpeft.rounds import RoundResult
     from mlpeft.runtime.compute import Prepared
     from mlpeft.runtime.coordinator.driver import Observer
     from mlpeft.runtime.coordinator.local_workers import LocalWorkers
     from mlpeft.transport.blobs.offer import Offer
     from mlpeft.transport.rpc.control_codec import ControlRequest
     from mlpeft.transport.security.authority import Authority
-    from mlpeft.work import RoundResult, Shard
+    from mlpeft.work import Shard
 
 log = logging.getLogger("mlpeft.coordinator")
 

@@ -9,21 +9,23 @@ from typing import TYPE_CHECKING, Final
 
 from mlpeft.cluster.policy import Cause, Failure
 from mlpeft.errors import ParamMismatch, counted
+from mlpeft.rounds import RoundUpdates
 from mlpeft.runtime.engines import patience
 from mlpeft.runtime.engines.engine import Broken, EngineError, Lost, NoWorkerError
 from mlpeft.runtime.engines.gate import Gate
 from mlpeft.runtime.engines.patience import Patience
 from mlpeft.runtime.engines.placement import Placement
-from mlpeft.work import RoundInterruptedError, RoundUpdates, check_round
+from mlpeft.work import RoundInterruptedError, check_round
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
     from mlpeft.config import RunConfig
     from mlpeft.params import ParamTree
+    from mlpeft.rounds import RoundResult
     from mlpeft.runtime.engines.engine import Done, Engine
     from mlpeft.runtime.engines.gate import OpenGate
-    from mlpeft.work import Kind, RoundResult, Shard, ShardUpdate
+    from mlpeft.work import Kind, Shard, ShardUpdate
 
 log = logging.getLogger("mlpeft.engine")
 

@@ -6,16 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlpeft.errors import LocalProtocolError
-from mlpeft.work import (
-    Kind,
-    RoundResult,
-    RoundUpdates,
-    SeparateTotals,
-    Shard,
-    ShardUpdate,
-    SummedTotals,
-    check_round,
-)
+from mlpeft.rounds import RoundResult, RoundUpdates, SeparateTotals, SummedTotals
+from mlpeft.work import Kind, Shard, ShardUpdate, check_round
 
 
 def update(index, count=2):
