@@ -4,14 +4,15 @@ LoRA starts of the language model of configs/style.yaml: random, trained jointly
 messages of all training people, and meta-learned. All are scored on the same episodes
 of people whom no training saw, each with the inner step size that suits it best on
 people to validate on; differences are paired. The joint training takes as many gradient
-steps on as many messages as the meta-learning.
+steps on as many messages as the meta-learning. Three seeds, each of which trains and
+draws episodes anew.
 
 Episodes of one person are much alike, so 95 % intervals are over people, not episodes.
 Whatever is done is kept under `--out`: the command goes on where it was stopped, and a
 larger `--episodes` scores what is missing.
 
-    python -m benchmarks.language                  # trains, then scores 100 episodes
-    python -m benchmarks.language --table          # what is there by now
+    python -m benchmarks.language          # trains, then scores 100 episodes a seed
+    python -m benchmarks.language --table  # what is there by now
 """
 
 from __future__ import annotations
@@ -72,12 +73,15 @@ class Scores:
     def __len__(self) -> int:
         return len(self.people)
 
+    def __getitem__(self, which: slice) -> Scores:
+        return Scores(self.people[which], self.loss[which], self.exact[which])
+
 
 class Laboratory:
     """Makes starts and scores them; keeps what it made.
 
     Args:
-        out: Folder of runs and scores.
+        out: Folder of runs and scores of one seed.
         episodes: How many test episodes to score.
         recipe: What is meta-learned, and from what.
     """
@@ -142,7 +146,7 @@ class Laboratory:
 
     def score(self, start: str) -> None:
         """Score the episodes that are missing, and write them down one by one."""
-        file = self.out / "scores" / f"{start}.jsonl"
+        file = _scores_file(self.out, start)
         file.parent.mkdir(parents=True, exist_ok=True)
         done = len(read_scores(file))
         if done >= self.episodes:
@@ -199,6 +203,10 @@ def _person(runner: ShardRunner, task_id: str) -> str:
     return Completions().task_name(runner.tasks.test.config(task_id))
 
 
+def _scores_file(out: Path, start: str) -> Path:
+    return out / "scores" / f"{start}.jsonl"
+
+
 def read_scores(file: Path) -> Scores:
     """What is there; a line that a kill cut short is dropped, from the file too."""
     text = file.read_text(encoding="utf-8") if file.is_file() else ""
@@ -238,12 +246,33 @@ def half_width(values: np.ndarray, people: np.ndarray) -> float:
     return float(t * spread / len(values))
 
 
+def of_all_seeds(out: Path) -> dict[str, Scores]:
+    """Scores of each start, over the episodes of each seed that all starts have."""
+    seeds = [
+        {start: read_scores(_scores_file(folder, start)) for start in STARTS}
+        for folder in sorted(out.glob("seed*"))
+    ]
+    scored = [start for start in STARTS if any(len(seed[start]) for seed in seeds)]
+    found: dict[str, list[Scores]] = {start: [] for start in scored}
+    for seed in seeds:
+        n = min((len(seed[start]) for start in scored), default=0)
+        for start in scored:
+            found[start].append(seed[start][:n])
+    return {
+        start: Scores(
+            np.concatenate([each.people for each in parts]),
+            np.concatenate([each.loss for each in parts]),
+            np.concatenate([each.exact for each in parts]),
+        )
+        for start, parts in found.items()
+    }
+
+
 def table(out: Path) -> str:
-    """All that is there, over the episodes that all starts have, in Markdown."""
-    found = {start: read_scores(out / "scores" / f"{start}.jsonl") for start in STARTS}
-    found = {start: scores for start, scores in found.items() if len(scores)}
-    n = min((len(scores) for scores in found.values()), default=0)
-    people = next(iter(found.values())).people[:n] if found else []
+    """All that is there, in Markdown."""
+    found = of_all_seeds(out)
+    people = next(iter(found.values())).people if found else np.array([])
+    n = len(people)
     best = found.get("reptile")
     lines = [
         f"{n} episodes of {len(set(people))} people:\n",
@@ -253,12 +282,12 @@ def table(out: Path) -> str:
         "| --- " + "| ---: " * (len(STEPS) + 3) + "|",
     ]
     for start, scores in found.items():
-        loss, exact = scores.loss[:n], 100 * scores.exact[:n, -1]
+        loss, exact = scores.loss, 100 * scores.exact[:, -1]
         cells = [_cell(column, people, 2) for column in loss.T]
         cells.append(_cell(exact, people, 0, " %"))
         if best is not None and scores is not best:
-            cells.append(_cell(loss[:, -1] - best.loss[:n, -1], people, 2))
-            cells.append(_cell(exact - 100 * best.exact[:n, -1], people, 0, " %"))
+            cells.append(_cell(loss[:, -1] - best.loss[:, -1], people, 2))
+            cells.append(_cell(exact - 100 * best.exact[:, -1], people, 0, " %"))
         else:
             cells += ["", ""]
         lines.append(f"| {STARTS[start]} | {' | '.join(cells)} |")
@@ -277,13 +306,16 @@ def main() -> None:
     parser.add_argument("--recipe", type=Path, default=RECIPE)
     parser.add_argument("--episodes", type=int, default=100)
     parser.add_argument("--starts", nargs="+", choices=STARTS, default=list(STARTS))
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--table", action="store_true", help="print, compute nothing")
     args = parser.parse_args()
     if not args.table:
         set_blas_threads(1)
-        laboratory = Laboratory(args.out, args.episodes, RunConfig.load(args.recipe))
-        for start in args.starts:
-            laboratory.score(start)
+        for seed in args.seeds:
+            recipe = RunConfig.load(args.recipe, [f"run.seed={seed}"])
+            laboratory = Laboratory(args.out / f"seed{seed}", args.episodes, recipe)
+            for start in args.starts:
+                laboratory.score(start)
     print(f"\nmlpeft {mlpeft.__version__}, ± 95 % over people\n")
     print(table(args.out))
 

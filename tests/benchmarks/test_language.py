@@ -15,7 +15,7 @@ language = pytest.importorskip("benchmarks.language")
 
 def write(folder, start, rows):
     folder = folder / "scores"
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(exist_ok=True, parents=True)
     lines = [
         json.dumps({"person": p, "loss": [3.0, 2.0, loss], "exact": [0, 0, exact]})
         for p, loss, exact in rows
@@ -56,8 +56,10 @@ def test_a_line_that_a_kill_cut_short_is_scored_again(tmp_path):
 
 def test_starts_are_compared_on_the_episodes_that_both_have(tmp_path):
     """The joint start's loss is higher by 0.2 and 0.4; the third episode is alone."""
-    write(tmp_path, "joint", [("Bo", 0.5, 0.0), ("Cy", 0.9, 0.5), ("Bo", 9.0, 0.0)])
-    write(tmp_path, "reptile", [("Bo", 0.3, 1.0), ("Cy", 0.5, 1.0)])
+    joint = [("Bo", 0.5, 0.0), ("Cy", 0.9, 0.5), ("Bo", 9.0, 0.0)]
+    write(tmp_path / "seed0", "joint", joint)
+    write(tmp_path / "seed0", "reptile", [("Bo", 0.3, 1.0), ("Cy", 0.5, 1.0)])
+    write(tmp_path / "seed1", "joint", [("Bo", 7.0, 0.0)])  # not compared yet
     lines = language.table(tmp_path).splitlines()
     assert lines[0] == "2 episodes of 2 people:"
     joint = next(line for line in lines if line.startswith("| trained jointly |"))
@@ -66,6 +68,14 @@ def test_starts_are_compared_on_the_episodes_that_both_have(tmp_path):
     assert "| 25 ±" in joint
     assert "| -75 ±" in joint
     assert next(line for line in lines if line.startswith("| meta")).endswith("|  |  |")
+
+
+def test_episodes_of_all_seeds_are_in_the_table(tmp_path):
+    for seed, loss in enumerate((0.2, 0.4, 0.9)):
+        write(tmp_path / f"seed{seed}", "joint", [("Bo", loss, 0.0), ("Cy", loss, 1.0)])
+    lines = language.table(tmp_path).splitlines()
+    assert lines[0] == "6 episodes of 2 people:"
+    assert "| 0.50 ±" in lines[-1]
 
 
 def recipe(folder):
@@ -106,7 +116,7 @@ def recipe(folder):
 
 
 def test_all_starts_are_made_and_scored_and_more_episodes_go_on(tmp_path):
-    config, out = recipe(tmp_path), tmp_path / "out"
+    config, out = recipe(tmp_path), tmp_path / "out" / "seed0"
     for start in language.STARTS:
         language.Laboratory(out, 2, config).score(start)
     before = {file: file.read_text() for file in sorted(out.glob("scores/*"))}
@@ -122,5 +132,7 @@ def test_all_starts_are_made_and_scored_and_more_episodes_go_on(tmp_path):
     assert len(people) == 1
     tuned = {file.stem for file in out.glob("tuned/*.json")}
     assert tuned == {"random", "joint", "joint-0.0005", "joint-0.002", "reptile"}
-    starts = [line.split(" | ")[0] for line in language.table(out).splitlines()[4:]]
+    starts = [
+        line.split(" | ")[0] for line in language.table(out.parent).splitlines()[4:]
+    ]
     assert starts == [f"| {title}" for title in language.STARTS.values()]
