@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import numpy as np
 
@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 Z95 = 1.96
 """Two-sided 95 % quantile of the normal distribution."""
 _PER_STEP = ("steps", "loss", "loss_ci95", "acc", "acc_ci95", "exact", "exact_ci95")
+
+
+META_LEARNED: Final = "meta-learned"
+"""What tables call a start that is not trained jointly."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,6 +264,14 @@ def _not_numbers(name: str, values: object) -> DataError:
         f"not an evaluation: {name} is {str(values)[:60]}, expected a number for each "
         "of its steps"
     )
+
+
+def start_name(*algorithms: str) -> str:
+    """What tables call the starts that these algorithms trained."""
+    joint = {algorithm == "joint" for algorithm in algorithms}
+    if len(joint) > 1:
+        return "trained"
+    return "joint" if True in joint else META_LEARNED
 
 
 def percent(fraction: float, half_width: float) -> str:

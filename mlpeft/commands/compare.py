@@ -1,4 +1,4 @@
-"""`mlpeft compare`: a meta-learned start against what one would do without."""
+"""`mlpeft compare`: a trained start against what one would do without."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def compare(
     allow_module: AllowModule = None,
     json_output: Json = False,
 ) -> None:
-    """Compare a meta-learned start with fresh and jointly trained ones.
+    """Compare a trained start with fresh and jointly trained ones.
 
     All adapt to the same test episodes, or have the same kind of --head. Prints a
     table, and draws the K-shot curves (extra: plots). Ctrl-C stops joint training; the
@@ -206,6 +206,7 @@ def _usual_shots(config: RunConfig) -> list[int]:
 def _table(table: dict[int, Comparison], config: RunConfig) -> Table:
     from rich.table import Table
 
+    name = next(iter(table.values())).name
     first = next(iter(table.values())).meta
     regression = first.acc is None
     head, lr = config.evaluation.head, config.meta_learning.inner_lr
@@ -216,7 +217,7 @@ def _table(table: dict[int, Comparison], config: RunConfig) -> Table:
         "episodes, 95 % intervals",
         caption="lr and number of inner steps of joint training (on all tasks at once, "
         "for as many gradients) and of the tuned start are those that suit them best "
-        "on validation tasks. Gain: meta-learned over this start, paired",
+        f"on validation tasks. Gain: {name} over this start, paired",
     )
     view.add_column("k-shot", justify="right")
     view.add_column("start")
@@ -228,7 +229,7 @@ def _table(table: dict[int, Comparison], config: RunConfig) -> Table:
     factor = 1.0 if regression else 100.0
     for k, row in table.items():
         own = (f"{lr:g}", str(first.steps[-1]))
-        view.add_row(str(k), "meta-learned", *own, row.meta.final, "")
+        view.add_row(str(k), name, *own, row.meta.final, "")
         if row.joint is not None:
             gain = _signed(factor * row.over_joint, factor * row.over_joint_ci95)
             tuned = (f"{row.joint_lr:g}", str(row.joint.steps[-1]))
@@ -244,19 +245,20 @@ def _table_of_heads(table: dict[int, Comparison], head: str) -> Table:
     """Starts with one kind of head: there is no step size to tune."""
     from rich.table import Table
 
+    name = next(iter(table.values())).name
     first = next(iter(table.values())).meta
     view = Table(
         title=f"Accuracy %, head {head}, {first.episodes} test episodes, 95 % "
         "intervals",
         caption="The head is fitted to the support set, and no inner step is taken. "
-        "Gain: meta-learned over this start, paired",
+        f"Gain: {name} over this start, paired",
     )
     view.add_column("k-shot", justify="right")
     view.add_column("start")
     view.add_column("accuracy", justify="right", overflow="fold")
     view.add_column("gain", justify="right", overflow="fold")
     for k, row in table.items():
-        view.add_row(str(k), "meta-learned", row.meta.final, "")
+        view.add_row(str(k), name, row.meta.final, "")
         if row.joint is not None:
             gain = _signed(100.0 * row.over_joint, 100.0 * row.over_joint_ci95)
             view.add_row("", "joint", row.joint.final, gain)

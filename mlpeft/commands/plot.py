@@ -162,13 +162,16 @@ def _figures(run: Path, allow_modules: Collection[str]) -> Iterator[tuple[str, F
     """A name and a picture for everything in the folder that can be drawn."""
     from mlpeft.evaluation import plots
     from mlpeft.reporting.jsonl import FILE_NAME
+    from mlpeft.results import start_name
 
     if (run / FILE_NAME).is_file():
         yield "learning_curve.png", plots.learning_curve(run, unit=_unit(run))
     evaluation, comparison = run / "evaluation.json", run / "comparison.json"
     curves: dict[str, EvalResult] = {}
     if evaluation.is_file():
-        curves["meta-learned"] = _evaluated(evaluation)
+        config = _config(run)
+        own = [] if config is None else [config.meta_learning.algorithm]
+        curves[start_name(*own)] = _evaluated(evaluation)
     if comparison.is_file():
         record = _read(comparison)
         results = compared(record)
@@ -179,7 +182,7 @@ def _figures(run: Path, allow_modules: Collection[str]) -> Iterator[tuple[str, F
             plots.kshot_curve(results, per_class=per_class, subject=ways),
         )
         if not curves:
-            shots = results["meta-learned"]
+            shots = next(iter(results.values()))
             few = 5 if 5 in shots else min(shots)  # where starts differ most
             curves = {
                 f"{name}, {few}-shot": rows[few] for name, rows in results.items()
@@ -263,12 +266,16 @@ def compared(record: dict[str, Any]) -> dict[str, dict[int, EvalResult]]:
     Raises:
         DataError: If it is not of that form.
     """
-    from mlpeft.results import EvalResult
+    from mlpeft.results import META_LEARNED, EvalResult
 
-    starts = {"meta-learned": "meta", "fresh, tuned": "tuned", "fresh": "fresh"}
     why = "it has no k_shots"
     try:
         rows = {int(k): row for k, row in record["k_shots"].items()}
+        own = {str(row.get("start", META_LEARNED)) for row in rows.values()}
+        starts = dict.fromkeys(own, "meta") | {
+            "fresh, tuned": "tuned",
+            "fresh": "fresh",
+        }
         if all("joint" in row for row in rows.values()):
             starts |= {"joint": "joint"}
         results = {

@@ -15,7 +15,14 @@ from mlpeft.meta import state
 from mlpeft.meta.meta_sgd import RATE
 from mlpeft.models.build import build_model
 from mlpeft.reporting.notebook import notebook_progress
-from mlpeft.results import EvalResult, half_width, jsonable, number
+from mlpeft.results import (
+    META_LEARNED,
+    EvalResult,
+    half_width,
+    jsonable,
+    number,
+    start_name,
+)
 from mlpeft.rounds import RoundUpdates
 from mlpeft.seeds import Purpose
 from mlpeft.training import run_data
@@ -89,7 +96,7 @@ class Comparison:
     """Starting points compared on the same test episodes, for one k.
 
     Attributes:
-        meta: The meta-learned start.
+        meta: The run's own start, meta-learned unless `name` says otherwise.
         fresh: A fresh initialisation, adapted in the same way.
         tuned: A fresh initialisation with the inner step size and the number of steps
             that are best on validation tasks: the baseline without meta-learning.
@@ -101,6 +108,7 @@ class Comparison:
         joint_lr: That step size; NaN without.
         over_joint: As gain, over joint; NaN without.
         over_joint_ci95: Half width of its 95 % interval.
+        name: What tables call the run's own start (`start_name`).
     """
 
     meta: EvalResult
@@ -113,6 +121,7 @@ class Comparison:
     joint_lr: float = math.nan
     over_joint: float = math.nan
     over_joint_ci95: float = math.nan
+    name: str = META_LEARNED
 
     def __repr__(self) -> str:
         joint = "" if self.joint is None else f"joint {self.joint.final}, "
@@ -124,7 +133,7 @@ class Comparison:
     def _repr_html_(self) -> str:
         """What a notebook shows."""
         gain = number(self.gain, self.gain_ci95)
-        rows = [("meta-learned", self.meta.final, self.meta.steps[-1], "")]
+        rows = [(self.name, self.meta.final, self.meta.steps[-1], "")]
         if self.joint is not None:
             over = number(self.over_joint, self.over_joint_ci95)
             rows.append(("joint", self.joint.final, self.joint.steps[-1], over))
@@ -135,12 +144,13 @@ class Comparison:
         header = ("start", "loss" if self.meta.acc is None else "accuracy", "steps")
         caption = f"{counted(self.meta.episodes, 'episode')}, ± 95 %"
         return notebook.table(
-            "Comparison", (*header, "meta-learned gains"), rows, caption
+            "Comparison", (*header, f"{self.name} gains"), rows, caption
         )
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
         record = {
+            "start": self.name,
             "meta": self.meta.to_dict(),
             "fresh": self.fresh.to_dict(),
             "tuned": self.tuned.to_dict(),
@@ -172,10 +182,10 @@ def compare(
     joint: Trained | None = None,
     progress: EpisodeCallback | None = None,
 ) -> dict[int, Comparison]:
-    """Compare a meta-learned start with a fresh initialisation on the same episodes.
+    """Compare a trained start with a fresh initialisation on the same episodes.
 
     Args:
-        trained: The meta-learned start.
+        trained: The start.
         joint: A start that was trained jointly, to compare with, too (`trained_joint`).
         k_shots: Support sizes (`task_distribution.k_shot`) to compare at.
         episodes: Episodes per support size; None: `evaluation.num_test_episodes`.
@@ -207,6 +217,7 @@ def compare(
             tuned_lr=lr,
             gain=float(gain.mean()),
             gain_ci95=float(half_width(gain)),
+            name=start_name(config.meta_learning.algorithm),
         )
         if joint is not None:
             other = _checked_meta(runner, joint)

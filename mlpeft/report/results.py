@@ -7,10 +7,17 @@ from typing import TYPE_CHECKING
 from mlpeft.charts.line_chart import LineChart, Series
 from mlpeft.charts.svg import Markup, element
 from mlpeft.report import parts
-from mlpeft.report.scores import STARTS, Method, final, methods, shot_rows
+from mlpeft.report.scores import (
+    STARTS,
+    Method,
+    final,
+    methods,
+    shot_rows,
+    start_names,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from mlpeft.dashboard.run_folder import RunFolder
     from mlpeft.report.scores import ShotRow
@@ -39,7 +46,7 @@ def section(folders: Sequence[RunFolder]) -> Markup:
     children: list[object] = [parts.table(head, body, caption)]
     charts = [parts.figure(_kshot(grouped, result), "Scores by number of examples K")]
     if len(result.steps) > 1:
-        charts.append(parts.figure(_adaptation(rows, result), _which(rows)))
+        charts.append(_adaptation(rows, result, start_names(folders)))
     children.append(element("div", charts, class_="charts"))
     return parts.section("Results on test tasks", *children)
 
@@ -60,11 +67,12 @@ def shots_table(
         1 if any(r.acc is not None for row in rows for r in row.results.values()) else 3
     )
     several = len(grouped) > 1
+    names = start_names(folder for method in grouped for folder in method.folders)
     head = [
         *(["method"] if several else []),
         "K",
-        *(STARTS.get(key, key) for key in starts),
-        *(f"gain over {STARTS.get(key, key)}" for key in baselines),
+        *(names.get(key, key) for key in starts),
+        *(f"gain over {names.get(key, key)}" for key in baselines),
     ]
     body = [
         [
@@ -90,6 +98,7 @@ def _ordered(keys: set[str]) -> list[str]:
 
 def _kshot(grouped: Sequence[Method], result: EvalResult) -> Markup:
     series = []
+    names = start_names(grouped[0].folders)
     for method in grouped:
         rows = [row for folder in method.folders for row in shot_rows(folder)]
         shots = sorted({row.k for row in rows})
@@ -97,7 +106,7 @@ def _kshot(grouped: Sequence[Method], result: EvalResult) -> Markup:
         for key in keys if len(grouped) == 1 else ["meta"]:
             points = [(k, method.score(k, key)) for k in shots]
             known = [(k, value) for k, value in points if value is not None]
-            name = STARTS.get(key, key) if len(grouped) == 1 else method.name
+            name = names.get(key, key) if len(grouped) == 1 else method.name
             series.append(
                 Series(
                     name,
@@ -123,7 +132,9 @@ def _clipped(edge: float, result: EvalResult) -> float:
     return edge if result.acc is None else min(max(edge, 0.0), 100.0)
 
 
-def _adaptation(rows: Sequence[ShotRow], result: EvalResult) -> Markup:
+def _adaptation(
+    rows: Sequence[ShotRow], result: EvalResult, names: Mapping[str, str]
+) -> Markup:
     row = rows[0]
     series = []
     for key in _ordered(set(row.results)):
@@ -135,14 +146,14 @@ def _adaptation(rows: Sequence[ShotRow], result: EvalResult) -> Markup:
         )
         series.append(
             Series(
-                f"{STARTS.get(key, key)}",
+                names.get(key, key),
                 each.steps,
                 mean,
                 [m - h for m, h in zip(mean, half, strict=True)],
                 [m + h for m, h in zip(mean, half, strict=True)],
             )
         )
-    return LineChart(
+    chart = LineChart(
         title="Scores along the inner steps",
         x_label="inner gradient steps",
         y_label="accuracy (%)" if result.acc is not None else "loss",
@@ -150,12 +161,10 @@ def _adaptation(rows: Sequence[ShotRow], result: EvalResult) -> Markup:
         width=460,
         height=270,
         markers=True,
-    ).render()
-
-
-def _which(rows: Sequence[ShotRow]) -> str:
-    value = final(rows[0].results["meta"])
-    return (
-        f"Adaptation at K = {rows[0].k}: scores along the inner steps; the "
-        f"meta-learned start ends at {parts.number(value, 1)}"
+    )
+    value = final(row.results["meta"])
+    return parts.figure(
+        chart.render(),
+        f"Adaptation at K = {row.k}: scores along the inner steps; the "
+        f"{names['meta']} start ends at {parts.number(value, 1)}",
     )

@@ -10,22 +10,17 @@ from mlpeft.config.learning import INNER_STEPS
 from mlpeft.errors import DataError
 from mlpeft.evaluation.over_seeds import seed_interval
 from mlpeft.files import parse_json_object
-from mlpeft.results import EvalResult
+from mlpeft.results import EvalResult, start_name
 from mlpeft.training.run_folder import identity
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from mlpeft.config import RunConfig
     from mlpeft.dashboard.run_folder import RunFolder
 
-STARTS: Final = {
-    "meta": "meta-learned",
-    "tuned": "fresh, tuned",
-    "fresh": "fresh",
-    "joint": "joint",
-}
-"""Keys of comparison.json, and their names in tables; the first is the run's own."""
+STARTS: Final = ("meta", "tuned", "fresh", "joint")
+"""Keys of comparison.json; the first is the run's own."""
 GAINS: Final = {"gain": "tuned"}
 """Keys of a paired difference, and the baseline; `over_X` is over X."""
 _NOT_OURS: Final = (DataError, AttributeError, LookupError, TypeError, ValueError)
@@ -46,12 +41,19 @@ class ShotRow:
     Attributes:
         k: Examples (of each class, or in all).
         results: Each start's scores along its inner steps.
-        gains: By baseline, the paired difference of the meta-learned start to it.
+        gains: By baseline, the paired difference of the run's own start to it.
     """
 
     k: int
     results: Mapping[str, EvalResult]
     gains: Mapping[str, Value] = field(default_factory=dict)
+
+
+def start_names(folders: Iterable[RunFolder]) -> dict[str, str]:
+    """What tables of these runs call each of `STARTS`."""
+    configs = [folder.config for folder in folders]
+    own = start_name(*{c.meta_learning.algorithm for c in configs if c is not None})
+    return {"meta": own, "tuned": "fresh, tuned", "fresh": "fresh", "joint": "joint"}
 
 
 def shot_rows(folder: RunFolder) -> list[ShotRow]:

@@ -83,6 +83,15 @@ def test_a_comparison_has_it_at_its_best_step_size(trained):
     assert "joint" not in compared({"k_shots": {"5": without.to_dict()}})
 
 
+def test_a_jointly_trained_start_is_called_that(trained):
+    joint = load_trained(trained_joint(trained).path)
+    row = compare(joint, [5], 4)[5]
+    assert row.name == "joint"
+    record = {"k_shots": {"5": row.to_dict()}}
+    assert list(compared(record)) == ["joint", "fresh, tuned", "fresh"]
+    assert "meta-learned" not in row._repr_html_()
+
+
 def test_a_file_of_parameters_has_it_beside_it(trained, tmp_path):
     file = tmp_path / "elsewhere" / "theta.npz"
     write_npz(file, trained.meta)

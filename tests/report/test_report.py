@@ -150,6 +150,19 @@ def test_methods_are_named_by_what_differs(run, tmp_path):
     assert r"algorithm=reptile & 1-shot & $90.0 \pm 2.0$" in as_latex(folders)
 
 
+def test_starts_are_called_what_trained_them(run, tmp_path):
+    joint = trained_run(tmp_path, "jointly", algorithm="joint")
+    record = json.loads((compared(joint, 0.8) / "comparison.json").read_text())
+    for row in record["k_shots"].values():
+        del row["joint"], row["over_joint"], row["over_joint_ci95"]
+    (joint / "comparison.json").write_text(json.dumps(record))
+    page = render(read(joint), {})
+    assert "the joint start ends at" in page
+    assert "meta-learned" not in page
+    both = as_csv(read(compared(run, 0.9), joint))
+    assert both.startswith("method,K,trained,trained ±")
+
+
 def test_one_seed_has_no_interval_over_seeds():
     assert np.isnan(over_seeds([1.0]).half)
     assert over_seeds([1.0, 1.0, 1.0]).half == 0.0
