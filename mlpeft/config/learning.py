@@ -109,7 +109,7 @@ class MetaLearningSection(Section):
         default=None,
         min_length=1,
         description="What the names of the vectors begin with that cavia's context "
-        "shifts; null: those of the first layer",
+        "shifts; null: those of the first layer, of convolutions the last",
     )
     proximal: PositiveFloat = Field(
         default=2.0,

@@ -96,11 +96,28 @@ class Context(Selective):
 
 
 def _vectors(model: nn.Module, named: tuple[str, ...] | None) -> tuple[str, ...]:
-    """Trained leaves with one axis: those named, or those of the first layer."""
-    vectors = [name for name, leaf in get_params(model).items() if leaf.ndim == 1]
+    """Trained leaves with one axis: those named, or those of one layer.
+
+    That is the first, but behind convolutions the last: a batch norm there takes back
+    much of what the first shifts.
+    """
+    leaves = get_params(model)
+    vectors = [name for name, leaf in leaves.items() if leaf.ndim == 1]
     if named is not None:
         return tuple(name for name in vectors if name.startswith(named))
+    convolutions = [name for name, leaf in leaves.items() if leaf.ndim > 2]
+    if convolutions:
+        last = convolutions[-1].rpartition(".")[0]
+        return _near(last, [name for name in vectors if name != f"{last}.bias"])
     layers = [name.rpartition(".")[0] for name in vectors]
     return tuple(
         name for name, layer in zip(vectors, layers, strict=True) if layer == layers[0]
     )
+
+
+def _near(module: str, vectors: list[str]) -> tuple[str, ...]:
+    """The vectors of a module, or of the smallest one around it that has some."""
+    found = tuple(name for name in vectors if name.startswith(f"{module}."))
+    if found or not module:
+        return found or tuple(vectors)
+    return _near(module.rpartition(".")[0], vectors)
