@@ -1,10 +1,11 @@
 """Does a meta-learned start beat what one would do without? Writing styles.
 
-LoRA starts of the language model of configs/style.yaml: random, trained jointly on the
-messages of all training people, and meta-learned. All are scored on the same episodes
-of people whom no training saw, each with the inner step size that suits it best on
-people to validate on; differences are paired. The joint training takes as many gradient
-steps on as many messages as the meta-learning. Three seeds, each of which trains and
+LoRA starts of a language model: random, trained jointly on the messages of all training
+people (at its better step size that is configs/style.yaml), and meta-learned by
+configs/style_reptile.yaml. All are scored on the same episodes of people whom no
+training saw, each with the inner step size that suits it best on people to validate on;
+differences are paired. The joint training takes as many gradient steps on as many
+messages as the meta-learning. Three seeds, each of which trains and
 draws episodes anew.
 
 Episodes of one person are much alike, so 95 % intervals are over people, not episodes.
@@ -42,7 +43,7 @@ from mlpeft.training.trained import load_trained
 if TYPE_CHECKING:
     from mlpeft.params import ParamTree
 
-RECIPE = Path(__file__).resolve().parents[1] / "configs" / "style.yaml"
+RECIPE = Path(__file__).resolve().parents[1] / "configs" / "style_reptile.yaml"
 STEPS = [0, 4, 8]
 STARTS = {
     "random": "random",
@@ -121,28 +122,28 @@ class Laboratory:
         """The better of some step sizes of training, on people to validate on."""
         found: dict[float, ParamTree] = {}
         for lr in JOINT_LRS:
-            config = joint_config(self.config, self.out / "runs")
-            mixed = self._mixed(config)
-            config = config.with_changes(
-                run={"name": f"joint-{lr:g}"}, meta_learning={"outer_lr": lr} | mixed
-            )
-            found[lr] = self._trained(config)
+            found[lr] = self._trained(self.joint_training(lr))
         tuned = {lr: self._tuned(f"joint-{lr:g}", meta) for lr, meta in found.items()}
         best = min(found, key=lambda lr: min(tuned[lr].values()))
         shutil.copy(self._tuned_file(f"joint-{best:g}"), self._tuned_file("joint"))
         return found[best]
 
-    def _mixed(self, joint: RunConfig) -> dict[str, int]:
+    def joint_training(self, lr: float) -> RunConfig:
         """Batches of one message of each of several people, as many messages in all."""
+        joint = joint_config(self.config, self.out / "runs")
         settings, batch = joint.meta_learning, joint.task_distribution.k_shot
         steps = settings.num_meta_iterations * settings.meta_batch_size
-        return {
-            "meta_batch_size": batch,
-            "inner_batch_size": 1,
-            "num_meta_iterations": steps,
-            "eval_interval": steps,
-            "save_interval": max(steps // 4, 1),
-        }
+        return joint.with_changes(
+            run={"name": f"joint-{lr:g}"},
+            meta_learning={
+                "outer_lr": lr,
+                "meta_batch_size": batch,
+                "inner_batch_size": 1,
+                "num_meta_iterations": steps,
+                "eval_interval": steps,
+                "save_interval": max(steps // 4, 1),
+            },
+        )
 
     def score(self, start: str) -> None:
         """Score the episodes that are missing, and write them down one by one."""

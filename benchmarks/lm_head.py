@@ -1,8 +1,8 @@
 """What does it save to compute logits at the tokens that count, and nowhere else?
 
-An episode of configs/style.yaml: LoRA in the last layers of SmolLM2-135M, four messages
-in a batch, the loss on completions alone. A step is an inner step of Adam with the
-frozen layers' features at hand, not compiled; scoring is one pass over six other
+An episode of configs/style_reptile.yaml: LoRA in the last layers of SmolLM2-135M, four
+messages in a batch, the loss on completions alone. A step is an inner step of Adam with
+the frozen layers' features at hand, not compiled; scoring is one pass over six other
 messages. With and without take turns in one process. CPU seconds of one thread are
 shown, which say more than the clock on a machine that others use, too; memory is MLX's
 peak above what is held before.
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-RECIPE = Path(__file__).resolve().parents[1] / "configs" / "style.yaml"
+RECIPE = Path(__file__).resolve().parents[1] / "configs" / "style_reptile.yaml"
 
 
 class Cost(NamedTuple):

@@ -3,7 +3,7 @@
     mlpeft train --config configs/style.yaml      # minutes
     python examples/writing_style.py
 
-Adapts the meta-learned LoRA start to four messages of a person whom training has not
+Adapts the trained LoRA start to four messages of a person whom training has not
 seen, and lets it write others. For comparison it does the same from a random start, and
 without adaptation.
 """
@@ -47,12 +47,12 @@ def main(run: str = RUN) -> None:
     writers = {
         "the model as it is": mlpeft.adapt(random, pairs, steps=0),
         "from a random start": mlpeft.adapt(random, pairs),
-        "from the meta-learned start": mlpeft.adapt(trained, pairs),
+        "from the trained start": mlpeft.adapt(trained, pairs),
     }
     print(f"{name}, whom training has not seen, writes:\n")
     for message in known:
         print(f"  {message.prompt:32} {message.completion}")
-    steps = writers["from the meta-learned start"].history["steps"]
+    steps = writers["from the trained start"].history["steps"]
     print(f"\nAfter {steps} steps on these {MESSAGES} messages:")
     for message in asked:
         print(f"\n  {message.prompt:32} {name}: {message.completion}")

@@ -66,7 +66,7 @@ class Problem:
     @property
     def tokens(self) -> bool:
         """Whether inputs are tokens, which no head can be fitted to."""
-        return self.recipe in ("intents.yaml", "style.yaml")
+        return self.recipe in ("intents.yaml", "style_reptile.yaml")
 
     def config(self, seed: int, folder: Path) -> RunConfig:
         """What all trainings on the problem share."""
@@ -127,7 +127,7 @@ def _people(about: str, gradients: int, **changes: Any) -> Problem:
     """LoRA in the last layers of a small language model."""
     return Problem(
         about=about,
-        recipe="style.yaml",
+        recipe="style_reptile.yaml",
         changes={
             "peft": {"num_layers": 2},
             "task_distribution": {"query_size": 6} | changes,

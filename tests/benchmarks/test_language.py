@@ -115,6 +115,18 @@ def recipe(folder):
     )
 
 
+def test_the_recipe_is_the_joint_training_of_the_table(tmp_path):
+    recipe = RunConfig.load(language.RECIPE)
+    measured = language.Laboratory(tmp_path, 1, recipe).joint_training(2e-3)
+    shipped = RunConfig.load(language.RECIPE.with_name("style.yaml"))
+    when = dict.fromkeys(("eval_interval", "save_interval"), 80)
+    for section in ("meta_learning", "task_distribution", "model", "peft"):
+        table = getattr(measured, section).model_dump()
+        written = getattr(shipped, section).model_dump()
+        assert table | when == written | when, section
+    assert shipped.evaluation.inner_batch_size is None
+
+
 def test_all_starts_are_made_and_scored_and_more_episodes_go_on(tmp_path):
     config, out = recipe(tmp_path), tmp_path / "out" / "seed0"
     for start in language.STARTS:

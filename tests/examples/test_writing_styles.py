@@ -77,5 +77,5 @@ def test_the_example_writes_from_three_starts(tmp_path):
         check=True,
     )
     assert "whom training has not seen" in done.stdout
-    for who in ("the model as it is", "a random start", "the meta-learned start"):
+    for who in ("the model as it is", "a random start", "the trained start"):
         assert done.stdout.count(who) == 3
