@@ -95,6 +95,7 @@ LESS = {
     "quickstart": "",
     "sinusoid": "",
     "style": "model.weights={language} peft.num_layers=1",
+    "style_reptile": "model.weights={language} peft.num_layers=1",
 }
 """What makes a recipe fast, besides `TINY`."""
 PLACES = {
