@@ -1,5 +1,7 @@
 """Dask with encrypted connections: certificates are those of its configuration."""
 
+import gc
+
 import pytest
 
 from mlpeft.runtime.engines.engine import EngineError
@@ -84,6 +86,14 @@ def test_certificates_of_another_authority_are_refused(address):
         pytest.raises(EngineError, match="TLS certificate does not match"),
     ):
         dask.DaskEngine.connect(SPEC, address, 1, 0.0)
+
+
+def test_a_client_that_could_not_connect_is_closed_at_once(address):
+    with pytest.raises(EngineError) as refused:
+        dask.DaskEngine.connect(SPEC, address.replace("tls://", "tcp://"), 1, 0.0)
+    clients = [one for one in gc.get_objects() if isinstance(one, distributed.Client)]
+    assert {one.status for one in clients} <= {"running", "closed"}
+    assert refused.value
 
 
 def test_a_client_in_the_clear_is_told_how_an_encrypted_address_looks(address):
