@@ -103,13 +103,16 @@ class DaskEngine:
         Raises:
             EngineError: If it does not answer, or there are no certificates for it.
         """
-        client = Client.__new__(Client)  # there to be closed if it does not connect
+        client = Client.__new__(Client)  # there to be closed if it cannot begin
         try:
             check_reachable(address)
             logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
             Client.__init__(client, address, timeout=CONNECT_S, set_as_default=False)
         except TypeError as error:  # of Dask, which does not say what is missing
-            _close_unconnected(client)
+            # Dask closes others that fail. This one a collection would close, and wait
+            # for ever if a later client then holds the lock that closing takes.
+            with contextlib.suppress(AttributeError, OSError, TimeoutError):
+                client.close()
             if not address.startswith(TLS):
                 raise
             raise EngineError(
@@ -119,7 +122,6 @@ class DaskEngine:
                 f"the variables {TLS_VARIABLES} (docs/scaling.md)"
             ) from error
         except (OSError, TimeoutError, ValueError) as error:
-            _close_unconnected(client)
             raise EngineError(
                 f"no Dask scheduler answers at {address} ({error}); give its address "
                 "as `dask scheduler` prints it, such as tcp://HOST:8786 or with TLS "
@@ -284,16 +286,6 @@ def _compute(shard: Shard, run: RunSpec, meta: ParamTree) -> Reply:
         return task is not None and task.state in COMPUTING
 
     return compute_shard(run, meta, shard, worker.address, is_wanted)
-
-
-def _close_unconnected(client: Client) -> None:
-    """Close a client whose constructor failed.
-
-    Otherwise a collection does, and waits for ever if it comes when a later client
-    holds the lock that closing takes.
-    """
-    with contextlib.suppress(AttributeError, OSError, TimeoutError):
-        client.close()
 
 
 def _text(error: Exception) -> str:

@@ -79,6 +79,15 @@ def test_without_certificates_the_error_names_the_settings(address):
         dask.DaskEngine.connect(SPEC, address, 1, 0.0)
 
 
+@pytest.mark.parametrize("scheme", ["tls://", "tcp://"])
+def test_a_client_that_could_not_connect_is_closed_at_once(address, scheme):
+    with pytest.raises(EngineError) as refused:  # which holds the client
+        dask.DaskEngine.connect(SPEC, address.replace("tls://", scheme), 1, 0.0)
+    clients = [one for one in gc.get_objects() if isinstance(one, distributed.Client)]
+    assert {one.status for one in clients} <= {"running", "closed"}
+    assert refused.value
+
+
 def test_certificates_of_another_authority_are_refused(address):
     other = as_configured(distributed.Security.temporary())
     with (
@@ -86,14 +95,6 @@ def test_certificates_of_another_authority_are_refused(address):
         pytest.raises(EngineError, match="TLS certificate does not match"),
     ):
         dask.DaskEngine.connect(SPEC, address, 1, 0.0)
-
-
-def test_a_client_that_could_not_connect_is_closed_at_once(address):
-    with pytest.raises(EngineError) as refused:
-        dask.DaskEngine.connect(SPEC, address.replace("tls://", "tcp://"), 1, 0.0)
-    clients = [one for one in gc.get_objects() if isinstance(one, distributed.Client)]
-    assert {one.status for one in clients} <= {"running", "closed"}
-    assert refused.value
 
 
 def test_a_client_in_the_clear_is_told_how_an_encrypted_address_looks(address):
