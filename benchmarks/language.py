@@ -5,8 +5,7 @@ people (at its better step size that is configs/style.yaml), and meta-learned by
 configs/style_reptile.yaml. All are scored on the same episodes of people whom no
 training saw, each with the inner step size that suits it best on people to validate on;
 differences are paired. The joint training takes as many gradient steps on as many
-messages as the meta-learning. Three seeds, each of which trains and
-draws episodes anew.
+messages as the meta-learning. Each seed trains and draws episodes anew.
 
 Episodes of one person are much alike, so 95 % intervals are over people, not episodes.
 Whatever is done is kept under `--out`: the command goes on where it was stopped, and a
