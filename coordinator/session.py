@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from mlpeft.config import RunConfig
     from mlpeft.dashboard.of_coordinator import CoordinatorPage
     from mlpeft.training.loop import TrainResult
-    from mlpeft.training.run_folder import Run
+    from mlpeft.training.run import Run
     from mlpeft.transport.security.authority import Authority
 
 

@@ -13,8 +13,6 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from mlpeft import params
 from mlpeft.charts import notebook
 from mlpeft.errors import CheckpointError, MlpeftError
@@ -25,6 +23,7 @@ from mlpeft.reporting.pace import SlowRounds
 from mlpeft.reporting.terminal import printable
 from mlpeft.results import EvalResult
 from mlpeft.training.accepted import Accepted
+from mlpeft.training.divergence import check_finite
 from mlpeft.training.executor import IteratingExecutor
 from mlpeft.training.plan import train_shards, validation_shards
 from mlpeft.training.run_files import locked
@@ -38,22 +37,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from mlpeft.config import MetaLearningSection, RunConfig
+    from mlpeft.config import RunConfig
     from mlpeft.meta.outer import OuterResult, OuterStep
     from mlpeft.params import ParamTree
     from mlpeft.reporting import Reporter
     from mlpeft.rounds import RoundResult
-    from mlpeft.training.run_folder import Run
+    from mlpeft.training.run import Run
     from mlpeft.work import Executor
 
 log = logging.getLogger("mlpeft.train")
 
 AGAIN_S = 5.0
 """Seconds between tries to write the last checkpoint."""
-RUNAWAY_GROWTH = 10.0
-"""Times its norm at the start from which on theta itself has run away."""
-SMALLEST_NORM = 1e-6
-"""A start of zeros has a norm, too, to compare with."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -252,7 +247,7 @@ def _round(
         if early:
             metrics["shards_in_time"] = len(accepted.shards)
             metrics["shards_late"] = len(accepted.late)
-        _check_finite(metrics, run, runner.initial_meta)
+        check_finite(metrics, run, runner.initial_meta)
     if early:
         run.accepted.note(accepted)
     _note_otherwise(run, Kind.TRAIN, done, reporter)
@@ -367,56 +362,3 @@ def _save_end(run: Run, reporter: Reporter, should_stop: Callable[[], bool]) -> 
 def _metrics(result: RoundResult) -> dict[str, float]:
     """Means over the tasks of a round."""
     return {name: float(result.over_tasks(name).mean()) for name in result.names()}
-
-
-def _check_finite(
-    metrics: dict[str, float], run: Run, initial: Callable[[], ParamTree]
-) -> None:
-    """Refuse a round that is not finite, and say which step size is to blame.
-
-    Args:
-        metrics: The round's.
-        run: As it was before the round.
-        initial: Makes the meta-state that the run began with.
-
-    Raises:
-        MlpeftError: If a metric is NaN or infinite.
-    """
-    bad = [name for name, value in metrics.items() if not np.isfinite(value)]
-    if bad:
-        growth = params.global_norm(run.meta) / max(
-            params.global_norm(initial()), SMALLEST_NORM
-        )
-        raise MlpeftError(
-            f"meta-iteration {run.progress.iteration}: {', '.join(bad)} is not finite; "
-            f"{_remedy(run.config.meta_learning, growth)}. The checkpoints before this "
-            "are sound"
-        )
-
-
-def _remedy(settings: MetaLearningSection, growth: float) -> str:
-    """What to lower after a step too far.
-
-    Reptile's step of up to 1 ends between theta and the adapted parameters, so that
-    only these can have run away; other steps can carry theta away themselves.
-
-    Args:
-        settings: Of the run.
-        growth: Theta's norm over its norm at the start.
-    """
-    interpolates = (
-        settings.algorithm == "reptile"
-        and settings.outer_optimizer == "sgd"
-        and settings.outer_lr <= 1
-    )
-    outer = settings.num_inner_steps == 0 or growth > RUNAWAY_GROWTH
-    if outer and not interpolates:
-        return (
-            f"theta has grown to {growth:.3g} times its norm at the start: lower "
-            f"meta_learning.outer_lr {settings.outer_lr:g} or set "
-            "meta_learning.update_clip"
-        )
-    return (
-        f"lower meta_learning.inner_lr {settings.inner_lr:g} or set "
-        "meta_learning.inner_grad_clip"
-    )

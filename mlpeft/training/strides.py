@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from mlpeft.params import ParamTree
     from mlpeft.reporting import Reporter
-    from mlpeft.training.run_folder import Run
+    from mlpeft.training.run import Run
     from mlpeft.training.runner import ShardRunner
     from mlpeft.work import Executor, Shard
 
