@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -34,15 +33,6 @@ Names = Annotated[
     typer.Argument(help="Numbers or names of runs, as `list` shows.", metavar="RUN..."),
 ]
 DEFAULT = Path("queue")
-MOST_NOTE = 160
-"""Characters of a note in the table; --json has all."""
-_COLOURS = {
-    "running": "cyan",
-    "interrupted": "yellow",
-    "done": "green",
-    "stopped": "yellow",
-    "failed": "red",
-}
 
 
 @app.command()
@@ -83,6 +73,7 @@ def add(
     The configuration is checked and copied, tasks and data are looked for: a later
     change of the file changes nothing. A queue that is being run takes what you add.
     """
+    from mlpeft.commands import queue_view
     from mlpeft.queue.plan import planned_runs, planned_search
     from mlpeft.queue.store import Queue
 
@@ -106,7 +97,7 @@ def add(
     store = Queue(queue)
     added = store.add(configs, Path.cwd(), resume=resume, space=space)
     if json_output:
-        typer.echo(json.dumps([_record(run) for run in added]))
+        typer.echo(json.dumps([queue_view.record(run) for run in added]))
         return
     for run in added:
         typer.echo(f"added {run.number} {run.name}")
@@ -128,14 +119,18 @@ def list_(
     json_output: Json = False,
 ) -> None:
     """Show all runs: which one runs, what waits, how the others ended."""
+    from mlpeft.commands import queue_view
     from mlpeft.queue.entry import State
     from mlpeft.queue.store import Queue
+    from mlpeft.reporting.terminal import output_console
 
     store = Queue(queue)
     listed = store.runs()
     if json_output:
         record = {"queue": str(queue), "running": store.is_run()}
-        typer.echo(json.dumps(record | {"runs": [_record(run) for run in listed]}))
+        typer.echo(
+            json.dumps(record | {"runs": [queue_view.record(run) for run in listed]})
+        )
     elif runs:
         for run in listed:
             if run.state is State.DONE:
@@ -143,7 +138,7 @@ def list_(
     elif not listed:
         typer.echo(f"no runs in {queue.absolute()}; add one: mlpeft queue add CONFIG")
     else:
-        _show(listed)
+        output_console().print(queue_view.table(listed))
 
 
 @app.command()
@@ -230,12 +225,14 @@ def run(
 
     Exit code 1 if a run failed or was stopped.
     """
+    from mlpeft.commands import queue_view
     from mlpeft.config import RunConfig
     from mlpeft.config.notify import notify_override
     from mlpeft.platform.process import asked_to_stop
     from mlpeft.queue.entry import State
     from mlpeft.queue.runner import Host, run_queue
     from mlpeft.queue.store import Queue
+    from mlpeft.reporting.terminal import output_console
 
     if processes and not local_workers:
         raise typer.BadParameter("needs --local-workers N", param_hint="--processes")
@@ -261,9 +258,9 @@ def run(
     if notify is not None and ended:
         _tell(notify, queue, ended)
     if json_output:
-        typer.echo(json.dumps([_record(run) for run in ended]))
+        typer.echo(json.dumps([queue_view.record(run) for run in ended]))
     elif ended:
-        _show(ended)
+        output_console().print(queue_view.table(ended))
         _next(queue, ended)
     else:
         typer.echo("nothing waits; add a run: mlpeft queue add CONFIG")
@@ -332,62 +329,6 @@ def _address(store: Queue, listen: str | None) -> str:
             "would not find the next; name a port"
         )
     return listen
-
-
-def _record(run: QueuedRun) -> dict[str, object]:
-    return run.to_dict() | {"iteration": _iteration(run)}
-
-
-def _iteration(run: QueuedRun) -> int:
-    """Meta-iterations that are saved."""
-    from mlpeft.training.checkpoint import step_folders
-
-    folders = step_folders(run.run_dir)
-    return int(folders[-1].name) if folders else 0
-
-
-def _show(runs: Sequence[QueuedRun]) -> None:
-    from textwrap import shorten
-
-    from rich.markup import escape
-    from rich.table import Table
-
-    from mlpeft.reporting.terminal import output_console
-
-    searched = any(run.search is not None for run in runs)
-    table = Table("#", "run", "state", "saved", "time", "note")
-    if searched:
-        table.add_column("validation")
-    table.columns[0].justify = table.columns[3].justify = "right"
-    for run in runs:
-        colour = _COLOURS.get(run.state, "default")
-        table.add_row(
-            str(run.number),
-            escape(run.name),
-            f"[{colour}]{run.state}[/]",
-            f"{_iteration(run):,}/{run.iterations:,}",
-            _time(run),
-            escape(shorten(run.reason or run.setting, MOST_NOTE, placeholder=" ...")),
-            *([_validation(run)] if searched else []),
-        )
-    output_console().print(table)
-
-
-def _validation(run: QueuedRun) -> str:
-    from mlpeft.queue.searching import best_validation
-
-    best = best_validation(run.run_dir)
-    return "" if best is None else best.final
-
-
-def _time(run: QueuedRun) -> str:
-    from mlpeft.reporting.pace import clock_time
-
-    if run.began is None:
-        return ""
-    if run.ended is None and run.state != "running":
-        return ""
-    return clock_time((run.ended or time.time()) - run.began)
 
 
 def _next(queue: Path, runs: Sequence[QueuedRun]) -> None:
