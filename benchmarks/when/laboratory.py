@@ -14,10 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchmarks.when.methods import JOINT, Choice
+from benchmarks.when.methods import JOINT, Choice, gradients_of_a_task
 from benchmarks.when.problems import PROBLEMS, STEPS
 from benchmarks.when.ridge import ridge_scores
-from mlpeft.meta.algorithms import ALGORITHMS
 from mlpeft.models.build import build_model
 from mlpeft.platform import set_blas_threads
 from mlpeft.tasks.build import build_tasks
@@ -242,8 +241,9 @@ class Laboratory:
         if record is not None:
             return record
         tried = {}
-        # Learned step sizes leave nothing to choose.
-        lrs = self.problem.eval_lrs[:1] if method.own_rates else self.problem.eval_lrs
+        # Learned step sizes, and no steps, leave nothing to choose.
+        fixed = method.own_rates or method.metric
+        lrs = self.problem.eval_lrs[:1] if fixed else self.problem.eval_lrs
         for lr in lrs:
             runner = self.runner(seed, lr, method)
             scores = self._scores(runner, meta, test=False)["score"]
@@ -266,6 +266,8 @@ class Laboratory:
         )
         parts = [runner.run(meta, shard).per_task for shard in shards]
         found = {name: np.concatenate([p[name] for p in parts]) for name in parts[0]}
+        if len(runner.steps) == 1:  # a metric learner has no others
+            found = {k: np.repeat(v, len(STEPS), axis=1) for k, v in found.items()}
         score = found["acc"] if "acc" in found else -found["loss"]
         extra = {"exact": found["exact"]} if "exact" in found else {}
         return {"score": score} | extra
@@ -291,8 +293,11 @@ class Laboratory:
         config = self._config(seed)
         if lr is not None:
             config = config.with_changes(meta_learning={"inner_lr": lr})
-        if method is not None and method.own_rates:
-            config = config.with_changes(meta_learning=method.algorithm_keys)
+        if method is not None and (method.own_rates or method.metric):
+            config = config.with_changes(
+                meta_learning=method.algorithm_keys,
+                task_distribution={"train_query_size": self.problem.queries},
+            )
         return self._made_runner(seed, config)
 
     def _made_runner(self, seed: int, config: RunConfig) -> ShardRunner:
@@ -323,4 +328,4 @@ def best_of(tried: Mapping[float, np.ndarray], most: int) -> tuple[float, float,
 
 def _gradients(config: RunConfig) -> int:
     settings = config.meta_learning
-    return ALGORITHMS[settings.algorithm].gradients(settings.num_inner_steps)
+    return gradients_of_a_task(settings.algorithm, settings.num_inner_steps)

@@ -58,6 +58,13 @@ class Method:
         return self.algorithm == "meta_sgd"
 
     @property
+    def metric(self) -> bool:
+        """Whether it compares with the support set, and takes no inner step."""
+        return (
+            self.algorithm is not None and ALGORITHMS[self.algorithm].adaptation.metric
+        )
+
+    @property
     def algorithm_keys(self) -> dict[str, Any]:
         """The algorithm, as a configuration names it."""
         rates = {"rates": "leaf"} if self.own_rates else {}
@@ -68,12 +75,16 @@ class Method:
         if self.ridge:
             inputs = self.algorithm is None
             return problem.classes and not (inputs and problem.tokens)
+        if self.metric:
+            return problem.classes and not problem.tokens
         return problem.second_order or self.algorithm not in ("maml", "meta_sgd")
 
     def choices(self, problem: Problem) -> list[Choice]:
         """What to choose from."""
         if self.algorithm == "joint":
             return [Choice(lr, problem.inner_lrs[0], 1) for lr in problem.outer_lrs]
+        if self.metric:
+            return [Choice(lr, problem.inner_lrs[0], 0) for lr in problem.outer_lrs]
         outers: tuple[float | str, ...] = problem.outer_lrs
         if self.algorithm == "reptile":
             outers = problem.reptile_outers or (SGD, problem.outer_lrs[0])
@@ -100,13 +111,23 @@ class Method:
                 "train_query_size": problem.queries,
             },
         }
-        each = ALGORITHMS[self.algorithm].gradients(choice.inner_steps)
+        each = gradients_of_a_task(self.algorithm, choice.inner_steps)
         config["meta_learning"]["num_meta_iterations"] = gradients // each
         return config
 
 
+def gradients_of_a_task(algorithm: Any, inner_steps: int) -> int:
+    """Gradients of `Problem.batch` examples that an algorithm computes for a task.
+
+    That of a metric learner sees support and queries at once.
+    """
+    found = ALGORITHMS[algorithm]
+    return found.gradients(inner_steps) + found.adaptation.metric
+
+
 JOINT = Method("joint", "joint", "joint")
 _META = {"reptile": "Reptile", "fomaml": "FOMAML", "maml": "MAML"}
+PROTONET = Method("protonet", "prototypical networks", "protonet")
 PER_LEAF = Method("meta_sgd", "MAML, learned step sizes", "meta_sgd")
 METHODS = {
     method.name: method
@@ -126,6 +147,7 @@ METHODS = {
             for name, about in _META.items()
         ),
         PER_LEAF,
+        PROTONET,
     )
 }
 """By name."""

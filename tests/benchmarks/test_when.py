@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mlpeft import TaskConfig
+from mlpeft import RunConfig, TaskConfig
 
 laboratory = pytest.importorskip("benchmarks.when.laboratory")
 from benchmarks.when import methods, problems, table  # noqa: E402
@@ -102,6 +102,26 @@ def test_learned_step_sizes_are_those_of_the_test(small, tmp_path):
     made(tmp_path, ("meta_sgd",))
     records = laboratory.Records(tmp_path / "sinusoids.jsonl")
     assert records.get("test/meta_sgd/1")["gradients"] > 0
+
+
+def test_prototypes_take_no_step_and_see_two_batches_at_once(monkeypatch, tmp_path):
+    """A gradient of support and queries counts as two; all columns are the same."""
+    few = {"validation": 2, "test": 3, "gradients": 96, "outer_lrs": (1e-3,)}
+    # As in the recipe of Omniglot, whose episodes of training have no queries.
+    changes = {"task_distribution": {"train_query_size": 0}}
+    digits = replace(problems.PROBLEMS["digits"], changes=changes, **few)
+    monkeypatch.setitem(problems.PROBLEMS, "digits", digits)
+    for name in ("protonet", "meta_sgd"):
+        laboratory.Laboratory("digits", tmp_path).row(methods.METHODS[name], 0)
+    found = table.read_rows(tmp_path, "digits")
+    (run,) = (tmp_path / "digits" / "runs").glob("protonet-*")
+    settings = RunConfig.load(run / "config.yaml").meta_learning
+    assert settings.num_meta_iterations * settings.meta_batch_size * 2 == 96
+    assert found["protonet"].gradients == 96
+    scores = found["protonet"].scores[0]
+    assert (scores == scores[:, :1]).all()
+    assert not methods.METHODS["protonet"].suits(problems.PROBLEMS["sinusoids"])
+    assert not methods.METHODS["protonet"].suits(problems.PROBLEMS["banking77"])
 
 
 def test_people_who_want_opposite_things_are_others_in_each_split(monkeypatch):
