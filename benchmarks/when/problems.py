@@ -212,7 +212,7 @@ PROBLEMS = {
         about="Omniglot, 5-way 1-shot; Conv4 of 32 filters",
         recipe="omniglot.yaml",
         changes={
-            # With Adam inside all methods did worse, and MAML has no gradient.
+            # With Adam inside all that were tried did worse; MAML has no gradient.
             "meta_learning": {
                 "meta_batch_size": 4,
                 "inner_optimizer": "sgd",
